@@ -1,0 +1,1 @@
+"""One machine as AWS: MiniStack plus a SageMaker service that really runs jobs and endpoints."""
