@@ -7,17 +7,38 @@ TORCH := torch==2.13.0
 # PyTorch's own index carries wheels without the gigabytes of CUDA packages; where it does not answer, the
 # ordinary index serves the same release.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+export SAM_CLI_TELEMETRY := 0
 
 .PHONY: env demo test lint clean
+.DEFAULT_GOAL := help
 
-env: $(STAMP)
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+env: $(STAMP) ## make the one environment, .venv, with every dependency pinned
 
 $(STAMP): requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c 'import torch' 2>/dev/null \
+	@$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@echo "Making the environment in $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
 	  || $(BIN)/pip install --quiet --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
 	  || $(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
-	touch $@
+	@$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+	@$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DATA)
+
+test: $(STAMP) ## every test: unit, integration, end to end
+	$(BIN)/pytest
+
+lint: $(STAMP) ## style, types and the template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy functions model_scripts localcloud lexline
+	PATH="$(CURDIR)/$(BIN):$$PATH" sam validate --lint --region us-east-1
+
+clean: ## remove what builds leave behind; not the environment
+	rm -rf .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis build
