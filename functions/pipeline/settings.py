@@ -1,0 +1,69 @@
+"""What the deployment tells a function through its environment, read when asked for.
+
+Each function is given only the variables it reads (template.yaml), so nothing is read ahead of need.
+"""
+
+from __future__ import annotations
+
+import os
+
+from errors import Misconfigured
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise Misconfigured(
+            f"The environment variable {name} is not set on this function; deploy template.yaml again."
+        )
+    return value
+
+
+def bucket() -> str:
+    """The one bucket: uploads, prepared data, code, training output."""
+    return _required("BUCKET")
+
+
+def table() -> str:
+    """The DynamoDB table of task tokens and upload claims."""
+    return _required("TABLE")
+
+
+def endpoint_name() -> str:
+    """The endpoint every run of this deployment creates or updates."""
+    return _required("ENDPOINT_NAME")
+
+
+def execution_role_arn() -> str:
+    """The role SageMaker assumes for training jobs and endpoints."""
+    return _required("EXECUTION_ROLE_ARN")
+
+
+def topic_arn() -> str:
+    """The SNS topic that each run's report goes to."""
+    return _required("TOPIC_ARN")
+
+
+def region() -> str:
+    """The region this function runs in; Lambda sets it."""
+    return _required("AWS_REGION")
+
+
+def defaults() -> str:
+    """The deployment's defaults: JSON shaped like the execution input."""
+    return os.environ.get("DEFAULTS") or "{}"
+
+
+def training_image(instance_type: str) -> str:
+    """The training container for an instance type."""
+    return _required("TRAINING_IMAGE_GPU" if _has_gpu(instance_type) else "TRAINING_IMAGE_CPU")
+
+
+def hosting_image(instance_type: str) -> str:
+    """The inference container for an instance type."""
+    return _required("HOSTING_IMAGE_GPU" if _has_gpu(instance_type) else "HOSTING_IMAGE_CPU")
+
+
+def _has_gpu(instance_type: str) -> bool:
+    # AWS's accelerated families are g (ml.g5.xlarge) and p (ml.p4d.24xlarge).
+    return instance_type.removeprefix("ml.")[:1] in ("g", "p")
