@@ -19,11 +19,9 @@ RUN = "lexline-sotu-0123456789ab"
 MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def post(client: Client, body: Any, **headers: str) -> HTTPResponse:
+def post(client: Client, body: Any) -> HTTPResponse:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.http.post(
-        "/generate", headers={"Content-Type": "application/json", **headers}, body=content
-    )
+    return client.http.post("/generate", headers={"Content-Type": "application/json"}, body=content)
 
 
 def answers(cloud: Cloud, sent: dict[str, Any], answer: Any) -> None:
