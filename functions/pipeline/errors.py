@@ -51,12 +51,32 @@ class DatasetTooSmall(InvalidDataset):
     """Too few words or lines to train, validate and test on."""
 
 
+class DatasetTooLarge(InvalidDataset):
+    """More text than one execution of the prepare function gets through."""
+
+
+class DatasetReplaced(InvalidDataset):
+    """Another upload took the object's place while it was read. Retried: the next attempt reads the new one."""
+
+
+class SplitIncomplete(InvalidDataset):
+    """Files named as splits are there, but not one each of train, valid and test."""
+
+
 class ArchiveCorrupt(InvalidDataset):
     """The archive ends early or does not unpack."""
 
 
 class ArchiveHasNoCorpus(InvalidDataset):
     """No text file, or no one text file to choose, in the archive."""
+
+
+class ArchiveEncrypted(InvalidDataset):
+    """The archive needs a password."""
+
+
+class ArchiveNested(InvalidDataset):
+    """There is an archive within the archive."""
 
 
 class ArchiveUnsafe(InvalidDataset):
