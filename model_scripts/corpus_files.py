@@ -1,0 +1,54 @@
+"""The three files of a prepared dataset in the training channel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from user_error import UserError
+
+SPLITS = ("train", "valid", "test")
+SAMPLE_CHARACTERS = 1_000_000
+
+
+def find(channel: Path) -> dict[str, Path]:
+    """The file of each split: `train`, `train.txt` or `wiki.train.tokens`, and so for valid and test.
+
+    Raises UserError when a split is missing, empty or there twice.
+    """
+    if not channel.is_dir():
+        raise UserError(f"The training channel {channel} is not a folder.")
+    return {split: _find_split(channel, split) for split in SPLITS}
+
+
+def _find_split(channel: Path, split: str) -> Path:
+    names = (split, f"{split}.txt", f"wiki.{split}.tokens")
+    found = [channel / name for name in names if (channel / name).is_file()]
+    if not found:
+        there = ", ".join(sorted(path.name for path in channel.iterdir())) or "nothing"
+        raise UserError(
+            f"The training channel has no {split} file (looked for {', '.join(names)}; found {there})."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"The training channel has more than one {split} file: {', '.join(path.name for path in found)}."
+        )
+    if not found[0].stat().st_size:
+        raise UserError(f"The {split} file, {found[0].name}, is empty.")
+    return found[0]
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, read one at a time. Raises UserError if it is not UTF-8."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
+    except UnicodeDecodeError:
+        raise UserError(f"{path.name} is not UTF-8 text.") from None
+
+
+def sample(path: Path) -> str:
+    """The beginning of a text file, enough to judge its kind."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(SAMPLE_CHARACTERS)
+    except UnicodeDecodeError:
+        raise UserError(f"{path.name} is not UTF-8 text.") from None

@@ -1,0 +1,131 @@
+"""What a training job says about itself: lines in the log, metrics.json, and the training curve.
+
+The log's `key=value` lines are read by the training job's MetricDefinitions and by the command's progress
+bar.
+"""
+
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perplexity import perplexity
+
+
+def say(**values: object) -> None:
+    """One line of `key=value` pairs on stdout.
+
+    Written in one piece: the training toolkit reads the pipe in chunks and takes every chunk's end for a
+    line's.
+    """
+    sys.stdout.write(" ".join(f"{key}={value}" for key, value in values.items()) + "\n")
+    sys.stdout.flush()
+
+
+def scores(name: str, loss: float) -> dict[str, str]:
+    """A loss in nats per token and its perplexity, for the log."""
+    return {f"{name}_loss": f"{loss:.4f}", f"{name}_perplexity": f"{perplexity(loss):.2f}"}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over train. train_loss is the mean over the pass, with dropout on; losses are in nats per
+    token."""
+
+    epoch: int
+    lr: float
+    seconds: float
+    words_per_second: float
+    train_loss: float
+    valid_loss: float
+
+
+@dataclass
+class Report:
+    """Everything metrics.json tells. `stopped` says why training ended early, if it did."""
+
+    tokenizer: str
+    vocabulary_size: int
+    parameters: int
+    tokens: dict[str, int]
+    unknown_share: dict[str, float]
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int | None = None
+    stopped: str | None = None
+    test_loss: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> Epoch | None:
+        return None if self.best_epoch is None else self.epochs[self.best_epoch - 1]
+
+    def document(self) -> dict[str, Any]:
+        """metrics.json's content. A perplexity too large for a float is null, since JSON has no infinity."""
+        best = self.best
+        return {
+            "tokenizer": self.tokenizer,
+            "vocabulary_size": self.vocabulary_size,
+            "parameters": self.parameters,
+            **{f"{split}_tokens": count for split, count in self.tokens.items()},
+            **{f"{split}_unknown_share": share for split, share in self.unknown_share.items()},
+            "epochs": [
+                {
+                    **asdict(epoch),
+                    "train_perplexity": _finite(perplexity(epoch.train_loss)),
+                    "valid_perplexity": _finite(perplexity(epoch.valid_loss)),
+                }
+                for epoch in self.epochs
+            ],
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "valid_loss": best.valid_loss if best else None,
+            "valid_perplexity": _finite(perplexity(best.valid_loss)) if best else None,
+            "test_loss": self.test_loss,
+            "test_perplexity": None if self.test_loss is None else _finite(perplexity(self.test_loss)),
+            "seconds": self.seconds,
+        }
+
+    def save(self, *directories: Path) -> None:
+        text = json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
+        for directory in directories:
+            (directory / "metrics.json").write_text(text, encoding="utf-8")
+
+    def draw(self, path: Path) -> None:
+        """The training curve as PNG: perplexity by epoch, the best epoch marked.
+
+        Where the image has no matplotlib the log says so, and the numbers stay in metrics.json.
+        """
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
+        except ImportError:
+            say(training_curve="none", reason="matplotlib-is-not-installed")
+            return
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        numbers = [epoch.epoch for epoch in self.epochs]
+        axes.plot(
+            numbers, [perplexity(e.train_loss) for e in self.epochs], "o-", label="train (with dropout)"
+        )
+        axes.plot(numbers, [perplexity(e.valid_loss) for e in self.epochs], "o-", label="valid")
+        if self.best and self.test_loss is not None:
+            axes.plot(
+                [self.best.epoch],
+                [perplexity(self.test_loss)],
+                "k*",
+                markersize=12,
+                label=f"test, best epoch: {perplexity(self.test_loss):.1f}",
+            )
+        axes.set(title="Training curve", xlabel="epoch", ylabel="perplexity", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3, which="both")
+        axes.legend()
+        figure.savefig(path, dpi=100)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
