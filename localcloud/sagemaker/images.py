@@ -1,8 +1,8 @@
 """Which runner an image URI names.
 
-The local cloud has no container engine: an image's repository says which of AWS's own toolkits, installed in this
-environment, does what the image would do. Account, region and tag are not checked, so a template's URI for any region
-runs here unchanged.
+The local cloud has no container engine: an image's repository says which of AWS's own toolkits, installed
+in this environment, does what the image would do. Account, region and tag are not checked, so a template's
+URI for any region runs here unchanged.
 """
 
 import re
