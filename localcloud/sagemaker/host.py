@@ -1,7 +1,7 @@
 """The seam between the SageMaker service and the cloud that hosts it.
 
-The service knows nothing of MiniStack: it emits events, writes logs, asks who may do what, and gets credentials
-for the roles its jobs act as, all through `Host`. Tests give it a small host of their own.
+The service knows nothing of MiniStack: it emits events, writes logs, asks who may do what, and gets
+credentials for the roles its jobs act as, all through `Host`. Tests give it a small host of their own.
 """
 
 from collections.abc import Mapping
