@@ -1,0 +1,110 @@
+"""EventBridge events, in AWS's shapes and in the order in which things happened.
+
+Events leave from a thread of their own: whoever changes a state never waits for a rule's targets, and a
+target that asks Describe sees the change the event tells of, since records change first.
+
+Shapes: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+"""
+
+import logging
+import queue
+import threading
+from datetime import datetime
+from typing import Any
+
+from localcloud.sagemaker.host import Host
+
+TRAINING_JOB = "SageMaker Training Job State Change"
+ENDPOINT = "SageMaker Endpoint State Change"
+ENDPOINT_STATUSES = {
+    "Creating": "CREATING",
+    "Updating": "UPDATING",
+    "RollingBack": "ROLLING_BACK",
+    "InService": "IN_SERVICE",
+    "Failed": "FAILED",
+    "Deleting": "DELETING",
+}
+"""DescribeEndpoint's spelling of a status, and the event's."""
+
+_TRAINING_MEMBERS = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+    "FailureReason",
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ModelArtifacts",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+    "CreationTime",
+    "TrainingStartTime",
+    "TrainingEndTime",
+    "LastModifiedTime",
+    "SecondaryStatusTransitions",
+    "FinalMetricDataList",
+)
+_ENDPOINT_MEMBERS = (
+    "EndpointName",
+    "EndpointArn",
+    "EndpointConfigName",
+    "ProductionVariants",
+    "FailureReason",
+    "CreationTime",
+    "LastModifiedTime",
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Announcer:
+    """Emits events one after the other through the host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._events: queue.SimpleQueue[tuple[str, dict[str, Any], str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._emit, name="sagemaker-events", daemon=True)
+        self._thread.start()
+
+    def training_job(self, description: dict[str, Any], tags: dict[str, str]) -> None:
+        """Tell of a training job's change; `description` is what DescribeTrainingJob answers."""
+        detail = _detail(description, _TRAINING_MEMBERS) | {"Tags": tags}
+        self._events.put((TRAINING_JOB, detail, description["TrainingJobArn"]))
+
+    def endpoint(self, description: dict[str, Any], tags: dict[str, str]) -> None:
+        """Tell of an endpoint's change; `description` is what DescribeEndpoint answers."""
+        status = ENDPOINT_STATUSES[description["EndpointStatus"]]
+        detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
+        self._events.put((ENDPOINT, detail, description["EndpointArn"]))
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Send what is left, then stop."""
+        self._events.put(None)
+        self._thread.join(timeout)
+
+    def _emit(self) -> None:
+        while (event := self._events.get()) is not None:
+            detail_type, detail, arn = event
+            try:
+                self._host.emit(detail_type, detail, [arn])
+            except Exception:  # One event's failure must not silence all later ones.
+                _log.exception("could not emit %s of %s", detail_type, arn)
+
+
+def _detail(description: dict[str, Any], members: tuple[str, ...]) -> dict[str, Any]:
+    return {name: _milliseconds(description[name]) for name in members if description.get(name) is not None}
+
+
+def _milliseconds(value: Any) -> Any:
+    """Times in events are milliseconds since the epoch."""
+    if isinstance(value, datetime):
+        return round(value.timestamp() * 1000)
+    if isinstance(value, dict):
+        return {key: _milliseconds(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_milliseconds(item) for item in value]
+    return value
