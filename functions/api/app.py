@@ -23,7 +23,7 @@ from chalicelib.model import Endpoint
 from chalicelib.validation import parse_generate
 
 app = Chalice(app_name="lexline-api", configure_logs=False)
-logger = Logger(service="lexline-api")
+logger = Logger()
 
 
 @cache

@@ -8,9 +8,10 @@ from typing import Any
 
 from chalicelib.errors import BodyTooLarge, FieldError, InvalidRequest
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 128 * 1024
 """Room for the longest prompt with every character written as a JSON escape."""
-MAX_PROMPT_CHARACTERS = 4_000
+MAX_PROMPT_CHARACTERS = 10_000
+"""As many as generate.py reads."""
 MAX_WORDS = 1_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 100.0
 MAX_SEED = 2**32 - 1

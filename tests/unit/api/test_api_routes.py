@@ -160,7 +160,7 @@ def test_a_body_that_is_not_a_json_object_is_400(client: Client, cloud: Cloud, b
 
 
 def test_a_body_too_large_is_413(client: Client, cloud: Cloud) -> None:
-    response = post(client, {"prompt": "x" * 70_000})
+    response = post(client, {"prompt": "x" * 140_000})
     assert (response.status_code, response.json_body["code"]) == (413, "body_too_large")
 
 
