@@ -1,0 +1,17 @@
+"""python -m localcloud --state-dir DIRECTORY [--owner PID]: the local cloud, in the foreground."""
+
+import argparse
+from pathlib import Path
+
+from localcloud import server
+from localcloud.sagemaker.service import SageMaker
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m localcloud", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True, help="where everything it keeps will lie")
+    parser.add_argument("--owner", type=int, help="end when the process with this id does")
+    arguments = parser.parse_args()
+    try:
+        server.main(arguments.state_dir, arguments.owner, SageMaker)
+    except server.AlreadyRunning as error:
+        parser.exit(1, f"{error}\n")
