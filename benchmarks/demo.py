@@ -62,9 +62,7 @@ def main() -> int:
         done.set()
         watcher.join()
     left = demo_processes(mark)
-    print(
-        f"\nexit code {code}; {seconds:.0f} s; peak memory {peak / 2**30:.2f} GiB; processes left: {len(left)}"
-    )
+    print(f"\nexit code {code}; {seconds:.0f} s; peak {peak / 2**30:.2f} GiB; processes left: {len(left)}")
     return code or len(left)
 
 
