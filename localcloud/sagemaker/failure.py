@@ -12,6 +12,9 @@ _SCRIPT_ERROR = re.compile(
     r'(?:ExtraInfo "(?P<extra>.*?)"\n)?Command "(?P<command>.*)"$',
     re.DOTALL,
 )
+_LONE_CLASS = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception))\n+(?=\S)", re.MULTILINE)
+"""A class without its sentence: Python, unbuffered, writes the two apart, and the toolkit reads them so."""
+
 _TOOLKIT_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \S+ +(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 
 
@@ -44,7 +47,8 @@ def algorithm_error(report: str | None, code: int, last_lines: Sequence[str]) ->
     head = f"AlgorithmError: {match['kind']}: ExitCode {exit_code}"
     if exit_code < 0:
         return f"{head}: the training script was {_ended(exit_code)}."
-    message = "\n".join(line.strip() for line in match["message"].splitlines()) or _last_words(last_lines)
+    message = "\n".join(line.strip() for line in match["message"].splitlines() if line.strip())
+    message = _LONE_CLASS.sub(r"\1: ", message) or _last_words(last_lines)
     return shorten(f"{head}\nErrorMessage: ", message) if message else f"{head}, and the script said nothing."
 
 
@@ -61,5 +65,11 @@ def _ended(code: int) -> str:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    said = [line.strip() for line in lines if line.strip() and not _TOOLKIT_LINE.match(line)]
-    return said[-1] if said else ""
+    """The last line that is the script's own; from its verdict on, the toolkit repeats itself at length."""
+    said = ""
+    for line in lines:
+        if not _TOOLKIT_LINE.match(line):
+            said = line.strip() or said
+        elif line.endswith("Reporting training FAILURE"):
+            break
+    return said
