@@ -3,8 +3,8 @@
 MiniStack has no plug-in interface, so what Lexline's local cloud adds to it is set into its modules here: the
 SageMaker service, a gate that lets no unsigned request through, and mends where it differs from AWS in
 something the pipeline depends on. `INTERNALS` lists every function that is called or replaced, with its
-parameters; a MiniStack whose list differs is refused at start, and by a test, instead of failing in a stranger
-way later.
+parameters; a MiniStack whose list differs is refused at start, and by a test, instead of failing in stranger
+ways later.
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a MiniStack.
 """

@@ -1,7 +1,13 @@
-"""One local cloud for all integration tests, and clients of it."""
+"""One local cloud for all integration tests, clients of it, and quick ways to put things into it."""
 
+import io
+import json
 import os
-from collections.abc import Callable, Iterator
+import textwrap
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psutil
@@ -9,6 +15,8 @@ import pytest
 
 from localcloud import control
 from localcloud.control import LocalCloud
+
+DEADLINE = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +27,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """
     state_dir = tmp_path_factory.mktemp("cloud") / "state"
     running = control.start(state_dir, owner=os.getpid(), environment={"SFN_WAIT_SCALE": "0.02"})
-    tree = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+    server = psutil.Process(running.pid)
     yield running
-    tree += psutil.Process(running.pid).children(recursive=True)
+    tree = [server, *server.children(recursive=True)]
     control.stop(state_dir)
     assert not state_dir.exists()
     assert [process for process in tree if process.is_running()] == []
@@ -31,3 +39,96 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 def client(cloud: LocalCloud) -> Callable[..., Any]:
     """client(service, **arguments): a boto3 client of the cloud, as its administrator."""
     return cloud.client
+
+
+class Lab:
+    """Makes roles, functions and state machines of throw-away names, and runs the machines."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self.iam = cloud.client("iam")
+        self.functions = cloud.client("lambda")
+        self.states = cloud.client("stepfunctions")
+
+    def role(self, service: str, *statements: Mapping[str, Any], name: str = "") -> str:
+        """The ARN of a role that the service may assume and that allows what the statements say."""
+        name = name or f"role-{uuid.uuid4().hex[:12]}"
+        trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=_document(trust))
+        if statements:
+            self.iam.put_role_policy(
+                RoleName=name, PolicyName="inline", PolicyDocument=_document(*statements)
+            )
+        return str(role["Role"]["Arn"])
+
+    def function(
+        self, source: str, *, role: str = "", files: Mapping[str, str] | None = None, **more: Any
+    ) -> str:
+        """The ARN of a Python function; `source` is its module, with a `handler(event, context)`."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as package:
+            for path, text in {"app.py": source, **(files or {})}.items():
+                package.writestr(path, textwrap.dedent(text))
+        made = self.functions.create_function(
+            FunctionName=f"function-{uuid.uuid4().hex[:12]}",
+            Runtime="python3.12",
+            Handler="app.handler",
+            Role=role or self.role("lambda.amazonaws.com"),
+            Code={"ZipFile": archive.getvalue()},
+            **{"Timeout": 20, **more},
+        )
+        return str(made["FunctionArn"])
+
+    def machine(self, definition: Mapping[str, Any], *, role: str = "") -> str:
+        """The ARN of a JSONata state machine; its role may invoke every function unless one is given."""
+        invoke = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
+        made = self.states.create_state_machine(
+            name=f"machine-{uuid.uuid4().hex[:12]}",
+            definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
+            roleArn=role or self.role("states.amazonaws.com", invoke),
+        )
+        return str(made["stateMachineArn"])
+
+    def start(self, machine: str, data: Any = None) -> str:
+        """Start an execution; its ARN."""
+        started = self.states.start_execution(stateMachineArn=machine, input=json.dumps(data or {}))
+        return str(started["executionArn"])
+
+    def finish(self, execution: str) -> dict[str, Any]:
+        """What DescribeExecution says once the execution runs no more, its output decoded."""
+        description = wait_until(lambda: self._ended(execution), f"{execution} to end")
+        if description.get("output"):
+            description["output"] = json.loads(description["output"])
+        return dict(description)
+
+    def run(self, machine: str, data: Any = None) -> dict[str, Any]:
+        """Start an execution and wait for its end."""
+        return self.finish(self.start(machine, data))
+
+    def _ended(self, execution: str) -> Any:
+        description = self.states.describe_execution(executionArn=execution)
+        return description if description["status"] != "RUNNING" else None
+
+
+@pytest.fixture(scope="session")
+def lab(cloud: LocalCloud) -> Lab:
+    return Lab(cloud)
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """until(condition, what): the condition's first true value; fails when that takes too long."""
+    return wait_until
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:g} s for {what}")
+
+
+def _document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

@@ -1,0 +1,137 @@
+"""Lambda in the local cloud: what a function sees, and what a failure looks like to its caller."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+RAISES = """
+    class InvalidDataset(Exception):
+        pass
+
+    def handler(event, context):
+        check(event)
+
+    def check(event):
+        raise InvalidDataset("no corpus in the archive")
+"""
+
+
+def invoke(lab: Any, function: str, event: Any = None) -> tuple[dict[str, Any], Any]:
+    answer = lab.functions.invoke(FunctionName=function, Payload=json.dumps(event or {}))
+    return answer, json.loads(answer["Payload"].read())
+
+
+def test_a_failed_invocation_names_the_exceptions_class_and_where_it_was_raised(lab: Any) -> None:
+    answer, payload = invoke(lab, lab.function(RAISES))
+    assert answer["FunctionError"] == "Unhandled"
+    assert payload["errorType"] == "InvalidDataset"
+    assert payload["errorMessage"] == "no corpus in the archive"
+    frames = "".join(payload["stackTrace"])
+    assert "in handler" in frames
+    assert "in check" in frames
+    assert "_worker.py" not in frames
+
+
+@pytest.mark.parametrize(
+    ("source", "error_type"),
+    [
+        ("import no_such_package\ndef handler(event, context): pass", "Runtime.ImportModuleError"),
+        ("import os\ndef handler(event, context): os._exit(3)", "Runtime.ExitError"),
+        ("import time\ndef handler(event, context): time.sleep(30)", "Sandbox.Timedout"),
+    ],
+)
+def test_a_function_that_cannot_run_fails_as_on_aws(lab: Any, source: str, error_type: str) -> None:
+    answer, payload = invoke(lab, lab.function(source, Timeout=1))
+    assert answer["FunctionError"] == "Unhandled"
+    assert payload["errorType"] == error_type
+
+
+def test_a_function_works_again_after_a_failure(lab: Any) -> None:
+    function = lab.function("def handler(event, context): return 1 / event['divisor']")
+    _, payload = invoke(lab, function, {"divisor": 0})
+    assert payload["errorType"] == "ZeroDivisionError"
+    assert invoke(lab, function, {"divisor": 2})[1] == 0.5
+
+
+def test_the_artifacts_own_packages_win_over_the_environments(lab: Any) -> None:
+    function = lab.function(
+        "import pydantic\ndef handler(event, context): return pydantic.ORIGIN",
+        files={"pydantic/__init__.py": "ORIGIN = 'artifact'"},
+    )
+    assert invoke(lab, function)[1] == "artifact"
+
+
+def test_a_function_runs_as_its_role_with_lambdas_environment(lab: Any, cloud: Any) -> None:
+    role = lab.role("lambda.amazonaws.com")
+    function = lab.function(
+        """
+        import os, boto3
+        def handler(event, context):
+            names = [name for name in os.environ if name.startswith("AWS_")]
+            return {
+                "environment": {name: os.environ[name] for name in names},
+                "identity": boto3.client("sts").get_caller_identity()["Arn"],
+                "memory": context.memory_limit_in_mb,
+            }
+        """,
+        role=role,
+        MemorySize=512,
+    )
+    _, said = invoke(lab, function)
+    environment = said["environment"]
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == function.rsplit(":", 1)[1]
+    assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"
+    assert environment["AWS_REGION"] == "us-east-1"
+    assert environment["AWS_ENDPOINT_URL"] == cloud.endpoint_url
+    assert environment["AWS_SESSION_TOKEN"]
+    assert cloud.secret_access_key not in environment.values()
+    assert f":assumed-role/{role.rsplit('/', 1)[1]}/" in said["identity"]
+    assert said["memory"] == 512
+
+
+def test_a_function_may_do_only_what_its_role_allows(lab: Any, client: Callable[..., Any]) -> None:
+    function = lab.function(
+        """
+        import boto3
+        def handler(event, context):
+            boto3.client("dynamodb").get_item(TableName="tokens", Key={"resource": {"S": "x"}})
+        """
+    )
+    _, payload = invoke(lab, function)
+    assert payload["errorType"] == "ClientError"
+    assert "AccessDeniedException" in payload["errorMessage"]
+    assert "dynamodb:GetItem" in payload["errorMessage"]
+
+
+def test_powertools_is_quiet_and_its_lines_reach_cloudwatch_logs(
+    lab: Any, client: Callable[..., Any]
+) -> None:
+    function = lab.function(
+        """
+        from aws_lambda_powertools import Logger, Metrics, Tracer
+        logger, tracer, metrics = Logger(), Tracer(), Metrics()
+
+        @metrics.log_metrics
+        @tracer.capture_lambda_handler
+        @logger.inject_lambda_context
+        def handler(event, context):
+            metrics.add_metric(name="Runs", unit="Count", value=1)
+            logger.info("prepared")
+        """,
+        Environment={
+            "Variables": {"POWERTOOLS_SERVICE_NAME": "lexline", "POWERTOOLS_METRICS_NAMESPACE": "Lexline"}
+        },
+    )
+    answer, _ = invoke(lab, function)
+    assert "FunctionError" not in answer
+    group = f"/aws/lambda/{function.rsplit(':', 1)[1]}"
+    events = client("logs").filter_log_events(logGroupName=group)["events"]
+    messages = [event["message"] for event in events]
+    assert messages[0].startswith("START RequestId: ")
+    assert messages[-1].startswith("REPORT RequestId: ")
+    lines = [json.loads(message) for message in messages[1:-2]]
+    assert [line["message"] for line in lines if "message" in line] == ["prepared"]
+    assert [line["Runs"] for line in lines if "Runs" in line] == [[1.0]]
+    assert len(lines) == 2
