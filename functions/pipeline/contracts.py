@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 # Infinity and NaN are not JSON; as strings they survive the trip and pydantic reads them back.
 _CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
@@ -117,7 +117,7 @@ class Execution(Contract):
     """The state machine's execution, from its context object."""
 
     id: str = Field(pattern=r"^arn:[^:]+:states:[^:]+:[^:]+:(execution|express):.+$")
-    started: str
+    started: AwareDatetime
 
 
 class PlanInput(Contract):
@@ -268,7 +268,7 @@ class ModelCreated(Contract):
 
 
 class DeployInput(Contract):
-    """`token` is the state's task token; whoever sees the endpoint settle answers it with a Deployed or an error."""
+    """`token` is the state's task token; whoever sees the endpoint settle answers it likewise."""
 
     token: str
     run: Run
@@ -382,3 +382,16 @@ class Report(Contract):
     durations: dict[str, float]
     torn_down: list[str]
     error: Failure | None
+
+
+# --- callback ------------------------------------------------------------------------------------
+
+
+class StateChange(BaseModel):
+    """EventBridge's word that a training job or an endpoint changed; only its ARN is read.
+
+    The event's own status is not: its spelling differs from Describe's, and it may come late. AWS adds fields
+    to its events at will, so unknown ones are ignored here and only here.
+    """
+
+    resources: list[str] = Field(min_length=1)

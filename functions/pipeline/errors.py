@@ -1,7 +1,7 @@
 """The errors a step may end with. The state machine's Retry and Catch match them by class name.
 
-Every message is a sentence a person can act on. AWS's own errors are translated here, keeping AWS's message: it
-names the denied action, the quota, or the field.
+Every message is a sentence a person can act on. AWS's own errors are translated here, keeping AWS's message:
+it names the denied action, the quota, or the field.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DatasetTooLarge(InvalidDataset):
 
 
 class DatasetReplaced(InvalidDataset):
-    """Another upload took the object's place while it was read. Retried: the next attempt reads the new one."""
+    """Another upload took the object's place while it was read. Retried: the next attempt reads that."""
 
 
 class SplitIncomplete(InvalidDataset):
@@ -183,7 +183,7 @@ def translate(error: ClientError | BotoCoreError) -> PipelineError:
         return ServiceUnavailable(f"{type(error).__name__}: {error}")
     code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    # AWS's message names principal, action and resource of a denied call; of others it rarely says the operation.
+    # AWS's message rarely names the operation, except that of a denied call.
     sentence = f"{error.operation_name}: {message_of(error)} ({code})"
     if code in _DENIED:
         return AccessDenied(sentence)

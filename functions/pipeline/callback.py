@@ -1,0 +1,40 @@
+"""EventBridge's wake-up: a training job or an endpoint has changed, so look at it and answer whoever waits on
+it.
+
+Events come twice, late, in another spelling than Describe's, and about resources of others. So an event only
+says where to look; Describe says what is, and only an end is an answer.
+"""
+
+from __future__ import annotations
+
+import endpoint
+import tokens
+import training_job
+from contracts import Deployed, StateChange, Trained
+from errors import PipelineError
+from step import logger, step
+
+
+@step(StateChange)
+def handler(event: StateChange) -> None:
+    resource = event.resources[0]
+    waiting = tokens.find(resource)
+    if waiting is None:
+        logger.info("Nobody waits on this resource", resource=resource)
+        return
+    logger.set_correlation_id(waiting.run)
+    outcome = outcome_of(waiting)
+    if outcome:
+        tokens.answer(waiting, outcome)
+
+
+def outcome_of(waiting: tokens.Waiting) -> Trained | Deployed | PipelineError | None:
+    """What the resource has come to, or None while it is under way."""
+    kind, _, name = waiting.resource.rpartition(":")[2].partition("/")
+    if kind == "training-job":
+        job = training_job.describe(name)
+        return training_job.outcome(job) if job else None
+    if not waiting.asked:
+        # An event of an earlier change; SageMaker has not accepted this run's yet.
+        return None
+    return endpoint.outcome(endpoint.describe(name), waiting.run)

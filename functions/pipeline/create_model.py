@@ -1,0 +1,45 @@
+"""The step that names the trained artifacts as a SageMaker model: which container serves them, and how."""
+
+from __future__ import annotations
+
+import aws
+import endpoint
+import names
+import settings
+from botocore.exceptions import ClientError
+from contracts import CreateModelInput, ModelCreated
+from step import step
+
+
+@step(CreateModelInput)
+def handler(given: CreateModelInput) -> ModelCreated:
+    run = given.run
+    image = settings.hosting_image(run.hosting.instance_type)
+    try:
+        aws.sagemaker().create_model(
+            ModelName=run.name,
+            ExecutionRoleArn=settings.execution_role_arn(),
+            PrimaryContainer={
+                "Image": image,
+                "ModelDataUrl": given.trained.model_artifacts,
+                # train.py puts its scripts into the artifact, so that it serves without being packed again.
+                "Environment": {
+                    "SAGEMAKER_PROGRAM": "generate.py",
+                    "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                    "SAGEMAKER_REGION": settings.region(),
+                    "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+                    "LEXLINE_MODEL": run.name,
+                },
+            },
+            Tags=endpoint.tags(run, given.evaluated),
+        )
+    except ClientError as error:
+        # The name is this execution's own: an earlier attempt of this step made it.
+        if not aws.already_exists(error):
+            raise
+    return ModelCreated(
+        name=run.name,
+        arn=names.arn(run, "model", run.name),
+        image=image,
+        model_artifacts=given.trained.model_artifacts,
+    )

@@ -1,0 +1,119 @@
+"""The endpoint, its configs and the model behind them: what SageMaker says of them, and how they go.
+
+While an update is under way, and after one that was taken back, Describe gives the former config's name
+(aws-controllers-k8s/sagemaker-controller#7, terraform-provider-aws#39099). So "is it serving this run" can
+only be asked of a settled endpoint, and only once SageMaker has accepted the change (`tokens.Waiting.asked`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aws
+import names
+from botocore.exceptions import ClientError
+from contracts import Deployed, Evaluated, Run
+from errors import EndpointBusy, EndpointFailed, PipelineError, UpdateReverted
+from step import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
+
+# What an endpoint may stay in. Creating, Updating, SystemUpdating, RollingBack and Deleting pass.
+_BROKEN = {"Failed", "UpdateRollbackFailed", "OutOfService"}
+SETTLED = {"InService"} | _BROKEN
+
+RUN, DATASET, PERPLEXITY = "lexline:run", "lexline:dataset", "lexline:test-perplexity"
+# When the run started that made the config, and the config that it took the place of.
+STARTED, PREVIOUS = "lexline:started", "lexline:previous"
+
+
+def tags(run: Run, evaluated: Evaluated) -> list[TagTypeDef]:
+    """What a model and an endpoint config say about themselves."""
+    return [
+        {"Key": RUN, "Value": run.name},
+        {"Key": DATASET, "Value": run.dataset},
+        {"Key": PERPLEXITY, "Value": f"{evaluated.metrics.test_perplexity:.4f}"},
+    ]
+
+
+def describe(name: str) -> DescribeEndpointOutputTypeDef | None:
+    """The endpoint as SageMaker has it, or None."""
+    try:
+        return aws.sagemaker().describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if aws.is_missing(error):
+            return None
+        raise
+
+
+def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed | PipelineError | None:
+    """What became of the accepted change to `config`, or None while it is under way."""
+    if live is None or live["EndpointStatus"] == "Deleting":
+        return EndpointFailed("The endpoint was deleted while it was being deployed to.")
+    name, status = live["EndpointName"], live["EndpointStatus"]
+    reason = live.get("FailureReason", "")
+    if status in _BROKEN:
+        return EndpointFailed(f"Endpoint {name} is {status}: {reason or 'SageMaker gave no reason.'}")
+    if status != "InService":
+        return None
+    serving = live.get("EndpointConfigName", "")
+    if serving != config:
+        return UpdateReverted(
+            f"SageMaker took the update of endpoint {name} back; it still serves {serving}. "
+            f"{reason or 'It gave no reason; the log of the new model may.'}"
+        )
+    variants = live.get("ProductionVariants", [])
+    return Deployed(
+        endpoint=name,
+        arn=live["EndpointArn"],
+        config=serving,
+        instance_count=sum(variant.get("CurrentInstanceCount", 0) for variant in variants),
+    )
+
+
+def config_exists(name: str) -> bool:
+    """Whether there is an endpoint config of that name."""
+    try:
+        aws.sagemaker().describe_endpoint_config(EndpointConfigName=name)
+    except ClientError as error:
+        if aws.is_missing(error):
+            return False
+        raise
+    return True
+
+
+def config_tags(run: Run, config: str) -> dict[str, str]:
+    """The tags of an endpoint config, few enough for one page."""
+    answer = aws.sagemaker().list_tags(ResourceArn=names.arn(run, "endpoint-config", config))
+    return {tag["Key"]: tag["Value"] for tag in answer["Tags"]}
+
+
+def delete(name: str) -> EndpointBusy:
+    """Start deleting the endpoint. The answer is to be raised, for the state machine to come back later."""
+    try:
+        aws.sagemaker().delete_endpoint(EndpointName=name)
+        logger.info("Endpoint is being deleted", endpoint=name)
+    except ClientError as error:
+        if not (aws.is_missing(error) or aws.is_in_progress(error)):
+            raise
+    return EndpointBusy(f"Endpoint {name} is being deleted.")
+
+
+def delete_config_and_model(run: Run) -> list[str]:
+    """Delete what carries the run's name and is not served; answers what was there, as `<kind>/<name>`."""
+    sagemaker = aws.sagemaker()
+    removed = []
+    try:
+        sagemaker.delete_endpoint_config(EndpointConfigName=run.name)
+        removed.append(f"endpoint-config/{run.name}")
+    except ClientError as error:
+        if not aws.is_missing(error):
+            raise
+    try:
+        sagemaker.delete_model(ModelName=run.name)
+        removed.append(f"model/{run.name}")
+    except ClientError as error:
+        if not aws.is_missing(error):
+            raise
+    return removed

@@ -1,0 +1,27 @@
+"""Names and ARNs, all computed from the execution, so that a step tried again finds what it already made."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+from contracts import Run
+
+Kind = Literal["training-job", "model", "endpoint-config", "endpoint"]
+
+
+def run_name(endpoint: str, dataset: str, execution_id: str) -> str:
+    """The run's name: at most 62 characters of [a-z0-9-], where SageMaker takes 63.
+
+    It starts with the endpoint's name, which is what the IAM policies match on, and ends with 12 hex digits
+    of the execution ARN's SHA-256.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:18].strip("-")
+    return f"{endpoint}-{slug}-{hashlib.sha256(execution_id.encode()).hexdigest()[:12]}"
+
+
+def arn(run: Run, kind: Kind, name: str) -> str:
+    """The ARN of a SageMaker resource in the execution's own partition, region and account."""
+    _, partition, _, region, account, *_ = run.execution.id.split(":")
+    return f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{name}"

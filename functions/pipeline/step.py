@@ -1,0 +1,71 @@
+"""What every step's handler shares: parsing, structured logs, traces, metrics, and errors with names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.parser import parse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from errors import InvalidInput, PipelineError, translated
+from pydantic import BaseModel, ValidationError
+
+logger = Logger()
+tracer = Tracer()
+metrics = Metrics()
+
+Given = TypeVar("Given", bound=BaseModel)
+Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+def step(contract: type[Given]) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
+    """Make a Lambda handler of a function from a parsed `contract` to a document (or nothing).
+
+    Log lines carry the run's name as correlation id. Raises only errors of `errors.py`; the state machine
+    matches them by class name.
+    """
+
+    def decorate(function: Callable[[Given], BaseModel | None]) -> Handler:
+        name = function.__module__
+
+        @logger.inject_lambda_context(correlation_id_path="run.name", clear_state=True)
+        @tracer.capture_lambda_handler(capture_response=False)
+        @metrics.log_metrics
+        @functools.wraps(function)
+        def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+            metrics.add_dimension(name="step", value=name)
+            try:
+                with translated():
+                    answer = function(parsed(event, contract))
+            except PipelineError as error:
+                metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
+                logger.warning(str(error), error=type(error).__name__)
+                raise
+            metrics.add_metric(name="Answers", unit=MetricUnit.Count, value=1)
+            return answer.model_dump(mode="json") if answer else {}
+
+        return cast(Handler, handler)
+
+    return decorate
+
+
+def parsed(event: dict[str, Any], contract: type[Given]) -> Given:
+    """`event` as `contract`; InvalidInput names each wrong field."""
+    try:
+        return parse(event=event, model=contract)
+    except ValidationError as error:
+        raise InvalidInput(sentence(error)) from error
+
+
+def sentence(error: ValidationError) -> str:
+    """Each wrong field by its path, with what is wrong about it."""
+    problems = []
+    for problem in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+        problems.append(f"{field}: {message}{given}" if field else message)
+    return "; ".join(problems)

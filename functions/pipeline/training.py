@@ -1,0 +1,50 @@
+"""The step that trains: start the run's training job, or find it again; the task token does the waiting."""
+
+from __future__ import annotations
+
+import aws
+import names
+import settings
+import source_code
+import tokens
+import training_job
+from botocore.exceptions import ClientError
+from contracts import TrainingInput
+from errors import ServiceUnavailable
+from step import logger, step
+
+
+@step(TrainingInput)
+def handler(given: TrainingInput) -> None:
+    run = given.run
+    waiting = tokens.store(names.arn(run, "training-job", run.name), given.token, run.name)
+    job = training_job.describe(run.name)
+    if job is None:
+        _create(given)
+        job = training_job.describe(run.name)
+    if job is None:
+        raise ServiceUnavailable(f"Training job {run.name} was created but is not to be found yet.")
+    # An event that came before the token was stored, or never came, is made up for here.
+    outcome = training_job.outcome(job)
+    if outcome:
+        tokens.answer(waiting, outcome)
+
+
+def _create(given: TrainingInput) -> None:
+    run, bucket = given.run, settings.bucket()
+    request = training_job.request(
+        run,
+        given.prepared,
+        image=settings.training_image(run.training.instance_type),
+        role=settings.execution_role_arn(),
+        bucket=bucket,
+        source=source_code.upload(bucket),
+        region=settings.region(),
+    )
+    try:
+        aws.sagemaker().create_training_job(**request)
+        logger.info("Training job created", job=run.name, instance_type=run.training.instance_type)
+    except ClientError as error:
+        # The name is this execution's own: an earlier attempt of this step made it.
+        if not aws.already_exists(error):
+            raise
