@@ -3,8 +3,8 @@
     python scripts/write_image_mappings.py            # rewrite the marked block of template.yaml
     python scripts/write_image_mappings.py --check    # exit 1 if the block is not what the SDK says
 
-A stack cannot ask the SDK for an image when it deploys, and the SDK is far too big for a Lambda, so its answers
-stand in the template as a Mapping. Moving to another framework version is a change of the two constants
+A stack cannot ask the SDK for an image when it deploys, and the SDK is far too big for a Lambda, so its
+answers stand in the template as a Mapping. Moving to another framework version is a change of the constants
 below and one run of this script; the unit tests hold the template against the SDK.
 """
 
@@ -43,19 +43,15 @@ def images(region: str) -> dict[str, str]:
     """
 
     def training(instance_type: str) -> str:
-        return image_uris.retrieve(
-            TRAINING_FRAMEWORK,
-            region,
-            version=TRAINING_VERSION,
-            instance_type=instance_type,
-            image_scope="training",
+        return _uri(
+            TRAINING_FRAMEWORK, region, TRAINING_VERSION, instance_type=instance_type, image_scope="training"
         )
 
     def hosting(instance_type: str) -> str:
-        return image_uris.retrieve(
+        return _uri(
             HOSTING_FRAMEWORK,
             region,
-            version=HOSTING_VERSION,
+            HOSTING_VERSION,
             py_version=HOSTING_PYTHON,
             instance_type=instance_type,
             image_scope="inference",
@@ -69,6 +65,10 @@ def images(region: str) -> dict[str, str]:
         "HostingGpu": hosting(GPU_INSTANCE),
         "HostingRepository": repository(hosting(CPU_INSTANCE)),
     }
+
+
+def _uri(*place: str, **image: str) -> str:
+    return str(image_uris.retrieve(*place, **image))
 
 
 def repository(image_uri: str) -> str:
