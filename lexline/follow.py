@@ -1,0 +1,128 @@
+"""Watches one run until it ends: the machine's steps, and inside the training step the job's own log.
+
+Ctrl-C only ends the watching: the execution belongs to Step Functions and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from lexline import history, progress
+from lexline.history import Step
+from lexline.joblog import TRAINING_JOBS, LogReader
+from lexline.progress import Training
+from lexline.runs import Run, dataset_of
+from lexline.target import Target
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment. `report` is the document the run ends with; `error` is there when it has none."""
+
+    run: Run
+    dataset: str
+    status: str
+    steps: list[Step] = field(default_factory=list)
+    training: Training = field(default_factory=Training)
+    job_phase: str = ""
+    report: Mapping[str, Any] | None = None
+    error: str = ""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def ended(self) -> bool:
+        return self.status != "RUNNING"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run did what it should: its model serves, or it rightly had nothing to do."""
+        return self.status == "SUCCEEDED" and (self.report or {}).get("status") in ("Succeeded", "Skipped")
+
+    @property
+    def trains(self) -> bool:
+        """Whether the training step is the one that runs now."""
+        return any(step.name == TRAIN and step.state == "running" for step in self.steps)
+
+
+class View(Protocol):
+    """Shows snapshots as they come."""
+
+    def show(self, snapshot: Snapshot) -> None: ...
+
+
+TRAIN = "Train"
+"""The state that waits for the training job."""
+PLAN = "Plan"
+REPORT = "Report"
+
+
+class Watcher:
+    """Asks AWS how one run stands. It keeps its place in the job's log between the questions."""
+
+    def __init__(self, target: Target, run: Run) -> None:
+        self._target = target
+        self._run = run
+        self._training = Training()
+        self._log: LogReader | None = None
+        self._job = ""
+
+    def look(self) -> Snapshot:
+        """The run as it is now."""
+        described = self._target.stepfunctions.describe_execution(executionArn=self._run.arn)
+        events = history.events_of(self._target.stepfunctions, self._run.arn)
+        steps = history.steps_of(events)
+        if not self._job:
+            plan: Any = next(history.outputs_of(events, PLAN), None) or {}
+            self._job = plan.get("name", "")
+        trained = any(step.name == TRAIN for step in steps)
+        if trained:
+            self._read_log()
+        report: Any = None
+        if described["status"] != "RUNNING":
+            report = next(history.outputs_of(events, REPORT), None)
+        return Snapshot(
+            run=self._run,
+            dataset=dataset_of(json.loads(described.get("input", "{}"))),
+            status=described["status"],
+            steps=steps,
+            training=self._training,
+            job_phase=self._phase() if trained and described["status"] == "RUNNING" else "",
+            report=report,
+            error=" ".join(part for part in (described.get("error"), described.get("cause")) if part),
+        )
+
+    def _read_log(self) -> None:
+        if not self._job:
+            return
+        # The first host's log: with several, each prints the same reports.
+        self._log = self._log or LogReader(self._target.logs, TRAINING_JOBS, f"{self._job}/algo-1")
+        for line in self._log.new():
+            self._training = progress.read(self._training, line.text)
+
+    def _phase(self) -> str:
+        # Before the first line of the log there is only the job's own status: Starting, Downloading, ...
+        if not self._job or self._training.epoch:
+            return ""
+        try:
+            job = self._target.sagemaker.describe_training_job(TrainingJobName=self._job)
+        except self._target.sagemaker.exceptions.ClientError:
+            return ""
+        return job["SecondaryStatus"]
+
+
+def follow(target: Target, run: Run, view: View, sleep: Callable[[float], None] = time.sleep) -> Snapshot:
+    """Shows the run until it ends, and returns its last snapshot."""
+    watcher = Watcher(target, run)
+    while True:
+        snapshot = watcher.look()
+        view.show(snapshot)
+        if snapshot.ended:
+            return snapshot
+        # Step Functions allows an account 20 reads of histories per second at best; people need no more
+        # than this.
+        sleep(0.5 if target.local else 3)
