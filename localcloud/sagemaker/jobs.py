@@ -145,7 +145,8 @@ class _Reporter:
     def log(self, stream: str, timestamp_ms: int, line: str) -> None:
         with self._context.lock:
             self._job.metrics.read(line, timestamp_ms)
-        self._context.host.log(LOG_GROUP, stream, [(timestamp_ms, line)])
+        if line:  # CloudWatch Logs has no empty events.
+            self._context.host.log(LOG_GROUP, stream, [(timestamp_ms, line)])
 
     def finished(self, outcome: TrainingOutcome) -> None:
         with self._context.lock:
