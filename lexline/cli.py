@@ -33,7 +33,7 @@ class Friendly(TyperGroup):
     itself.
     """
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -219,7 +219,7 @@ def _upload(
 ) -> runs.Uploaded:
     columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-            for file in files:
+        for file in files:
             bar = bars.add_task(f"Uploading {file.name}", total=file.stat().st_size)
             uploaded = runs.upload(where, deployed, dataset, file, partial(bars.advance, bar))
     for file in files:
