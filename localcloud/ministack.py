@@ -18,10 +18,10 @@ import importlib.metadata
 import inspect
 import json
 import logging
-import re
 import secrets
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +44,12 @@ SERVICES = (
 
 INTERNALS = {
     "ministack.app:app": "(scope, receive, send)",
+    "ministack.app:_credential_failure": "(service, iam_action, request_id, denied, headers)",
     "ministack.app:pin_request_origin": "(source_ip, secure_transport)",
     "ministack.app:_parse_execute_api_url": "(host, path)",
+    "ministack.core.iam_actions:extract_resource_arn": (
+        "(service, method, path, headers, body, query_params, region, account_id)"
+    ),
     "ministack.core.iam_actions:identity_denial_message": "(action, principal_arn, resource, explicit_deny)",
     "ministack.core.iam_evaluator:_gather_role_policies": "(role_name, account_id)",
     "ministack.core.iam_evaluator:_permissions_boundary": "(store, name, account_id)",
@@ -63,6 +67,8 @@ INTERNALS = {
     "ministack.core.lambda_runtime:reset": "()",
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
+    "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
+    "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
     "ministack.services.cloudwatch_logs:_create_log_stream": "(data)",
     "ministack.services.cloudwatch_logs:_put_log_events": "(data)",
@@ -107,6 +113,7 @@ INTERNALS = {
 
 STORES = (
     "ministack.app:SERVICE_HANDLERS",
+    "ministack.core.iam_evaluator:AuthError",
     "ministack.core.iam_evaluator:EvalContext",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
     "ministack.core.router:SERVICE_PATTERNS",
@@ -229,7 +236,10 @@ class MiniStack:
         _mend_transport(self._app)
         _mend_lambda(self._runtime, importlib.import_module("ministack.services.lambda_svc"), self._sts)
         _mend_events(self._events, importlib.import_module("ministack.services.s3"))
-        _StepFunctions(importlib.import_module("ministack.services.stepfunctions")).mend()
+        _mend_api_import(importlib.import_module("ministack.services.apigateway_v1"))
+        step_functions = _StepFunctions(importlib.import_module("ministack.services.stepfunctions"))
+        step_functions.mend()
+        step_functions.mend_authorization(self._actions)
         self.app: AsgiApp = self._gate
 
     # --- what the server does with it ---
@@ -410,7 +420,8 @@ class MiniStack:
             headers = {
                 key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]
             }
-            refusal = self._refusal(scope["path"], headers, scope.get("query_string", b"").decode("latin-1"))
+            query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+            refusal = self._refusal(scope["method"], scope["path"], headers, query)
             if refusal is not None:
                 status, answer_headers, body = refusal
                 while (await receive()).get("more_body"):
@@ -422,7 +433,9 @@ class MiniStack:
                 return
         await self._app.app(scope, receive, send)
 
-    def _refusal(self, path: str, headers: dict[str, str], query_string: str) -> Answer | None:
+    def _refusal(
+        self, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
+    ) -> Answer | None:
         if path in ("/_ministack/health", "/_ministack/ready"):
             return None
         # Authorized by the API itself: key, IAM or none, as its template says.
@@ -432,16 +445,21 @@ class MiniStack:
         if path.startswith(("/_ministack/cfn-response/", "/_ministack/cfn-signal/")):
             return None
         if path.startswith(("/_", "/health")):
-            return _refuse(headers, "AccessDenied", "There is nothing here.")
-        query = parse_qs(query_string, keep_blank_values=True)
+            return _refuse_json(403, "AccessDeniedException", "There is nothing here.")
         authorization = headers.get("authorization", "")
         if not authorization.startswith("AWS4-HMAC-SHA256 ") and "X-Amz-Signature" not in query:
-            return _refuse(headers, "MissingAuthenticationToken", "Missing Authentication Token")
-        if self._evaluator.is_root_access_key(self._router.extract_access_key_id(headers, query)):
-            return _refuse(
-                headers, "InvalidClientTokenId", "The security token included in the request is invalid."
-            )
-        return None
+            code, message = "MissingAuthenticationToken", "Missing Authentication Token"
+        elif self._evaluator.is_root_access_key(self._router.extract_access_key_id(headers, query)):
+            code, message = "InvalidClientTokenId", "The security token included in the request is invalid."
+        else:
+            return None
+        service = self._router.detect_service(method, path, headers, query)
+        if service == "unknown_query":
+            service = "iam"
+        failure = self._evaluator.AuthError(code, message)
+        # It knows the protocol, and the name of the error in it, of every service.
+        answer: Answer = self._app._credential_failure(service, "", str(uuid.uuid4()), failure, headers)
+        return answer
 
 
 # --- mends: transport ---
@@ -455,6 +473,25 @@ def _mend_transport(app: Any) -> None:
     """
     original = app.pin_request_origin
     app.pin_request_origin = lambda source_ip, secure_transport: original(source_ip, True)
+
+
+# --- mends: API Gateway ---
+
+
+def _mend_api_import(apigateway: Any) -> None:
+    """An API imported from OpenAPI also gets the gateway responses that its document defines."""
+    original = apigateway._import_rest_api
+
+    @functools.wraps(original)
+    def importing(spec: dict[str, Any], base_data: dict[str, Any] | None = None) -> str:
+        api_id: str = original(spec, base_data)
+        for response_type, response in spec.get("x-amazon-apigateway-gateway-responses", {}).items():
+            status, _, body = apigateway._put_gateway_response(api_id, response_type, response)
+            if status >= 400:
+                raise ValueError(f"Gateway response {response_type}: {body!r}")
+        return api_id
+
+    apigateway._import_rest_api = importing
 
 
 # --- mends: Lambda ---
@@ -710,6 +747,7 @@ class _StepFunctions:
         self._service = service
         self._lock = threading.Lock()
         self._answered: set[str] = set()
+        self._machine_of_token: dict[str, str] = {}
         self._run = service._run_execution
         self._fail = service._fail_execution
         self._stop = service._stop_execution
@@ -731,6 +769,22 @@ class _StepFunctions:
         service._send_task_success = self.answering(service._send_task_success)
         service._send_task_failure = self.answering(service._send_task_failure)
         service._send_task_heartbeat = self.answering(service._send_task_heartbeat)
+
+    def mend_authorization(self, actions: Any) -> None:
+        """SendTask* is authorized on the state machine that gave out the token, as on AWS; not on `*`."""
+        original = actions.extract_resource_arn
+
+        @functools.wraps(original)
+        def resource(
+            service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
+        ) -> str:
+            if service == "states" and ".SendTask" in headers.get("x-amz-target", ""):
+                token = json.loads(body or b"{}").get("taskToken")
+                return self._machine_of_token.get(token, "*")
+            arn: str = original(service, method, path, headers, body, *rest)
+            return arn
+
+        actions.extract_resource_arn = resource
 
     # An execution's life
 
@@ -872,6 +926,8 @@ class _StepFunctions:
             "execution": _current_execution.get(),
         }
         self._service._task_tokens[token] = waiting
+        if waiting["execution"]:
+            self._machine_of_token[token] = waiting["execution"]["stateMachineArn"]
 
         def call() -> None:
             try:
@@ -956,15 +1012,3 @@ def _is_json(text: Any) -> bool:
 def _refuse_json(status: int, code: str, message: str) -> Answer:
     body = json.dumps({"__type": code, "message": message}).encode()
     return status, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
-
-
-def _refuse(headers: Mapping[str, str], code: str, message: str) -> Answer:
-    """A 403 in the protocol the request speaks: query (a form), S3's XML, or JSON."""
-    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    xml = {"Content-Type": "application/xml"}
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return 403, xml, f"<ErrorResponse>{error}</ErrorResponse>".encode()
-    scope = re.search(r"Credential=[^,]*/(\w[\w-]*)/aws4_request", headers.get("authorization", ""))
-    if "x-amz-target" in headers or (scope is not None and scope[1] != "s3"):
-        return _refuse_json(403, code, message)
-    return 403, xml, error.encode()

@@ -23,10 +23,12 @@ DEADLINE = 30.0
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A running local cloud, ended with the session; nothing of it may be left then.
 
-    Waits and retry pauses of state machines are a fiftieth of what they say, time-outs are as they say.
+    Waits and retry pauses of state machines are a fiftieth of what they say, and an event that a function
+    failed on comes again in a tenth of a second; time-outs are as they say.
     """
     state_dir = tmp_path_factory.mktemp("cloud") / "state"
-    running = control.start(state_dir, owner=os.getpid(), environment={"SFN_WAIT_SCALE": "0.02"})
+    environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
+    running = control.start(state_dir, owner=os.getpid(), environment=environment)
     server = psutil.Process(running.pid)
     yield running
     tree = [server, *server.children(recursive=True)]

@@ -1,0 +1,273 @@
+"""The local cloud as a process: whom it answers, where it listens, and that its end leaves nothing."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from localcloud import control
+
+CALLS = [
+    ("s3", "list_buckets"),
+    ("sagemaker", "list_training_jobs"),
+    ("stepfunctions", "list_state_machines"),
+    ("lambda", "list_functions"),
+    ("iam", "list_roles"),
+]
+
+
+# --- whom it answers ---
+
+
+@pytest.mark.parametrize(("service", "operation"), CALLS)
+def test_an_unsigned_request_is_refused(cloud: Any, service: str, operation: str) -> None:
+    client: Any = boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.region,
+        config=Config(signature_version=UNSIGNED),
+    )
+    with pytest.raises(ClientError) as refused:
+        getattr(client, operation)()
+    expected = "AccessDenied" if service == "s3" else "MissingAuthenticationToken"
+    assert refused.value.response["Error"]["Code"].startswith(expected)
+
+
+@pytest.mark.parametrize(("service", "operation"), CALLS)
+@pytest.mark.parametrize("key", ["the administrator's", "AKIAIOSFODNN7EXAMPLE", "test", "000000000000"])
+def test_a_request_with_a_wrong_signature_is_refused(
+    cloud: Any, service: str, operation: str, key: str
+) -> None:
+    client: Any = boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.region,
+        aws_access_key_id=cloud.access_key_id if key.startswith("the ") else key,
+        aws_secret_access_key="wrong",
+    )
+    with pytest.raises(ClientError) as refused:
+        getattr(client, operation)()
+    assert refused.value.response["Error"]["Code"] in (
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
+
+
+@pytest.mark.parametrize("path", ["/_ministack/config", "/_ministack/reset", "/_aws/sqs/messages", "/"])
+def test_there_is_no_way_around_the_signature(cloud: Any, path: str) -> None:
+    request = urllib.request.Request(cloud.endpoint_url + path, data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 403
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "action"),
+    [
+        ("sagemaker", "describe_training_job", {"TrainingJobName": "a-job"}, "sagemaker:DescribeTrainingJob"),
+        ("sagemaker-runtime", "invoke_endpoint", {"EndpointName": "an-endpoint"}, "sagemaker:InvokeEndpoint"),
+        ("dynamodb", "get_item", {"TableName": "t", "Key": {"k": {"S": "v"}}}, "dynamodb:GetItem"),
+    ],
+)
+def test_a_role_without_the_permission_is_denied_and_told_which(
+    lab: Any, cloud: Any, service: str, operation: str, arguments: dict[str, Any], action: str
+) -> None:
+    acting = assume(lab, cloud)
+    body = {"Body": b"{}"} if service == "sagemaker-runtime" else {}
+    with pytest.raises(ClientError) as denied:
+        getattr(acting.client(service, endpoint_url=cloud.endpoint_url), operation)(**arguments, **body)
+    assert denied.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert f"is not authorized to perform: {action}" in denied.value.response["Error"]["Message"]
+
+
+def test_a_role_may_do_on_a_resource_what_it_allows_on_that_resource(lab: Any, cloud: Any) -> None:
+    allowed = {
+        "Effect": "Allow",
+        "Action": "sagemaker:DescribeTrainingJob",
+        "Resource": f"arn:aws:sagemaker:{cloud.region}:{cloud.account}:training-job/lexline-*",
+    }
+    sagemaker = assume(lab, cloud, allowed).client("sagemaker", endpoint_url=cloud.endpoint_url)
+    with pytest.raises(ClientError, match="Requested resource not found"):
+        sagemaker.describe_training_job(TrainingJobName="lexline-sotu")
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        sagemaker.describe_training_job(TrainingJobName="someone-elses")
+
+
+def assume(lab: Any, cloud: Any, *statements: Any) -> Any:
+    """A session of a new role that allows only the statements."""
+    role = lab.role("lambda.amazonaws.com", *statements)
+    name = role.rsplit("/", 1)[1]
+    trust = f'{{"Statement": [{{"Effect": "Allow", "Principal": {{"AWS": "{cloud.account}"}}, '
+    lab.iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust + '"Action": "sts:AssumeRole"}]}')
+    keys = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        region_name=cloud.region,
+    )
+
+
+# --- where it listens, what it keeps ---
+
+
+def test_it_listens_on_one_loopback_port_and_nowhere_else(cloud: Any) -> None:
+    server = psutil.Process(cloud.pid)
+    listening = [
+        (connection.laddr.ip, connection.laddr.port)
+        for process in [server, *server.children(recursive=True)]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN or not connection.raddr
+    ]
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert int(cloud.endpoint_url.rsplit(":", 1)[1]) in {port for _, port in listening}
+
+
+def test_its_state_is_its_owners_alone_and_its_secret_nowhere_in_sight(cloud: Any) -> None:
+    assert stat.S_IMODE(cloud.state_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((cloud.state_dir / "server.json").stat().st_mode) == 0o600
+    server = psutil.Process(cloud.pid)
+    for process in [server, *server.children(recursive=True)]:
+        assert cloud.secret_access_key not in " ".join(process.cmdline())
+    assert cloud.secret_access_key not in (cloud.state_dir / "server.log").read_text()
+    assert cloud.secret_access_key not in repr(cloud)
+
+
+def test_objects_lie_below_the_state_directory(cloud: Any) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="where-objects-lie")
+    s3.put_object(Bucket="where-objects-lie", Key="uploads/a b.txt", Body=b"text")
+    files = [path.read_bytes() for path in (cloud.state_dir / "s3").rglob("*") if path.is_file()]
+    assert b"text" in files
+
+
+# --- its end ---
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "state"
+    yield path
+    control.stop(path)
+
+
+SLEEPS = "import time\ndef handler(event, context): time.sleep(300)"
+
+
+def busy(lab_of: Callable[[Any], Any], cloud: Any, until: Callable[..., Any]) -> list[psutil.Process]:
+    """The server's processes, while a function sleeps in its handler and an execution waits for it."""
+    lab = lab_of(cloud)
+    lab.start(
+        lab.machine(
+            {
+                "StartAt": "Sleep",
+                "States": {
+                    "Sleep": {"Type": "Task", "Resource": lab.function(SLEEPS, Timeout=300), "End": True}
+                },
+            }
+        )
+    )
+    server = psutil.Process(cloud.pid)
+    until(lambda: server.children(), "the function's process")
+    return [server, *server.children(recursive=True)]
+
+
+@pytest.fixture
+def lab_of(lab: Any) -> Callable[[Any], Any]:
+    return type(lab)
+
+
+def test_kill_9_leaves_no_process_and_no_port_and_a_new_start_begins_anew(
+    state_dir: Path, lab_of: Any, until: Any
+) -> None:
+    cloud = control.start(state_dir, owner=os.getpid())
+    cloud.client("s3").create_bucket(Bucket="left-behind")
+    processes = busy(lab_of, cloud, until)
+    os.kill(cloud.pid, signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=10)
+    assert [process for process in processes if alive(process)] == []
+    assert control.load(state_dir) is None
+    with socket.create_server(("127.0.0.1", int(cloud.endpoint_url.rsplit(":", 1)[1]))):
+        pass
+
+    again = control.start(state_dir, owner=os.getpid())
+    assert again.secret_access_key != cloud.secret_access_key
+    assert again.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_stop_ends_every_process_removes_everything_and_may_be_repeated(
+    state_dir: Path, lab_of: Any, until: Any
+) -> None:
+    cloud = control.start(state_dir, owner=os.getpid())
+    processes = busy(lab_of, cloud, until)
+    control.stop(state_dir)
+    assert [process for process in processes if alive(process)] == []
+    assert not state_dir.exists()
+    assert control.load(state_dir) is None
+    control.stop(state_dir)
+
+
+def test_it_ends_with_its_owner(state_dir: Path, lab_of: Any, until: Any) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    try:
+        cloud = control.start(state_dir, owner=owner.pid)
+        processes = busy(lab_of, cloud, until)
+    finally:
+        owner.kill()
+        owner.wait()
+    _, left = psutil.wait_procs(processes, timeout=20)
+    assert [process for process in left if alive(process)] == []
+    assert control.load(state_dir) is None
+    assert not (state_dir / "server.json").exists()
+
+
+def test_a_state_directory_has_one_server(cloud: Any) -> None:
+    with pytest.raises(control.LocalCloudError, match="already runs"):
+        control.start(cloud.state_dir)
+    second = subprocess.run(
+        [sys.executable, "-m", "localcloud", "--state-dir", cloud.state_dir], capture_output=True, text=True
+    )
+    assert second.returncode == 1
+    assert "already runs" in second.stderr
+    assert control.load(cloud.state_dir) == cloud
+
+
+def test_two_starts_at_once_make_one_server(state_dir: Path) -> None:
+    outcomes: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            outcomes.append(control.start(state_dir, owner=os.getpid()))
+        except control.LocalCloudError as error:
+            outcomes.append(error)
+
+    attempts = [threading.Thread(target=attempt) for _ in range(2)]
+    for thread in attempts:
+        thread.start()
+    for thread in attempts:
+        thread.join()
+    clouds = [outcome for outcome in outcomes if isinstance(outcome, control.LocalCloud)]
+    assert len(clouds) == 1
+    assert control.load(state_dir) == clouds[0]
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

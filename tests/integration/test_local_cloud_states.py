@@ -1,0 +1,212 @@
+"""Step Functions in the local cloud: errors by name, task tokens, and ends of executions, as on AWS."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+INVOKE = "arn:aws:states:::lambda:invoke"
+WAIT = f"{INVOKE}.waitForTaskToken"
+
+RAISES = """
+    class InvalidDataset(Exception):
+        pass
+
+    def handler(event, context):
+        raise InvalidDataset("no corpus in the archive")
+"""
+RETURNS = "def handler(event, context): return {'got': event}"
+SILENT = "def handler(event, context): pass"
+
+
+def task(resource: str, function: str, payload: Any = None, **more: Any) -> dict[str, Any]:
+    arguments = {
+        "FunctionName": function,
+        "Payload": payload if payload is not None else "{% $states.input %}",
+    }
+    state = {"Type": "Task", "Resource": resource, "Arguments": arguments, **more}
+    return state if "Next" in state else {**state, "End": True}
+
+
+def catching(*errors: str) -> dict[str, Any]:
+    return {
+        "Catch": [{"ErrorEquals": list(errors), "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
+    }
+
+
+def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A machine of one task, and the state its Catch leads to."""
+    return {"StartAt": "Task", "States": {"Task": state, "Caught": {"Type": "Pass", "End": True}}, **more}
+
+
+def tokens(lab: Any, client: Callable[..., Any]) -> tuple[str, str]:
+    """A queue, and a function that puts each event it gets, token and all, into it."""
+    queue = client("sqs").create_queue(QueueName=f"tokens-{uuid.uuid4().hex}")["QueueUrl"]
+    role = lab.role("lambda.amazonaws.com", {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"})
+    source = f"""
+        import boto3, json
+        def handler(event, context):
+            boto3.client("sqs").send_message(QueueUrl={queue!r}, MessageBody=json.dumps(event))
+    """
+    return queue, lab.function(source, role=role)
+
+
+@pytest.fixture
+def next_message(client: Callable[..., Any], until: Callable[..., Any]) -> Callable[[str], Any]:
+    def receive(queue: str) -> Any:
+        found = until(lambda: client("sqs").receive_message(QueueUrl=queue).get("Messages"), "a message")
+        client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=found[0]["ReceiptHandle"])
+        return json.loads(found[0]["Body"])
+
+    return receive
+
+
+# --- errors by name ---
+
+
+@pytest.mark.parametrize("resource", [INVOKE, WAIT])
+def test_an_exception_is_caught_by_its_classs_name(lab: Any, resource: str) -> None:
+    machine = lab.machine(one(task(resource, lab.function(RAISES), **catching("InvalidDataset"))))
+    output = lab.run(machine)["output"]
+    assert output["Error"] == "InvalidDataset"
+    cause = json.loads(output["Cause"])
+    assert cause["errorMessage"] == "no corpus in the archive"
+    assert cause["errorType"] == "InvalidDataset"
+    assert cause["stackTrace"]
+
+
+def test_a_waiting_task_fails_at_once_when_its_function_does(lab: Any) -> None:
+    machine = lab.machine(one(task(WAIT, lab.function(RAISES), TimeoutSeconds=3600)))
+    ended = lab.run(machine)
+    assert ended["status"] == "FAILED"
+    assert ended["error"] == "InvalidDataset"
+
+
+@pytest.mark.parametrize("resource", [INVOKE, WAIT])
+def test_the_machines_role_must_allow_invoking_the_function(lab: Any, resource: str) -> None:
+    function = lab.function(RETURNS)
+    role = lab.role("states.amazonaws.com")
+    machine = lab.machine(one(task(resource, function, **catching("Lambda.AWSLambdaException"))), role=role)
+    output = lab.run(machine)["output"]
+    assert output["Error"] == "Lambda.AWSLambdaException"
+    assert f"is not authorized to perform: lambda:InvokeFunction on resource: {function}" in output["Cause"]
+    assert role.rsplit("/", 1)[1] in output["Cause"]
+
+
+# --- task tokens ---
+
+
+def test_a_task_may_be_answered_before_its_function_returns(lab: Any) -> None:
+    role = lab.role(
+        "lambda.amazonaws.com", {"Effect": "Allow", "Action": "states:SendTask*", "Resource": "*"}
+    )
+    function = lab.function(
+        """
+        import boto3
+        def handler(event, context):
+            boto3.client("stepfunctions").send_task_success(taskToken=event["token"], output='{"done": true}')
+        """,
+        role=role,
+    )
+    state = task(WAIT, function, {"token": "{% $states.context.Task.Token %}"}, TimeoutSeconds=20)
+    assert lab.run(lab.machine(one(state)))["output"] == {"done": True}
+
+
+def test_the_context_names_execution_state_and_token(lab: Any, client: Any, next_message: Any) -> None:
+    queue, function = tokens(lab, client)
+    payload = {
+        "execution": "{% $states.context.Execution.Id %}",
+        "name": "{% $states.context.Execution.Name %}",
+        "started": "{% $states.context.Execution.StartTime %}",
+        "input": "{% $states.context.Execution.Input %}",
+        "entered": "{% $states.context.State.EnteredTime %}",
+        "token": "{% $states.context.Task.Token %}",
+    }
+    execution = lab.start(lab.machine(one(task(WAIT, function, payload))), {"dataset": "sotu"})
+    message = next_message(queue)
+    assert message["execution"] == execution
+    assert message["name"] == execution.rsplit(":", 1)[1]
+    assert message["input"] == {"dataset": "sotu"}
+    assert message["started"] <= message["entered"]
+    client("stepfunctions").send_task_failure(taskToken=message["token"], error="Mine", cause="because")
+    ended = lab.finish(execution)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "Mine", "because")
+
+
+def test_a_token_that_nobody_answers_times_out_and_is_worth_nothing_then(
+    lab: Any, client: Any, next_message: Any
+) -> None:
+    queue, function = tokens(lab, client)
+    payload = {"token": "{% $states.context.Task.Token %}"}
+    state = task(WAIT, function, payload, TimeoutSeconds=1, **catching("States.Timeout"))
+    execution = lab.start(lab.machine(one(state)))
+    token = next_message(queue)["token"]
+    assert lab.finish(execution)["output"]["Error"] == "States.Timeout"
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        client("stepfunctions").send_task_success(taskToken=token, output="{}")
+
+
+def test_the_first_answer_to_a_token_is_the_only_one(lab: Any, client: Any, next_message: Any) -> None:
+    queue, function = tokens(lab, client)
+    execution = lab.start(
+        lab.machine(one(task(WAIT, function, {"token": "{% $states.context.Task.Token %}"})))
+    )
+    token = next_message(queue)["token"]
+    states = client("stepfunctions")
+    states.send_task_success(taskToken=token, output='"first"')
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        states.send_task_failure(taskToken=token, error="Second")
+    assert lab.finish(execution)["output"] == "first"
+
+
+def test_a_retried_task_has_a_token_of_its_own(lab: Any, client: Any, next_message: Any) -> None:
+    queue, function = tokens(lab, client)
+    retry = [{"ErrorEquals": ["Throttled"], "IntervalSeconds": 1, "MaxAttempts": 2}]
+    payload = {"token": "{% $states.context.Task.Token %}", "try": "{% $states.context.State.RetryCount %}"}
+    execution = lab.start(lab.machine(one(task(WAIT, function, payload, Retry=retry))))
+    states = client("stepfunctions")
+    first = next_message(queue)
+    states.send_task_failure(taskToken=first["token"], error="Throttled")
+    second = next_message(queue)
+    assert (first["try"], second["try"]) == (0, 1)
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        states.send_task_success(taskToken=first["token"], output='"stale"')
+    states.send_task_success(taskToken=second["token"], output='"fresh"')
+    assert lab.finish(execution)["output"] == "fresh"
+
+
+# --- the ends of executions ---
+
+
+def test_a_stopped_execution_stays_aborted_and_its_token_is_worth_nothing(
+    lab: Any, client: Any, next_message: Any
+) -> None:
+    queue, function = tokens(lab, client)
+    state = task(WAIT, function, {"token": "{% $states.context.Task.Token %}"}, **catching("States.ALL"))
+    execution = lab.start(lab.machine(one(state)))
+    token = next_message(queue)["token"]
+    states = client("stepfunctions")
+    states.stop_execution(executionArn=execution, error="Stopped", cause="by hand")
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        states.send_task_failure(taskToken=token, error="Late")
+    assert lab.finish(execution)["status"] == "ABORTED"
+    history = states.get_execution_history(executionArn=execution)["events"]
+    assert history[-1]["type"] == "ExecutionAborted"
+
+
+def test_a_machines_own_time_limit_ends_the_execution(lab: Any) -> None:
+    state = task(WAIT, lab.function(SILENT), **catching("States.ALL"))
+    ended = lab.run(lab.machine(one(state, TimeoutSeconds=1)))
+    assert ended["status"] == "TIMED_OUT"
+
+
+def test_one_assign_sees_the_variables_as_they_were(lab: Any) -> None:
+    states = {
+        "First": {"Type": "Pass", "Assign": {"a": 1, "b": 2}, "Next": "Swap"},
+        "Swap": {"Type": "Pass", "Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Next": "Show"},
+        "Show": {"Type": "Pass", "Output": {"a": "{% $a %}", "b": "{% $b %}"}, "End": True},
+    }
+    assert lab.run(lab.machine({"StartAt": "First", "States": states}))["output"] == {"a": 2, "b": 1}
