@@ -170,8 +170,11 @@ class Endpoints:
         with self._context.lock:
             self._closed = True
             deployments = list(self._deployments)
-        for deployment in deployments:
-            self._stop(deployment, 0.0)
+        threads = [threading.Thread(target=self._stop, args=(deployment, 0.0)) for deployment in deployments]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def _create(self, endpoint: Endpoint, models: dict[str, Model]) -> None:
         try:

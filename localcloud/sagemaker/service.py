@@ -5,6 +5,11 @@ botocore's model (shapes.py), its caller authorised on the resources the operati
 operation's function called (jobs.py, models.py, endpoint_configs.py, endpoints.py), and its result written by
 the output's shape.
 
+What AWS has and this has not is refused with a sentence that says so, never accepted and ignored: inference
+pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms and
+model packages by name. Accepted and described, but without effect on one machine: VPC, encryption and spot
+settings, traffic shifting in steps, data capture.
+
 Everything that may wait runs on threads, never on the event loop; invocations, which may wait a minute for a
 model, have threads of their own so that they never keep the control plane waiting.
 """
@@ -156,6 +161,10 @@ class SageMaker:
         """The control plane: JSON 1.1, the operation in X-Amz-Target."""
         try:
             name = request.header("x-amz-target").removeprefix(TARGET)
+            if not name:
+                raise UnknownOperationError(
+                    f"The local SageMaker has nothing at {request.method} {request.path}."
+                )
             operation = self._operation(name)
             model = shapes.operation_model(name)
             parameters = shapes.request(model, request.document())
@@ -179,7 +188,7 @@ class SageMaker:
         try:
             shapes.operation_model(name)
         except (OperationNotFoundError, BotoCoreError):
-            raise UnknownOperationError(f"SageMaker has no operation {name or 'without a name'}.") from None
+            raise UnknownOperationError(f"SageMaker has no operation {name}.") from None
         raise UnknownOperationError(
             f"The local SageMaker does not have {name}; it has {', '.join(sorted(self._operations))}."
         )

@@ -197,7 +197,9 @@ def test_the_reason_of_a_failed_update_stays_until_the_next_update(cloud: Any) -
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "Deleting"])
-def test_an_endpoint_that_is_changing_can_be_neither_updated_nor_deleted(cloud: Any, status: str) -> None:
+def test_an_endpoint_that_is_changing_can_be_neither_updated_nor_deleted(
+    cloud: Any, wait: Any, status: str
+) -> None:
     if status == "Creating":
         cloud.config("first")
         cloud.fleets.script.ready.clear()
@@ -213,8 +215,7 @@ def test_an_endpoint_that_is_changing_can_be_neither_updated_nor_deleted(cloud: 
         fleet = cloud.fleets.made[0]
         fleet.script.answer.clear()
         asking.start()
-        while not fleet.answering:
-            pass
+        wait(lambda: fleet.answering == 1)
         cloud.sagemaker.delete_endpoint(EndpointName="lexline")
     assert cloud.sagemaker.describe_endpoint(EndpointName="lexline")["EndpointStatus"] == status
     expected = f'Cannot update in-progress endpoint "{ARN}:endpoint/lexline".'

@@ -162,3 +162,8 @@ def test_a_fault_inside_is_an_internal_failure_and_not_a_broken_connection(
     monkeypatch.setattr(cloud.host, "authorize", lambda *_: 1 / 0)
     status, _, body = cloud.raw("SageMaker.ListModels", b"{}")
     assert (status, json.loads(body)["__type"]) == (500, "InternalFailure")
+
+
+def test_runtime_operations_that_are_not_here_are_unknown_by_their_path(cloud: Any) -> None:
+    _, _, body = cloud.raw("", b"", path="/endpoints/lexline/async-invocations")
+    assert json.loads(body)["message"].endswith("nothing at POST /endpoints/lexline/async-invocations.")

@@ -1,0 +1,246 @@
+"""What the tests of the running SageMaker share: a bucket, a role, tiny sources, every event that came."""
+
+import io
+import json
+import tarfile
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+DEADLINE = 90.0
+"""Seconds a wait may take before its test fails; far more than any of them needs."""
+REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+TRAINING_IMAGE = f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker"
+HOSTING_IMAGE = f"{REGISTRY}/pytorch-inference:2.6-cpu-py312"
+
+TRAIN = """
+    import argparse, os, time
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mode", default="well")
+    mode = parser.parse_args().mode
+    words = (Path(os.environ["SM_CHANNEL_TRAINING"]) / "train").read_text().split()
+    print(f"vocabulary_size={len(set(words))}", flush=True)
+    for epoch in (1, 2):
+        print(f"epoch={epoch}/2 valid_loss=5 valid_perplexity={100 / epoch}", flush=True)
+    if mode == "badly":
+        raise ValueError("the corpus is all about cheese")
+    while mode == "forever":
+        time.sleep(0.1)
+    (Path(os.environ["SM_MODEL_DIR"]) / "weights").write_text("2 4 8")
+"""
+
+GENERATE = """
+    import json, os, time
+
+    def model_fn(model_dir):
+        with open(os.path.join(model_dir, "name")) as file:
+            name = file.read()
+        if name == "broken":
+            raise RuntimeError("the weights are of another shape")
+        return name
+
+    def input_fn(body, content_type):
+        return json.loads(body)
+
+    def predict_fn(request, model):
+        if request.get("fail"):
+            raise ValueError("no such word")
+        time.sleep(request.get("seconds", 0))
+        return {"model": model, "seed": request.get("seed")}
+
+    def output_fn(prediction, accept):
+        return json.dumps(prediction)
+"""
+
+
+class Sagemaker:
+    """boto3's clients of the running service, and short ways to make what the tests are about."""
+
+    def __init__(self, client: Callable[..., Any], bucket: str, role: str) -> None:
+        self.api = client("sagemaker")
+        self.runtime = client("sagemaker-runtime")
+        self.s3 = client("s3")
+        self.bucket = bucket
+        self.role = role
+        self.s3.put_object(
+            Bucket=bucket, Key="code/sourcedir.tar.gz", Body=archive({"train.py": textwrap.dedent(TRAIN)})
+        )
+        self.s3.put_object(Bucket=bucket, Key="prepared/train", Body=b"the cat sat on the mat")
+
+    def training(self, name: str, **more: Any) -> dict[str, Any]:
+        """A training job's request; `mode` says how it goes."""
+        mode = more.pop("mode", "well")
+        return {
+            "TrainingJobName": name,
+            "AlgorithmSpecification": {
+                "TrainingImage": TRAINING_IMAGE,
+                "TrainingInputMode": "File",
+                "MetricDefinitions": [
+                    {"Name": "valid:perplexity", "Regex": "valid_perplexity=([0-9.eE+-]+|inf|nan)"},
+                    {"Name": "vocabulary:size", "Regex": "vocabulary_size=([0-9]+)"},
+                ],
+            },
+            "RoleArn": self.role,
+            "HyperParameters": {
+                "mode": mode,
+                "sagemaker_program": "train.py",
+                "sagemaker_submit_directory": f"s3://{self.bucket}/code/sourcedir.tar.gz",
+                "sagemaker_region": "us-east-1",
+                "sagemaker_container_log_level": "20",
+                "sagemaker_job_name": name,
+            },
+            "InputDataConfig": [
+                {
+                    "ChannelName": "training",
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": f"s3://{self.bucket}/prepared/",
+                            "S3DataDistributionType": "FullyReplicated",
+                        }
+                    },
+                }
+            ],
+            "OutputDataConfig": {"S3OutputPath": f"s3://{self.bucket}/runs"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        } | more
+
+    def config(self, name: str, *, artifact: bool = True) -> str:
+        """An endpoint configuration with a model of the same name, which answers with its name."""
+        key = f"models/{name}/model.tar.gz"
+        if artifact:
+            code = textwrap.dedent(GENERATE)
+            label = "broken" if name.startswith("broken") else name
+            self.s3.put_object(
+                Bucket=self.bucket, Key=key, Body=archive({"code/generate.py": code, "name": label})
+            )
+        self.api.create_model(
+            ModelName=name,
+            ExecutionRoleArn=self.role,
+            PrimaryContainer={
+                "Image": HOSTING_IMAGE,
+                "ModelDataUrl": f"s3://{self.bucket}/{key}",
+                "Environment": {
+                    "SAGEMAKER_PROGRAM": "generate.py",
+                    "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                },
+            },
+        )
+        self.api.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[
+                {
+                    "VariantName": "AllTraffic",
+                    "ModelName": name,
+                    "InstanceType": "ml.m5.large",
+                    "InitialInstanceCount": 1,
+                }
+            ],
+        )
+        return name
+
+    def await_job(self, name: str, *statuses: str) -> dict[str, Any]:
+        """The job's description once its status, or its secondary status, is one of these."""
+        return self._await(
+            lambda: self.api.describe_training_job(TrainingJobName=name),
+            lambda job: job["TrainingJobStatus"] in statuses or job["SecondaryStatus"] in statuses,
+        )
+
+    def await_endpoint(self, name: str, *statuses: str) -> dict[str, Any]:
+        """The endpoint's description once its status is one of these."""
+        return self._await(
+            lambda: self.api.describe_endpoint(EndpointName=name),
+            lambda endpoint: endpoint["EndpointStatus"] in statuses,
+        )
+
+    def await_gone(self, name: str) -> None:
+        self._await(
+            lambda: {"names": [item["EndpointName"] for item in self.api.list_endpoints()["Endpoints"]]},
+            lambda answer: name not in answer["names"],
+        )
+
+    def ask(self, endpoint: str, **request: Any) -> dict[str, Any]:
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=endpoint,
+            Body=json.dumps(request).encode(),
+            ContentType="application/json",
+            Accept="application/json",
+        )
+        text: dict[str, Any] = json.loads(answer["Body"].read())
+        return text
+
+    def _await(
+        self, describe: Callable[[], dict[str, Any]], reached: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        end = time.monotonic() + DEADLINE
+        while not reached(described := describe()):
+            assert time.monotonic() < end, f"waited in vain: {described}"
+            time.sleep(0.05)
+        return described
+
+
+class Inbox:
+    """Every event of SageMaker's since the tests began, through a rule on the default bus and a queue."""
+
+    def __init__(self, client: Callable[..., Any]) -> None:
+        self._queues = client("sqs")
+        self._events = client("events")
+        self._rule = f"sagemaker-{uuid.uuid4().hex[:12]}"
+        self._url = self._queues.create_queue(QueueName=self._rule)["QueueUrl"]
+        arn = self._queues.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        self._events.put_rule(Name=self._rule, EventPattern=json.dumps({"source": ["aws.sagemaker"]}))
+        self._events.put_targets(
+            Rule=self._rule, Targets=[{"Id": "inbox", "Arn": arn["Attributes"]["QueueArn"]}]
+        )
+        self._read: list[dict[str, Any]] = []
+
+    def of(self, arn: str) -> list[dict[str, Any]]:
+        """The events so far about one resource, oldest first."""
+        while messages := self._queues.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                self._read.append(json.loads(message["Body"]))
+                self._queues.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return [event for event in self._read if event["resources"] == [arn]]
+
+    def close(self) -> None:
+        self._events.remove_targets(Rule=self._rule, Ids=["inbox"])
+        self._events.delete_rule(Name=self._rule)
+        self._queues.delete_queue(QueueUrl=self._url)
+
+
+def archive(files: dict[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def inbox(client: Callable[..., Any]) -> Iterator[Inbox]:
+    inbox = Inbox(client)
+    yield inbox
+    inbox.close()
+
+
+@pytest.fixture(scope="session")
+def sagemaker(client: Callable[..., Any], lab: Any) -> Sagemaker:
+    bucket = f"sagemaker-{uuid.uuid4().hex[:12]}"
+    client("s3").create_bucket(Bucket=bucket)
+    allowed = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload"],
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+    }
+    return Sagemaker(client, bucket, lab.role("sagemaker.amazonaws.com", allowed))

@@ -1,0 +1,145 @@
+"""Training jobs through boto3 against the running local cloud, in AWS's own training toolkit."""
+
+import io
+import tarfile
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture(scope="module")
+def jobs(sagemaker: Any, inbox: Any) -> dict[str, str]:
+    """The jobs of this module, started together: how each goes, and its name."""
+    names = {
+        mode: f"job-{mode}-{uuid.uuid4().hex[:8]}"
+        for mode in ("well", "badly", "stopped", "overtime", "dataless")
+    }
+    create = sagemaker.api.create_training_job
+    tags = [{"Key": "lexline:run", "Value": names["well"]}]
+    create(**sagemaker.training(names["well"], Tags=tags))
+    create(**sagemaker.training(names["badly"], mode="badly"))
+    create(**sagemaker.training(names["stopped"], mode="forever"))
+    overtime = {"MaxRuntimeInSeconds": 8}
+    create(**sagemaker.training(names["overtime"], mode="forever", StoppingCondition=overtime))
+    dataless = sagemaker.training(names["dataless"])
+    dataless["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = (
+        f"s3://{sagemaker.bucket}/nothing/"
+    )
+    create(**dataless)
+    return names
+
+
+def test_a_job_trains_and_its_model_is_in_s3(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["well"], "Completed", "Failed")
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+    assert uri == f"s3://{sagemaker.bucket}/runs/{jobs['well']}/output/model.tar.gz"
+    key = uri.removeprefix(f"s3://{sagemaker.bucket}/")
+    body = sagemaker.s3.get_object(Bucket=sagemaker.bucket, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as packed:
+        weights = packed.extractfile("weights")
+        assert weights is not None
+        assert weights.read() == b"2 4 8"
+    statuses = [step["Status"] for step in job["SecondaryStatusTransitions"]]
+    assert statuses == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] > 0
+
+
+def test_metrics_come_from_the_lines_the_script_printed(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["well"], "Completed", "Failed")
+    metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
+    assert metrics == {"valid:perplexity": 50.0, "vocabulary:size": 5.0}
+
+
+def test_the_scripts_output_is_in_cloudwatch_logs(sagemaker: Any, client: Any, jobs: dict[str, str]) -> None:
+    sagemaker.await_job(jobs["well"], "Completed", "Failed")
+    logs, group = client("logs"), "/aws/sagemaker/TrainingJobs"
+    found = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{jobs['well']}/algo-1-")
+    (stream,) = found["logStreams"]
+    name = stream["logStreamName"]
+    events = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=True)["events"]
+    assert "epoch=2/2 valid_loss=5 valid_perplexity=50.0" in [event["message"] for event in events]
+
+
+def test_every_step_of_a_job_is_an_event(
+    sagemaker: Any, inbox: Any, until: Any, jobs: dict[str, str]
+) -> None:
+    arn = sagemaker.await_job(jobs["well"], "Completed", "Failed")["TrainingJobArn"]
+    events = until(lambda: len(inbox.of(arn)) >= 5 and inbox.of(arn), "the events of the job")
+    assert {event["detail-type"] for event in events} == {"SageMaker Training Job State Change"}
+    steps = sorted(events, key=lambda event: len(event["detail"]["SecondaryStatusTransitions"]))
+    assert [event["detail"]["SecondaryStatus"] for event in steps] == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+    last = steps[-1]
+    assert last["source"] == "aws.sagemaker"
+    assert last["detail"]["TrainingJobStatus"] == "Completed"
+    assert last["detail"]["TrainingJobName"] == jobs["well"]
+    assert last["detail"]["Tags"] == {"lexline:run": jobs["well"]}
+    assert "FailureReason" not in last["detail"]
+
+
+def test_a_script_that_raises_fails_its_job_with_what_it_raised(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["badly"], "Completed", "Failed")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("AlgorithmError: ")
+    assert "the corpus is all about cheese" in job["FailureReason"]
+    assert "ModelArtifacts" not in job
+
+
+def test_data_that_is_not_there_fails_the_job_before_it_trains(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["dataless"], "Completed", "Failed")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert f"s3://{sagemaker.bucket}/nothing/" in job["FailureReason"]
+    assert "Training" not in [step["Status"] for step in job["SecondaryStatusTransitions"]]
+
+
+def test_a_stopped_job_is_stopping_then_stopped_and_cannot_be_stopped_again(
+    sagemaker: Any, jobs: dict[str, str]
+) -> None:
+    sagemaker.await_job(jobs["stopped"], "Training")
+    sagemaker.api.stop_training_job(TrainingJobName=jobs["stopped"])
+    stopping = sagemaker.api.describe_training_job(TrainingJobName=jobs["stopped"])
+    assert stopping["TrainingJobStatus"] in ("Stopping", "Stopped")
+    job = sagemaker.await_job(jobs["stopped"], "Stopped")
+    assert job["SecondaryStatus"] == "Stopped"
+    assert "Stopping" in [step["Status"] for step in job["SecondaryStatusTransitions"]]
+    with pytest.raises(ClientError, match="rejected because the training job is in status Stopped"):
+        sagemaker.api.stop_training_job(TrainingJobName=jobs["stopped"])
+
+
+def test_a_job_out_of_time_is_stopped(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["overtime"], "Stopped", "Failed", "Completed")
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    assert "FailureReason" not in job
+
+
+def test_jobs_are_listed_by_status_and_name(sagemaker: Any, jobs: dict[str, str]) -> None:
+    sagemaker.await_job(jobs["well"], "Completed", "Failed")
+    listed = sagemaker.api.list_training_jobs(StatusEquals="Completed", NameContains=jobs["well"])
+    assert [job["TrainingJobName"] for job in listed["TrainingJobSummaries"]] == [jobs["well"]]
+
+
+def test_a_jobs_tags_are_kept_and_changed(sagemaker: Any, jobs: dict[str, str]) -> None:
+    arn = sagemaker.api.describe_training_job(TrainingJobName=jobs["well"])["TrainingJobArn"]
+    sagemaker.api.add_tags(ResourceArn=arn, Tags=[{"Key": "more", "Value": "1"}])
+    sagemaker.api.delete_tags(ResourceArn=arn, TagKeys=["lexline:dataset", "more"])
+    assert sagemaker.api.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "lexline:run", "Value": jobs["well"]}]
+
+
+def test_a_name_is_taken(sagemaker: Any, jobs: dict[str, str]) -> None:
+    with pytest.raises(ClientError) as caught:
+        sagemaker.api.create_training_job(**sagemaker.training(jobs["well"]))
+    assert caught.value.response["Error"]["Code"] == "ResourceInUse"
+
+
+def test_a_role_that_does_not_trust_sagemaker_is_refused(sagemaker: Any, lab: Any) -> None:
+    role = lab.role("lambda.amazonaws.com")
+    with pytest.raises(ClientError, match=f"Could not assume role {role}"):
+        sagemaker.api.create_training_job(**sagemaker.training("job-untrusted", RoleArn=role))
