@@ -29,44 +29,43 @@ if TYPE_CHECKING:
 def handler(given: DeployInput) -> None:
     run = given.run
     arn = names.arn(run, "endpoint", run.endpoint)
-    waiting = tokens.find(arn)
-    asked_before = waiting is not None and waiting.run == run.name and waiting.asked
-    if not asked_before:
-        _ask(given, endpoint.describe(run.endpoint), arn)
+    known = tokens.find(arn)
+    asked = known is not None and known.run == run.name and known.asked
+    live = endpoint.describe(run.endpoint)
+    serving = live.get("EndpointConfigName", "") if live else ""
+    change = not asked and serving != run.name
+    if change:
+        if live:
+            _must_give_way(live, serving, run)
+        _create_config(given, previous=serving)
     waiting = tokens.store(arn, given.token, run.name)
+    if change:
+        _change(run, exists=live is not None)
+    if not asked:
+        tokens.mark_asked(arn, run.name)
     # An event that came before the token was stored, or never came, is made up for here.
     outcome = endpoint.outcome(endpoint.describe(run.endpoint), run.name)
-    if isinstance(outcome, UpdateReverted) and not asked_before:
+    if change and isinstance(outcome, UpdateReverted):
         # Accepted a moment ago: this is the endpoint as it was, not yet the update taken back.
-        outcome = None
+        return
     if outcome:
         tokens.answer(waiting, outcome)
 
 
-def _ask(given: DeployInput, live: DescribeEndpointOutputTypeDef | None, arn: str) -> None:
-    """Have SageMaker accept the run's config for the endpoint, or raise for the state machine to decide."""
-    run, sagemaker = given.run, aws.sagemaker()
-    serving = live.get("EndpointConfigName", "") if live else ""
-    if serving != run.name:
-        if live:
-            _must_give_way(live, serving, run)
-        _create_config(given, previous=serving)
-        tokens.store(arn, given.token, run.name)
-        try:
-            if live:
-                # RetainAllVariantProperties stays off: with it the former instance count and weight would win
-                # over what this run asks for, and nothing scales the variant on its own.
-                sagemaker.update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
-            else:
-                sagemaker.create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
-        except ClientError as error:
-            if aws.already_exists(error) or aws.is_in_progress(error):
-                raise EndpointBusy(f"Another run was first to change endpoint {run.endpoint}.") from error
-            raise
-        logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name, previous=serving)
-    else:
-        tokens.store(arn, given.token, run.name)
-    tokens.mark_asked(arn, run.name)
+def _change(run: Run, *, exists: bool) -> None:
+    """Have SageMaker accept the run's config for the endpoint."""
+    try:
+        if exists:
+            # RetainAllVariantProperties stays off: with it the former instance count would win over
+            # what this run asks for, and nothing scales the variant on its own.
+            aws.sagemaker().update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+        else:
+            aws.sagemaker().create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+    except ClientError as error:
+        if aws.already_exists(error) or aws.is_in_progress(error):
+            raise EndpointBusy(f"Another run was first to change endpoint {run.endpoint}.") from error
+        raise
+    logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
 
 
 def _must_give_way(live: DescribeEndpointOutputTypeDef, serving: str, run: Run) -> None:

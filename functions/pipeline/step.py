@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -45,7 +46,8 @@ def step(contract: type[Given]) -> Callable[[Callable[[Given], BaseModel | None]
                 logger.warning(str(error), error=type(error).__name__)
                 raise
             metrics.add_metric(name="Answers", unit=MetricUnit.Count, value=1)
-            return answer.model_dump(mode="json") if answer else {}
+            # By way of JSON text, because only there infinity and NaN become strings (contracts.py).
+            return json.loads(answer.model_dump_json()) if answer else {}
 
         return cast(Handler, handler)
 
