@@ -101,7 +101,8 @@ def _age(item: UploadedObject) -> tuple[datetime, str]:
 
 
 def _passed_over(path: str) -> bool:
-    return path.endswith("/") or is_incidental(path)
+    is_folder = not path or path.endswith("/")
+    return is_folder or is_incidental(path)
 
 
 def _listed(s3: S3Client, bucket: str, prefix: str) -> Sequence[UploadedObject]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -206,7 +205,6 @@ class _SplitUpload:
         self._key = key
         self._parts: list[CompletedPartTypeDef] = []
         self._buffer = bytearray()
-        self._may_be_visible = False
         self._version_id = ""
         with translated():
             self._id = s3.create_multipart_upload(
@@ -238,7 +236,6 @@ class _SplitUpload:
     def complete(self) -> None:
         if self._buffer:
             self._send()
-        self._may_be_visible = True
         answer = self._s3.complete_multipart_upload(
             Bucket=self._bucket, Key=self._key, UploadId=self._id, MultipartUpload={"Parts": self._parts}
         )
@@ -246,9 +243,11 @@ class _SplitUpload:
 
     def discard(self) -> None:
         """Take back what was written: this very version, so that another run's equal object stays."""
-        with suppress(self._s3.exceptions.NoSuchUpload):
-            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._id)
         if self._version_id:
             self._s3.delete_object(Bucket=self._bucket, Key=self._key, VersionId=self._version_id)
-        elif self._may_be_visible:
+            return
+        try:
+            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._id)
+        except self._s3.exceptions.NoSuchUpload:
+            # Completed: without a version (the bucket keeps none), or S3's answer to it was lost.
             self._s3.delete_object(Bucket=self._bucket, Key=self._key)

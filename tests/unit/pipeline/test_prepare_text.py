@@ -1,0 +1,109 @@
+"""Decoding, counting and cutting text that comes in pieces, whatever the pieces."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+import pytest
+from errors import DatasetNotText, DatasetNotUtf8
+from hypothesis import example, given
+from hypothesis import strategies as st
+from splits import cut, lines_per_split
+from text_stream import Preview, Tally, decoded
+
+# Characters at which pieces, lines, words and encodings are apt to break.
+TEXTS = st.text(st.sampled_from("ab \t\n\r\u2028\u0085\x0c\ufeffé王😀\x1c"), max_size=60) | st.text(
+    max_size=60
+)
+SIZES = st.integers(1, 9)
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def normalised(text: str) -> str:
+    """What the docstring promises, said another way."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+@given(TEXTS, SIZES)
+@example("\ufeff", 1)
+@example("a\r", 1)
+@example("a\r\nb", 2)
+def test_text_comes_out_as_it_went_in_but_for_mark_and_line_ends(text: str, size: int) -> None:
+    text = text.replace("\0", "")
+    assert "".join(decoded(pieces(text.encode(), size), "x")) == normalised(text)
+
+
+@given(
+    st.binary(max_size=30)
+    | st.builds(lambda a, b, c: a.encode() + b + c.encode(), TEXTS, st.binary(max_size=3), TEXTS),
+    SIZES,
+)
+@example(b"a\xe7\x8e", 1)
+@example(b"\xff\0", 1)
+@example(b"\0\xff", 2)
+def test_the_first_bad_byte_is_named_whatever_the_pieces(data: bytes, size: int) -> None:
+    text, _, _ = data.partition(b"\0")
+    try:
+        text.decode()
+        bad = len(text) if b"\0" in data else None
+    except UnicodeDecodeError as error:
+        # A character cut off by the NUL itself is reported as the NUL.
+        cut_off = b"\0" in data and error.reason == "unexpected end of data"
+        bad = len(text) if cut_off else error.start
+    if bad is None:
+        assert "".join(decoded(pieces(data, size), "x")) == normalised(data.decode())
+        return
+    with pytest.raises((DatasetNotText, DatasetNotUtf8)) as refusal:
+        list(decoded(pieces(data, size), "x"))
+    assert refusal.type is (DatasetNotText if data[bad : bad + 1] == b"\0" else DatasetNotUtf8)
+    assert re.search(r"offset (\d+)", str(refusal.value))[1] == str(bad)  # type: ignore[index]
+
+
+@given(st.lists(TEXTS))
+def test_pieces_are_counted_as_their_whole(texts: list[str]) -> None:
+    tally, whole = Tally(), "".join(texts)
+    assert b"".join(tally.add(text) for text in texts) == whole.encode()
+    assert (tally.bytes, tally.lines, tally.words) == (
+        len(whole.encode()),
+        whole.count("\n"),
+        len(whole.split()),
+    )
+    assert tally.sha256 == hashlib.sha256(whole.encode()).hexdigest()
+
+
+@given(st.lists(TEXTS))
+def test_the_splits_put_together_are_the_corpus(texts: list[str]) -> None:
+    whole = "".join(texts)
+    lines = lines_per_split(whole.count("\n"))
+    dealt = {"train": "", "valid": "", "test": ""}
+    order = []
+    for split, piece in cut(texts, lines):
+        dealt[split] += piece
+        order.append(split)
+    assert "".join(dealt.values()) == whole
+    assert order == sorted(order, key=list(dealt).index)
+    assert [text.count("\n") for text in dealt.values()] == list(lines.values())
+    assert all(text.endswith("\n") for text in list(dealt.values())[:2] if text)
+
+
+@given(st.integers(0, 10**9))
+def test_ninety_five_five(lines: int) -> None:
+    split = lines_per_split(lines)
+    assert sum(split.values()) == lines
+    assert split["valid"] == split["test"]
+    assert lines < 20 or split["valid"] == lines * 5 // 100
+    assert lines < 3 or min(split.values()) >= 1
+
+
+@given(st.lists(TEXTS), st.integers(0, 3))
+def test_the_preview_is_the_first_five_whole_lines(texts: list[str], long: int) -> None:
+    texts = [*texts[:long], "x" * 500, *texts[long:]]
+    preview = Preview()
+    for text in texts:
+        preview.add(text)
+    whole = "".join(texts).split("\n")[:-1][:5]
+    assert preview.lines == [line if len(line) <= 200 else line[:199] + "…" for line in whole]
