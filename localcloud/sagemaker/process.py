@@ -56,7 +56,7 @@ def container_environment(
         **inherited,
         "PATH": os.pathsep.join(programs),
         "TMPDIR": str(temporary),
-        "PYTHONUNBUFFERED": "1",
+        "PYTHONUNBUFFERED": "1",  # as in AWS's images: a line is heard when it is printed
         "PYTHONIOENCODING": "utf-8",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

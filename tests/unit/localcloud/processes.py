@@ -9,6 +9,13 @@ from pathlib import Path
 
 from localcloud.sagemaker.artifacts import StoreError
 
+AWS = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # nobody listens there: nothing may depend on a real S3
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+}
 DEADLINE = 60.0
 """Seconds a wait may take before its test fails; far more than any of them needs."""
 
@@ -57,6 +64,11 @@ def archive(path: Path, files: dict[str, str]) -> Path:
             tar.add(entry, arcname=entry.name)
     shutil.rmtree(staging)
     return path
+
+
+def environment_with_repository() -> dict[str, str]:
+    """The environment of a Python program that imports localcloud from this working tree."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
