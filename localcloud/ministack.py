@@ -98,6 +98,7 @@ INTERNALS = {
     "ministack.services.stepfunctions:_call_lambda": "(func_ref, event)",
     "ministack.services.stepfunctions:_emit_execution_status_event": "(execution)",
     "ministack.services.stepfunctions:_fail_execution": "(execution, error, cause)",
+    "ministack.services.stepfunctions:_invoke_resource_with_timeout": "(resource, input_data, timeout)",
     "ministack.services.stepfunctions:_invoke_with_callback": "(resource, input_data, token, state_def)",
     "ministack.services.stepfunctions:_resolve_lambda_function_ref": "(value, optimized)",
     "ministack.services.stepfunctions:_run_execution": "(exec_arn)",
@@ -237,7 +238,8 @@ class MiniStack:
         _mend_lambda(self._runtime, importlib.import_module("ministack.services.lambda_svc"), self._sts)
         _mend_events(self._events, importlib.import_module("ministack.services.s3"))
         _mend_api_import(importlib.import_module("ministack.services.apigateway_v1"))
-        step_functions = _StepFunctions(importlib.import_module("ministack.services.stepfunctions"))
+        states = importlib.import_module("ministack.services.stepfunctions")
+        step_functions = _StepFunctions(states, self.log)
         step_functions.mend()
         step_functions.mend_authorization(self._actions)
         self.app: AsgiApp = self._gate
@@ -726,10 +728,16 @@ def _role_denial(role_arn: str, session: str, action: str, resource: str) -> str
 _current_execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "current_execution", default=None
 )
+_time_limit: contextvars.ContextVar[float | None] = contextvars.ContextVar("time_limit", default=None)
 
 
 class _Ended(BaseException):
     """Unwinds an execution that was stopped or timed out, past any Retry and Catch."""
+
+
+_FATAL = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut")
+_LOGGED = {"FATAL": _FATAL, "ERROR": (*_FATAL, "TaskFailed", "TaskTimedOut", "FailStateEntered")}
+"""The history's events that a machine's log gets at each level; at ALL it gets every one."""
 
 
 class _StepFunctions:
@@ -741,10 +749,13 @@ class _StepFunctions:
     - The machine's TimeoutSeconds ends an execution as TIMED_OUT.
     - The machine's role must allow lambda:InvokeFunction on the function.
     - One Assign's expressions all see the variables as they were before it.
+    - TimeoutSeconds may be an expression.
+    - The history goes to the log group the machine names, at the level it names.
     """
 
-    def __init__(self, service: Any) -> None:
+    def __init__(self, service: Any, log: Callable[[str, str, list[tuple[int, str]]], None]) -> None:
         self._service = service
+        self._log = log
         self._lock = threading.Lock()
         self._answered: set[str] = set()
         self._machine_of_token: dict[str, str] = {}
@@ -754,6 +765,8 @@ class _StepFunctions:
         self._call = service._call_lambda
         self._sleep = service._scaled_sleep
         self._with_callback = service._invoke_with_callback
+        self._with_timeout = service._invoke_resource_with_timeout
+        self._add_event = service._add_event
         self._arguments = service._apply_jsonata_arguments
 
     def mend(self) -> None:
@@ -764,6 +777,8 @@ class _StepFunctions:
         service._call_lambda = self.call_lambda
         service._scaled_sleep = self.scaled_sleep
         service._invoke_with_callback = self.invoke_with_callback
+        service._invoke_resource_with_timeout = self.invoke_with_timeout
+        service._add_event = self.add_event
         service._apply_jsonata_arguments = self.apply_arguments
         service._apply_state_assign = self.apply_assign
         service._send_task_success = self.answering(service._send_task_success)
@@ -852,6 +867,41 @@ class _StepFunctions:
         if execution is not None and execution["status"] != "RUNNING":
             raise _Ended
 
+    def add_event(self, execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
+        """Add to the history, and to the machine's log; nobody's permission to write it is asked for here."""
+        event = self._add_event(execution, event_type, details)
+        self._log_event(execution, event)
+        return event
+
+    def _log_event(self, execution: dict[str, Any], event: dict[str, Any]) -> None:
+        # TestState runs a state of no machine.
+        machine = self._service._state_machines.get(execution.get("stateMachineArn")) or {}
+        logging_configuration = machine.get("loggingConfiguration") or {}
+        level = logging_configuration.get("level", "OFF")
+        if level != "ALL" and event["type"] not in _LOGGED.get(level, ()):
+            return
+        told: dict[str, Any] = next(
+            (value for key, value in event.items() if key.endswith("EventDetails")), {}
+        )
+        if not logging_configuration.get("includeExecutionData"):
+            told = {key: value for key, value in told.items() if key not in ("input", "output")}
+        now = int(time.time() * 1000)
+        line = json.dumps(
+            {
+                "id": str(event["id"]),
+                "type": event["type"],
+                "details": told,
+                "previous_event_id": str(event.get("previousEventId", 0)),
+                "event_timestamp": str(now),
+                "execution_arn": execution["executionArn"],
+                "redrive_count": "0",
+            }
+        )
+        stream = f"states/{machine['name']}/{time.strftime('%Y-%m-%d-%H-%M', time.gmtime(now / 1000))}"
+        for destination in logging_configuration.get("destinations", []):
+            arn = destination["cloudWatchLogsLogGroup"]["logGroupArn"]
+            self._log(arn.split(":log-group:")[1].removesuffix(":*"), stream, [(now, line)])
+
     # Tasks
 
     def scaled_sleep(self, seconds: float) -> None:
@@ -884,9 +934,15 @@ class _StepFunctions:
     def apply_arguments(
         self, state_def: dict[str, Any], raw_input: Any, ctx: dict[str, Any] | None = None
     ) -> Any:
-        """Evaluate Arguments; every attempt of a task that waits has a token of its own."""
+        """Evaluate Arguments, and TimeoutSeconds where it is an expression as well.
+
+        Every attempt of a task that waits has a token of its own.
+        """
         if ctx and "Task" in ctx and (ctx.get("State") or {}).get("RetryCount"):
             ctx["Task"] = {"Token": secrets.token_urlsafe(96)}
+        _time_limit.set(
+            self._service._apply_jsonata_template(state_def.get("TimeoutSeconds"), raw_input, ctx)
+        )
         return self._arguments(state_def, raw_input, ctx)
 
     def apply_assign(
@@ -910,6 +966,9 @@ class _StepFunctions:
             for name, template in assign.items()
         }
         ctx.setdefault("variables", {}).update(assigned)
+
+    def invoke_with_timeout(self, resource: str, input_data: Any, timeout: Any) -> Any:
+        return self._with_timeout(resource, input_data, _limit(timeout))
 
     def invoke_with_callback(
         self, resource: str, input_data: Any, token: str, state_def: dict[str, Any]
@@ -948,7 +1007,7 @@ class _StepFunctions:
 
         # A thread of its own: the token may be answered, or time out, while the function still runs.
         threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True).start()
-        waiting["event"].wait(state_def.get("TimeoutSeconds"))
+        waiting["event"].wait(_limit(state_def.get("TimeoutSeconds")))
         with self._lock:
             answered = waiting["event"].is_set()
             self._service._task_tokens.pop(token, None)
@@ -977,6 +1036,11 @@ class _StepFunctions:
                 return send(data)
 
         return refusing
+
+
+def _limit(seconds: Any) -> float | None:
+    """A task's TimeoutSeconds: the number, or what its expression gave."""
+    return _time_limit.get() if isinstance(seconds, str) else seconds
 
 
 # --- small things ---

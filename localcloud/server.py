@@ -76,13 +76,16 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
         _raise_file_limit()
         try:
             asyncio.run(_serve(state, listener, port, owner, factory))
-        finally:
-            (state / "server.json").unlink(missing_ok=True)
-            logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # MiniStack's threads may be in the middle of anything; none of it outlives the state directory.
-            os._exit(1 if sys.exc_info()[0] else 0)
+            code = 0
+        except BaseException:
+            logger.exception("The local cloud failed")
+            code = 1
+        (state / "server.json").unlink(missing_ok=True)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # MiniStack's threads may be in the middle of anything; none of it outlives the state directory.
+        os._exit(code)
 
 
 async def _serve(

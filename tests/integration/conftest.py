@@ -16,7 +16,7 @@ import pytest
 from localcloud import control
 from localcloud.control import LocalCloud
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 
 
 @pytest.fixture(scope="session")

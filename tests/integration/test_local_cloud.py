@@ -1,11 +1,14 @@
 """The local cloud as a process: whom it answers, where it listens, and that its end leaves nothing."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.error
 import urllib.request
@@ -111,6 +114,16 @@ def test_a_role_may_do_on_a_resource_what_it_allows_on_that_resource(lab: Any, c
         sagemaker.describe_training_job(TrainingJobName="someone-elses")
 
 
+def test_a_role_is_passed_to_sagemaker_only_by_who_may_pass_it(lab: Any, cloud: Any) -> None:
+    allowed = {"Effect": "Allow", "Action": "sagemaker:CreateModel", "Resource": "*"}
+    sagemaker = assume(lab, cloud, allowed).client("sagemaker", endpoint_url=cloud.endpoint_url)
+    role = lab.role("sagemaker.amazonaws.com")
+    image = f"{REGISTRY}/pytorch-inference:2.6-cpu-py312"
+    with pytest.raises(ClientError) as denied:
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=role, PrimaryContainer={"Image": image})
+    assert f"is not authorized to perform: iam:PassRole on resource: {role}" in str(denied.value)
+
+
 def assume(lab: Any, cloud: Any, *statements: Any) -> Any:
     """A session of a new role that allows only the statements."""
     role = lab.role("lambda.amazonaws.com", *statements)
@@ -170,11 +183,83 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 SLEEPS = "import time\ndef handler(event, context): time.sleep(300)"
+# Training that has children of its own, one of them in another session.
+TRAIN = """
+import subprocess, sys, time
+for session in (False, True):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=session)
+print("training", flush=True)
+time.sleep(300)
+"""
+SERVE = """
+def model_fn(model_dir): return "model"
+def input_fn(body, content_type): return body
+def predict_fn(data, model): return model
+def output_fn(prediction, accept): return prediction
+"""
+REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 
 
-def busy(lab_of: Callable[[Any], Any], cloud: Any, until: Callable[..., Any]) -> list[psutil.Process]:
-    """The server's processes, while a function sleeps in its handler and an execution waits for it."""
-    lab = lab_of(cloud)
+def archive(path: str, text: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo(path)
+        entry.size = len(text.encode())
+        tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def train_and_serve(lab: Any, cloud: Any, until: Callable[..., Any]) -> None:
+    """Start a training job that starts processes of its own, and an endpoint; wait until both are at it."""
+    sagemaker, s3 = cloud.client("sagemaker"), cloud.client("s3")
+    s3.create_bucket(Bucket="busy")
+    s3.put_object(Bucket="busy", Key="code/sourcedir.tar.gz", Body=archive("train.py", TRAIN))
+    s3.put_object(Bucket="busy", Key="model.tar.gz", Body=archive("code/generate.py", SERVE))
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    role = lab.role("sagemaker.amazonaws.com", everything)
+    sagemaker.create_training_job(
+        TrainingJobName="busy",
+        RoleArn=role,
+        AlgorithmSpecification={
+            "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
+            "TrainingInputMode": "File",
+        },
+        HyperParameters={
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": "s3://busy/code/sourcedir.tar.gz",
+        },
+        OutputDataConfig={"S3OutputPath": "s3://busy/runs"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 600},
+    )
+    sagemaker.create_model(
+        ModelName="busy",
+        ExecutionRoleArn=role,
+        PrimaryContainer={
+            "Image": f"{REGISTRY}/pytorch-inference:2.6-cpu-py312",
+            "ModelDataUrl": "s3://busy/model.tar.gz",
+            "Environment": {
+                "SAGEMAKER_PROGRAM": "generate.py",
+                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+            },
+        },
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": "busy", "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="busy", ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
+    )
+    sagemaker.create_endpoint(EndpointName="busy", EndpointConfigName="busy")
+    server = psutil.Process(cloud.pid)
+
+    def serving() -> bool:
+        return bool(sagemaker.describe_endpoint(EndpointName="busy")["EndpointStatus"] == "InService")
+
+    until(serving, "the endpoint")
+    until(lambda: sum("time.sleep" in line for line in commands(server)) == 2, "the training's own processes")
+
+
+def sleep_in_a_function(lab: Any, cloud: Any, until: Callable[..., Any]) -> None:
+    """Start an execution whose function sleeps; wait until it has its process."""
     lab.start(
         lab.machine(
             {
@@ -186,8 +271,21 @@ def busy(lab_of: Callable[[Any], Any], cloud: Any, until: Callable[..., Any]) ->
         )
     )
     server = psutil.Process(cloud.pid)
-    until(lambda: server.children(), "the function's process")
+    until(lambda: any(line.endswith("_worker.py") for line in commands(server)), "the function's process")
+
+
+def tree(cloud: Any) -> list[psutil.Process]:
+    server = psutil.Process(cloud.pid)
     return [server, *server.children(recursive=True)]
+
+
+def commands(server: psutil.Process) -> list[str]:
+    """The command lines of everything the server has started."""
+    lines = []
+    for process in server.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            lines.append(" ".join(process.cmdline()))
+    return lines
 
 
 @pytest.fixture
@@ -200,7 +298,9 @@ def test_kill_9_leaves_no_process_and_no_port_and_a_new_start_begins_anew(
 ) -> None:
     cloud = control.start(state_dir, owner=os.getpid())
     cloud.client("s3").create_bucket(Bucket="left-behind")
-    processes = busy(lab_of, cloud, until)
+    train_and_serve(lab_of(cloud), cloud, until)
+    sleep_in_a_function(lab_of(cloud), cloud, until)
+    processes = tree(cloud)
     os.kill(cloud.pid, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=10)
     assert [process for process in processes if alive(process)] == []
@@ -217,7 +317,8 @@ def test_stop_ends_every_process_removes_everything_and_may_be_repeated(
     state_dir: Path, lab_of: Any, until: Any
 ) -> None:
     cloud = control.start(state_dir, owner=os.getpid())
-    processes = busy(lab_of, cloud, until)
+    sleep_in_a_function(lab_of(cloud), cloud, until)
+    processes = tree(cloud)
     control.stop(state_dir)
     assert [process for process in processes if alive(process)] == []
     assert not state_dir.exists()
@@ -229,7 +330,8 @@ def test_it_ends_with_its_owner(state_dir: Path, lab_of: Any, until: Any) -> Non
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     try:
         cloud = control.start(state_dir, owner=owner.pid)
-        processes = busy(lab_of, cloud, until)
+        sleep_in_a_function(lab_of(cloud), cloud, until)
+        processes = tree(cloud)
     finally:
         owner.kill()
         owner.wait()

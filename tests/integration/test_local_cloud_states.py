@@ -149,6 +149,13 @@ def test_a_token_that_nobody_answers_times_out_and_is_worth_nothing_then(
         client("stepfunctions").send_task_success(taskToken=token, output="{}")
 
 
+@pytest.mark.parametrize("resource", [INVOKE, WAIT])
+def test_a_time_limit_may_be_an_expression(lab: Any, resource: str) -> None:
+    function = lab.function("import time\ndef handler(event, context): time.sleep(5)")
+    state = task(resource, function, TimeoutSeconds="{% $states.input.limit %}", **catching("States.Timeout"))
+    assert lab.run(lab.machine(one(state)), {"limit": 1})["output"]["Error"] == "States.Timeout"
+
+
 def test_the_first_answer_to_a_token_is_the_only_one(lab: Any, client: Any, next_message: Any) -> None:
     queue, function = tokens(lab, client)
     execution = lab.start(
@@ -210,3 +217,35 @@ def test_one_assign_sees_the_variables_as_they_were(lab: Any) -> None:
         "Show": {"Type": "Pass", "Output": {"a": "{% $a %}", "b": "{% $b %}"}, "End": True},
     }
     assert lab.run(lab.machine({"StartAt": "First", "States": states}))["output"] == {"a": 2, "b": 1}
+
+
+def test_a_machines_history_goes_to_its_log_group(lab: Any, client: Any) -> None:
+    group = f"/aws/vendedlogs/states/{uuid.uuid4().hex}"
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"
+    configuration = {
+        "level": "ERROR",
+        "includeExecutionData": False,
+        "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}],
+    }
+    machine = lab.machine(one(task(INVOKE, lab.function(RAISES))))
+    client("stepfunctions").update_state_machine(stateMachineArn=machine, loggingConfiguration=configuration)
+    execution = lab.start(machine, {"dataset": "sotu"})
+    lab.finish(execution)
+    events = client("logs").filter_log_events(logGroupName=group)["events"]
+    lines = [json.loads(event["message"]) for event in events]
+    assert [line["type"] for line in lines] == ["TaskFailed", "ExecutionFailed"]
+    assert {line["execution_arn"] for line in lines} == {execution}
+    assert lines[0]["details"]["error"] == "InvalidDataset"
+
+
+def test_a_state_can_be_tested_by_itself(lab: Any, client: Any) -> None:
+    state = {
+        **task(INVOKE, lab.function(RETURNS), {"token": "{% $states.input.a %}"}),
+        "QueryLanguage": "JSONata",
+    }
+    role = lab.role(
+        "states.amazonaws.com", {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
+    )
+    tested = client("stepfunctions").test_state(definition=json.dumps(state), roleArn=role, input='{"a": 1}')
+    assert tested["status"] == "SUCCEEDED"
+    assert json.loads(tested["output"])["Payload"] == {"got": {"token": 1}}
