@@ -193,10 +193,11 @@ class NotPrepared(Contract):
     """Nothing to do in this run, and nothing written.
 
     `waiting`: some of the three split files have not arrived yet. `superseded`: a later upload of the dataset
-    has its own run. `reason` is a sentence for the person who uploaded.
+    has its own run. `ignored`: the upload is a README, a hidden file or the like. `reason` is a sentence
+    for the person who uploaded.
     """
 
-    outcome: Literal["waiting", "superseded"]
+    outcome: Literal["waiting", "superseded", "ignored"]
     dataset: DatasetName
     reason: str
 

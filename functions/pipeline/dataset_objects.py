@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from contracts import NotPrepared, Upload
-from errors import DatasetEmpty, DatasetNotFound, NothingToDo, SplitIncomplete, translated
+from errors import DatasetEmpty, DatasetNotFound, SplitIncomplete, translated
 from file_names import SPLIT_NAMES, SplitName, is_incidental, role_of
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def find_objects(
     age does not matter: S3 dates a multipart upload to its start, so the file that completes the set may be
     its oldest.
 
-    Raises NothingToDo for the upload of a file that is no corpus by its name, DatasetNotFound,
-    DatasetEmpty, and SplitIncomplete when a run started by name finds an incomplete set.
+    The upload of a file that is no corpus by its name is `ignored`.
+
+    Raises DatasetNotFound, DatasetEmpty, and SplitIncomplete when a run started by name finds an incomplete
+    set.
     """
     prefix = f"uploads/{dataset}/"
     if upload is not None and _passed_over(upload.key.removeprefix(prefix)):
-        raise NothingToDo(
-            f"s3://{bucket}/{upload.key} is not taken for a corpus: hidden files, READMEs and licences "
-            "never are."
-        )
+        reason = f"s3://{bucket}/{upload.key} is no corpus: hidden files, READMEs and licences never are."
+        return NotPrepared(outcome="ignored", dataset=dataset, reason=reason)
     listed = _listed(s3, bucket, prefix)
     if upload is not None and (replaced := _replaced(listed, upload)):
         return NotPrepared(outcome="superseded", dataset=dataset, reason=replaced)
