@@ -1,46 +1,19 @@
-"""One local cloud for all integration tests, clients of it, and quick ways to put things into it."""
+"""Quick ways to put things into the local cloud."""
 
 import io
 import json
-import os
 import textwrap
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import psutil
 import pytest
 
-from localcloud import control
 from localcloud.control import LocalCloud
 
 DEADLINE = 90.0
-
-
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A running local cloud, ended with the session; nothing of it may be left then.
-
-    Waits and retry pauses of state machines are a fiftieth of what they say, and an event that a function
-    failed on comes again in a tenth of a second; time-outs are as they say.
-    """
-    state_dir = tmp_path_factory.mktemp("cloud") / "state"
-    environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
-    running = control.start(state_dir, owner=os.getpid(), environment=environment)
-    server = psutil.Process(running.pid)
-    yield running
-    tree = [server, *server.children(recursive=True)]
-    control.stop(state_dir)
-    assert not state_dir.exists()
-    assert [process for process in tree if process.is_running()] == []
-
-
-@pytest.fixture(scope="session")
-def client(cloud: LocalCloud) -> Callable[..., Any]:
-    """client(service, **arguments): a boto3 client of the cloud, as its administrator."""
-    return cloud.client
 
 
 class Lab:

@@ -1,0 +1,93 @@
+"""The project's own template on the local cloud, deployed by the code that `lexline up` runs."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lexline import target
+from lexline.deploy import deploy as deploy_with_sam
+from localcloud.control import LocalCloud
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+TINY = {
+    "Emsize": "16",
+    "Nhid": "16",
+    "Nlayers": "1",
+    "Epochs": "1",
+    "BatchSize": "4",
+    "Bptt": "10",
+    "LogInterval": "50",
+}
+"""Default hyperparameters with which a corpus of some thousand words trains in a few seconds."""
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """A stack on the local cloud: its outputs, and what tests do with a pipeline."""
+
+    cloud: LocalCloud
+    name: str
+    outputs: Mapping[str, str]
+    """The stack's CloudFormation outputs, by name."""
+    api_url: str
+    """Where the API answers on this machine, stage included."""
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["BucketName"]
+
+    def api_key(self) -> str:
+        """The value of the stack's API key."""
+        key = self.cloud.client("apigateway").get_api_key(apiKey=self.outputs["ApiKeyId"], includeValue=True)
+        return str(key["value"])
+
+    def resources(self) -> dict[str, str]:
+        """The physical id of every resource, by its name in the template."""
+        pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources")
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.name)
+            for resource in page["StackResourceSummaries"]
+        }
+
+    def upload(self, dataset: str, file: str, content: bytes) -> None:
+        """Put a file under uploads/, which starts a run."""
+        key = f"uploads/{dataset}/{file}"
+        self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def start(self, document: Mapping[str, Any]) -> str:
+        """Start an execution and answer its ARN."""
+        started = self.cloud.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["StateMachineArn"], input=json.dumps(document)
+        )
+        return str(started["executionArn"])
+
+    def executions(self) -> list[str]:
+        """The ARNs of every execution so far, newest first."""
+        pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
+        found = pages.paginate(stateMachineArn=self.outputs["StateMachineArn"])
+        return [execution["executionArn"] for page in found for execution in page["executions"]]
+
+    def wait(self, execution: str, seconds: float = 240) -> dict[str, Any]:
+        """DescribeExecution's answer once the execution has ended; AssertionError if it does not in time."""
+        states = self.cloud.client("stepfunctions")
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            description: dict[str, Any] = states.describe_execution(executionArn=execution)
+            if description["status"] != "RUNNING":
+                return description
+            time.sleep(0.2)
+        raise AssertionError(f"{execution} still runs after {seconds} s")
+
+
+def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexline") -> DeployedStack:
+    """Build and deploy template.yaml with samconfig.toml's [local] settings, or update a stack of that name."""
+    place = target.local(cloud, name)
+    deploy_with_sam(place, PROJECT, parameters, say=lambda line: None)
+    stacks = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0]["Outputs"]}
+    return DeployedStack(cloud, name, outputs, target.deployed(place).api_url)
