@@ -23,6 +23,7 @@ from typing import Any
 import boto3
 import botocore.session
 import psutil
+from botocore.config import Config
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -61,9 +62,11 @@ class LocalCloud:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Some operations have hosts of their own, as TestState has sync-states.REGION.amazonaws.com.
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }
 
-    def client(self, service: str, **arguments: Any) -> Any:
+    def client(self, service: str, *, config: Config | None = None, **arguments: Any) -> Any:
         """A boto3 client of the local cloud, whatever AWS profile the caller's environment names."""
         # Session variable: (configuration key, environment variables, default, conversion).
         without_profile: dict[str, Any] = {"profile": (None, [], None, None)}
@@ -73,7 +76,8 @@ class LocalCloud:
             aws_secret_access_key=self.secret_access_key,
             region_name=self.region,
         )
-        return session.client(service, endpoint_url=self.endpoint_url, **arguments)
+        one_host = Config(inject_host_prefix=False).merge(config or Config())
+        return session.client(service, endpoint_url=self.endpoint_url, config=one_host, **arguments)
 
 
 def start(

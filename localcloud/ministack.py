@@ -95,9 +95,18 @@ INTERNALS = {
     "ministack.services.stepfunctions:_apply_state_assign": (
         "(state_def, raw_input, ctx, result, error_output)"
     ),
+    "ministack.services.stepfunctions:_apply_catcher": (
+        "(catcher, raw_input, ctx, query_language, error_output)"
+    ),
+    "ministack.services.stepfunctions:_apply_jsonata_output": (
+        "(state_def, raw_input, ctx, result, error_output, default)"
+    ),
     "ministack.services.stepfunctions:_call_lambda": "(func_ref, event)",
     "ministack.services.stepfunctions:_emit_execution_status_event": "(execution)",
     "ministack.services.stepfunctions:_fail_execution": "(execution, error, cause)",
+    "ministack.services.stepfunctions:_find_matching_catcher": "(catchers, error)",
+    "ministack.services.stepfunctions:_find_matching_retrier": "(retriers, error, retry_counts)",
+    "ministack.services.stepfunctions:_invoke_resource": "(resource, input_data)",
     "ministack.services.stepfunctions:_invoke_resource_with_timeout": "(resource, input_data, timeout)",
     "ministack.services.stepfunctions:_invoke_with_callback": "(resource, input_data, token, state_def)",
     "ministack.services.stepfunctions:_resolve_lambda_function_ref": "(value, optimized)",
@@ -108,6 +117,7 @@ INTERNALS = {
     "ministack.services.stepfunctions:_send_task_success": "(data)",
     "ministack.services.stepfunctions:_state_query_language": "(state_def, ctx)",
     "ministack.services.stepfunctions:_stop_execution": "(data)",
+    "ministack.services.stepfunctions:_test_state": "(data)",
     "ministack.services.sts:register_session": "(access_key, session)",
 }
 """Everything of MiniStack's that is called or replaced here, as module:name, with its parameters' names."""
@@ -750,6 +760,7 @@ class _StepFunctions:
     - The machine's role must allow lambda:InvokeFunction on the function.
     - One Assign's expressions all see the variables as they were before it.
     - TimeoutSeconds may be an expression.
+    - TestState evaluates a JSONata task's Arguments, Output, Assign, Retry and Catch, and takes variables.
     - The history goes to the log group the machine names, at the level it names.
     """
 
@@ -767,6 +778,7 @@ class _StepFunctions:
         self._with_callback = service._invoke_with_callback
         self._with_timeout = service._invoke_resource_with_timeout
         self._add_event = service._add_event
+        self._test = service._test_state
         self._arguments = service._apply_jsonata_arguments
 
     def mend(self) -> None:
@@ -779,6 +791,7 @@ class _StepFunctions:
         service._invoke_with_callback = self.invoke_with_callback
         service._invoke_resource_with_timeout = self.invoke_with_timeout
         service._add_event = self.add_event
+        service._test_state = self.test_state
         service._apply_jsonata_arguments = self.apply_arguments
         service._apply_state_assign = self.apply_assign
         service._send_task_success = self.answering(service._send_task_success)
@@ -838,7 +851,7 @@ class _StepFunctions:
         if execution["status"] != "RUNNING":
             return
         execution["status"] = "TIMED_OUT"
-        execution["stopDate"] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        execution["stopDate"] = _now()
         execution["error"] = "States.Timeout"
         self._service._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
         self._service._emit_execution_status_event(execution)
@@ -1019,6 +1032,72 @@ class _StepFunctions:
             raise self._service._ExecutionError(waiting["error"]["Error"], waiting["error"]["Cause"])
         return json.loads(waiting["result"])
 
+    # TestState
+
+    def test_state(self, data: dict[str, Any]) -> Any:
+        """Run one state by itself: https://docs.aws.amazon.com/step-functions/latest/dg/test-state-isolation.html."""
+        context = json.loads(data.get("context") or "{}")
+        context["variables"] = json.loads(data.get("variables") or "{}")
+        try:
+            definition = json.loads(data["definition"])
+            state = definition
+            if "States" in definition:
+                state = definition["States"][data.get("stateName") or definition["StartAt"]]
+            language = state.get("QueryLanguage") or definition.get("QueryLanguage")
+        except (KeyError, ValueError):
+            return self._test(data)
+        if state.get("Type") != "Task" or language != "JSONata":
+            return self._test({**data, "context": json.dumps(context)})
+        retries = data.get("stateConfiguration", {}).get("retrierRetryCount", 0)
+        context["State"] = {"Name": data.get("stateName"), "EnteredTime": _now(), "RetryCount": retries}
+        context.setdefault("Execution", {"Id": "test", "Name": "test", "StartTime": _now(), "Input": {}})
+        context.setdefault("QueryLanguage", "JSONata")
+        shown: dict[str, Any] = {}
+        answer = self._test_task(state, json.loads(data.get("input") or "{}"), context, data, shown)
+        if data.get("inspectionLevel", "INFO") != "INFO":
+            answer["inspectionData"] = {
+                name: json.dumps(value)
+                for name, value in {**shown, "variables": context["variables"]}.items()
+            }
+        return self._service.json_response(answer)
+
+    def _test_task(
+        self,
+        state: dict[str, Any],
+        given: Any,
+        context: dict[str, Any],
+        data: dict[str, Any],
+        shown: dict[str, Any],
+    ) -> dict[str, Any]:
+        service, mock = self._service, data.get("mock") or {}
+        try:
+            shown["afterArguments"] = arguments = self.apply_arguments(state, given, context)
+            if "errorOutput" in mock:
+                failed = mock["errorOutput"]
+                raise service._ExecutionError(failed.get("error", ""), failed.get("cause", ""))
+            result = (
+                json.loads(mock["result"])
+                if "result" in mock
+                else service._invoke_resource(state["Resource"], arguments)
+            )
+            shown["result"] = result
+            output = service._apply_jsonata_output(state, given, context, result=result, default=result)
+            self.apply_assign(state, given, context, result=result)
+        except service._ExecutionError as error:
+            failure = {"error": error.error, "cause": error.cause}
+            retrier, _ = service._find_matching_retrier(state.get("Retry", []), error.error, {})
+            if retrier is not None and context["State"]["RetryCount"] < retrier.get("MaxAttempts", 3):
+                return {"status": "RETRIABLE", **failure}
+            catcher = service._find_matching_catcher(state.get("Catch", []), error.error)
+            if catcher is None:
+                return {"status": "FAILED", **failure}
+            said = {"Error": error.error, "Cause": error.cause}
+            output = service._apply_catcher(catcher, given, context, "JSONata", said)
+            caught = {"status": "CAUGHT_ERROR", "output": json.dumps(output), "nextState": catcher["Next"]}
+            return {**caught, **failure}
+        following = {} if state.get("End") else {"nextState": state["Next"]}
+        return {"status": "SUCCEEDED", "output": json.dumps(output), **following}
+
     def answering(self, send: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
         """SendTaskSuccess, -Failure, -Heartbeat: refused once the token was answered or its task ended."""
 
@@ -1055,6 +1134,10 @@ def _internal(name: str) -> Any:
     for part in path.split("."):
         target = getattr(target, part, None)
     return target
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
 
 
 def _access_key(prefix: str) -> str:

@@ -238,14 +238,61 @@ def test_a_machines_history_goes_to_its_log_group(lab: Any, client: Any) -> None
     assert lines[0]["details"]["error"] == "InvalidDataset"
 
 
-def test_a_state_can_be_tested_by_itself(lab: Any, client: Any) -> None:
+# --- TestState ---
+
+TESTED = one(
+    task(
+        INVOKE,
+        "a-function",
+        {"token": "{% $states.input.a %}", "run": "{% $run %}"},
+        Assign={"run": "{% $states.result.Payload.run %}"},
+        Output="{% $states.result.Payload.text %}",
+        Retry=[{"ErrorEquals": ["Throttled"], "MaxAttempts": 2}],
+        Catch=[{"ErrorEquals": ["States.ALL"], "Assign": {"run": "gone"}, "Next": "Caught"}],
+        Next="Caught",
+    ),
+    QueryLanguage="JSONata",
+)
+
+
+def alone(client: Any, **more: Any) -> dict[str, Any]:
+    answer = client("stepfunctions").test_state(
+        definition=json.dumps(TESTED),
+        stateName="Task",
+        input='{"a": 1}',
+        variables='{"run": "first"}',
+        inspectionLevel="DEBUG",
+        **more,
+    )
+    inspected = {name: json.loads(value) for name, value in answer.get("inspectionData", {}).items()}
+    return {**answer, "inspectionData": inspected}
+
+
+def test_a_state_can_be_tested_by_itself(client: Any) -> None:
+    answer = alone(client, mock={"result": '{"Payload": {"run": "second", "text": "So it goes."}}'})
+    assert (answer["status"], answer["nextState"], answer["output"]) == (
+        "SUCCEEDED",
+        "Caught",
+        '"So it goes."',
+    )
+    assert answer["inspectionData"]["afterArguments"]["Payload"] == {"token": 1, "run": "first"}
+    assert answer["inspectionData"]["variables"] == {"run": "second"}
+
+
+def test_a_tested_state_retries_before_it_catches(client: Any) -> None:
+    mock = {"errorOutput": {"error": "Throttled", "cause": "slow down"}}
+    assert alone(client, mock=mock)["status"] == "RETRIABLE"
+    answer = alone(client, mock=mock, stateConfiguration={"retrierRetryCount": 2})
+    assert (answer["status"], answer["nextState"], answer["error"]) == ("CAUGHT_ERROR", "Caught", "Throttled")
+    assert json.loads(answer["output"]) == {"Error": "Throttled", "Cause": "slow down"}
+    assert answer["inspectionData"]["variables"] == {"run": "gone"}
+
+
+def test_a_tested_state_may_call_its_function(lab: Any, client: Any) -> None:
     state = {
         **task(INVOKE, lab.function(RETURNS), {"token": "{% $states.input.a %}"}),
         "QueryLanguage": "JSONata",
     }
-    role = lab.role(
-        "states.amazonaws.com", {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
-    )
-    tested = client("stepfunctions").test_state(definition=json.dumps(state), roleArn=role, input='{"a": 1}')
-    assert tested["status"] == "SUCCEEDED"
-    assert json.loads(tested["output"])["Payload"] == {"got": {"token": 1}}
+    role = lab.role("states.amazonaws.com")
+    answer = client("stepfunctions").test_state(definition=json.dumps(state), roleArn=role, input='{"a": 1}')
+    assert json.loads(answer["output"])["Payload"] == {"got": {"token": 1}}

@@ -109,6 +109,7 @@ def test_the_environment_names_this_cloud_and_no_other(
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
     }
     assert environment["PATH"] == os.environ["PATH"]
 
