@@ -237,14 +237,14 @@ class Cloud:
         self.await_endpoint("InService", name)
 
     def await_endpoint(self, status: str, name: str = "lexline") -> dict[str, Any]:
-        described: dict[str, Any] = {}
+        seen: list[dict[str, Any]] = []
 
         def reached() -> bool:
-            described.update(self.sagemaker.describe_endpoint(EndpointName=name))
-            return bool(described["EndpointStatus"] == status)
+            seen.append(self.sagemaker.describe_endpoint(EndpointName=name))
+            return bool(seen[-1]["EndpointStatus"] == status)
 
         eventually(reached)
-        return described
+        return seen[-1]
 
     def events(self, detail_type: str, member: str) -> list[Any]:
         """What one member of the events so far was, one after the other."""

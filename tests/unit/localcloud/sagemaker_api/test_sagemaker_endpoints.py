@@ -193,7 +193,7 @@ def test_the_reason_of_a_failed_update_stays_until_the_next_update(cloud: Any) -
     cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
     described = cloud.await_endpoint("InService")
     assert described["EndpointConfigName"] == "second"
-    assert "FailureReason" not in cloud.sagemaker.describe_endpoint(EndpointName="lexline")
+    assert "FailureReason" not in described
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "Deleting"])

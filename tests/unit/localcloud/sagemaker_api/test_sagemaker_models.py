@@ -194,16 +194,20 @@ def test_tags_are_added_overwritten_and_taken_off(cloud: Any, requests: Any) -> 
     assert cloud.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "3"}]
 
 
-def test_every_kind_of_resource_has_tags_and_they_go_with_it(cloud: Any) -> None:
+def test_every_kind_of_resource_has_tags_and_they_go_with_it(cloud: Any, wait: Any) -> None:
     cloud.endpoint("lexline", "first")
     cloud.train("job")
     tags = [{"Key": "a", "Value": "1"}]
     for resource in ("model/first", "endpoint-config/first", "endpoint/lexline", "training-job/job"):
         cloud.sagemaker.add_tags(ResourceArn=f"{ARN}:{resource}", Tags=tags)
         assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == tags
+    cloud.sagemaker.delete_endpoint(EndpointName="lexline")
+    wait(lambda: cloud.sagemaker.list_endpoints()["Endpoints"] == [])
+    cloud.sagemaker.delete_endpoint_config(EndpointConfigName="first")
     cloud.sagemaker.delete_model(ModelName="first")
-    cloud.model("first")
-    assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:model/first")["Tags"] == []
+    cloud.endpoint("lexline", "first")
+    for resource in ("model/first", "endpoint-config/first", "endpoint/lexline"):
+        assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == []
 
 
 def test_tags_have_rules(cloud: Any) -> None:

@@ -63,6 +63,7 @@ def test_a_completed_job_has_its_artifact_its_times_and_every_step(cloud: Any) -
     for step, following in pairwise(transitions):
         assert step["StartTime"] <= step["EndTime"] == following["StartTime"]
     assert transitions[-1]["StatusMessage"] == "Training job completed"
+    assert transitions[-1]["EndTime"] == job["TrainingEndTime"]
     assert "FailureReason" not in job
 
 
@@ -99,6 +100,14 @@ def test_a_stopped_job_goes_through_stopping(cloud: Any) -> None:
         "Uploading",
         "Stopped",
     ]
+
+
+def test_what_a_run_says_after_its_end_changes_nothing(cloud: Any) -> None:
+    run = cloud.train()
+    run.finish()
+    run.events.secondary_status("Uploading", "late")
+    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed")
 
 
 def test_a_job_out_of_time_is_stopped_with_a_status_of_its_own(cloud: Any) -> None:
