@@ -130,6 +130,7 @@ class Sagemaker:
                 "Environment": {
                     "SAGEMAKER_PROGRAM": "generate.py",
                     "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                    "LEXLINE_MODEL": name,
                 },
             },
         )
@@ -236,6 +237,16 @@ def inbox(client: Callable[..., Any]) -> Iterator[Inbox]:
 
 @pytest.fixture(scope="session")
 def sagemaker(client: Callable[..., Any], lab: Any) -> Sagemaker:
+    return sagemaker_of(client, lab)
+
+
+@pytest.fixture(scope="session")
+def make_sagemaker() -> Callable[..., Sagemaker]:
+    """make_sagemaker(client, lab): the same for a cloud of the test's own."""
+    return sagemaker_of
+
+
+def sagemaker_of(client: Callable[..., Any], lab: Any) -> Sagemaker:
     bucket = f"sagemaker-{uuid.uuid4().hex[:12]}"
     client("s3").create_bucket(Bucket=bucket)
     allowed = {

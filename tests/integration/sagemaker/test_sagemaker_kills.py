@@ -1,0 +1,91 @@
+"""kill -9 on a job, an inference server and the cloud: a clear failure or a recovery, and nothing left."""
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from localcloud import control
+
+RUN = uuid.uuid4().hex[:8]
+
+
+def processes_of(server: int, variable: str, value: str, program: str) -> list[psutil.Process]:
+    """The server's descendants that run `program` with this environment variable."""
+    found = []
+    for process in psutil.Process(server).children(recursive=True):
+        try:
+            marked = process.environ().get(variable) == value
+            if marked and any(program in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_training_script_fails_its_job(
+    cloud: Any, sagemaker: Any, until: Callable[..., Any]
+) -> None:
+    name = f"job-killed-{RUN}"
+    sagemaker.api.create_training_job(**sagemaker.training(name, mode="forever"))
+    sagemaker.await_job(name, "Training")
+    scripts = until(
+        lambda: processes_of(cloud.pid, "TRAINING_JOB_NAME", name, "train.py"), "the script to run"
+    )
+    scripts[-1].send_signal(signal.SIGKILL)
+    job = sagemaker.await_job(name, "Failed", "Completed", "Stopped")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "SIGKILL" in job["FailureReason"]
+    assert processes_of(cloud.pid, "TRAINING_JOB_NAME", name, "") == []
+
+
+def test_a_killed_inference_server_comes_back(cloud: Any, sagemaker: Any, until: Callable[..., Any]) -> None:
+    name, model = f"killed-{RUN}", f"killed-{RUN}"
+    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=sagemaker.config(model))
+    assert sagemaker.await_endpoint(name, "InService", "Failed")["EndpointStatus"] == "InService"
+    (server,) = processes_of(cloud.pid, "LEXLINE_MODEL", model, "inference_server")[-1:]
+    server.send_signal(signal.SIGKILL)
+
+    def answer() -> Any:
+        try:
+            return sagemaker.ask(name)["model"]
+        except sagemaker.runtime.exceptions.ModelError:
+            # Until it is back, an invocation fails as one whose container is down does on AWS.
+            return None
+
+    psutil.wait_procs([server], timeout=10)
+    assert until(answer, "the endpoint to answer again") == model
+    assert sagemaker.await_endpoint(name, "InService")["EndpointStatus"] == "InService"
+    sagemaker.api.delete_endpoint(EndpointName=name)
+    sagemaker.await_gone(name)
+    assert processes_of(cloud.pid, "LEXLINE_MODEL", model, "") == []
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_no_job_and_no_endpoint_outlives_the_cloud(
+    tmp_path: Path, lab: Any, make_sagemaker: Any, how: str
+) -> None:
+    cloud = control.start(tmp_path / "state", owner=os.getpid())
+    try:
+        sagemaker = make_sagemaker(cloud.client, type(lab)(cloud))
+        sagemaker.api.create_training_job(**sagemaker.training("job", mode="forever"))
+        sagemaker.api.create_endpoint(EndpointName="served", EndpointConfigName=sagemaker.config("model"))
+        sagemaker.await_job("job", "Training")
+        sagemaker.await_endpoint("served", "InService")
+        tree = psutil.Process(cloud.pid).children(recursive=True)
+        assert any("inference_server" in " ".join(process.cmdline()) for process in tree)
+        os.kill(cloud.pid, getattr(signal, how))
+        _, alive = psutil.wait_procs(tree, timeout=30)
+        assert alive == []
+    finally:
+        control.stop(tmp_path / "state")
+    deadline = time.monotonic() + 10
+    while (tmp_path / "state").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not (tmp_path / "state").exists()
