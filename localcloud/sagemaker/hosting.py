@@ -182,21 +182,20 @@ class Fleet:
     def _start_instances(self) -> None:
         for _ in range(self._launch.instance_count):
             name = f"i-{uuid.uuid4().hex[:17]}"
-            directory = self._launch.directory / name
             instance = Instance(
                 name,
-                directory,
-                self._container_environment(directory / "tmp"),
+                self._launch.directory / name,
+                self._container_environment(),
                 on_ready=self._ready,
                 on_failed=lambda cause: self._fail(self._unhealthy(cause)),
                 on_line=self._logger(f"{self._launch.variant_name}/{name}"),
             )
             with self._change:
                 self._still_wanted()
-                self._instances.append(instance)
                 instance.start()
+                self._instances.append(instance)
 
-    def _container_environment(self, temporary: Path) -> dict[str, str]:
+    def _container_environment(self) -> dict[str, str]:
         """The container's Environment, with its paths below /opt/ml led to the fleet's directory.
 
         SAGEMAKER_BASE_DIR leads AWS's toolkit there, and PYTHONPATH the import of the user's module, as in
@@ -217,7 +216,6 @@ class Fleet:
                 **declared,
                 "SAGEMAKER_BASE_DIR": str(self._root),
             },
-            temporary,
         )
 
     def _logger(self, stream: str) -> Callable[[str], None]:

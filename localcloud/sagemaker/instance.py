@@ -114,9 +114,12 @@ class Instance:
 
     def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
         """POST /invocations; never raises for what the server does or fails to do."""
+        port = self._port
+        if port is None:
+            return InvocationResult(503, "text/plain", b"The container is not up; try again shortly.")
         headers = {"Content-Type": content_type, "Accept": accept}
         try:
-            status, answered, content = self._request("POST", "/invocations", body, headers)
+            status, answered, content = self._request(port, "POST", "/invocations", body, headers)
         except TimeoutError:
             return InvocationResult(0, "text/plain", _TIMED_OUT.encode())
         except (OSError, http.client.HTTPException):
@@ -124,9 +127,9 @@ class Instance:
         return InvocationResult(status, answered, content)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, str, bytes]:
-        connection = self._connection()
+        connection = self._connection(port)
         try:
             connection.request(method, path, body, {**headers, "Authorization": f"Bearer {self._token}"})
             response = connection.getresponse()
@@ -137,10 +140,7 @@ class Instance:
         self._idle.put(connection)
         return response.status, response.headers.get("Content-Type", ""), content
 
-    def _connection(self) -> http.client.HTTPConnection:
-        port = self._port
-        if port is None:
-            raise ConnectionRefusedError("the container is not ready")
+    def _connection(self, port: int) -> http.client.HTTPConnection:
         with contextlib.suppress(queue.Empty):
             while True:
                 connection = self._idle.get_nowait()
@@ -201,11 +201,13 @@ class Instance:
         return announced
 
     def _open(self, port: int) -> None:
+        try:
+            status, _, _ = self._request(port, "GET", "/ping", None, {})
+        except (OSError, http.client.HTTPException):
+            return
         with self._lock:
-            if self._stopping.is_set():
+            if status != 200 or self._stopping.is_set():
                 return
             self._port = port
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if self._request("GET", "/ping", None, {})[0] == 200:
-                self._has_served = True
-                self._on_ready()
+            self._has_served = True
+        self._on_ready()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _MARK = "LOCALCLOUD_PROCESS"
+_TEMPORARY = Path("/tmp")  # noqa: S108 - each directory in it has a random name and is private
 _LONGEST_LINE = 256 * 1024 - 26
 """Bytes; a CloudWatch Logs event holds 256 KiB, 26 bytes of them its own. A longer line becomes several."""
 
@@ -32,19 +34,15 @@ _INHERITED_FAMILIES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 log = logging.getLogger(__name__)
 
 
-def container_environment(
-    aws: Mapping[str, str], declared: Mapping[str, str], temporary: Path
-) -> dict[str, str]:
+def container_environment(aws: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that stands for a container.
 
     aws: how it reaches AWS, and as whom; the machine's own AWS configuration is kept out.
     declared: what the request's Environment asks for, which wins, as it does in a container.
-    temporary: a directory for TMPDIR; made here.
 
     This environment's programs come first on PATH. Of the server's variables only those pass that say where
     things are on this machine, never its credentials.
     """
-    temporary.mkdir(parents=True, exist_ok=True)
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -55,7 +53,6 @@ def container_environment(
         "LANG": "C.UTF-8",
         **inherited,
         "PATH": os.pathsep.join(programs),
-        "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",  # as in AWS's images: a line is heard when it is printed
         "PYTHONIOENCODING": "utf-8",
         "AWS_CONFIG_FILE": os.devnull,
@@ -70,7 +67,11 @@ def container_environment(
 
 
 class Process:
-    """A command under a supervisor. It runs from construction on; nothing of it outlives this program."""
+    """A command under a supervisor. It runs from construction on; nothing of it outlives this program.
+
+    TMPDIR is a directory of its own with a short path: sockets live there, and their paths hold 107 bytes at
+    most, which a job's directory deep in someone's home would use up.
+    """
 
     def __init__(
         self,
@@ -84,14 +85,16 @@ class Process:
 
         Raises OSError when the supervisor cannot be started.
         """
-        self._mark = f"{_MARK}={uuid.uuid4().hex}"
-        name, _, value = self._mark.partition("=")
+        name = uuid.uuid4().hex
+        self._mark = f"{_MARK}={name}".encode()
+        self._temporary = _TEMPORARY / f"localcloud-{name[:12]}"
+        self._temporary.mkdir(mode=0o700)
         report, report_end = os.pipe()
         try:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SUPERVISOR), str(report_end), *command],
+                [sys.executable, "-I", "-S", _SUPERVISOR, str(report_end), self._temporary, *command],
                 cwd=directory,
-                env={**environment, name: value},
+                env={**environment, "TMPDIR": str(self._temporary), _MARK: name},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -101,6 +104,7 @@ class Process:
             )
         except OSError:
             os.close(report)
+            self._temporary.rmdir()
             raise
         finally:
             os.close(report_end)
@@ -169,6 +173,7 @@ class Process:
         self._started.set()
         if self._exit_code is None:
             self._kill_orphans()
+            shutil.rmtree(self._temporary, ignore_errors=True)
         self._reader.join()
         with self._control:
             for pipe in (self._supervisor.stdin, self._supervisor.stdout):
@@ -190,6 +195,6 @@ class Process:
 
     def _marked(self, entry: Path) -> bool:
         try:
-            return self._mark.encode() in (entry / "environ").read_bytes().split(b"\0")
+            return self._mark in (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             return False

@@ -1,6 +1,6 @@
 """Runs one command and leaves nothing of it behind, whatever happens to whoever asked for it.
 
-    python -I -S supervisor.py REPORT_FD COMMAND [ARGUMENT...]
+    python -I -S supervisor.py REPORT_FD TEMPORARY COMMAND [ARGUMENT...]
 
 A training script may start workers, and workers may start theirs; some put themselves into sessions of their
 own. So this process makes itself the reaper of all of them (a "child subreaper", prctl(2)): an orphan comes
@@ -10,6 +10,7 @@ Standard input is the owner's hold on the command. A line "stop SECONDS" ends th
 SIGKILL after that many seconds. End of file means that the owner has died, even by kill -9, and ends the tree
 as well. Should this process itself be killed, the kernel kills the command (PR_SET_PDEATHSIG).
 
+TEMPORARY is the command's own directory for temporary files, removed when it has ended.
 REPORT_FD receives "started PID" and, once no process of the tree is left, "exited CODE" (-N for signal N).
 
 Only the standard library's quick parts are imported: starting costs a few hundredths of a second.
@@ -168,7 +169,13 @@ def _tell(report: int, message: str) -> None:
         pass  # the owner has died; the tree must end all the same
 
 
-def main(report: int, command: list[str]) -> NoReturn:
+def _remove(directory: str) -> None:
+    import shutil  # only now: it would delay the command's start
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def main(report: int, temporary: str, command: list[str]) -> NoReturn:
     """Supervise the command until nothing of it is left."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
@@ -194,9 +201,10 @@ def main(report: int, command: list[str]) -> NoReturn:
         if supervisor.stopping:
             supervisor.press()
     supervisor.sweep()
+    _remove(temporary)
     _tell(report, f"exited {code}")
     sys.exit(0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

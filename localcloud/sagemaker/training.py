@@ -126,7 +126,8 @@ class TrainingRun:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the job has finished; False when it has not within timeout seconds."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def close(self) -> None:
@@ -288,7 +289,6 @@ class TrainingRun:
                 "TRAINING_JOB_ARN": launch.job_arn,
                 **launch.request.get("Environment", {}),
             },
-            launch.directory / "tmp",
         )
 
 
@@ -307,6 +307,8 @@ def _refuse_unsupported(request: Mapping[str, Any]) -> None:
         or "InstanceGroups" in request["ResourceConfig"]
     ):
         refuse("training on more than one instance; set ResourceConfig.InstanceCount to 1")
+    if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
+        refuse("artifacts that are not compressed; leave OutputDataConfig.CompressionType out")
     if "ContainerEntrypoint" in request["AlgorithmSpecification"]:
         refuse("AlgorithmSpecification.ContainerEntrypoint")
     if "CheckpointConfig" in request:

@@ -113,6 +113,22 @@ def test_a_killed_supervisor_takes_everything_with_it(start: Start, tmp_path: Pa
     assert processes_naming(str(tmp_path)) == []
 
 
+@pytest.mark.parametrize("victim", ["command", "supervisor"])
+def test_temporary_files_end_with_the_command(start: Start, lines: list[str], victim: str) -> None:
+    process = start(
+        "import os, socket, tempfile, time\n"
+        "directory = tempfile.mkdtemp()\n"
+        "socket.socket(socket.AF_UNIX).bind(os.path.join(directory, 'listener-' + 40 * 'x'))\n"
+        "print(directory)\ntime.sleep(600)"
+    )
+    wait_for(lambda: lines != [], "the directory's name")
+    directory = Path(lines[0]).parent
+    assert directory.is_dir()
+    os.kill(process.pid if victim == "command" else process.supervisor_pid, signal.SIGKILL)
+    assert process.wait(60)
+    assert not directory.exists()
+
+
 def test_a_killed_owner_takes_everything_with_it(tmp_path: Path) -> None:
     owner = subprocess.Popen(
         [
