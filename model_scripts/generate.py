@@ -30,7 +30,7 @@ from tokenizer import Tokenizer
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 
 JSON = "application/json"
-MOST_TOKENS_PER_WORD = 10
+MOST_TOKENS_PER_WORD = 5
 MOST_PROMPT_CHARACTERS = 10_000
 
 
@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Generator:
+class ServedModel:
     """A loaded artifact."""
 
     model: LanguageModel
@@ -58,11 +58,11 @@ class InvalidRequest(ValueError):
     """The request is not one this model answers. The message is a sentence that names the field."""
 
 
-def model_fn(model_dir: str) -> Generator:
+def model_fn(model_dir: str) -> ServedModel:
     """Load an artifact, on the CPU whatever it was trained on. Its name is $LEXLINE_MODEL."""
     directory = Path(model_dir)
     model, config = language_model.load(directory)
-    return Generator(
+    return ServedModel(
         model=model,
         vocabulary=Vocabulary.load(directory / language_model.VOCABULARY),
         tokenizer=tokenizer.BY_NAME[config["tokenizer"]],
@@ -78,14 +78,14 @@ def input_fn(body: str | bytes, content_type: str | None) -> Request:
         raise _with_status_400(error) from error
 
 
-def predict_fn(request: Request, generator: Generator) -> dict[str, Any]:
-    text, words = generate(request, generator)
+def predict_fn(request: Request, served: ServedModel) -> dict[str, Any]:
+    text, words = generate(request, served)
     return {
         "text": text,
         "words": words,
         "seed": request.seed,
         "temperature": request.temperature,
-        "model": generator.name,
+        "model": served.name,
     }
 
 
@@ -100,7 +100,7 @@ def parse(body: str | bytes, content_type: str | None) -> Request:
         raise InvalidRequest(f"The content type must be {JSON}, not {content_type}.")
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from None
     if not isinstance(document, dict):
         raise InvalidRequest("The body must be a JSON object.")
@@ -138,15 +138,15 @@ def _with_status_400(error: InvalidRequest) -> Exception:
     return toolkit_error
 
 
-def generate(request: Request, generator: Generator) -> tuple[str, int]:
+def generate(request: Request, served: ServedModel) -> tuple[str, int]:
     """Text of request.words words, and how many it has."""
-    model, join = generator.model, generator.tokenizer.join
+    model, join = served.model, served.tokenizer.join
     draws = torch.Generator().manual_seed(request.seed)
     finished: list[str] = []
     finished_words = 0
     line: list[str] = []
     with torch.inference_mode():
-        context = torch.tensor(prompt_ids(request.prompt, generator)).unsqueeze(1)
+        context = torch.tensor(prompt_ids(request.prompt, served)).unsqueeze(1)
         hidden, state = model.read(context, model.start(1))
         for _ in range(MOST_TOKENS_PER_WORD * (request.words + 1)):
             drawn = draw(model.decoder(hidden[-1, 0]), request.temperature, draws)
@@ -157,7 +157,7 @@ def generate(request: Request, generator: Generator) -> tuple[str, int]:
                 if finished_words == request.words:
                     break
             else:
-                line.append(generator.vocabulary.words[drawn])
+                line.append(served.vocabulary.words[drawn])
                 # A token adds at most one word, so joining to count can wait until there are enough tokens.
                 # The text ends where one word too many begins: closing punctuation still belongs to the
                 # last.
@@ -170,12 +170,12 @@ def generate(request: Request, generator: Generator) -> tuple[str, int]:
     return text, len(text.split())
 
 
-def prompt_ids(prompt: str, generator: Generator) -> list[int]:
+def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
     """What the model reads first: a line's beginning, then the prompt, its line breaks as <eos>."""
     ids = [END_OF_LINE_ID]
     for number, line in enumerate(prompt.split("\n") if prompt.strip() else []):
-        ids += generator.vocabulary.encode(
-            ([END_OF_LINE] if number else []) + generator.tokenizer.split_prompt(line)
+        ids += served.vocabulary.encode(
+            ([END_OF_LINE] if number else []) + served.tokenizer.split_prompt(line)
         )
     return ids
 

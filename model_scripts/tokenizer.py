@@ -159,14 +159,15 @@ def _heading(line: str) -> str:
 
 BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}
 
-_PUNCTUATION = ',.;:!?"()'
+# Not the full stop, which also ends abbreviations, nor marks that some languages space out in print.
+_NEVER_ALONE = frozenset(",()")
 
 
 def choose(sample: str) -> Tokenizer:
     """The tokenizer that fits a sample of the training text.
 
-    Marks that only a tokenizer leaves (<unk>, @-@ and its like) settle it. Otherwise text counts as
-    tokenized when at least nine in ten of its words that hold common punctuation are that punctuation alone.
+    Marks that only a tokenizer leaves (<unk>, @-@ and its like) settle it. Otherwise text counts as tokenized
+    when at least nine in ten of its commas and brackets stand alone between spaces.
     """
     chunks = sample.split()
     if any(chunk in ("<unk>", "@-@", "@,@", "@.@") for chunk in chunks):
@@ -175,7 +176,7 @@ def choose(sample: str) -> Tokenizer:
 
 
 def _share_alone(chunks: Iterable[str]) -> float:
-    """Of the chunks that begin or end with common punctuation, the share that hold nothing else."""
-    touching = [chunk for chunk in chunks if chunk[0] in _PUNCTUATION or chunk[-1] in _PUNCTUATION]
-    alone = sum(not chunk.strip(_PUNCTUATION) for chunk in touching)
-    return alone / len(touching) if touching else 0.0
+    """Of the chunks that begin or end with a comma or a bracket, the share that hold nothing else."""
+    marked = [chunk for chunk in chunks if {chunk[0], chunk[-1]} & _NEVER_ALONE]
+    alone = sum(_NEVER_ALONE.issuperset(chunk) for chunk in marked)
+    return alone / len(marked) if marked else 0.0

@@ -39,7 +39,7 @@ from language_model import (
     save_config,
     save_weights,
 )
-from perplexity import mean_loss
+from perplexity import mean_loss, perplexity
 from training_report import Epoch, Report, say, scores
 from user_error import UserError, report
 from vocabulary import TokenIds, Vocabulary
@@ -61,8 +61,8 @@ class Folders:
         missing = [name for name in names if not environment.get(name)]
         if missing:
             raise UserError(
-                f"{' and '.join(missing)} not set: the job needs a channel named training, and SageMaker's "
-                "toolkit (or you) to say where results go."
+                f"The environment lacks {' and '.join(missing)}. SageMaker's toolkit sets them for a job "
+                "whose data channel is named training; by hand, set them to folders."
             )
         folders = cls(*(Path(environment[name]) for name in names))
         for folder in (folders.model, folders.output):
@@ -96,7 +96,7 @@ class Corpus:
 
 
 class Diverged(Exception):
-    """The loss is no longer a finite number. The message says where."""
+    """The loss is no number any more, or so large that perplexity is infinite. The message says where."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -209,7 +209,7 @@ def fit(
 ) -> None:
     """Train epoch by epoch, saving the weights each time valid improves and the metrics each time.
 
-    If the loss stops being finite, the best epoch so far is the result; without one, UserError.
+    If training diverges, the best epoch so far is the result; without one, UserError.
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
     for number in range(1, settings.epochs + 1):
@@ -267,11 +267,11 @@ def run_epoch(
         optimizer.step()
 
         loss_now = loss.item()
-        if not math.isfinite(loss_now):
-            raise Diverged(f"the loss became {loss_now} in epoch {number}, step {step}")
-        recent_total += loss_now * len(targets)
-        recent_words += len(targets)
-        if step % settings.log_interval == 0 or step == len(starts):
+        if not math.isfinite(perplexity(loss_now)):
+            raise Diverged(f"the loss became {loss_now:g} in epoch {number}, step {step}")
+        total, words = total + loss_now * len(targets), words + len(targets)
+        recent_total, recent_words = recent_total + loss_now * len(targets), recent_words + len(targets)
+        if step % settings.log_interval == 0 or step == len(starts) < settings.log_interval:
             now = time.monotonic()
             say(
                 epoch=f"{number}/{settings.epochs}",
@@ -280,13 +280,12 @@ def run_epoch(
                 words_per_second=round(recent_words / max(now - logged, 1e-9)),
                 **scores("train", recent_total / recent_words),
             )
-            total, words = total + recent_total, words + recent_words
             recent_total, recent_words, logged = 0.0, 0, now
 
     training_seconds = time.monotonic() - started
     valid_loss = mean_loss(model, valid)
-    if not math.isfinite(valid_loss):
-        raise Diverged(f"the loss on valid became {valid_loss} in epoch {number}")
+    if not math.isfinite(perplexity(valid_loss)):
+        raise Diverged(f"the loss on valid became {valid_loss:g} in epoch {number}")
     return Epoch(
         epoch=number,
         lr=lr,

@@ -1,0 +1,146 @@
+"""train.py under AWS's own training toolkit, and its artifact under AWS's own inference handler.
+
+Each runs in a process of its own, as in the containers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.unit.model_scripts.conftest import SCRIPTS, Job
+
+BIN = Path(sys.executable).parent
+
+
+def run_training_toolkit(base: Path, channel: Path, hyperparameters: dict[str, str]) -> int:
+    """A training container's /opt/ml at `base`, and its entry point over it. Returns the exit code."""
+    config = base / "input" / "config"
+    for folder in (config, base / "input" / "data", base / "model", base / "output" / "data", base / "home"):
+        folder.mkdir(parents=True)
+    (base / "input" / "data" / "training").symlink_to(channel)
+    with tarfile.open(base / "sourcedir.tar.gz", "w:gz") as archive:
+        for path in SCRIPTS.glob("*.py"):
+            archive.add(path, path.name)
+    toolkits = {
+        "sagemaker_program": "train.py",
+        "sagemaker_submit_directory": str(base / "sourcedir.tar.gz"),
+        "sagemaker_container_log_level": "20",
+        "sagemaker_region": "us-east-1",
+        "sagemaker_job_name": "job",
+    }
+    group = {"instance_group_name": "all", "instance_type": "ml.m5.xlarge", "hosts": ["algo-1"]}
+    resources = {
+        "current_host": "algo-1",
+        "hosts": ["algo-1"],
+        "network_interface_name": "lo",
+        "current_instance_group": "all",
+        "instance_groups": [group],
+    }
+    (config / "hyperparameters.json").write_text(json.dumps({**toolkits, **hyperparameters}))
+    (config / "inputdataconfig.json").write_text(json.dumps({"training": {"TrainingInputMode": "File"}}))
+    (config / "resourceconfig.json").write_text(json.dumps(resources))
+    return subprocess.run(
+        [BIN / "train"],
+        cwd=base,
+        env={
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(base / "home"),
+            "SAGEMAKER_BASE_DIR": str(base),
+            "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
+            "SM_STUDIO_LOCAL_MODE": "true",
+            "TRAINING_JOB_NAME": "job",
+            "AWS_REGION": "us-east-1",
+            "OMP_NUM_THREADS": "1",
+        },
+        stdout=(base / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+        check=False,
+    ).returncode
+
+
+def test_aws_training_toolkit_runs_train(tmp_path: Path, corpus: Path) -> None:
+    settings = {"epochs": "1", "emsize": "8", "nhid": "16", "batch_size": "10", "tied": "false", "lr": "5.0"}
+    code = run_training_toolkit(tmp_path / "ml", corpus, settings)
+    log = (tmp_path / "ml" / "log").read_text()
+    assert code == 0, log
+    assert (tmp_path / "ml" / "output" / "success").exists()
+    assert any(line.startswith("test_loss=") for line in log.splitlines())
+    assert (tmp_path / "ml" / "model" / "model.pt").exists()
+    assert (tmp_path / "ml" / "output" / "data" / "training_curve.png").exists()
+
+
+def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(tmp_path: Path, corpus: Path) -> None:
+    settings = {"emsize": "100", "nhid": "200", "tied": "true"}
+    assert run_training_toolkit(tmp_path / "ml", corpus, settings) == 1
+    assert (tmp_path / "ml" / "output" / "failure").read_text() == (
+        "tied=true shares one matrix between emsize (100) and nhid (200): "
+        "make the two equal, or set tied=false."
+    )
+    assert not (tmp_path / "ml" / "output" / "success").exists()
+
+
+SERVE = """
+import json, sys
+from sagemaker_pytorch_serving_container.handler_service import HandlerService
+
+class Context:
+    system_properties = {"model_dir": sys.argv[1]}
+    model_name = "model"
+    status, content_type = 200, None
+    def get_request_properties(self): return {"Content-Type": "application/json", "Accept": "*/*"}
+    request_processor = property(lambda self: [self])
+    def set_response_content_type(self, _, value): self.content_type = value
+    def set_response_status(self, code, phrase): self.status = code
+
+service, context = HandlerService(), Context()
+service.initialize(context)
+for body in sys.argv[2:]:
+    answer = service.handle([{"body": body.encode()}], context)[0]
+    print(json.dumps([context.status, context.content_type, answer]))
+"""
+
+
+@pytest.fixture(scope="module")
+def served(trained: Job) -> list[tuple[int, str, str]]:
+    """What AWS's handler answers, with nothing to import but the artifact's own code."""
+    process = subprocess.run(
+        [
+            *(sys.executable, "-c", SERVE, str(trained.model)),
+            *('{"seed": 3, "words": 9}', '{"seed": 3, "words": 9}', '{"words": 0}'),
+        ],
+        cwd="/",
+        env={
+            "PYTHONPATH": str(trained.model / "code"),
+            "SAGEMAKER_PROGRAM": "generate.py",
+            "LEXLINE_MODEL": "the-run",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
+
+
+def test_aws_inference_handler_serves_the_artifact_with_its_own_code(
+    served: list[tuple[int, str, str]],
+) -> None:
+    status, content_type, body = served[0]
+    answer = json.loads(body)
+    assert (status, content_type) == (200, "application/json")
+    assert (answer["words"], answer["seed"], answer["model"]) == (9, 3, "the-run")
+    assert len(answer["text"].split()) == 9
+    assert served[1] == served[0]
+
+
+def test_aws_inference_handler_answers_a_bad_request_with_status_400(
+    served: list[tuple[int, str, str]],
+) -> None:
+    status, _, body = served[2]
+    assert status == 400
+    assert body.startswith("words must be from 1 to 1,000")

@@ -1,0 +1,107 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenizer import BY_NAME, JOINER, choose
+
+prose, tokenized = BY_NAME["prose"], BY_NAME["tokenized"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("He came, saw.", ["He", "came", "￭,", "saw", "￭."]),
+        ('"Go!" (he said)', ['"￭', "Go", "￭!", '￭"', "(￭", "he", "said", "￭)"]),
+        ("a well-known man", ["a", "well", "￭-￭", "known", "man"]),
+        ("the nation's don’t", ["the", "nation", "￭'s", "don", "￭’t"]),
+        ("$1,000.50 in 1862.", ["$￭", "1,000.50", "in", "1862", "￭."]),
+        ("so -- and so...", ["so", "--", "and", "so", "￭..."]),
+        ("U.S.", ["U", "￭.￭", "S", "￭."]),
+        ("cafe\u0301 हिन्दी", ["cafe\u0301", "हिन्दी"]),
+        ("", []),
+    ],
+)
+def test_prose_cuts_words_from_punctuation(text: str, words: list[str]) -> None:
+    assert prose.split(text) == words
+    assert prose.join(words) == text
+
+
+def test_a_word_of_prose_has_one_form_wherever_it_stands() -> None:
+    assert [w for w in prose.split('war, "war" (war) war-war $war war.') if JOINER not in w] == ["war"] * 7
+
+
+@given(st.text())
+def test_prose_gives_any_line_back(text: str) -> None:
+    text = text.replace(JOINER, "")
+    assert prose.join(prose.split(text)) == " ".join(text.split())
+
+
+@given(st.text(alphabet="ab1 .,'’\"-–$(¡!\u0301"))
+def test_prose_gives_punctuation_of_every_kind_back(text: str) -> None:
+    assert prose.join(prose.split(text)) == " ".join(text.split())
+
+
+def test_a_joiner_in_the_text_becomes_a_square() -> None:
+    assert prose.join(prose.split("a￭b")) == "a■b"
+
+
+def test_prose_never_makes_a_special_word() -> None:
+    assert not {"<unk>", "<eos>"} & set(prose.split("<unk> <eos>"))
+
+
+def test_tokenized_text_is_cut_at_white_space_alone() -> None:
+    assert tokenized.split(" = Title = \n") == ["=", "Title", "="]
+    assert tokenized.split("role @-@ playing , <unk> n't") == ["role", "@-@", "playing", ",", "<unk>", "n't"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("a role @-@ playing game , lit .", "a role-playing game, lit."),
+        ("about 1 @,@ 200 or 3 @.@ 5 %", "about 1,200 or 3.5%"),
+        ("The game 's team did n't know", "The game's team didn't know"),
+        ('the " Nameless " ( unit )', 'the "Nameless" (unit)'),
+        ("`` Hello , '' she said", '"Hello," she said'),
+        ("= = Early life = =", "== Early life =="),
+        ("it cost $ 5 ; cheap !", "it cost $5; cheap!"),
+    ],
+)
+def test_tokenized_text_is_put_back_to_read_well(line: str, text: str) -> None:
+    assert tokenized.join(line.split()) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("Don't cut 1,000 well-known words.", "Do n't cut 1 @,@ 000 well @-@ known words ."),
+        ("the game's team, (now)", "the game 's team , ( now )"),
+        ("role @-@ playing , <unk>", "role @-@ playing , <unk>"),
+    ],
+)
+def test_a_typed_prompt_is_cut_as_the_tokenized_corpus_was(typed: str, words: str) -> None:
+    assert tokenized.split_prompt(typed) == words.split()
+
+
+@given(st.lists(st.sampled_from(["a", ".", '"', "@-@", "'s", "(", "=", "\"'"]), max_size=12))
+def test_each_word_adds_at_most_one_space_separated_piece(words: list[str]) -> None:
+    for tokenizer in (prose, tokenized):
+        pieces = [len(tokenizer.join(words[:end]).split()) for end in range(len(words) + 1)]
+        assert all(after - before <= 1 for before, after in itertools.pairwise(pieces))
+
+
+@pytest.mark.parametrize(
+    ("sample", "name"),
+    [
+        ("He came, saw, and (as they say) won. It was good.", "prose"),
+        ("A spaced dash - or two - is no sign: prose all the same, surely.", "prose"),
+        ("Robert is an <unk> actor", "tokenized"),
+        ("a role @-@ playing game", "tokenized"),
+        ("mr. vinken is chairman of n.v. , the dutch group . he is 61 , they say .", "tokenized"),
+        ("no punctuation at all", "prose"),
+        ("", "prose"),
+    ],
+)
+def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
+    assert choose(sample).name == name
