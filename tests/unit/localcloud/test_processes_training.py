@@ -90,6 +90,13 @@ def request(source: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+def without_torch(directory: Path) -> dict[str, str]:
+    """An Environment that spares the toolkit, which asks torch for its version, the import of torch."""
+    (directory / "stand-in").mkdir(exist_ok=True)
+    (directory / "stand-in" / "torch.py").write_text("__version__ = 'none'")
+    return {"PYTHONPATH": str(directory / "stand-in")}
+
+
 Run = Callable[..., tuple[TrainingRun, Witness]]
 
 
@@ -111,7 +118,7 @@ def run(tmp_path: Path, objects: DirectoryStore) -> Iterator[Run]:
         launch = TrainingLaunch(
             "job",
             "arn:aws:sagemaker:us-east-1:000000000000:training-job/job",
-            request(source, **changes),
+            request(source, **{"Environment": without_torch(tmp_path), **changes}),
             tmp_path / "jobs" / "job",
             AWS,
         )
@@ -309,7 +316,7 @@ def test_a_job_dies_with_the_server_that_runs_it(tmp_path: Path, objects: Direct
             str(Path(__file__).with_name("processes_server.py")),
             "training",
             str(tmp_path),
-            json.dumps(request(source)),
+            json.dumps(request(source, Environment=without_torch(tmp_path))),
         ],
         env=environment_with_repository(),
         stdout=subprocess.PIPE,
