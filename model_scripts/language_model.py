@@ -1,7 +1,6 @@
 """A word-level LSTM language model, and its artifact's weights and configuration.
 
-    word numbers (rows, columns) -> embedding -> LSTM layers -> linear -> a score for every word of the
-    vocabulary
+    word numbers (rows, columns) -> embedding -> LSTM layers -> linear -> a score for each word there is
 
 Rows are time; columns are independent texts read side by side. The architecture and the initial weights are
 those of PyTorch's word_language_model example (Zaremba et al., arXiv 1409.2329, is the idea; tying is Press

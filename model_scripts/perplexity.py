@@ -2,9 +2,12 @@
 
 The split is read in a few columns side by side, for speed. State flows down each column from its first row
 to its last. The first token of the text is predicted from an <eos>, the first of each later column from the
-true word before it with an empty memory, so cutting into columns can only make the figure worse. The number
-of columns depends on the length of the split alone: the same weights and text give the same figure wherever
-it is computed.
+true word before it with an empty memory, so cutting into columns makes the figure worse if anything. The
+number of columns depends on the length of the split alone: the same weights and text give the same figure
+wherever it is computed.
+
+A word the vocabulary does not hold counts as <unk>. Figures therefore compare only between models with the
+same vocabulary; metrics.json tells each split's share of <unk>.
 """
 
 import math

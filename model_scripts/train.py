@@ -1,8 +1,8 @@
 """Train a word-level LSTM language model: the entry point of a SageMaker training job.
 
     SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text)
-    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json and code/, the code that
-    serves them SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
+    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json and the code/ that serves them
+    SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
 
 By hand, with those three set:  python train.py --epochs 6 --tied true
 

@@ -100,7 +100,7 @@ class Report:
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
+            from matplotlib.ticker import MaxNLocator, StrMethodFormatter
         except ImportError:
             say(training_curve="none", reason="matplotlib-is-not-installed")
             return
@@ -121,6 +121,9 @@ class Report:
                 label=f"test, best epoch: {perplexity(self.test_loss):.1f}",
             )
         axes.set(title="Training curve", xlabel="epoch", ylabel="perplexity", yscale="log")
+        # A logarithmic axis would otherwise count in powers of ten.
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3, which="both")
         axes.legend()
