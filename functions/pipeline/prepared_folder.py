@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 from contracts import DatasetName, Sha256, SourceObject, Split, Splits
-from errors import ServiceUnavailable, code_of, translated
+from errors import PipelineError, ServiceUnavailable, code_of, translated
 from file_names import SPLIT_NAMES, SplitName
 from pydantic import BaseModel, ConfigDict, ValidationError
 from text_stream import Tally
@@ -90,6 +90,7 @@ class PreparedFolder:
         self._prefix = f"prepared/{dataset}/{fingerprint}/"
         self._uploads: dict[SplitName, _SplitUpload] = {}
         self._has_broken_manifest = False
+        self._manifest_sent = False
 
     @property
     def uri(self) -> str:
@@ -161,6 +162,7 @@ class PreparedFolder:
         with translated():
             for upload in self._uploads.values():
                 upload.complete()
+            self._manifest_sent = True
             try:
                 self._s3.put_object(
                     Bucket=self._bucket,
@@ -188,11 +190,16 @@ class PreparedFolder:
     ) -> None:
         if error is None:
             return
-        for upload in self._uploads.values():
+        for discard in (*(upload.discard for upload in self._uploads.values()), self._discard_manifest):
             try:
-                upload.discard()
-            except (ClientError, BotoCoreError) as problem:
+                discard()
+            except (ClientError, BotoCoreError, PipelineError) as problem:
                 error.add_note(f"Clean-up failed too: {problem}")
+
+    def _discard_manifest(self) -> None:
+        """Remove the manifest if it appeared although S3's answer was an error; another run's stays."""
+        if self._manifest_sent and self.manifest() is None and self._has_broken_manifest:
+            self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + MANIFEST)
 
 
 class _SplitUpload:

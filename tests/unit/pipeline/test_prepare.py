@@ -559,12 +559,13 @@ def test_a_failure_of_s3_leaves_nothing_and_keeps_its_name(
 
 
 @pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("operation", ["CompleteMultipartUpload", "PutObject"])
 def test_an_object_that_appeared_although_s3_said_otherwise_is_removed(
-    monkeypatch: pytest.MonkeyPatch, versioned: bool
+    monkeypatch: pytest.MonkeyPatch, operation: str, versioned: bool
 ) -> None:
     step = PrepareStep(monkeypatch, versioned=versioned)
     step.s3.put("uploads/tales/tales.txt", TALE)
-    step.s3.lose_answer("CompleteMultipartUpload")
+    step.s3.lose_answer(operation)
     with pytest.raises(errors.ServiceUnavailable):
         step.run()
     assert step.s3.under("prepared/") == []
