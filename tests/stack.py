@@ -85,7 +85,7 @@ class DeployedStack:
 
 
 def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexline") -> DeployedStack:
-    """Build and deploy template.yaml with samconfig.toml's [local] settings; a stack of that name is updated."""
+    """Build and deploy template.yaml with samconfig.toml's [local] settings, or update the stack so named."""
     place = target.local(cloud, name)
     deploy_with_sam(place, PROJECT, parameters, say=lambda line: None)
     stacks = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]

@@ -1,0 +1,172 @@
+"""The HTTP API: its routes are the Chalice app's, and none of them is open, whatever the authorization."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import app
+import pytest
+
+from tests.unit.template.conftest import Template, source
+
+MODES = source()["Parameters"]["ApiAuthorization"]["AllowedValues"]
+METHODS = {
+    "get",
+    "put",
+    "post",
+    "delete",
+    "options",
+    "head",
+    "patch",
+    "trace",
+    "x-amazon-apigateway-any-method",
+}
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def document(template: Template) -> dict[str, Any]:
+    body: dict[str, Any] = template.one("AWS::ApiGateway::RestApi")["Body"]
+    return body
+
+
+def operations(template: Template) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every method of the API, by path and method."""
+    return {
+        (path, method): operation
+        for path, item in document(template)["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+def test_there_is_no_setting_without_authorization() -> None:
+    assert MODES == ["API_KEY", "AWS_IAM"]
+
+
+def test_every_method_demands_what_the_parameter_says(
+    mode: str, deployed_with: Callable[..., Template]
+) -> None:
+    template = deployed_with(ApiAuthorization=mode)
+    schemes = document(template)["components"]["securitySchemes"]
+    accepted = {
+        "API_KEY": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        "AWS_IAM": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "x-amazon-apigateway-authtype": "awsSigv4",
+        },
+    }[mode]
+    assert operations(template)
+    for where, operation in operations(template).items():
+        # One alternative, and it names one scheme: an empty one would let everybody in.
+        assert [list(each) for each in operation["security"]] == [["caller"]], where
+        assert schemes["caller"] == accepted
+
+
+def test_no_method_comes_from_outside_the_document(template: Template) -> None:
+    assert template.of("AWS::ApiGateway::Method") == {}
+    assert list(template.of("AWS::ApiGateway::RestApi")) == ["Api"]
+    assert template.of("AWS::ApiGatewayV2::Api") == {}
+    assert template.of("AWS::Lambda::Url") == {}
+
+
+def test_the_routes_are_the_apps(template: Template) -> None:
+    routes = {(path, method.lower()) for path, methods in app.app.routes.items() for method in methods}
+    assert operations(template).keys() == routes
+
+
+def test_every_route_goes_to_the_function(template: Template) -> None:
+    for operation in operations(template).values():
+        integration = operation["x-amazon-apigateway-integration"]
+        assert integration["type"] == "aws_proxy"
+        assert "<ApiFunction.Arn>" in integration["uri"]
+        assert integration["timeoutInMillis"] == 29_000
+
+
+def test_an_api_key_comes_with_a_usage_plan_that_limits_it(deployed_with: Callable[..., Template]) -> None:
+    template = deployed_with(ApiAuthorization="API_KEY", ApiRate="3", ApiBurst="5", ApiDailyQuota="100")
+    plan = template.one("AWS::ApiGateway::UsagePlan")
+    assert plan["ApiStages"] == [{"ApiId": "<Api>", "Stage": "v1"}]
+    assert plan["Throttle"] == {"RateLimit": "3", "BurstLimit": "5"}
+    assert plan["Quota"] == {"Limit": "100", "Period": "DAY"}
+    link = template.one("AWS::ApiGateway::UsagePlanKey")
+    assert (link["KeyId"], link["UsagePlanId"]) == ("<ApiKey>", "<ApiUsagePlan>")
+    assert template.one("AWS::ApiGateway::ApiKey")["Enabled"]
+
+
+def test_with_signatures_there_is_no_key_to_lose(deployed_with: Callable[..., Template]) -> None:
+    template = deployed_with(ApiAuthorization="AWS_IAM")
+    for kind in ("ApiKey", "UsagePlan", "UsagePlanKey"):
+        assert template.of(f"AWS::ApiGateway::{kind}") == {}
+
+
+def test_the_stage_is_throttled_and_logged_in_both_modes(
+    mode: str, deployed_with: Callable[..., Template]
+) -> None:
+    template = deployed_with(ApiAuthorization=mode, ApiRate="3", ApiBurst="5")
+    stage = template.one("AWS::ApiGateway::Stage")
+    assert stage["StageName"] == "v1"
+    (settings,) = stage["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == ("3", "5")
+    assert stage["AccessLogSetting"]["DestinationArn"] == "<ApiAccessLogs.Arn>"
+    fields = json.loads(stage["AccessLogSetting"]["Format"])
+    assert {"requestId", "method", "path", "status"} <= fields.keys()
+    # Nothing in it lets a reader of the log call the API, or read what was asked.
+    assert not re.search(r"\$context\.(identity\.apiKey\b|authorizer|requestOverride)|\$input", str(fields))
+
+
+def test_a_change_of_the_authorization_deploys_the_api_again() -> None:
+    """SAM makes a new deployment when the document changes; conditions do not count, parameters do."""
+    description = source()["Resources"]["Api"]["Properties"]["DefinitionBody"]["info"]["description"]
+    assert "${ApiAuthorization}" in description["Fn::Sub"]
+
+
+def test_gateway_errors_have_the_apis_format(mode: str, deployed_with: Callable[..., Template]) -> None:
+    responses = document(deployed_with(ApiAuthorization=mode))["x-amazon-apigateway-gateway-responses"]
+    for kind in ("DEFAULT_4XX", "DEFAULT_5XX", "REQUEST_TOO_LARGE", "THROTTLED", "INVALID_API_KEY"):
+        assert kind in responses
+    for kind, response in responses.items():
+        (media_type, text) = next(iter(response["responseTemplates"].items()))
+        assert media_type == "application/json"
+        body = json.loads(text.replace("$context.error.messageString", '"as API Gateway says"'))
+        assert body.keys() == {"code", "message"}, kind
+        assert re.fullmatch(r"[a-z_]+", body["code"])
+
+
+def test_gateway_errors_have_the_status_of_their_kind(
+    mode: str, deployed_with: Callable[..., Template]
+) -> None:
+    responses = document(deployed_with(ApiAuthorization=mode))["x-amazon-apigateway-gateway-responses"]
+    statuses = {kind: response.get("statusCode") for kind, response in responses.items()}
+    assert statuses["REQUEST_TOO_LARGE"] == "413"
+    assert statuses["THROTTLED"] == statuses["QUOTA_EXCEEDED"] == "429"
+    assert statuses["INVALID_API_KEY"] == statuses["ACCESS_DENIED"] == "403"
+    # Without a key to check, API Gateway answers an unsigned request as it answers an unknown path.
+    assert statuses["MISSING_AUTHENTICATION_TOKEN"] == {"API_KEY": "404", "AWS_IAM": "403"}[mode]
+
+
+def test_only_this_api_may_call_the_function(template: Template) -> None:
+    permission = template.of("AWS::Lambda::Permission")["ApiFunctionPermission"]
+    assert permission["Principal"] == "apigateway.amazonaws.com"
+    assert permission["SourceArn"] == "arn:aws:execute-api:eu-west-1:123456789012:<Api>/v1/*"
+    callers = [
+        each["Principal"]
+        for each in template.of("AWS::Lambda::Permission").values()
+        if each["FunctionName"] == "<ApiFunction>"
+    ]
+    assert callers == ["apigateway.amazonaws.com"]
+
+
+def test_the_accounts_access_log_role_is_left_alone_if_asked(deployed_with: Callable[..., Template]) -> None:
+    assert deployed_with(ApiLogsRole="EXISTING").of("AWS::ApiGateway::Account") == {}
+    assert len(deployed_with(ApiLogsRole="CREATE").of("AWS::ApiGateway::Account")) == 1
+    account = source()["Resources"]["ApiAccessLogsAccount"]
+    role = source()["Resources"]["ApiAccessLogsRole"]
+    assert account["DeletionPolicy"] == role["DeletionPolicy"] == "Retain"

@@ -1,0 +1,129 @@
+"""The template's images are those that the SageMaker SDK gives, and their script changes nothing else."""
+
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+import pytest
+from sagemaker.core import common_utils, image_uris
+
+from tests.unit.template.conftest import PROJECT, source
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoints_read_once() -> Iterator[None]:
+    """The SDK reads botocore's endpoints, half a megabyte of JSON, for every image it is asked for."""
+    with mock.patch.object(common_utils, "_botocore_resolver", cache(common_utils._botocore_resolver)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "write_image_mappings", PROJECT / "scripts" / "write_image_mappings.py"
+    )
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def copy(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the template for the script to work on."""
+    path = tmp_path / "template.yaml"
+    path.write_text((PROJECT / "template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(script, "TEMPLATE", path)
+    monkeypatch.setattr("sys.argv", ["write_image_mappings.py"])
+    return path
+
+
+def test_the_template_holds_the_images_of_every_region_that_has_both(script: ModuleType) -> None:
+    mapping = source()["Mappings"]["Images"]
+    assert list(mapping) == script.regions()
+    assert {region: script.images(region) for region in mapping} == mapping
+
+
+def test_the_regions_are_all_that_the_sdk_knows_in_the_three_partitions() -> None:
+    mapping = source()["Mappings"]["Images"]
+    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"} <= mapping.keys()
+    training = image_uris.config_for_framework("pytorch-amzn2023")["training"]["versions"]["2.13"][
+        "registries"
+    ]
+    hosting = image_uris.config_for_framework("pytorch")["inference"]["versions"]["2.6.0"]["registries"]
+    # The isolated regions and the European sovereign cloud have no PyTorch 2.6 inference image.
+    assert training.keys() - mapping.keys() == training.keys() - hosting.keys()
+
+
+@pytest.mark.parametrize(
+    ("image", "instance_type", "tag"),
+    [
+        ("TrainingCpu", "ml.c5.4xlarge", "2.13-cpu-amzn2023-sagemaker"),
+        ("TrainingGpu", "ml.p4d.24xlarge", "2.13-cu133-amzn2023-sagemaker"),
+    ],
+)
+def test_training_runs_pytorch_2_13(image: str, instance_type: str, tag: str) -> None:
+    for region, images in source()["Mappings"]["Images"].items():
+        expected = image_uris.retrieve(
+            "pytorch-amzn2023", region, version="2.13", instance_type=instance_type, image_scope="training"
+        )
+        assert images[image] == expected
+        assert images[image].endswith(f"/pytorch:{tag}")
+
+
+@pytest.mark.parametrize(
+    ("image", "instance_type"), [("HostingCpu", "ml.t2.medium"), ("HostingGpu", "ml.g4dn.xlarge")]
+)
+def test_hosting_runs_the_pytorch_inference_image(image: str, instance_type: str) -> None:
+    for region, images in source()["Mappings"]["Images"].items():
+        expected = image_uris.retrieve(
+            "pytorch",
+            region,
+            version="2.6.0",
+            py_version="py312",
+            instance_type=instance_type,
+            image_scope="inference",
+        )
+        assert images[image] == expected
+
+
+def test_repositories_are_those_of_the_images() -> None:
+    for images in source()["Mappings"]["Images"].values():
+        for kind in ("Training", "Hosting"):
+            account, _, name = images[f"{kind}Repository"].partition(":repository/")
+            for processor in ("Cpu", "Gpu"):
+                assert images[f"{kind}{processor}"].startswith(f"{account}.dkr.ecr.")
+                assert f"/{name}:" in images[f"{kind}{processor}"]
+
+
+def test_writing_again_changes_nothing(script: ModuleType, copy: Path) -> None:
+    before = copy.read_text(encoding="utf-8")
+    assert script.main() == 0
+    assert copy.read_text(encoding="utf-8") == before
+
+
+def test_only_the_marked_block_is_replaced(script: ModuleType, copy: Path) -> None:
+    before = copy.read_text(encoding="utf-8")
+    region = "us-east-1"
+    copy.write_text(before.replace(script.images(region)["TrainingCpu"], "an-old-image"), encoding="utf-8")
+    assert script.main() == 0
+    assert copy.read_text(encoding="utf-8") == before
+
+
+def test_checking_fails_on_an_outdated_template_and_leaves_it(
+    script: ModuleType, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outdated = copy.read_text(encoding="utf-8").replace("us-east-1:\n", "us-east-9:\n", 1)
+    copy.write_text(outdated, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["write_image_mappings.py", "--check"])
+    assert script.main() == 1
+    assert copy.read_text(encoding="utf-8") == outdated
+
+
+def test_a_template_without_its_markers_is_refused(script: ModuleType) -> None:
+    with pytest.raises(ValueError, match="one block"):
+        script.rewritten("Mappings: {}\n", script.BEGIN + script.END)

@@ -1,0 +1,350 @@
+"""What the stack keeps, where, and for how long; and how its parts find each other."""
+
+import json
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from contracts import ExecutionInput
+
+from tests.unit.template.conftest import PROJECT, Template, source
+
+DEFINITION = PROJECT / "statemachine" / "pipeline.asl.json"
+HYPERPARAMETERS = {
+    "Emsize": "200",
+    "Nhid": "200",
+    "Nlayers": "2",
+    "Lr": "20",
+    "Clip": "0.25",
+    "Epochs": "40",
+    "BatchSize": "20",
+    "Bptt": "35",
+    "Dropout": "0.2",
+    "Tied": "false",
+    "Seed": "1111",
+    "LogInterval": "200",
+    "Tokenizer": "auto",
+}
+
+
+# --- the bucket ---
+
+
+def test_nothing_in_the_bucket_can_be_public(template: Template) -> None:
+    assert template.one("AWS::S3::Bucket")["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+
+
+def test_the_bucket_is_encrypted_versioned_and_without_acls(template: Template) -> None:
+    bucket = template.one("AWS::S3::Bucket")
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+def test_the_bucket_refuses_everything_that_does_not_come_over_tls(template: Template) -> None:
+    policy = template.one("AWS::S3::BucketPolicy")
+    assert policy["Bucket"] == "<Bucket>"
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Resource"] == ["<Bucket.Arn>", "<Bucket.Arn>/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def lifecycle(template: Template) -> dict[str, dict[str, Any]]:
+    rules = template.one("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    return {rule["Id"]: rule for rule in rules}
+
+
+def test_what_nobody_can_see_does_not_cost_for_ever(template: Template) -> None:
+    rules = lifecycle(template)
+    assert rules["interrupted-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert "Prefix" not in rules["interrupted-uploads"]
+    assert rules["old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert "Prefix" not in rules["old-versions"]
+
+
+def test_uploads_and_models_never_expire(template: Template) -> None:
+    expiring = [rule for rule in lifecycle(template).values() if "ExpirationInDays" in rule]
+    assert [rule["Prefix"] for rule in expiring] == ["prepared/"]
+
+
+def test_models_stay_where_they_can_be_read_at_once(template: Template) -> None:
+    transitions = {
+        each["StorageClass"] for rule in lifecycle(template).values() for each in rule.get("Transitions", [])
+    }
+    assert transitions == {"STANDARD_IA"}
+
+
+# --- table, topic, logs ---
+
+
+def test_the_table_expires_its_items_and_is_encrypted_and_recoverable(template: Template) -> None:
+    table = template.one("AWS::DynamoDB::Table")
+    assert table["KeySchema"] == [{"AttributeName": "resource", "KeyType": "HASH"}]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"]["SSEEnabled"]
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+
+
+def test_the_topic_is_encrypted(template: Template) -> None:
+    assert template.one("AWS::SNS::Topic")["KmsMasterKeyId"] == "alias/aws/sns"
+
+
+def test_every_log_group_forgets_after_the_days_asked_for(deployed_with: Callable[..., Template]) -> None:
+    groups = deployed_with(LogRetentionDays="7").of("AWS::Logs::LogGroup")
+    assert {group["RetentionInDays"] for group in groups.values()} == {"7"}
+
+
+# --- the state machine ---
+
+
+def test_every_substitution_of_the_definition_is_given_and_no_other(template: Template) -> None:
+    used = set(re.findall(r"\$\{(\w+)\}", DEFINITION.read_text(encoding="utf-8")))
+    given = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    assert given.keys() == used
+
+
+def test_a_step_is_given_the_function_of_its_name(template: Template) -> None:
+    given = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    assert given == {name: f"<{name.removesuffix('Arn')}.Arn>" for name in given}
+
+
+def test_the_state_machine_logs_its_course_but_not_its_data(template: Template) -> None:
+    machine = template.one("AWS::StepFunctions::StateMachine")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    logging = machine["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", False)
+    group = template.of("AWS::Logs::LogGroup")["StateMachineLogs"]
+    assert group["LogGroupName"] == "/aws/vendedlogs/states/lexline-pipeline"
+
+
+def test_roles_that_answer_the_state_machine_name_it_as_it_is_called(template: Template) -> None:
+    name = template.one("AWS::StepFunctions::StateMachine")["StateMachineName"]
+    answering = [
+        statement["Resource"]
+        for role in template.of("AWS::IAM::Role").values()
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "states:SendTaskSuccess" in statement["Action"]
+    ]
+    assert len(answering) == 3
+    assert {arn.rpartition(":")[2] for arn in answering} == {name}
+
+
+# --- what starts and wakes it ---
+
+
+def test_the_bucket_announces_its_objects(template: Template) -> None:
+    notification = template.one("AWS::S3::Bucket")["NotificationConfiguration"]
+    assert notification == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+
+
+def test_an_upload_and_nothing_else_in_the_bucket_starts_the_machine(template: Template) -> None:
+    rule = template.of("AWS::Events::Rule")["UploadRule"]
+    assert rule["EventPattern"] == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": ["<Bucket>"]}, "object": {"key": [{"prefix": "uploads/"}]}},
+    }
+    (target,) = rule["Targets"]
+    assert (target["Arn"], target["RoleArn"]) == ("<StateMachine>", "<UploadRuleRole.Arn>")
+
+
+def test_the_machine_gets_the_upload_in_the_form_its_contract_wants(template: Template) -> None:
+    (target,) = template.of("AWS::Events::Rule")["UploadRule"]["Targets"]
+    transformer = target["InputTransformer"]
+    values = {"bucket": "b", "key": 'uploads/d/"quoted".txt', "etag": "e", "size": 5, "version": "v"}
+    assert transformer["InputPathsMap"].keys() == values.keys()
+    text = transformer["InputTemplate"]
+    for name, value in values.items():
+        # EventBridge writes a value as JSON where its placeholder stands without quotes.
+        text = text.replace(f"<{name}>", json.dumps(value))
+    parsed = ExecutionInput.model_validate_json(text)
+    assert parsed.upload
+    assert (parsed.upload.key, parsed.upload.version_id) == ('uploads/d/"quoted".txt', "v")
+
+
+def test_the_end_of_a_job_or_endpoint_of_this_deployment_wakes_the_callback(
+    deployed_with: Callable[..., Template],
+) -> None:
+    template = deployed_with(EndpointName="poems")
+    rules = template.of("AWS::Events::Rule")
+    job = rules["TrainingJobRule"]["EventPattern"]["detail"]
+    assert job == {
+        "TrainingJobName": [{"prefix": "poems-"}],
+        "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
+    }
+    endpoint = rules["EndpointRule"]["EventPattern"]["detail"]
+    assert endpoint["EndpointName"] == ["poems"]
+    assert {"IN_SERVICE", "InService", "FAILED", "Failed"} <= set(endpoint["EndpointStatus"])
+    assert not {"CREATING", "UPDATING", "Creating", "Updating", "Deleting"} & set(endpoint["EndpointStatus"])
+    for name in ("TrainingJobRule", "EndpointRule"):
+        assert [each["Arn"] for each in rules[name]["Targets"]] == ["<CallbackFunction.Arn>"]
+        permission = template.of("AWS::Lambda::Permission")[f"{name}Permission"]
+        assert permission["Principal"] == "events.amazonaws.com"
+        assert permission["SourceArn"] == f"<{name}.Arn>"
+
+
+# --- parameters ---
+
+
+@pytest.mark.parametrize("name", source()["Parameters"])
+def test_a_parameter_has_a_description_a_default_and_says_what_it_allows(name: str) -> None:
+    parameter = source()["Parameters"][name]
+    assert parameter["Description"].endswith(".")
+    default = str(parameter["Default"])
+    if "AllowedValues" in parameter:
+        assert default in map(str, parameter["AllowedValues"])
+    else:
+        assert re.fullmatch(parameter["AllowedPattern"], default)
+        assert parameter["ConstraintDescription"]
+
+
+def test_every_parameter_is_shown_in_one_group() -> None:
+    groups = source()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(source()["Parameters"])
+
+
+def test_the_default_hyperparameters_are_the_training_scripts_own(template: Template) -> None:
+    assert {name: template.parameters[name] for name in HYPERPARAMETERS} == HYPERPARAMETERS
+
+
+def defaults(template: Template) -> dict[str, Any]:
+    text = template.of("AWS::Lambda::Function")["PlanFunction"]["Environment"]["Variables"]["DEFAULTS"]
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
+
+
+def test_plan_gets_the_parameters_as_an_execution_input_it_accepts(template: Template) -> None:
+    given = ExecutionInput.model_validate({"dataset": "sotu", **defaults(template)})
+    assert given == ExecutionInput(dataset="sotu")
+
+
+def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., Template]) -> None:
+    changed = {
+        "Emsize": "128",
+        "Nhid": "128",
+        "Nlayers": "3",
+        "Lr": "0.5",
+        "Clip": "1.25",
+        "Epochs": "6",
+        "BatchSize": "40",
+        "Bptt": "70",
+        "Dropout": "0.5",
+        "Tied": "true",
+        "Seed": "7",
+        "LogInterval": "10",
+        "Tokenizer": "prose",
+        "TrainingInstanceType": "ml.g5.xlarge",
+        "MaxTrainingSeconds": "3600",
+        "HostingInstanceType": "ml.c5.large",
+        "HostingInstanceCount": "2",
+        "Teardown": "always",
+    }
+    for name, value in changed.items():
+        spec = source()["Parameters"][name]
+        assert value in spec.get("AllowedValues", []) or re.fullmatch(spec["AllowedPattern"], value), name
+    given = ExecutionInput.model_validate({"dataset": "sotu", **defaults(deployed_with(**changed))})
+    assert given.hyperparameters.model_dump() == {
+        "emsize": 128,
+        "nhid": 128,
+        "nlayers": 3,
+        "lr": 0.5,
+        "clip": 1.25,
+        "epochs": 6,
+        "batch_size": 40,
+        "bptt": 70,
+        "dropout": 0.5,
+        "tied": True,
+        "seed": 7,
+        "log_interval": 10,
+        "tokenizer": "prose",
+    }
+    assert (given.training.instance_type, given.training.max_runtime_seconds) == ("ml.g5.xlarge", 3600)
+    assert (given.hosting.instance_type, given.hosting.instance_count) == ("ml.c5.large", 2)
+    assert given.teardown == "always"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EndpointName", "Lexline"),
+        ("EndpointName", "two--hyphens"),
+        ("EndpointName", "-first"),
+        ("Lr", ".5"),
+        ("Lr", "1e3"),
+        ("Dropout", "1"),
+        ("Dropout", "1.5"),
+        ("Epochs", "0"),
+        ("Epochs", "1.5"),
+        ("Seed", "-1"),
+        ("HostingInstanceCount", "0"),
+        ("TrainingInstanceType", "m5.xlarge"),
+    ],
+)
+def test_a_value_that_no_run_could_use_is_refused_at_deployment(name: str, value: str) -> None:
+    assert not re.fullmatch(source()["Parameters"][name]["AllowedPattern"], value)
+
+
+# --- what runs use of it ---
+
+
+@pytest.mark.parametrize("function", ["TrainingFunction", "ModelFunction"])
+def test_images_are_those_of_the_region(template: Template, function: str) -> None:
+    images = {
+        name: value
+        for name, value in template.of("AWS::Lambda::Function")[function]["Environment"]["Variables"].items()
+        if "_IMAGE_" in name
+    }
+    assert len(images) == 2
+    for image in images.values():
+        assert fnmatchcase(image, "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch*:*"), image
+
+
+def test_the_execution_role_pulls_the_images_that_are_run(template: Template) -> None:
+    role = template.of("AWS::IAM::Role")["ExecutionRole"]
+    pulled = [
+        statement["Resource"]
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "ecr:BatchGetImage" in statement["Action"]
+    ]
+    assert pulled == [
+        [
+            "arn:aws:ecr:eu-west-1:763104351884:repository/pytorch",
+            "arn:aws:ecr:eu-west-1:763104351884:repository/pytorch-inference",
+        ]
+    ]
+
+
+def test_outputs_say_what_a_client_needs() -> None:
+    assert source()["Outputs"].keys() == {
+        "BucketName",
+        "StateMachineArn",
+        "EndpointName",
+        "TableName",
+        "TopicArn",
+        "ApiUrl",
+        "ApiId",
+        "ApiAuthorization",
+        "ApiKeyId",
+    }
+
+
+def test_deleting_the_stack_deletes_no_data_in_silence() -> None:
+    resources = source()["Resources"]
+    # CloudFormation refuses to delete a bucket that is not empty, and keeps one that it would replace.
+    assert resources["Bucket"]["DeletionPolicy"] == "Delete"
+    assert resources["Bucket"]["UpdateReplacePolicy"] == "Retain"
