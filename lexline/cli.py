@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -56,8 +57,10 @@ def aws_trouble(error: Exception) -> tuple[str, str]:
         error, botocore.exceptions.TokenRetrievalError | botocore.exceptions.UnauthorizedSSOTokenError
     ):
         return "The AWS login has expired.", login
-    if isinstance(error, botocore.exceptions.EndpointConnectionError | botocore.exceptions.HTTPClientError):
-        return f"No connection: {error}", "`lexline status` tells whether the local cloud runs."
+    if isinstance(error, botocore.exceptions.HTTPClientError):
+        if "//127.0.0.1" in str(error):
+            return target.not_running(project.home())
+        return f"No connection to AWS: {error}", ""
     if isinstance(error, botocore.exceptions.ClientError):
         code = error.response["Error"].get("Code", "")
         if code in (
@@ -73,7 +76,7 @@ def aws_trouble(error: Exception) -> tuple[str, str]:
 
 
 def _complain(message: str, hint: str) -> None:
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, soft_wrap=True)
     errors.print("[bold red]Error:[/] ", end="")
     errors.print(message, markup=False, highlight=False)
     if hint:
@@ -354,7 +357,8 @@ def _served(api: HttpApi) -> str:
         return error.message
     perplexity = model.get("perplexity")
     quality = f", test perplexity {wording.perplexity(perplexity)}" if perplexity is not None else ""
-    return f"{model['model']}{quality}, since {model['since']} ({model['status']})"
+    since = f"{datetime.fromisoformat(model['since']).astimezone():%Y-%m-%d %H:%M}"
+    return f"{model['model']}{quality}, since {since} ({model['status']})"
 
 
 class Source(StrEnum):
@@ -415,6 +419,9 @@ def down(
         # Imported here: a deployment to AWS needs nothing of the local cloud.
         from localcloud import control
 
+        if not home.exists():
+            console.print("There is no local cloud to take down.")
+            return
         if not yes:
             typer.confirm(f"Stop the local cloud and delete all it holds in {home}?", abort=True)
         control.stop(home)

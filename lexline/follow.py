@@ -22,13 +22,18 @@ from lexline.target import Target
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment. `report` is the document the run ends with; `error` is there when it has none."""
+    """A run at one moment.
+
+    `training_since` is when the log's first line of training came. `report` is the document the run ends
+    with; `error` is there when it has none.
+    """
 
     run: Run
     dataset: str
     status: str
     steps: list[Step] = field(default_factory=list)
     training: Training = field(default_factory=Training)
+    training_since: datetime | None = None
     job_phase: str = ""
     report: Mapping[str, Any] | None = None
     error: str = ""
@@ -68,6 +73,7 @@ class Watcher:
         self._target = target
         self._run = run
         self._training = Training()
+        self._training_since: datetime | None = None
         self._log: LogReader | None = None
         self._job = ""
 
@@ -91,6 +97,7 @@ class Watcher:
             status=described["status"],
             steps=steps,
             training=self._training,
+            training_since=self._training_since,
             job_phase=self._phase() if trained and described["status"] == "RUNNING" else "",
             report=report,
             error=" ".join(part for part in (described.get("error"), described.get("cause")) if part),
@@ -102,7 +109,10 @@ class Watcher:
         # The first host's log: with several, each prints the same reports.
         self._log = self._log or LogReader(self._target.logs, TRAINING_JOBS, f"{self._job}/algo-1")
         for line in self._log.new():
-            self._training = progress.read(self._training, line.text)
+            training = progress.read(self._training, line.text)
+            if training != self._training and self._training_since is None:
+                self._training_since = line.when
+            self._training = training
 
     def _phase(self) -> str:
         # Before the first line of the log there is only the job's own status: Starting, Downloading, ...

@@ -86,7 +86,8 @@ def _failed(report: Mapping[str, Any], run_id: str) -> list[str]:
     message = error.get("message") or report.get("reason") or "no reason was given"
     lines = [f"The run failed{where}: {_sentence(message)}"]
     lines += [f"While cleaning up: {_sentence(problem)}" for problem in error.get("cleanup", [])]
-    lines.append(f"`lexline logs {run_id}` shows what the training job printed.")
+    if error.get("step") == "Train":
+        lines.append(f"`lexline logs {run_id}` shows what the training job printed.")
     return lines
 
 

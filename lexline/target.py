@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError, ProfileNotFound
+from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound
 
 from lexline.errors import UsageError, UserError
 
@@ -104,7 +104,10 @@ class Stack:
 
 
 def aws(profile: str, stack: str, region: str | None, home: Path) -> Target:
-    """The AWS account of a profile. Raises UsageError for an unknown profile or no region."""
+    """The AWS account of a profile.
+
+    Raises UsageError for an unknown profile or no region, NoCredentialsError when it has no credentials.
+    """
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
     except ProfileNotFound as error:
@@ -118,6 +121,9 @@ def aws(profile: str, stack: str, region: str | None, home: Path) -> Target:
             f"The profile {profile} names no region.",
             "Give one with --region, for example --region us-east-1.",
         )
+    if session.get_credentials() is None:
+        # Asked now, and not by SAM after a minute of building.
+        raise NoCredentialsError
     environment = {**os.environ, "AWS_PROFILE": profile, "AWS_REGION": session.region_name}
     environment["AWS_DEFAULT_REGION"] = session.region_name
     return Target(stack, session, environment, home / _AWS_WORK / stack)

@@ -119,11 +119,11 @@ def _bar(snapshot: Snapshot) -> RenderableType:
 
 
 def _time_left(snapshot: Snapshot) -> float | None:
-    # A first few percent say little: starting the job is in the time, and not in the fraction.
-    if not 0.05 < snapshot.training.fraction < 1.0:
+    """Seconds until the last epoch ends, at the pace so far; None while too little is done to tell."""
+    fraction = snapshot.training.fraction
+    if snapshot.training_since is None or not 0.02 < fraction < 1.0:
         return None
-    step = next(step for step in snapshot.steps if step.name == TRAIN)
-    return step.elapsed(snapshot.now) * (1 / snapshot.training.fraction - 1)
+    return (snapshot.now - snapshot.training_since).total_seconds() * (1 / fraction - 1)
 
 
 class PlainView:
