@@ -15,7 +15,7 @@ import endpoint
 import training_job
 from botocore.exceptions import ClientError
 from contracts import Compensated, CompensateInput, Run
-from errors import EndpointBusy
+from errors import EndpointBusy, code_of
 from step import logger, step
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _stop_training(run: Run) -> str | None:
             aws.sagemaker().stop_training_job(TrainingJobName=run.name)
         except ClientError as error:
             # It ended in the moment between; SageMaker will not stop what does not run.
-            if error.response["Error"]["Code"] != "ValidationException":
+            if code_of(error) != "ValidationException":
                 raise
         logger.info("Training job is being stopped", job=run.name)
         return "Stopping"

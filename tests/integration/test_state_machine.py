@@ -102,7 +102,7 @@ def pipeline(lab: Any, functions: dict[str, str]) -> str:
 
 @pytest.fixture
 def run(lab: Any, pipeline: str) -> Run:
-    """run(teardown=..., Step=[action, ...]): the ended execution, with `states`, the names of those entered."""
+    """run(teardown, Step=[action, ...]): the ended execution; `states` are the names of those entered."""
 
     def execute(
         teardown: str = "never", on: str = pipeline, **script: list[dict[str, Any]]

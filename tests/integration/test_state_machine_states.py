@@ -32,7 +32,7 @@ Tested = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def tested(client: Any, lab: Any) -> Tested:
-    """tested(state, mock, variable=value, ...): TestState's answer, with `variables` as the state leaves them."""
+    """tested(state, mock, variable=value, ...): TestState's answer, `variables` as the state leaves them."""
     role = lab.role("states.amazonaws.com")
     states = client("stepfunctions")
     begun = dict.fromkeys(STATES["Begin"]["Assign"]) | {"caught": [], "durations": {}, "began": 0, "since": 0}
