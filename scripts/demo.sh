@@ -21,11 +21,11 @@ trap 'exit 143' TERM
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 say "1/4  Local cloud, build and deploy (the SAM CLI, no AWS account, no Docker)"
-# A plain training loop on two cores sees about a thousand words a second at the default size, so the demo says
-# how much smaller it goes. A corpus of your own trains with the same settings.
+# A plain training loop on two cores sees a few thousand words a second, so the demo goes smaller than the
+# defaults and says so. A corpus of your own trains with the same settings.
 lexline up \
-  --parameter Emsize=128 --parameter Nhid=128 --parameter Tied=true \
-  --parameter Epochs=3 --parameter BatchSize=20 --parameter LogInterval=20
+  --parameter Emsize=128 --parameter Nhid=128 --parameter Tied=true --parameter Dropout=0.1 \
+  --parameter Epochs=3 --parameter BatchSize=10 --parameter LogInterval=100
 
 say "2/4  Corpus"
 if [ $# -gt 0 ]; then
@@ -34,7 +34,7 @@ if [ $# -gt 0 ]; then
 else
   corpus="$work/state-of-the-union.txt"
   dataset=state-of-the-union
-  python scripts/sotu_corpus.py --words 120000 "$corpus"
+  python scripts/sotu_corpus.py --words 250000 "$corpus"
 fi
 echo "The demo trains a smaller model than the defaults (128 units and 3 epochs instead of 200 and 40)."
 
