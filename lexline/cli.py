@@ -57,7 +57,7 @@ def aws_trouble(error: Exception) -> tuple[str, str]:
         error, botocore.exceptions.TokenRetrievalError | botocore.exceptions.UnauthorizedSSOTokenError
     ):
         return "The AWS login has expired.", login
-    if isinstance(error, botocore.exceptions.HTTPClientError):
+    if isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError):
         if "//127.0.0.1" in str(error):
             return target.not_running(project.home())
         return f"No connection to AWS: {error}", ""

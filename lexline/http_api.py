@@ -6,9 +6,9 @@ import json
 import shlex
 from typing import Any
 
+from botocore import exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import HTTPClientError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 
 from lexline.errors import UserError
@@ -62,11 +62,11 @@ class HttpApi:
         if not self._stack.api_key_id:
             credentials = self._target.session.get_credentials()
             if credentials is None:
-                raise NoCredentialsError
+                raise exceptions.NoCredentialsError
             SigV4Auth(credentials, "execute-api", self._target.session.region_name).add_auth(request)
         try:
             response = URLLib3Session(timeout=_TIMEOUT_SECONDS).send(request.prepare())
-        except HTTPClientError as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise UserError(
                 f"The API at {self._stack.api_url} does not answer.", "`lexline status` may say why."
             ) from error

@@ -53,12 +53,14 @@ def read(training: Training, line: str) -> Training:
             return replace(training, test_perplexity=float(words["test_perplexity"]))
         if "valid_perplexity" in words and "epoch" in words:
             epoch, epochs = _of(words["epoch"])
-            # The epoch is over whether or not its last step was reported.
+            # The epoch is over whether or not its last step, or any step, was reported.
+            steps = training.steps or 1
             return replace(
                 training,
                 epoch=epoch,
                 epochs=epochs,
-                step=training.steps,
+                step=steps,
+                steps=steps,
                 valid_perplexity=float(words["valid_perplexity"]),
             )
         if "train_perplexity" in words and "epoch" in words and "step" in words:

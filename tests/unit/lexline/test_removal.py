@@ -1,0 +1,176 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from lexline import removal
+from lexline.errors import UserError
+from lexline.runs import run_id
+from lexline.target import Stack, Target
+from tests.unit.lexline.conftest import EXECUTION, MACHINE
+
+Stub = Callable[[Any], Stubber]
+WHEN = datetime(2026, 11, 23, tzinfo=UTC)
+ARN = EXECUTION + "one"
+MINE = f"lexline-sotu-{run_id(ARN)}"
+# The endpoint "lexline-two" of another stack has names that begin like this stack's.
+THEIRS = "lexline-two-sotu-ffffffffffff"
+SAGEMAKER = "arn:aws:sagemaker:us-east-1:123456789012:"
+
+
+def executions(*arns: str) -> dict[str, Any]:
+    return {
+        "executions": [
+            {
+                "executionArn": arn,
+                "stateMachineArn": MACHINE,
+                "name": "one",
+                "status": "RUNNING",
+                "startDate": WHEN,
+            }
+            for arn in arns
+        ]
+    }
+
+
+def endpoint(config: str) -> dict[str, Any]:
+    return {
+        "EndpointName": "lexline",
+        "EndpointArn": f"{SAGEMAKER}endpoint/lexline",
+        "EndpointConfigName": config,
+        "EndpointStatus": "InService",
+        "CreationTime": WHEN,
+        "LastModifiedTime": WHEN,
+    }
+
+
+def missing(sagemaker: Stubber) -> None:
+    sagemaker.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint", 400)
+
+
+def listings(sagemaker: Stubber) -> None:
+    """Everything there is whose name contains "lexline-", ours and theirs, with the deletions of ours."""
+    sagemaker.add_response(
+        "list_endpoint_configs",
+        {
+            "EndpointConfigs": [
+                {
+                    "EndpointConfigName": name,
+                    "EndpointConfigArn": f"{SAGEMAKER}c/{name}",
+                    "CreationTime": WHEN,
+                }
+                for name in (THEIRS, MINE)
+            ]
+        },
+        {"NameContains": "lexline-"},
+    )
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": MINE})
+    sagemaker.add_response(
+        "list_models",
+        {
+            "Models": [
+                {"ModelName": name, "ModelArn": f"{SAGEMAKER}model/{name}", "CreationTime": WHEN}
+                for name in (MINE, THEIRS)
+            ]
+        },
+        {"NameContains": "lexline-"},
+    )
+    sagemaker.add_response("delete_model", {}, {"ModelName": MINE})
+
+
+def test_only_what_this_stacks_runs_made_is_deleted_and_then_the_stack(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
+    machine, sagemaker = stub(target.stepfunctions), stub(target.sagemaker)
+    s3, cloudformation = stub(target.s3), stub(target.cloudformation)
+    machine.add_response("list_executions", executions(ARN))
+    machine.add_response("list_executions", executions(ARN))
+    machine.add_response("stop_execution", {"stopDate": WHEN})
+    sagemaker.add_response(
+        "list_training_jobs",
+        {
+            "TrainingJobSummaries": [
+                {
+                    "TrainingJobName": name,
+                    "TrainingJobArn": f"{SAGEMAKER}training-job/{name}",
+                    "CreationTime": WHEN,
+                    "TrainingJobStatus": "InProgress",
+                }
+                for name in (THEIRS, MINE)
+            ]
+        },
+        {"NameContains": "lexline-", "StatusEquals": "InProgress"},
+    )
+    sagemaker.add_response("stop_training_job", {}, {"TrainingJobName": MINE})
+    sagemaker.add_response("describe_endpoint", endpoint(MINE))
+    sagemaker.add_response("delete_endpoint", {}, {"EndpointName": "lexline"})
+    missing(sagemaker)
+    listings(sagemaker)
+    s3.add_response(
+        "list_object_versions",
+        {
+            "Versions": [{"Key": "uploads/a", "VersionId": "1"}],
+            "DeleteMarkers": [{"Key": "uploads/b", "VersionId": "2"}],
+        },
+    )
+    s3.add_response(
+        "delete_objects",
+        {},
+        {
+            "Bucket": "lexline-bucket",
+            "Delete": {
+                "Objects": [
+                    {"Key": "uploads/a", "VersionId": "1"},
+                    {"Key": "uploads/b", "VersionId": "2"},
+                ],
+                "Quiet": True,
+            },
+        },
+    )
+    cloudformation.add_response("delete_stack", {}, {"StackName": "lexline"})
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist", 400)
+    said: list[str] = []
+    removal.remove(target, stack, said.append)
+    assert f"Deleting the model {MINE}" in said
+
+
+def test_an_endpoint_that_another_stack_deployed_stays(target: Target, stack: Stack, stub: Stub) -> None:
+    machine, sagemaker = stub(target.stepfunctions), stub(target.sagemaker)
+    machine.add_response("list_executions", executions())
+    machine.add_response("list_executions", executions())
+    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
+    sagemaker.add_response("describe_endpoint", endpoint(THEIRS))
+    sagemaker.add_response("list_endpoint_configs", {"EndpointConfigs": []})
+    sagemaker.add_response("list_models", {"Models": []})
+    stub(target.s3).add_client_error("list_object_versions", "NoSuchBucket", "gone", 404)
+    cloudformation = stub(target.cloudformation)
+    cloudformation.add_response("delete_stack", {})
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist", 400)
+    removal.remove(target, stack, lambda line: None)
+
+
+def test_a_stack_that_cannot_be_deleted_says_which_resource_and_why(target: Target, stub: Stub) -> None:
+    cloudformation = stub(target.cloudformation)
+    cloudformation.add_response("delete_stack", {})
+    failed = {"StackName": "lexline", "CreationTime": WHEN, "StackStatus": "DELETE_FAILED"}
+    cloudformation.add_response("describe_stacks", {"Stacks": [failed]})
+    cloudformation.add_response(
+        "describe_stack_events",
+        {
+            "StackEvents": [
+                {
+                    "StackId": "s",
+                    "EventId": "e",
+                    "StackName": "lexline",
+                    "Timestamp": WHEN,
+                    "LogicalResourceId": "Bucket",
+                    "ResourceStatus": "DELETE_FAILED",
+                    "ResourceStatusReason": "The bucket is not empty",
+                }
+            ]
+        },
+    )
+    with pytest.raises(UserError, match="Bucket: The bucket is not empty"):
+        removal.delete_stack(target, lambda line: None)

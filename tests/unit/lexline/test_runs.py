@@ -1,0 +1,178 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import names
+import pytest
+from botocore.stub import Stubber
+
+from lexline import runs
+from lexline.errors import UsageError, UserError
+from lexline.runs import Uploaded
+from lexline.target import Stack, Target
+from tests.unit.lexline.conftest import EXECUTION, MACHINE
+
+Stub = Callable[[Any], Stubber]
+WHEN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
+
+
+def listed(*executions: str) -> dict[str, Any]:
+    return {
+        "executions": [
+            {
+                "executionArn": EXECUTION + name,
+                "stateMachineArn": MACHINE,
+                "name": name,
+                "status": "RUNNING",
+                "startDate": WHEN,
+            }
+            for name in executions
+        ]
+    }
+
+
+def described(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "executionArn": EXECUTION + name,
+        "stateMachineArn": MACHINE,
+        "status": "RUNNING",
+        "startDate": WHEN,
+        "input": json.dumps(request),
+    }
+
+
+def event(**changes: str) -> dict[str, Any]:
+    return {"upload": {"bucket": "b", "key": UPLOADED.key, "etag": "0f343b09", "version_id": "v2", **changes}}
+
+
+def test_a_runs_id_is_the_end_of_the_name_that_the_pipeline_gives_its_resources() -> None:
+    arn = EXECUTION + "8f92eb39"
+    assert names.run_name("lexline", "sotu", arn).endswith(f"-{runs.run_id(arn)}")
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "problem"),
+    [
+        ([], ["nowhere.txt"], "no file nowhere.txt"),
+        (["a.txt", "b.txt"], ["a.txt", "b.txt"], "these are 2"),
+        (["d/train.txt"], ["d"], "holds 1 files"),
+        (["d/train.txt", "e.txt", "f.txt"], ["d", "e.txt", "f.txt"], "d is not a file"),
+    ],
+)
+def test_what_cannot_be_a_dataset_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], given: list[str], problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("text")
+    with pytest.raises(UsageError, match=problem):
+        runs.files_of([Path(name) for name in given])
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UsageError, match="is empty"):
+        runs.files_of([tmp_path / "a.txt"])
+
+
+def test_a_folder_gives_its_three_files_and_no_hidden_ones(tmp_path: Path) -> None:
+    for name in ("train.txt", "valid.txt", "test.txt", ".DS_Store"):
+        (tmp_path / name).write_text("text")
+    assert [path.name for path in runs.files_of([tmp_path])] == ["test.txt", "train.txt", "valid.txt"]
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "name"),
+    [
+        (None, "State of the Union.txt.gz", "state-of-the-union"),
+        (None, "corpora/wiki_103/", "wiki-103"),
+        ("My.data_1", "x.txt", "My.data_1"),
+    ],
+)
+def test_a_dataset_is_named_after_its_file_unless_told(given: str | None, path: str, name: str) -> None:
+    assert runs.dataset_name(given, [Path(path)]) == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "x" * 64])
+def test_a_name_that_the_pipeline_would_refuse_is_refused_at_once(name: str) -> None:
+    with pytest.raises(UsageError):
+        runs.dataset_name(name, [])
+
+
+def test_settings_find_their_section_and_type() -> None:
+    assert runs.overrides(
+        ["epochs=3", "batch-size=20", "tied=true", "tokenizer=prose", "training.instance_type=ml.c5.xlarge"]
+    ) == {
+        "hyperparameters": {"epochs": 3, "batch_size": 20, "tied": True, "tokenizer": "prose"},
+        "training": {"instance_type": "ml.c5.xlarge"},
+    }
+
+
+@pytest.mark.parametrize("setting", ["epochs", "=3", "model.size=3", "hosting.=1"])
+def test_a_setting_that_is_not_understood_is_refused(setting: str) -> None:
+    with pytest.raises(UsageError, match="not understood"):
+        runs.overrides([setting])
+
+
+def test_the_run_of_an_upload_is_the_one_with_its_key_etag_and_version(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
+    machine = stub(target.stepfunctions)
+    machine.add_response("list_executions", listed("older"))
+    machine.add_response("describe_execution", described("older", event(version_id="v1")))
+    machine.add_response("list_executions", listed("by-name", "mine", "older"))
+    machine.add_response("describe_execution", described("mine", event()))
+    found = runs.started_by(target, stack, UPLOADED, patience=60, sleep=lambda seconds: None)
+    # Oldest first, so "by-name" was not asked about, and "older" not twice.
+    assert found.name == "mine"
+
+
+def test_an_upload_that_starts_nothing_says_how_to_start_by_hand(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
+    stub(target.stepfunctions).add_response("list_executions", listed())
+    with pytest.raises(UserError) as refusal:
+        runs.started_by(target, stack, UPLOADED, patience=-1, sleep=lambda seconds: None)
+    assert "lexline run --dataset sotu" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (None, "first"),
+        ("second", "second"),
+        (runs.run_id(EXECUTION + "second"), "second"),
+        (f"lexline-sotu-{runs.run_id(EXECUTION + 'second')}", "second"),
+    ],
+)
+def test_a_run_is_found_by_name_id_or_job_and_is_the_newest_without(
+    target: Target, stack: Stack, stub: Stub, wanted: str | None, found: str
+) -> None:
+    stub(target.stepfunctions).add_response("list_executions", listed("first", "second"))
+    assert runs.find(target, stack, wanted).name == found
+
+
+def test_an_unknown_run_is_refused(target: Target, stack: Stack, stub: Stub) -> None:
+    stub(target.stepfunctions).add_response("list_executions", listed("first"))
+    with pytest.raises(UsageError, match="nosuch"):
+        runs.find(target, stack, "nosuch")
+
+
+def test_an_execution_by_name_asks_for_the_dataset_and_the_overrides(
+    target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def start_execution(**arguments: Any) -> dict[str, Any]:
+        asked.update(arguments)
+        return {"executionArn": EXECUTION + arguments["name"], "startDate": WHEN}
+
+    monkeypatch.setattr(target.stepfunctions, "start_execution", start_execution)
+    runs.start(target, stack, "a.very.long_dataset" * 3, {"teardown": "always"})
+    assert json.loads(asked["input"]) == {"dataset": "a.very.long_dataset" * 3, "teardown": "always"}
+    # Step Functions takes names of 80 characters.
+    assert len(asked["name"]) <= 80
