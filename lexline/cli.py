@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import botocore.exceptions
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from typer.core import TyperGroup
@@ -251,12 +252,14 @@ def _watch(console: Console, where: Target, started: runs.Run) -> None:
 
 
 def _print_result(console: Console, snapshot: Snapshot) -> None:
-    console.print()
     if snapshot.report is None:
-        console.print(f"The run ended as {snapshot.status}. {snapshot.error}".rstrip(), markup=False)
-        return
-    for line in report.lines_of(snapshot.report, snapshot.run.id):
-        console.print(line, markup=False)
+        lines = [f"The run ended as {snapshot.status}. {snapshot.error}".rstrip()]
+    else:
+        lines = report.lines_of(snapshot.report, snapshot.run.id)
+    console.print()
+    for line in lines:
+        # Prose wraps between words on a terminal; a file gets one line per sentence.
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 
 @app.command()
@@ -461,7 +464,7 @@ class _working:  # noqa: N801  reads as a statement: with _working(console, "Bui
     def _say(self, line: str) -> None:
         if self._status:
             room = max(20, self._console.width - 6)
-            self._status.update(f"{self._what}\n  [dim]{line[:room].replace('[', '(')}[/]")
+            self._status.update(f"{self._what}\n  [dim]{escape(line[:room])}[/]")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._status:
