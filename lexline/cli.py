@@ -186,6 +186,9 @@ def run(
 ) -> None:
     """Upload a corpus and follow the run that the upload starts; or run a dataset again with other settings.
 
+    Ends with 0 when the model serves or there was nothing to do, 1 when the run failed or its model was refused,
+    2 when it was not asked for rightly. Ctrl-C ends the watching, not the run.
+
     An upload always runs with the stack's own settings. To choose others for one run, name a dataset that is
     uploaded already: `lexline run --dataset sotu --set epochs=3`. To choose them for all runs:
     `lexline up --parameter Epochs=3`.
@@ -384,20 +387,20 @@ def show_logs(
     """Print the log of a run's training job, of the endpoint, or of the stack's functions."""
     where = _target(profile, stack, region)
     deployed = target.deployed(where)
-    if source is Source.training:
-        found = runs.find(where, deployed, wanted)
-        readers = logs.of_training(where, found)
-    elif source is Source.endpoint:
-        readers = logs.of_endpoint(where, deployed)
-    else:
-        readers = logs.of_functions(where)
     try:
-        _print_logs(readers, follow_log, time.sleep)
+        if source is Source.training:
+            found = runs.find(where, deployed, wanted)
+            readers = logs.of_training(where, found, wait=follow_log)
+        elif source is Source.endpoint:
+            readers = logs.of_endpoint(where, deployed)
+        else:
+            readers = logs.of_functions(where)
+        _print_logs(readers, follow_log)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _print_logs(readers: list[logs.Labelled], go_on: bool, sleep: Callable[[float], None]) -> None:
+def _print_logs(readers: list[logs.Labelled], go_on: bool) -> None:
     printed = 0
     while True:
         for label, line in logs.merged(readers):
@@ -406,9 +409,9 @@ def _print_logs(readers: list[logs.Labelled], go_on: bool, sleep: Callable[[floa
             printed += 1
         if not go_on:
             break
-        sleep(1)
+        time.sleep(1)
     if not printed:
-        _complain("There is no log yet.", "`lexline status` tells how far the run is.")
+        typer.echo("There is nothing in the log yet.", err=True)
 
 
 @app.command()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lexline.errors import UserError
 from lexline.joblog import ENDPOINTS, TRAINING_JOBS, Line, LogReader
 from lexline.runs import Run
 from lexline.target import Stack, Target
@@ -18,10 +20,29 @@ class Labelled:
     reader: LogReader
 
 
-def of_training(target: Target, run: Run) -> list[Labelled]:
-    """The run's training job. Its name ends with the run's id and is known once the job was created."""
-    jobs = target.sagemaker.list_training_jobs(NameContains=run.id)["TrainingJobSummaries"]
-    return [Labelled("", LogReader(target.logs, TRAINING_JOBS, f"{job['TrainingJobName']}/")) for job in jobs]
+def of_training(
+    target: Target, run: Run, *, wait: bool, sleep: Callable[[float], None] = time.sleep
+) -> list[Labelled]:
+    """The run's training job, whose name ends with the run's id; `wait` for it while the run is on its way.
+
+    Raises UserError when there is none.
+    """
+    while True:
+        # In this order, so that a job made in between is not missed.
+        status = target.stepfunctions.describe_execution(executionArn=run.arn)["status"]
+        jobs = target.sagemaker.list_training_jobs(NameContains=run.id)["TrainingJobSummaries"]
+        if jobs:
+            prefix = f"{jobs[0]['TrainingJobName']}/"
+            return [Labelled("", LogReader(target.logs, TRAINING_JOBS, prefix))]
+        if status != "RUNNING":
+            raise UserError(
+                f"The run {run.id} ended before it trained.", f"`lexline status {run.id}` tells why."
+            )
+        if not wait:
+            raise UserError(
+                f"The run {run.id} has not begun to train.", f"`lexline logs {run.id} --follow` waits for it."
+            )
+        sleep(1)
 
 
 def of_endpoint(target: Target, stack: Stack) -> list[Labelled]:
