@@ -186,8 +186,8 @@ def run(
 ) -> None:
     """Upload a corpus and follow the run that the upload starts; or run a dataset again with other settings.
 
-    Ends with 0 when the model serves or there was nothing to do, 1 when the run failed or its model was refused,
-    2 when it was not asked for rightly. Ctrl-C ends the watching, not the run.
+    Ends with 0 when the model serves or there was nothing to do, 1 when the run failed or its model was
+    refused, 2 when it was not asked for rightly. Ctrl-C ends the watching, not the run.
 
     An upload always runs with the stack's own settings. To choose others for one run, name a dataset that is
     uploaded already: `lexline run --dataset sotu --set epochs=3`. To choose them for all runs:
