@@ -26,6 +26,7 @@ from lexline.http_api import HttpApi
 from lexline.target import Stack, Target
 from lexline.view import view_for
 
+DEFAULT_STACK = "lexline"
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended."""
 
@@ -118,7 +119,7 @@ def _console() -> Console:
 @app.command()
 def up(
     profile: Profile = None,
-    stack: StackName = "lexline",
+    stack: StackName = DEFAULT_STACK,
     region: Region = None,
     parameter: Annotated[
         list[str] | None,
@@ -139,16 +140,17 @@ def up(
     else:
         with _working(console, "Starting the local cloud"):
             where = target.start_local(project.home(), stack)
-    with _working(console, f"Building and deploying to {where.place}") as say:
+    with _working(console, f"Building and deploying the stack {stack} to {where.place}") as say:
         deploy.deploy(where, root, parameters, say)
     deployed = target.deployed(where)
     console.print(f"\nThe API is at {deployed.api_url}")
-    options = f" --profile {profile}" if profile else ""
+    given = {"--profile": profile, "--region": region, "--stack": stack if stack != DEFAULT_STACK else None}
+    options = "".join(f" {option} {value}" for option, value in given.items() if value)
     console.print(
         "Next:\n"
-        f"  lexline run FILE{options}        upload a text and watch its run\n"
-        f"  lexline generate{options}        text from the model that serves\n"
-        f"  lexline status{options}          what runs and what is served",
+        f"  lexline run FILE{options}    upload a text and watch its run\n"
+        f"  lexline generate{options}    text from the model that serves\n"
+        f"  lexline status{options}      what runs and what is served",
         markup=False,
     )
 
@@ -181,7 +183,7 @@ def run(
         float | None, typer.Option(help="Put no model into service that is worse than this (no DATA then).")
     ] = None,
     profile: Profile = None,
-    stack: StackName = "lexline",
+    stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
     """Upload a corpus and follow the run that the upload starts; or run a dataset again with other settings.
@@ -280,7 +282,7 @@ def generate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's whole answer.")] = False,
     profile: Profile = None,
-    stack: StackName = "lexline",
+    stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
     """Print text from the model that serves, over the HTTP API."""
@@ -301,7 +303,7 @@ def status(
     ] = None,
     follow_run: Annotated[bool, typer.Option("--follow", "-f", help="Watch a run until it ends.")] = False,
     profile: Profile = None,
-    stack: StackName = "lexline",
+    stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
     """Say what is deployed, what ran, and what is served."""
@@ -314,7 +316,7 @@ def status(
     if watched:
         _print_result_or_progress(console, where, runs.find(where, deployed, watched))
         return
-    console.print(f"Deployed on {where.place}, {deployed.status}")
+    console.print(f"Stack    {stack} on {where.place}, {deployed.status}")
     console.print(f"API      {deployed.api_url}")
     console.print(f"Uploads  s3://{deployed.bucket}/uploads/DATASET/")
     console.print(f"Model    {_served(HttpApi(where, deployed))}", markup=False)
@@ -381,7 +383,7 @@ def show_logs(
     source: Annotated[Source, typer.Option(help="Whose log.")] = Source.training,
     follow_log: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
     profile: Profile = None,
-    stack: StackName = "lexline",
+    stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
     """Print the log of a run's training job, of the endpoint, or of the stack's functions."""
@@ -416,7 +418,7 @@ def _print_logs(readers: list[logs.Labelled], go_on: bool) -> None:
 
 @app.command()
 def down(
-    yes: Yes = False, profile: Profile = None, stack: StackName = "lexline", region: Region = None
+    yes: Yes = False, profile: Profile = None, stack: StackName = DEFAULT_STACK, region: Region = None
 ) -> None:
     """Take everything away: endpoint, models, data, stack; on this machine the local cloud itself."""
     console = _console()

@@ -57,10 +57,9 @@ class Target:
     @property
     def place(self) -> str:
         """The target in words."""
-        where = (
-            f"the local cloud at {self.endpoint_url}" if self.local else f"AWS, {self.session.region_name}"
+        return (
+            f"the local cloud at {self.endpoint_url}" if self.local else f"AWS in {self.session.region_name}"
         )
-        return f"{where} (stack {self.stack})"
 
     @cached_property
     def apigateway(self) -> APIGatewayClient:
