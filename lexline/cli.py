@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -14,12 +12,22 @@ from typing import Annotated, Any
 import botocore.exceptions
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.table import Table
 from typer.core import TyperGroup
 
-from lexline import deploy, logs, project, removal, report, runs, target, wording
+from lexline import (
+    aws_trouble,
+    deploy,
+    logs,
+    overview,
+    project,
+    removal,
+    report,
+    runs,
+    target,
+    terminal,
+    wording,
+)
 from lexline.errors import UsageError, UserError
 from lexline.follow import Snapshot, Watcher, follow
 from lexline.http_api import HttpApi
@@ -32,57 +40,17 @@ INTERRUPTED = 130
 
 
 class Friendly(TyperGroup):
-    """Turns the errors a user can act on into a sentence and a next step; anything else is a bug and shows
-    itself.
-    """
+    """Turns errors a user can act on into a sentence and a next step; any other is a bug and shows itself."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
-            _complain(error.message, error.hint)
+            terminal.complain(error.message, error.hint)
             raise typer.Exit(error.exit_code) from error
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            message, hint = aws_trouble(error)
-            _complain(message, hint)
+            terminal.complain(*aws_trouble.explain(error))
             raise typer.Exit(1) from error
-
-
-def aws_trouble(error: Exception) -> tuple[str, str]:
-    """A sentence and a next step for an error of AWS's client library."""
-    login = "Log in (`aws sso login --profile NAME`, or `aws configure`) and try again."
-    if isinstance(
-        error, botocore.exceptions.NoCredentialsError | botocore.exceptions.CredentialRetrievalError
-    ):
-        return "This profile has no AWS credentials.", login
-    if isinstance(
-        error, botocore.exceptions.TokenRetrievalError | botocore.exceptions.UnauthorizedSSOTokenError
-    ):
-        return "The AWS login has expired.", login
-    if isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError):
-        if "//127.0.0.1" in str(error):
-            return target.not_running(project.home())
-        return f"No connection to AWS: {error}", ""
-    if isinstance(error, botocore.exceptions.ClientError):
-        code = error.response["Error"].get("Code", "")
-        if code in (
-            "ExpiredToken",
-            "ExpiredTokenException",
-            "InvalidClientTokenId",
-            "UnrecognizedClientException",
-        ):
-            return "AWS does not accept these credentials any more.", login
-        if code in ("AccessDenied", "AccessDeniedException"):
-            return f"AWS does not allow it: {error.response['Error'].get('Message', '')}", ""
-    return str(error), ""
-
-
-def _complain(message: str, hint: str) -> None:
-    errors = Console(stderr=True, soft_wrap=True)
-    errors.print("[bold red]Error:[/] ", end="")
-    errors.print(message, markup=False, highlight=False)
-    if hint:
-        errors.print(hint, markup=False, highlight=False)
 
 
 app = typer.Typer(
@@ -112,10 +80,6 @@ def _target(profile: str | None, stack: str, region: str | None) -> Target:
     return target.running_local(project.home(), stack)
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
-
-
 @app.command()
 def up(
     profile: Profile = None,
@@ -127,20 +91,23 @@ def up(
             "--parameter",
             "-p",
             metavar="NAME=VALUE",
-            help="A template parameter, such as Epochs=6. It stays until it is set again.",
+            help="A template parameter, such as Epochs=6.",
         ),
     ] = None,
 ) -> None:
-    """Start the local cloud if needed, then build and deploy everything."""
-    console = _console()
+    """Start the local cloud if needed, then build and deploy everything.
+
+    Parameters that are not given keep the values they have on the stack; samconfig.toml sets some.
+    """
+    console = terminal.stdout()
     parameters = deploy.parameters_from(parameter or [])
     root = project.root()
     if profile:
         where = target.aws(profile, stack, region, project.home())
     else:
-        with _working(console, "Starting the local cloud"):
+        with terminal.working(console, "Starting the local cloud"):
             where = target.start_local(project.home(), stack)
-    with _working(console, f"Building and deploying the stack {stack} to {where.place}") as say:
+    with terminal.working(console, f"Building and deploying the stack {stack} to {where.place}") as say:
         deploy.deploy(where, root, parameters, say)
     deployed = target.deployed(where)
     console.print(f"\nThe API is at {deployed.api_url}")
@@ -211,13 +178,17 @@ def run(
         raise UsageError("There is nothing to run.", "Give a file, or --dataset and a name that is uploaded.")
     files = runs.files_of(data) if data else []
     name = runs.dataset_name(dataset, data or [])
-    console = _console()
+    console = terminal.stdout()
     where = _target(profile, stack, region)
     deployed = target.deployed(where)
     if files:
         uploaded = _upload(console, where, deployed, name, files)
-        with _working(console, "Waiting for the run that the upload starts"):
-            started = runs.started_by(where, deployed, uploaded, patience=30 if where.local else 180)
+        try:
+            with terminal.working(console, "Waiting for the run that the upload starts"):
+                started = runs.started_by(where, deployed, uploaded, patience=30 if where.local else 180)
+        except KeyboardInterrupt:
+            console.print("\nStopped waiting. The upload is there, and its run will come: `lexline status`.")
+            raise typer.Exit(INTERRUPTED) from None
     else:
         started = runs.start(where, deployed, name, request)
     _watch(console, where, started)
@@ -299,7 +270,7 @@ def generate(
 @app.command()
 def status(
     watched: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="With --follow: which run. Default: the newest.")
+        str | None, typer.Argument(metavar="[RUN]", help="Show this run. Default with --follow: the newest.")
     ] = None,
     follow_run: Annotated[bool, typer.Option("--follow", "-f", help="Watch a run until it ends.")] = False,
     profile: Profile = None,
@@ -307,7 +278,7 @@ def status(
     region: Region = None,
 ) -> None:
     """Say what is deployed, what ran, and what is served."""
-    console = _console()
+    console = terminal.stdout()
     where = _target(profile, stack, region)
     deployed = target.deployed(where)
     if follow_run:
@@ -316,29 +287,7 @@ def status(
     if watched:
         _print_result_or_progress(console, where, runs.find(where, deployed, watched))
         return
-    console.print(f"Stack    {stack} on {where.place}, {deployed.status}")
-    console.print(f"API      {deployed.api_url}")
-    console.print(f"Uploads  s3://{deployed.bucket}/uploads/DATASET/")
-    console.print(f"Model    {_served(HttpApi(where, deployed))}", markup=False)
-    recent = runs.recent(where, deployed, 5)
-    if not recent:
-        console.print("\nNothing has run yet: lexline run FILE")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("Run", "Dataset", "Started", "Took", "Result"):
-        table.add_column(column)
-    for each in recent:
-        snapshot = Watcher(where, each).look()
-        took = (each.stopped or snapshot.now) - each.started
-        table.add_row(
-            each.id,
-            snapshot.dataset,
-            f"{each.started.astimezone():%Y-%m-%d %H:%M:%S}",
-            wording.seconds(took.total_seconds()),
-            _outcome(snapshot),
-        )
-    console.print()
-    console.print(table)
+    overview.show(console, where, deployed)
 
 
 def _print_result_or_progress(console: Console, where: Target, wanted: runs.Run) -> None:
@@ -347,26 +296,6 @@ def _print_result_or_progress(console: Console, where: Target, wanted: runs.Run)
         view.show(snapshot)
     if snapshot.ended:
         _print_result(console, snapshot)
-
-
-def _outcome(snapshot: Snapshot) -> str:
-    if not snapshot.ended:
-        running = [step.name for step in snapshot.steps if step.state == "running"]
-        return f"running: {running[0]}" if running else "running"
-    if snapshot.report is None:
-        return snapshot.status.lower()
-    return str(snapshot.report["status"]).lower()
-
-
-def _served(api: HttpApi) -> str:
-    try:
-        model = api.get("/model")
-    except UserError as error:
-        return error.message
-    perplexity = model.get("perplexity")
-    quality = f", test perplexity {wording.perplexity(perplexity)}" if perplexity is not None else ""
-    since = f"{datetime.fromisoformat(model['since']).astimezone():%Y-%m-%d %H:%M}"
-    return f"{model['model']}{quality}, since {since} ({model['status']})"
 
 
 class Source(StrEnum):
@@ -421,9 +350,9 @@ def down(
     yes: Yes = False, profile: Profile = None, stack: StackName = DEFAULT_STACK, region: Region = None
 ) -> None:
     """Take everything away: endpoint, models, data, stack; on this machine the local cloud itself."""
-    console = _console()
+    console = terminal.stdout()
     home = project.home()
-    if profile is None:
+    if not profile:
         # Imported here: a deployment to AWS needs nothing of the local cloud.
         from localcloud import control
 
@@ -433,47 +362,33 @@ def down(
         if not yes:
             typer.confirm(f"Stop the local cloud and delete all it holds in {home}?", abort=True)
         control.stop(home)
-        console.print("The local cloud is stopped and its files are deleted.")
+        console.print(
+            f"No local cloud has used {home}, so it was left alone."
+            if home.exists()
+            else "The local cloud is stopped and its files are deleted."
+        )
         return
     where = target.aws(profile, stack, region, home)
-    deployed = target.deployed(where)
+    say = partial(console.print, markup=False)
+    try:
+        deployed = target.deployed(where)
+    except target.NotDeployed as error:
+        console.print(error.message)
+        return
+    except target.NotUsable as error:
+        console.print(error.message)
+        if not yes:
+            typer.confirm(f"Delete the stack {stack}?", abort=True)
+        removal.delete_stack(where, say)
+        return
     if not yes:
         typer.confirm(
             f"Delete the stack {stack} in {where.session.region_name}, its endpoint and models, and "
-            "everything in "
-            f"the bucket {deployed.bucket}?",
+            f"everything in the bucket {deployed.bucket}?",
             abort=True,
         )
-    removal.remove(where, deployed, lambda line: console.print(line, markup=False))
-    console.print(f"The stack {stack} is gone, with all it made.")
-
-
-class _working:  # noqa: N801  reads as a statement: with _working(console, "Building"):
-    """Says what goes on and, in the end, how long it took; on a terminal with a spinner and the newest
-    line.
-    """
-
-    def __init__(self, console: Console, what: str) -> None:
-        self._console = console
-        self._what = what
-        self._status = console.status(what) if console.is_terminal else None
-
-    def __enter__(self) -> Callable[[str], None]:
-        self._started = time.monotonic()
-        if self._status:
-            self._status.__enter__()
-        else:
-            self._console.print(f"{self._what} ...", markup=False)
-        return self._say
-
-    def _say(self, line: str) -> None:
-        if self._status:
-            room = max(20, self._console.width - 6)
-            self._status.update(f"{self._what}\n  [dim]{escape(line[:room])}[/]")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._status:
-            self._status.__exit__(None, None, None)
-        if kind is None:
-            took = wording.seconds(time.monotonic() - self._started)
-            self._console.print(f"{self._what}: done in {took}", markup=False)
+    removal.remove(where, deployed, say)
+    console.print(
+        f"The stack {stack} is gone, with its data and models. The account keeps the jobs' history, the logs "
+        "under /aws/sagemaker and the role that API Gateway logs with; they cost next to nothing."
+    )

@@ -65,11 +65,19 @@ def _stop_runs(target: Target, stack: Stack, executions: list[str], say: Say) ->
             executionArn=execution["executionArn"], cause="lexline down removed the deployment."
         )
     ids = {run_id(arn) for arn in executions}
-    jobs = target.sagemaker.get_paginator("list_training_jobs")
-    for page in jobs.paginate(NameContains=f"{stack.endpoint}-", StatusEquals="InProgress"):
-        for job in page["TrainingJobSummaries"]:
-            if _made_by(job["TrainingJobName"], ids):
-                target.sagemaker.stop_training_job(TrainingJobName=job["TrainingJobName"])
+    pages = target.sagemaker.get_paginator("list_training_jobs").paginate(
+        NameContains=f"{stack.endpoint}-", StatusEquals="InProgress"
+    )
+    names = [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+    stopped = [name for name in names if _made_by(name, ids)]
+    for name in stopped:
+        target.sagemaker.stop_training_job(TrainingJobName=name)
+    for name in stopped:
+        # A job that is stopping still writes to the bucket, which must be empty in the end.
+        say(f"Waiting for the training job {name} to stop")
+        target.sagemaker.get_waiter("training_job_completed_or_stopped").wait(
+            TrainingJobName=name, WaiterConfig={"Delay": 5, "MaxAttempts": 240}
+        )
 
 
 def _delete_served(target: Target, stack: Stack, ids: set[str], say: Say) -> None:

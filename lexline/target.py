@@ -86,6 +86,14 @@ class Target:
         return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=_CONFIG)
 
 
+class NotDeployed(UserError):
+    """There is no stack of this name."""
+
+
+class NotUsable(UserError):
+    """The stack is there, but its deployment never came to an end."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """What the deployed stack is made of, from its outputs.
@@ -174,7 +182,7 @@ def not_running(home: Path) -> tuple[str, str]:
 
 
 def deployed(target: Target) -> Stack:
-    """The stack's outputs. Raises UserError when it was never deployed, or its deployment failed."""
+    """The stack's outputs. Raises NotDeployed or NotUsable."""
     try:
         found = target.cloudformation.describe_stacks(StackName=target.stack)["Stacks"]
     except ClientError as error:
@@ -182,7 +190,7 @@ def deployed(target: Target) -> Stack:
             raise
         found = []
     if not found or found[0]["StackStatus"] == "DELETE_COMPLETE":
-        raise UserError(
+        raise NotDeployed(
             f"There is no stack called {target.stack} on {target.place}.",
             "Deploy it with `lexline up`" + ("." if target.local else " and the same --profile."),
         )
@@ -190,7 +198,7 @@ def deployed(target: Target) -> Stack:
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stack.get("Outputs", [])}
     if "StateMachineArn" not in outputs:
         reason = stack.get("StackStatusReason", "")
-        raise UserError(
+        raise NotUsable(
             f"The stack {target.stack} is not usable: {stack['StackStatus']}. {reason}".strip(),
             "Try `lexline up` again; if it stays so, `lexline down` and then `lexline up`.",
         )

@@ -192,6 +192,33 @@ def test_down_asks_before_it_deletes(home: Path) -> None:
     assert home.exists()
 
 
+def aws_stack(monkeypatch: pytest.MonkeyPatch, target: Target, outcome: Exception) -> list[str]:
+    """A profile whose stack is not there or not usable; gives back the stacks that were deleted."""
+
+    def deployed(_: Target) -> Stack:
+        raise outcome
+
+    deleted: list[str] = []
+    monkeypatch.setattr(cli.target, "aws", lambda *_: target)
+    monkeypatch.setattr(cli.target, "deployed", deployed)
+    monkeypatch.setattr(cli.removal, "delete_stack", lambda where, say: deleted.append(where.stack))
+    return deleted
+
+
+def test_down_without_a_stack_has_nothing_to_do(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted = aws_stack(monkeypatch, target, cli.target.NotDeployed("There is no stack called lexline."))
+    result = lexline("down", "--profile", "me", "--yes")
+    assert result.exit_code == 0
+    assert "There is no stack called lexline." in result.output
+    assert deleted == []
+
+
+def test_down_takes_away_a_stack_that_never_came_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted = aws_stack(monkeypatch, target, cli.target.NotUsable("ROLLBACK_COMPLETE"))
+    assert lexline("down", "--profile", "me", "--yes").exit_code == 0
+    assert deleted == ["lexline"]
+
+
 @pytest.mark.usefixtures("deployed")
 def test_a_bug_is_not_dressed_up_as_a_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Stack:

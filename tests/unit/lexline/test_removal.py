@@ -46,6 +46,20 @@ def endpoint(config: str) -> dict[str, Any]:
     }
 
 
+def stopped_job() -> dict[str, Any]:
+    return {
+        "TrainingJobName": MINE,
+        "TrainingJobArn": f"{SAGEMAKER}training-job/{MINE}",
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://lexline-bucket/m"},
+        "TrainingJobStatus": "Stopped",
+        "SecondaryStatus": "Stopped",
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "ResourceConfig": {"VolumeSizeInGB": 30},
+        "StoppingCondition": {},
+        "CreationTime": WHEN,
+    }
+
+
 def missing(sagemaker: Stubber) -> None:
     sagemaker.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint", 400)
 
@@ -104,6 +118,7 @@ def test_only_what_this_stacks_runs_made_is_deleted_and_then_the_stack(
         {"NameContains": "lexline-", "StatusEquals": "InProgress"},
     )
     sagemaker.add_response("stop_training_job", {}, {"TrainingJobName": MINE})
+    sagemaker.add_response("describe_training_job", stopped_job(), {"TrainingJobName": MINE})
     sagemaker.add_response("describe_endpoint", endpoint(MINE))
     sagemaker.add_response("delete_endpoint", {}, {"EndpointName": "lexline"})
     missing(sagemaker)

@@ -130,14 +130,14 @@ def test_no_stack_says_how_to_deploy_one(target: Target, stub: Stub) -> None:
     stub(target.cloudformation).add_client_error(
         "describe_stacks", "ValidationError", "Stack with id lexline does not exist", 400
     )
-    with pytest.raises(UserError, match="no stack called lexline") as refusal:
+    with pytest.raises(targets.NotDeployed, match="no stack called lexline") as refusal:
         targets.deployed(target)
     assert "lexline up" in refusal.value.hint
 
 
 def test_a_stack_that_failed_to_deploy_says_so(target: Target, stub: Stub) -> None:
     stub(target.cloudformation).add_response("describe_stacks", described("ROLLBACK_COMPLETE", {}))
-    with pytest.raises(UserError, match="ROLLBACK_COMPLETE"):
+    with pytest.raises(targets.NotUsable, match="ROLLBACK_COMPLETE"):
         targets.deployed(target)
 
 

@@ -1,0 +1,43 @@
+"""What the command puts on the screen, beside a run's own display."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+
+from lexline import wording
+
+
+def stdout() -> Console:
+    """Ordinary output. Lines are not folded, so that a URL can be copied in one piece."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def complain(message: str, hint: str) -> None:
+    """An error and the next step, on stderr."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    errors.print("[bold red]Error:[/] ", end="")
+    errors.print(message, markup=False)
+    if hint:
+        errors.print(hint, markup=False)
+
+
+@contextmanager
+def working(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Says what goes on, and how long it took once it is done.
+
+    Gives a function for news from the work: a terminal shows the newest line under a spinner, a file none.
+    """
+    began = time.monotonic()
+    if console.is_terminal:
+        with console.status(escape(what)) as spinner:
+            room = max(20, console.width - 6)
+            yield lambda line: spinner.update(f"{escape(what)}\n  [dim]{escape(line[:room])}[/]")
+    else:
+        console.print(f"{what} ...", markup=False)
+        yield lambda line: None
+    console.print(f"{what}: done in {wording.seconds(time.monotonic() - began)}", markup=False)
