@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from localcloud import server
+from localcloud import control, server
 from localcloud.sagemaker.service import SageMaker
 
 if __name__ == "__main__":
@@ -13,5 +13,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     try:
         server.main(arguments.state_dir, arguments.owner, SageMaker)
-    except server.AlreadyRunning as error:
+    except (server.AlreadyRunning, control.LocalCloudError) as error:
         parser.exit(1, f"{error}\n")

@@ -5,7 +5,8 @@
     control.stop(cloud.state_dir)
 
 There is at most one server per state directory, and the directory holds everything it keeps: `stop` ends the
-server's whole process tree and removes the directory.
+server's whole process tree and removes the directory. So it has to be the local cloud's own: the file `lock`
+in it says that it is, and a directory without one that holds anything is neither used nor removed.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,19 +87,22 @@ def start(
     owner: int | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 60.0,
+    beside: Container[str] = (),
 ) -> LocalCloud:
     """Start a server in the background, in a session of its own, and wait until it answers.
 
     With `owner` it ends when that process does; without, it lives until `stop`. `environment` is added to
     what the server, its Lambda functions and its jobs inherit, e.g. SFN_WAIT_SCALE. What a killed server has
-    left in the directory is cleared away.
+    left in the directory is cleared away. `beside` names what else of the caller's may be in it, to be
+    removed with it.
 
-    Raises LocalCloudError when one already runs there, or when it ends, or is not ready in `timeout` seconds.
+    Raises LocalCloudError when one already runs there, when the directory is somebody else's, or when the
+    server ends, or is not ready in `timeout` seconds.
     """
     state = state_dir.resolve()
     if load(state) is not None:
         raise LocalCloudError(f"A local cloud already runs in {state}")
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claim(state, beside)
     command = [sys.executable, "-m", "localcloud", "--state-dir", str(state)]
     if owner is not None:
         command += ["--owner", str(owner)]
@@ -126,6 +130,25 @@ def start(
     raise LocalCloudError(f"The local cloud ended with code {process.returncode} while starting{_tail(log)}")
 
 
+def claim(state: Path, beside: Container[str] = ()) -> None:
+    """Make the directory a local cloud's. Raises LocalCloudError when it holds anything of somebody else's."""
+    if state.is_dir() and not is_claimed(state):
+        others = sorted(entry.name for entry in state.iterdir() if entry.name not in beside)
+        if others:
+            raise LocalCloudError(
+                f"{state} is not a local cloud's directory: it holds {others[0]}. What is in such a directory "
+                "is deleted with the local cloud, so name one that is empty or not there yet."
+            )
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), (state / "lock").open("x") as lock:
+        lock.write("{}")
+
+
+def is_claimed(state_dir: Path) -> bool:
+    """Whether the directory is a local cloud's, running or not."""
+    return _lock(state_dir.resolve()) is not None
+
+
 def load(state_dir: Path) -> LocalCloud | None:
     """The server that runs in this directory, or None when there is none or it has been killed."""
     state = state_dir.resolve()
@@ -149,7 +172,7 @@ def stop(state_dir: Path) -> None:
     Nothing there, or nothing running there, is as good. A directory no local cloud has used is left alone.
     """
     state = state_dir.resolve()
-    written = _read(state / "lock")
+    written = _lock(state)
     if written is None:
         return
     process = _process(written)
@@ -179,6 +202,8 @@ def _end(process: psutil.Process, grace: float) -> None:
 
 def _process(written: Mapping[str, Any]) -> psutil.Process | None:
     """The process that wrote this, and no later one of the same id."""
+    if "pid" not in written:
+        return None
     try:
         process = psutil.Process(written["pid"])
         alive = process.status() != psutil.STATUS_ZOMBIE
@@ -188,10 +213,16 @@ def _process(written: Mapping[str, Any]) -> psutil.Process | None:
     return process if alive and same else None
 
 
+def _lock(state: Path) -> dict[str, Any] | None:
+    """What the lock of a local cloud's directory says, nothing before its first server; None for any other."""
+    written = _read(state / "lock")
+    return written if written is not None and written.keys() <= {"pid", "created"} else None
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -2,7 +2,7 @@
 
 Everything it keeps lies below its state directory (mode 0700):
 
-    lock          held while a server runs; says which process
+    lock          held while a server runs; says which process, and that the directory is a local cloud's
     server.json   mode 0600: pid, port and the administrator's credentials; there from readiness to the end
     server.log    what the server prints (written by whoever starts it, see localcloud.control)
     s3/ tmp/ sagemaker/ ministack/
@@ -30,7 +30,7 @@ import psutil
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from localcloud import ministack
+from localcloud import control, ministack
 from localcloud.sagemaker.host import Host
 
 logger = logging.getLogger("localcloud")
@@ -62,10 +62,10 @@ class AlreadyRunning(RuntimeError):
 def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
     """Serve until SIGTERM, SIGINT or the owner's end; does not return.
 
-    Raises AlreadyRunning when the state directory has a server.
+    Raises AlreadyRunning when the state directory has a server, LocalCloudError when it is somebody else's.
     """
     state = state_dir.resolve()
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    control.claim(state)
     state.chmod(0o700)
     os.umask(0o077)
     with _lock(state):

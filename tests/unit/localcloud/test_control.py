@@ -69,6 +69,45 @@ def test_stop_leaves_a_directory_alone_that_is_not_a_local_clouds(tmp_path: Path
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_start_takes_no_directory_that_holds_something_of_somebody_elses(tmp_path: Path) -> None:
+    # As LEXLINE_HOME=~ would give it: tmp/ is also the name of one of a local cloud's own folders.
+    precious = tmp_path / "tmp" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(control.LocalCloudError, match="is not a local cloud's directory: it holds tmp"):
+        control.start(tmp_path)
+    control.stop(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
+
+
+def test_the_server_itself_takes_none_either(tmp_path: Path) -> None:
+    (tmp_path / "s3").mkdir()
+    command = [sys.executable, "-m", "localcloud", "--state-dir", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=control._PACKAGE_ROOT)
+    assert ended.returncode == 1
+    assert "it holds s3" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["s3"]
+
+
+@pytest.mark.parametrize("lock", ["", "not JSON", '{"owner": "somebody"}', "[]"])
+def test_a_lock_that_somebody_else_wrote_does_not_make_it_a_local_clouds(tmp_path: Path, lock: str) -> None:
+    (tmp_path / "lock").write_text(lock)
+    with pytest.raises(control.LocalCloudError, match="it holds lock"):
+        control.claim(tmp_path)
+    control.stop(tmp_path)
+    assert (tmp_path / "lock").read_text() == lock
+
+
+def test_a_claimed_directory_that_no_server_has_used_yet_can_be_claimed_again_and_removed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "builds").mkdir()
+    control.claim(tmp_path, beside=("builds",))
+    control.claim(tmp_path)
+    control.stop(tmp_path)
+    assert not tmp_path.exists()
+
+
 def test_start_says_why_the_server_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = tmp_path / "localcloud"
     failing.mkdir()
