@@ -46,6 +46,8 @@ def _transformed() -> dict[str, Any]:
         # `sam package` puts the S3 locations of the built artifacts here.
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            resource["Properties"]["ContentUri"] = "s3://bucket/layer"
         if resource["Type"] == "AWS::Serverless::StateMachine":
             resource["Properties"]["DefinitionUri"] = {"Bucket": "bucket", "Key": "definition"}
     with mock.patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):

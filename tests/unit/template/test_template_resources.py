@@ -105,6 +105,14 @@ def test_every_log_group_forgets_after_the_days_asked_for(deployed_with: Callabl
     assert {group["RetentionInDays"] for group in groups.values()} == {"7"}
 
 
+def test_the_topics_own_policy_lets_nobody_publish(template: Template) -> None:
+    policy = template.one("AWS::SNS::TopicPolicy")
+    assert policy["Topics"] == ["<Topic>"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "sns:Publish")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
 # --- the state machine ---
 
 
