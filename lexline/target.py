@@ -165,7 +165,7 @@ def start_local(home: Path, stack: str) -> Target:
     from localcloud import control
 
     try:
-        return local(control.load(home) or control.start(home), stack)
+        return local(control.load(home) or control.start(home, beside=(_AWS_WORK,)), stack)
     except control.LocalCloudError as error:
         raise UserError(str(error)) from error
 

@@ -131,12 +131,12 @@ def start(
 
 
 def claim(state: Path, beside: Container[str] = ()) -> None:
-    """Make the directory a local cloud's. Raises LocalCloudError when it holds anything of somebody else's."""
+    """Make the directory a local cloud's. Raises LocalCloudError when it holds anything else."""
     if state.is_dir() and not is_claimed(state):
         others = sorted(entry.name for entry in state.iterdir() if entry.name not in beside)
         if others:
             raise LocalCloudError(
-                f"{state} is not a local cloud's directory: it holds {others[0]}. What is in such a directory "
+                f"{state} is not a local cloud's directory: it holds {others[0]}. What is in such a one "
                 "is deleted with the local cloud, so name one that is empty or not there yet."
             )
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def _process(written: Mapping[str, Any]) -> psutil.Process | None:
 
 
 def _lock(state: Path) -> dict[str, Any] | None:
-    """What the lock of a local cloud's directory says, nothing before its first server; None for any other."""
+    """What a local cloud's lock says, nothing before its first server; None in any other directory."""
     written = _read(state / "lock")
     return written if written is not None and written.keys() <= {"pid", "created"} else None
 

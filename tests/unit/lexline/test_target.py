@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from lexline import target as targets
 from lexline.errors import UsageError, UserError
 from lexline.target import Target
+from localcloud import control
 from localcloud.control import LocalCloud
 
 Stub = Callable[[Any], Stubber]
@@ -98,6 +99,20 @@ def test_the_local_cloud_is_used_whatever_profile_the_shell_names(
     assert target.s3.meta.endpoint_url == "http://127.0.0.1:4566"
     assert target.environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
     assert "AWS_PROFILE" not in target.environment
+
+
+def test_a_home_that_holds_the_users_files_is_refused_and_one_that_built_for_aws_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(home: Path, beside: tuple[str, ...]) -> LocalCloud:
+        control.claim(home, beside)
+        return cloud(home)
+
+    monkeypatch.setattr(control, "start", start)
+    (tmp_path / "mine" / "aws").mkdir(parents=True)
+    assert targets.start_local(tmp_path / "mine", "lexline").local
+    with pytest.raises(UserError, match="it holds mine"):
+        targets.start_local(tmp_path, "lexline")
 
 
 def test_a_local_cloud_that_never_ran_and_one_that_died_are_told_apart(tmp_path: Path) -> None:
