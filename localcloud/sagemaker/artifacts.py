@@ -116,9 +116,8 @@ def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted:
         still_wanted()
         if key.endswith("/"):
             continue
-        relative = PurePosixPath(key[len(folder) :].lstrip("/"))
-        if key.startswith(f"{prefix}/"):
-            relative = PurePosixPath(key[len(prefix) + 1 :])
+        name = key[len(prefix) :] if key.startswith(f"{prefix}/") else key[len(folder) :]
+        relative = PurePosixPath(name.lstrip("/"))
         if ".." in relative.parts:
             raise StoreError(f"InvalidKey: the object key {key} leads out of its folder")
         path = directory / relative

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_a_key_that_climbs_out_of_its_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="leads out of its folder"):
         download_prefix(Climbing(tmp_path), "s3://bucket/data/", tmp_path / "channel", wanted)
+
+
+@pytest.mark.parametrize("prefix", ["data", "data/"])
+def test_a_key_with_slashes_on_end_is_no_absolute_path(tmp_path: Path, prefix: str) -> None:
+    class Doubled(DirectoryStore):
+        def keys(self, bucket: str, prefix: str):  # type: ignore[no-untyped-def]
+            yield f"data//{tmp_path}/escaped"
+
+        def download(self, bucket: str, key: str, path: Path, still_wanted: Callable[[], None]) -> None:
+            path.write_text("content")
+
+    channel = tmp_path / "channel"
+    download_prefix(Doubled(tmp_path), f"s3://bucket/{prefix}", channel, wanted)
+    assert not (tmp_path / "escaped").exists()
+    assert [path.name for path in channel.rglob("*") if path.is_file()] == ["escaped"]
 
 
 def test_an_unreachable_store_is_an_error_with_a_sentence(tmp_path: Path) -> None:
