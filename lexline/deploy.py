@@ -13,7 +13,7 @@ from lexline.errors import UsageError, UserError
 from lexline.target import Target
 
 _TAIL_LINES = 25
-_NOT_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}")
+_NOT_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}|^Commands you can use")
 """Lines that only draw, and SAM's advice on what to type next, which is not for users of this command."""
 
 

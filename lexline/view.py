@@ -110,7 +110,7 @@ def _bar(snapshot: Snapshot) -> RenderableType:
     row = Table.grid(padding=(0, 1))
     row.add_row(
         " ",
-        ProgressBar(total=1.0, completed=training.fraction, width=30, pulse=not training.epochs),
+        ProgressBar(total=1.0, completed=training.fraction, width=20, pulse=not training.epochs),
         f"{training.fraction:4.0%}" if training.epochs else "",
         Text(training_words(training, snapshot.job_phase), style="cyan"),
         Text(f"about {wording.seconds(left)} left" if left is not None else "", style="dim"),
