@@ -92,7 +92,7 @@ async def _serve(
     state: Path, listener: socket.socket, port: int, owner: int | None, factory: ServiceFactory
 ) -> None:
     stack = ministack.MiniStack(port)
-    service = factory(stack, state / "sagemaker")
+    service = factory(stack.host, state / "sagemaker")
     stack.serve("sagemaker", "SageMaker", service.handle)
     key, secret = ministack.new_credentials()
 

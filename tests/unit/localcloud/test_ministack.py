@@ -3,16 +3,25 @@
 MiniStack changes the process it is imported into, so each test looks at it from another one.
 """
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from localcloud import ministack
+from localcloud.ministack.internals import INTERNALS, STORES
+
+PACKAGE = Path(ministack.__file__).parent
+ROOT = PACKAGE.parent.parent
 
 LOOK = """
 import json, os, sys
 from pathlib import Path
 from localcloud import ministack
+from localcloud.ministack import internals
 os.environ.update(ministack.settings(Path(sys.argv[1]), 4566))
 exec(sys.argv[2])
 try:
@@ -20,7 +29,7 @@ try:
     refused = ""
 except ministack.MiniStackMoved as error:
     refused = str(error)
-print("RESULT", json.dumps({"moved": ministack.moved() if refused else [], "refused": refused}))
+print("RESULT", json.dumps({"moved": internals.moved() if refused else [], "refused": refused}))
 """
 
 
@@ -53,12 +62,60 @@ def test_a_moved_internal_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
-    assert look(tmp_path, "ministack.VERSION = '9.9.9'")["refused"].endswith("version is 1.5.33, not 9.9.9")
+    assert look(tmp_path, "internals.VERSION = '9.9.9'")["refused"].endswith("version is 1.5.33, not 9.9.9")
 
 
-def test_no_two_starts_share_credentials(tmp_path: Path) -> None:
-    from localcloud import ministack
+# --- one place that knows MiniStack ---
 
+
+def imported_from_ministack(tree: ast.AST) -> dict[str, str]:
+    """The names a module has for MiniStack's own: {"states": "ministack.services.stepfunctions"}."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ministack":
+            names.update({name.asname or name.name: f"{node.module}.{name.name}" for name in node.names})
+        if isinstance(node, ast.Import):
+            names.update(
+                {n.asname or n.name: n.name for n in node.names if n.name.split(".")[0] == "ministack"}
+            )
+    return names
+
+
+def touched(source: Path) -> Iterator[str]:
+    """Each of MiniStack's names that a module reads, calls or replaces, as the tables name it."""
+    tree = ast.parse(source.read_text())
+    modules = imported_from_ministack(tree)
+    for node in ast.walk(tree):  # self._states = stepfunctions
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            modules[ast.unparse(node.targets[0])] = modules[node.value.id]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (module := modules.get(ast.unparse(node.value))):
+            yield f"{module}:{node.attr}"
+
+
+def test_no_other_module_imports_ministack() -> None:
+    sources = [*(ROOT / "localcloud").rglob("*.py"), *(ROOT / "lexline").rglob("*.py")]
+    importing = {
+        source
+        for source in sources
+        if imported_from_ministack(ast.parse(source.read_text())) or "import_module" in source.read_text()
+    }
+    assert importing
+    assert {source for source in importing if PACKAGE not in source.parents} == set()
+
+
+def test_what_is_touched_is_pinned_and_what_is_pinned_is_touched() -> None:
+    found = {name for source in PACKAGE.rglob("*.py") for name in touched(source)}
+    methods = {"ministack.core.lambda_runtime:Worker.invoke": "ministack.core.lambda_runtime:Worker"}
+    assert found == {methods.get(name, name) for name in (*INTERNALS, *STORES)}
+
+
+def test_ministack_is_not_imported_before_its_settings_are_there() -> None:
+    check = "import sys, localcloud.server; sys.exit('ministack' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT)
+
+
+def test_no_two_starts_share_credentials() -> None:
     first, second = ministack.new_credentials(), ministack.new_credentials()
     assert first[0] != second[0]
     assert first[1] != second[1]

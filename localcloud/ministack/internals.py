@@ -1,0 +1,157 @@
+"""What of MiniStack's is touched here, and the check that it is still what it was.
+
+MiniStack has no plug-in interface, so its functions are called and replaced by name. `INTERNALS` and
+`STORES` name each of them; a MiniStack that differs is refused at start, and by a test, instead of failing
+in stranger ways later. After an upgrade `moved()` says what to look at.
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+from typing import Any
+
+from localcloud.ministack.lambda_worker import SCRIPT_MENDS
+
+VERSION = "1.5.33"
+
+INTERNALS = {
+    "ministack.app:app": "(scope, receive, send)",
+    "ministack.app:_credential_failure": "(service, iam_action, request_id, denied, headers)",
+    "ministack.app:pin_request_origin": "(source_ip, secure_transport)",
+    "ministack.app:_parse_execute_api_url": "(host, path)",
+    "ministack.core.iam_actions:extract_resource_arn": (
+        "(service, method, path, headers, body, query_params, region, account_id)"
+    ),
+    "ministack.core.iam_actions:identity_denial_message": "(action, principal_arn, resource, explicit_deny)",
+    "ministack.core.iam_evaluator:_gather_role_policies": "(role_name, account_id)",
+    "ministack.core.iam_evaluator:_permissions_boundary": "(store, name, account_id)",
+    "ministack.core.iam_evaluator:_service_principal_matches": "(principal, service)",
+    "ministack.core.iam_evaluator:enforce": (
+        "(access_key_id, iam_action, service, region, resource_arn, service_context)"
+    ),
+    "ministack.core.iam_evaluator:evaluate": "(ctx, policies, limits)",
+    "ministack.core.iam_evaluator:evaluate_resource_policy": "(doc, ctx, service, named_only, direct_only)",
+    "ministack.core.iam_evaluator:is_root_access_key": "(access_key_id)",
+    "ministack.core.lambda_runtime:Worker.invoke": (
+        "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)"
+    ),
+    "ministack.core.lambda_runtime:execution_credentials": "(config)",
+    "ministack.core.lambda_runtime:reset": "()",
+    "ministack.core.router:detect_service": "(method, path, headers, query_params)",
+    "ministack.core.router:extract_access_key_id": "(headers, query_params)",
+    "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
+    "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
+    "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
+    "ministack.services.cloudwatch_logs:_create_log_stream": "(data)",
+    "ministack.services.cloudwatch_logs:_put_log_events": "(data)",
+    "ministack.services.eventbridge:_dispatch_event": "(event, view)",
+    "ministack.services.eventbridge:_dispatch_to_lambda": "(arn, payload)",
+    "ministack.services.eventbridge:_invoke_target": "(target, event, rule, view)",
+    "ministack.services.eventbridge:_put_events": "(data, allow_aws_source)",
+    "ministack.services.iam:handle_request": "(method, path, headers, body, query_params)",
+    "ministack.services.lambda_svc:_execute_function_warm": "(func, event, request_id)",
+    "ministack.services.lambda_svc:_execution_record_for_config": "(func, config)",
+    "ministack.services.lambda_svc:_get_func_record_for_ref": "(function_ref)",
+    "ministack.services.lambda_svc:execution_credentials": "(config)",
+    "ministack.services.lambda_svc:function_policy_for_arn": "(resource_arn)",
+    "ministack.services.lambda_svc:invoke_async_with_retry": "(func, event)",
+    "ministack.services.s3:_fire_s3_event": (
+        "(bucket_name, key, event_name, size, etag, deletion_type, restore_event_data, version_id, "
+        "sequencer, object_extra, record_extra)"
+    ),
+    "ministack.services.stepfunctions:_add_event": "(execution, event_type, details)",
+    "ministack.services.stepfunctions:_apply_jsonata_arguments": "(state_def, raw_input, ctx)",
+    "ministack.services.stepfunctions:_apply_jsonata_template": (
+        "(value, raw_input, ctx, result, error_output)"
+    ),
+    "ministack.services.stepfunctions:_apply_state_assign": (
+        "(state_def, raw_input, ctx, result, error_output)"
+    ),
+    "ministack.services.stepfunctions:_apply_catcher": (
+        "(catcher, raw_input, ctx, query_language, error_output)"
+    ),
+    "ministack.services.stepfunctions:_apply_jsonata_output": (
+        "(state_def, raw_input, ctx, result, error_output, default)"
+    ),
+    "ministack.services.stepfunctions:_call_lambda": "(func_ref, event)",
+    "ministack.services.stepfunctions:_emit_execution_status_event": "(execution)",
+    "ministack.services.stepfunctions:_fail_execution": "(execution, error, cause)",
+    "ministack.services.stepfunctions:_find_matching_catcher": "(catchers, error)",
+    "ministack.services.stepfunctions:_find_matching_retrier": "(retriers, error, retry_counts)",
+    "ministack.services.stepfunctions:_invoke_resource": "(resource, input_data)",
+    "ministack.services.stepfunctions:_invoke_resource_with_timeout": "(resource, input_data, timeout)",
+    "ministack.services.stepfunctions:_invoke_with_callback": "(resource, input_data, token, state_def)",
+    "ministack.services.stepfunctions:_resolve_lambda_function_ref": "(value, optimized)",
+    "ministack.services.stepfunctions:_run_execution": "(exec_arn)",
+    "ministack.services.stepfunctions:_scaled_sleep": "(seconds)",
+    "ministack.services.stepfunctions:_send_task_failure": "(data)",
+    "ministack.services.stepfunctions:_send_task_heartbeat": "(data)",
+    "ministack.services.stepfunctions:_send_task_success": "(data)",
+    "ministack.services.stepfunctions:_state_query_language": "(state_def, ctx)",
+    "ministack.services.stepfunctions:_stop_execution": "(data)",
+    "ministack.services.stepfunctions:_test_state": "(data)",
+    "ministack.services.stepfunctions:json_response": "(data, status, content_type)",
+    "ministack.services.sts:register_session": "(access_key, session)",
+}
+"""Everything of MiniStack's that is called or replaced here, as module:name, with its parameters' names."""
+
+STORES = (
+    "ministack.app:SERVICE_HANDLERS",
+    "ministack.core.iam_evaluator:AuthError",
+    "ministack.core.iam_evaluator:EvalContext",
+    "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
+    "ministack.core.router:SERVICE_PATTERNS",
+    "ministack.services.iam:_access_keys",
+    "ministack.services.iam:_roles",
+    "ministack.services.stepfunctions:_ExecutionError",
+    "ministack.services.stepfunctions:_executions",
+    "ministack.services.stepfunctions:_state_machines",
+    "ministack.services.stepfunctions:_task_tokens",
+    "ministack.services.sts:_sessions",
+)
+"""The tables, classes and texts of MiniStack's that are read or written here."""
+
+
+class MiniStackMoved(RuntimeError):
+    """The installed MiniStack is not the one this package was written for."""
+
+
+def moved() -> list[str]:
+    """What differs between the installed MiniStack and the one this package was written for."""
+    found = []
+    installed = importlib.metadata.version("ministack")
+    if installed != VERSION:
+        found.append(f"version is {installed}, not {VERSION}")
+    for name, parameters in INTERNALS.items():
+        target = _internal(name)
+        if target is None:
+            found.append(f"{name} is gone")
+        elif (actual := f"({', '.join(inspect.signature(target).parameters)})") != parameters:
+            found.append(f"{name} takes {actual}, not {parameters}")
+    found += [f"{name} is gone" for name in STORES if _internal(name) is None]
+    script = str(_internal("ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT"))
+    found += [
+        f"the Lambda worker's script lacks {old.strip()!r}"
+        for old, _ in SCRIPT_MENDS
+        if script.count(old) != 1
+    ]
+    return found
+
+
+def refuse_moved() -> None:
+    """Raise MiniStackMoved, naming every difference, unless there is none."""
+    if differences := moved():
+        raise MiniStackMoved(
+            f"Lexline's local cloud is written for MiniStack {VERSION}: " + "; ".join(differences)
+        )
+
+
+def _internal(name: str) -> Any:
+    module, _, path = name.partition(":")
+    try:
+        target: Any = importlib.import_module(module)
+    except ImportError:
+        return None
+    for part in path.split("."):
+        target = getattr(target, part, None)
+    return target
