@@ -170,3 +170,21 @@ def test_the_accounts_access_log_role_is_left_alone_if_asked(deployed_with: Call
     account = source()["Resources"]["ApiAccessLogsAccount"]
     role = source()["Resources"]["ApiAccessLogsRole"]
     assert account["DeletionPolicy"] == role["DeletionPolicy"] == "Retain"
+
+
+def test_the_access_log_role_is_set_between_the_api_and_its_stage(template: Template) -> None:
+    """API Gateway keeps no role for an account that never had an API, and no stage logs without the role."""
+    needs = {
+        name: re.findall(r"<(\w+)[.>]", json.dumps(resource)) + listed_names(resource.get("DependsOn", []))
+        for name, resource in template.resources.items()
+    }
+
+    def comes_before(first: str, second: str) -> bool:
+        return any(each == first or comes_before(first, each) for each in needs[second] if each in needs)
+
+    assert comes_before("Api", "ApiAccessLogsAccount")
+    assert comes_before("ApiAccessLogsAccount", "Apiv1Stage")
+
+
+def listed_names(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
