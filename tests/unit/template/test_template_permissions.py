@@ -130,6 +130,15 @@ def test_a_service_assumes_its_role_for_this_account_only(template: Template, se
         assert each["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 
+def test_a_service_that_calls_a_function_is_known_by_the_arn_of_its_rule_or_api(template: Template) -> None:
+    """The ARN names the account. EventBridge and API Gateway do not promise to send the account besides."""
+    permissions = template.of("AWS::Lambda::Permission")
+    assert permissions
+    for permission in permissions.values():
+        assert permission["SourceArn"]
+        assert "SourceAccount" not in permission
+
+
 def test_every_role_is_assumed_by_one_service(template: Template) -> None:
     for role in template.of("AWS::IAM::Role").values():
         assert list(trust(role)["Principal"]) == ["Service"]
