@@ -118,10 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not self._allowed() or self.path != "/invocations":
+            self.close_connection = True  # the body stays unread
             self._refuse()
             return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         began = time.monotonic()
         content_type = self.headers.get("Content-Type", "application/json")
         status, answered, content = self.server.model.answer(

@@ -177,6 +177,13 @@ def test_only_the_fleet_may_call_its_process(served: Served) -> None:
     connection.request("POST", "/invocations", b"{}", {"Authorization": "Bearer guessed"})
     assert connection.getresponse().status == 403
     connection.close()
+    # Others on the machine do not get it to wait for a body, nor to hold one in memory.
+    connection = http.client.HTTPConnection("127.0.0.1", listening.laddr.port, timeout=30)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Length", str(1 << 40))
+    connection.endheaders()
+    assert connection.getresponse().status == 403
+    connection.close()
 
 
 def test_models_serve_side_by_side_and_instances_take_turns(serve: Serve) -> None:
