@@ -18,7 +18,8 @@ _CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", pr
 EndpointName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){0,29}$", max_length=30)]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", max_length=63)]
-S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/.+$", max_length=1024)]
+# A bucket's name has at most 63 characters, a key 1,024, line breaks among them.
+S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/(?s:.+)$", max_length=5 + 63 + 1 + 1024)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

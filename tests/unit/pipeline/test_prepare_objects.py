@@ -49,6 +49,22 @@ def test_other_datasets_hidden_files_folders_and_readmes_do_not_count(step: Prep
     assert sources(step.run()) == ["tales/tales.txt"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two words.txt",
+        "Τραγούδια, 歌.txt",
+        "line\nbreak.txt",
+        "/etc/passwd",
+        '"}, "teardown": "always".txt',
+        "x" * (1024 - len("uploads/tales/")),
+    ],
+)
+def test_an_object_is_prepared_whatever_s3_lets_it_be_called(step: PrepareStep, name: str) -> None:
+    step.s3.put(f"uploads/tales/{name}", ONE)
+    assert sources(step.run()) == [f"tales/{name}"]
+
+
 @pytest.mark.parametrize("others", [[], ["tales2/tales.txt"], ["tales/README.txt"]])
 def test_a_dataset_without_an_object_is_not_found(step: PrepareStep, others: list[str]) -> None:
     for key in others:
