@@ -47,6 +47,7 @@ LARGEST_RATIO = 200
 RATIO_FREE = 64 * 1024**2
 MOST_MEMBERS = 10_000
 LONGEST_HEADER = 64 * 1024
+LONGEST_PATH = 4096  # Linux's PATH_MAX
 # `xz -9` needs 65 MiB to unpack; a dictionary may ask for 4 GiB.
 DECOMPRESSOR_MEMORY = 128 * 1024**2
 # A tar's members that are wanted in another order than the archive has them are held in memory, this much
@@ -186,8 +187,13 @@ def _chunks(stream: Readable) -> Iterator[bytes]:
 def _safe_path(name: str, where: str) -> str:
     """A member's path with forward slashes and no leading `./`.
 
-    Raises ArchiveUnsafe for one that leaves the archive.
+    Raises ArchiveUnsafe for one that leaves the archive, or that no file could have.
     """
+    if len(name) > LONGEST_PATH:
+        raise ArchiveUnsafe(
+            f"{where} has a member with a name of {len(name):,} characters, {_shown(name)}; at most "
+            f"{LONGEST_PATH:,} characters are read. Pack the text files under shorter names."
+        )
     path = name.replace("\\", "/")
     if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in path.split("/"):
         raise ArchiveUnsafe(

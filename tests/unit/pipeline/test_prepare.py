@@ -480,6 +480,23 @@ def test_refuses_a_tar_whose_header_would_fill_the_memory(step: PrepareStep) -> 
         step.run()
 
 
+@pytest.mark.parametrize("mode", ["gnu", "pax", "zip"])
+def test_refuses_a_member_whose_name_is_no_files(step: PrepareStep, mode: str) -> None:
+    # Ten thousand of them would fill the memory, and each would go into a message whole.
+    name = "é/" * 10_000
+    if mode == "zip":
+        step.s3.put("uploads/tales/a", zipped({f"{name}a.txt": TALE}))
+    else:
+        packed = io.BytesIO()
+        format_ = tarfile.GNU_FORMAT if mode == "gnu" else tarfile.PAX_FORMAT
+        with tarfile.open(fileobj=packed, mode="w", format=format_) as archive:
+            archive.addfile(tarfile.TarInfo(f"{name}a.txt"))
+        step.s3.put("uploads/tales/a", packed.getvalue())
+    with pytest.raises(errors.ArchiveUnsafe, match="at most 4,096 characters") as refusal:
+        step.run()
+    assert len(str(refusal.value)) < 1000
+
+
 def test_refuses_more_text_than_one_run_prepares(step: PrepareStep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archives.LARGEST_CORPUS", len(TALE) - 1)
     step.s3.put("uploads/tales/tales.txt", TALE)
