@@ -131,6 +131,17 @@ def test_a_wrong_input_is_refused_by_field(
         planned(documents, context, request_)
 
 
+@pytest.mark.parametrize(
+    "request_", [{"dataset": "x" * 200_000}, {"x" * 200_000: 1}, {str(number): 1 for number in range(9000)}]
+)
+def test_what_is_wrong_is_said_in_a_sentence_that_fits_into_the_report(
+    stubbed: Any, documents: Any, context: Any, request_: Any
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        planned(documents, context, request_)
+    assert 50 < len(str(refusal.value)) <= 4000
+
+
 def test_a_missing_setting_is_named(
     stubbed: Any, documents: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
