@@ -17,6 +17,9 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 100.0
 MAX_SEED = 2**32 - 1
 """Seeds are unsigned 32-bit integers, as generate.py takes them."""
 
+MOST_FIELDS_NAMED = 50
+LONGEST_NAME_SHOWN = 50
+
 DEFAULT_WORDS = 100
 DEFAULT_TEMPERATURE = 1.0
 
@@ -40,8 +43,10 @@ def parse_generate(body: bytes) -> GenerateRequest:
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"The body has {len(body):,} bytes; at most {MAX_BODY_BYTES:,} are read.")
     fields = _json_object(body)
+    if len(fields) > MOST_FIELDS_NAMED:
+        raise InvalidRequest(f"The body has {len(fields):,} fields; there are only {', '.join(_CHECKS)}.")
     errors = [
-        FieldError(name, f"is not a field of this request; there are {', '.join(_CHECKS)}")
+        FieldError(_shown(name), f"is not a field of this request; there are {', '.join(_CHECKS)}")
         for name in fields
         if name not in _CHECKS
     ]
@@ -59,6 +64,11 @@ def parse_generate(body: bytes) -> GenerateRequest:
         words=fields.get("words", DEFAULT_WORDS),
         prompt=fields.get("prompt", ""),
     )
+
+
+def _shown(name: str) -> str:
+    """The name of an unknown field, short, and with halves of surrogate pairs escaped: no log takes them."""
+    return name[:LONGEST_NAME_SHOWN].encode("utf-8", "backslashreplace").decode()[:LONGEST_NAME_SHOWN]
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

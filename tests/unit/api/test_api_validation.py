@@ -58,6 +58,22 @@ def test_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
     assert field in refusal.value.message
 
 
+def test_fields_by_the_thousand_are_not_answered_one_by_one() -> None:
+    with pytest.raises(InvalidRequest, match="has 9,000 fields") as refusal:
+        parse(**{str(number): number for number in range(9000)})
+    assert refusal.value.errors == ()
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "\ud83d"])
+def test_a_name_is_shown_short_and_as_text_that_can_be_logged(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(**{name: 1})
+    (error,) = refusal.value.errors
+    assert len(error.field) <= 60
+    assert error.field.encode()
+    assert len(refusal.value.message.encode()) < 200
+
+
 def test_a_seed_is_drawn_when_none_is_given() -> None:
     seeds = {parse().seed for _ in range(20)}
     assert len(seeds) > 1
