@@ -73,6 +73,8 @@ def test_builds_then_deploys_with_this_python_and_parameters_over_the_configured
         assert isinstance(environment, dict)
         assert environment["SAM_CLI_TELEMETRY"] == "0"
         assert environment["PATH"].startswith(f"{tmp_path}/bin:")
+        # The local cloud's functions run here, so their layer needs no other machine's wheels.
+        assert environment["LAYER_TARGETS"].startswith(python.removeprefix("PythonRuntime=python") + "-")
     # Lines that only draw are not worth showing.
     assert said == ["sam build: Building codeuri", "sam deploy: Building codeuri"]
 
@@ -86,6 +88,9 @@ def test_aws_uses_the_default_configuration(
     assert isinstance(arguments, list)
     assert arguments[arguments.index("--config-env") + 1] == "default"
     assert "LogInterval=20" not in arguments
+    environment = calls(record)[0]["environment"]
+    assert isinstance(environment, dict)
+    assert "LAYER_TARGETS" not in environment
 
 
 def test_when_sam_fails_its_last_words_are_shown_and_nothing_is_deployed(

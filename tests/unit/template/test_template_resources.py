@@ -150,6 +150,23 @@ def test_roles_that_answer_the_state_machine_name_it_as_it_is_called(template: T
     assert {arn.rpartition(":")[2] for arn in answering} == {name}
 
 
+# --- what the functions import ---
+
+
+def test_the_layer_fits_every_runtime_and_processor_that_may_be_chosen() -> None:
+    makefile = (PROJECT / "functions" / "dependencies" / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^LAYER_TARGETS \?= (.+)$", makefile, re.MULTILINE)
+    assert targets
+    allowed = {
+        name: source()["Parameters"][name]["AllowedValues"] for name in ("PythonRuntime", "Architecture")
+    }
+    assert set(targets[1].split()) == {
+        f"{runtime.removeprefix('python')}-{processor.replace('arm64', 'aarch64')}"
+        for runtime in allowed["PythonRuntime"]
+        for processor in allowed["Architecture"]
+    }
+
+
 # --- what starts and wakes it ---
 
 
