@@ -17,7 +17,7 @@ import names
 import tokens
 from botocore.exceptions import ClientError
 from contracts import DeployInput, Run
-from errors import EndpointBusy, NothingToDo, UpdateReverted
+from errors import EndpointBusy, NothingToDo, PipelineError, ServiceUnavailable, message_of
 from step import logger, step
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def handler(given: DeployInput) -> None:
         tokens.mark_asked(arn, run.name)
     # An event that came before the token was stored, or never came, is made up for here.
     outcome = endpoint.outcome(endpoint.describe(run.endpoint), run.name)
-    if change and isinstance(outcome, UpdateReverted):
-        # Accepted a moment ago: this is the endpoint as it was, not yet the update taken back.
+    if change and isinstance(outcome, PipelineError):
+        # Accepted a moment ago: this is the endpoint as it was, or nothing at all, and not yet the end.
         return
     if outcome:
         tokens.answer(waiting, outcome)
@@ -64,6 +64,8 @@ def _change(run: Run, *, exists: bool) -> None:
     except ClientError as error:
         if aws.already_exists(error) or aws.is_in_progress(error):
             raise EndpointBusy(f"Another run was first to change endpoint {run.endpoint}.") from error
+        if aws.is_missing(error):
+            raise _not_seen_yet(error) from error
         raise
     logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
 
@@ -109,6 +111,8 @@ def _create_config(given: DeployInput, previous: str) -> None:
             ],
         )
     except ClientError as error:
+        if aws.is_missing(error):
+            raise _not_seen_yet(error) from error
         # The name is this execution's own: an earlier attempt of this step made it.
         if not aws.already_exists(error):
             raise
@@ -116,3 +120,11 @@ def _create_config(given: DeployInput, previous: str) -> None:
             ResourceArn=names.arn(run, "endpoint-config", run.name),
             Tags=[place],
         )
+
+
+def _not_seen_yet(error: ClientError) -> ServiceUnavailable:
+    """SageMaker reads its records with a delay, and asks for another attempt (CreateEndpoint's reference).
+
+    What it could not find, the model or the config, was there a moment ago.
+    """
+    return ServiceUnavailable(f"{error.operation_name}: {message_of(error)}")

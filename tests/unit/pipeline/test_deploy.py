@@ -5,7 +5,7 @@ from typing import Any
 import deploy
 import pytest
 from botocore.stub import ANY
-from errors import CapacityUnavailable, EndpointBusy, NothingToDo, RequestRefused
+from errors import CapacityUnavailable, EndpointBusy, NothingToDo, RequestRefused, ServiceUnavailable
 
 NAME = "lexline-sotu-0123456789ab"
 OTHER = "lexline-sotu-ffffffffffff"
@@ -159,6 +159,19 @@ def test_an_update_just_accepted_is_not_taken_for_one_that_was_reverted(
     deploy.handler(event, context)
 
 
+def test_an_endpoint_just_created_and_not_yet_to_be_seen_is_not_taken_for_one_that_was_deleted(
+    aws_is: Deployment, event: Any, context: Any
+) -> None:
+    aws_is.nobody_waits()
+    aws_is.no_endpoint()
+    aws_is.creates_config(previous="")
+    aws_is.stores_token()
+    aws_is.changes("create_endpoint")
+    aws_is.marks()
+    aws_is.no_endpoint()
+    deploy.handler(event, context)
+
+
 def test_a_wait_that_timed_out_only_looks_again(aws_is: Deployment, event: Any, context: Any) -> None:
     aws_is.waits(NAME, config=NAME)
     aws_is.endpoint("Updating", config=OTHER)
@@ -286,6 +299,35 @@ def test_a_refused_change_is_passed_on(
     aws_is.stores_token()
     aws_is.stubbed.refuses("sagemaker", "create_endpoint", code, "said AWS")
     with pytest.raises(expected, match="said AWS"):
+        deploy.handler(event, context)
+
+
+def test_a_model_that_sagemaker_does_not_see_yet_is_asked_for_again(
+    aws_is: Deployment, event: Any, context: Any
+) -> None:
+    """SageMaker reads what it has just stored with a delay, and says so at CreateEndpoint."""
+    aws_is.nobody_waits()
+    aws_is.no_endpoint()
+    message = f'Could not find model "arn:aws:sagemaker:eu-west-1:111122223333:model/{NAME}".'
+    aws_is.stubbed.refuses("sagemaker", "create_endpoint_config", "ValidationException", message)
+    with pytest.raises(ServiceUnavailable, match="Could not find model"):
+        deploy.handler(event, context)
+
+
+@pytest.mark.parametrize("operation", ["create_endpoint", "update_endpoint"])
+def test_a_config_that_sagemaker_does_not_see_yet_is_asked_for_again(
+    aws_is: Deployment, event: Any, context: Any, operation: str
+) -> None:
+    aws_is.nobody_waits()
+    if operation == "create_endpoint":
+        aws_is.no_endpoint()
+    else:
+        aws_is.endpoint(config="by-hand")
+    aws_is.creates_config(previous="" if operation == "create_endpoint" else "by-hand")
+    aws_is.stores_token()
+    message = f'Could not find endpoint configuration "{CONFIG_ARN}".'
+    aws_is.stubbed.refuses("sagemaker", operation, "ValidationException", message)
+    with pytest.raises(ServiceUnavailable, match="Could not find endpoint configuration"):
         deploy.handler(event, context)
 
 
