@@ -70,6 +70,9 @@ class TaskTokens:
         self._states._task_tokens[token] = waiting
         if waiting["execution"]:
             self._machine_of_token[token] = waiting["execution"]["stateMachineArn"]
+            # An execution that was stopped before its token was known is woken by nobody.
+            if waiting["execution"]["status"] != "RUNNING":
+                waiting["event"].set()
 
         def call() -> None:
             try:
