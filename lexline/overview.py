@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lexline import runs, wording
@@ -34,7 +35,7 @@ def show(console: Console, target: Target, stack: Stack) -> None:
         took = (run.stopped or snapshot.now) - run.started
         table.add_row(
             run.id,
-            snapshot.dataset,
+            escape(snapshot.dataset),
             f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
             wording.seconds(took.total_seconds()),
             outcome(snapshot),

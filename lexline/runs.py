@@ -205,7 +205,7 @@ def started_by(
 
 def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
     described = target.stepfunctions.describe_execution(executionArn=run.arn)
-    event = json.loads(described.get("input", "{}")).get("upload") or {}
+    event = _upload_of(json.loads(described.get("input", "{}")))
     return (
         event.get("key") == uploaded.key
         and event.get("etag", "").strip('"') == uploaded.etag
@@ -213,10 +213,16 @@ def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
     )
 
 
-def dataset_of(request: Mapping[str, Any]) -> str:
-    """The dataset that an execution's input is about, "" when it names none."""
-    if "dataset" in request:
+def dataset_of(request: Any) -> str:
+    """The dataset that an execution's input is about, "" when it names none: anything may be an input."""
+    if isinstance(request, dict) and "dataset" in request:
         return str(request["dataset"])
-    key = str((request.get("upload") or {}).get("key", ""))
+    key = str(_upload_of(request).get("key", ""))
     parts = key.split("/")
     return parts[1] if len(parts) > 2 else ""
+
+
+def _upload_of(request: Any) -> dict[str, Any]:
+    """The event in the input of an execution that an upload started, else nothing."""
+    upload = request.get("upload") if isinstance(request, dict) else None
+    return upload if isinstance(upload, dict) else {}

@@ -1,13 +1,17 @@
+import io
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from lexline import overview
 from lexline.errors import UserError
 from lexline.follow import Snapshot
 from lexline.history import Step
 from lexline.overview import outcome, served
 from lexline.runs import Run
+from lexline.target import Stack, Target
 
 WHEN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = Run("arn", "RUNNING", WHEN, None)
@@ -48,3 +52,15 @@ def test_where_no_model_serves_the_apis_reason_is_told() -> None:
 )
 def test_a_runs_outcome_is_one_word_or_its_step(snapshot: Snapshot, words: str) -> None:
     assert outcome(snapshot) == words
+
+
+def test_a_run_of_a_dataset_with_an_impossible_name_is_listed_like_any_other(
+    target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its execution has failed, but it was started, and stays on the list.
+    monkeypatch.setattr(overview, "HttpApi", lambda *_: Api(UserError("There is no model yet.", "")))
+    monkeypatch.setattr(overview.runs, "recent", lambda *_: [RUN])
+    monkeypatch.setattr(overview.Watcher, "look", lambda self: Snapshot(RUN, "[/a]", "FAILED"))
+    written = io.StringIO()
+    overview.show(Console(file=written, width=200), target, stack)
+    assert "[/a]" in written.getvalue()

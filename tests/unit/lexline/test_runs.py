@@ -131,6 +131,18 @@ def test_the_run_of_an_upload_is_the_one_with_its_key_etag_and_version(
     assert found.name == "mine"
 
 
+@pytest.mark.parametrize("request_", [[1], "text", None, {"upload": "text"}, {"upload": {"key": 7}}])
+def test_an_execution_with_an_input_of_another_kind_is_nobodys_run(
+    target: Target, stack: Stack, stub: Stub, request_: Any
+) -> None:
+    machine = stub(target.stepfunctions)
+    machine.add_response("list_executions", listed("mine", "odd"))
+    machine.add_response("describe_execution", described("odd", request_))
+    machine.add_response("describe_execution", described("mine", event()))
+    assert runs.started_by(target, stack, UPLOADED, patience=60).name == "mine"
+    assert runs.dataset_of(request_) == ""
+
+
 def test_an_upload_that_starts_nothing_says_how_to_start_by_hand(
     target: Target, stack: Stack, stub: Stub
 ) -> None:
