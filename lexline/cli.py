@@ -197,14 +197,15 @@ def run(
 def _upload(
     console: Console, where: Target, deployed: Stack, dataset: str, files: list[Path]
 ) -> runs.Uploaded:
-    columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         for file in files:
             bar = bars.add_task(f"Uploading {file.name}", total=file.stat().st_size)
             uploaded = runs.upload(where, deployed, dataset, file, partial(bars.advance, bar))
     for file in files:
         size = wording.size(file.stat().st_size)
-        console.print(f"Uploaded {file.name} ({size}) to s3://{deployed.bucket}/uploads/{dataset}/")
+        into = f"s3://{deployed.bucket}/uploads/{dataset}/"
+        console.print(f"Uploaded {file.name} ({size}) to {into}", markup=False)
     # The run of the file that came last finds all of them there.
     return uploaded
 
@@ -235,7 +236,7 @@ def _print_result(console: Console, snapshot: Snapshot) -> None:
     console.print()
     for line in lines:
         # Prose wraps between words on a terminal; a file gets one line per sentence.
-        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+        console.print(terminal.plain(line), markup=False, soft_wrap=not console.is_terminal)
 
 
 @app.command()
@@ -264,7 +265,8 @@ def generate(
     if curl:
         typer.echo(f"$ {api.curl('/generate', body)}\n")
     answer = api.post("/generate", body)
-    typer.echo(json.dumps(answer, ensure_ascii=False, indent=2) if as_json else answer["text"])
+    text = json.dumps(answer, ensure_ascii=False, indent=2) if as_json else answer["text"]
+    typer.echo(terminal.plain(text))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,14 @@ from lexline import wording
 def stdout() -> Console:
     """Ordinary output. Lines are not folded, so that a URL can be copied in one piece."""
     return Console(highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Text without the control characters by which it could steer a terminal; lines and tabs stay.
+
+    What a model writes is made of whatever its corpus held.
+    """
+    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")
 
 
 def complain(message: str, hint: str) -> None:

@@ -130,7 +130,7 @@ class TestRun:
     def test_a_file_is_uploaded_and_its_own_run_followed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        corpus = tmp_path / "Speeches.txt"
+        corpus = tmp_path / "Speeches[bold].txt"
         corpus.write_text("My fellow citizens")
         uploads: list[tuple[str, Path]] = []
 
@@ -146,8 +146,9 @@ class TestRun:
         follows(monkeypatch, lambda: snapshot("SUCCEEDED", {"status": "Skipped", "reason": "."}))
         result = lexline("run", str(corpus))
         assert result.exit_code == 0
-        assert uploads == [("speeches", corpus)]
-        assert "Uploaded Speeches.txt (18 bytes) to s3://lexline-bucket/uploads/speeches/" in result.output
+        assert uploads == [("speeches-bold", corpus)]
+        into = "s3://lexline-bucket/uploads/speeches-bold/"
+        assert f"Uploaded Speeches[bold].txt (18 bytes) to {into}" in result.output
 
 
 class FakeApi:
@@ -172,6 +173,12 @@ class TestGenerate:
     def test_it_asks_only_for_what_it_was_told_and_prints_the_text(self) -> None:
         result = lexline("generate", "--words", "7", "--prompt", "My fellow")
         assert result.output == "asked for [('prompt', 'My fellow'), ('words', 7)]\n"
+
+    def test_the_words_of_a_corpus_do_not_steer_the_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = "a\x1b]0;title\x07 b\x9b31m\nc\td\u200c"
+        monkeypatch.setattr(FakeApi, "post", lambda *_: {"text": text})
+        result = CliRunner().invoke(cli.app, ["generate"], color=True)
+        assert result.output == "a]0;title b31m\nc\td\u200c\n"
 
     def test_the_key_is_shown_only_when_the_curl_command_line_is_asked_for(self) -> None:
         assert "s3cr3t" not in lexline("generate").output
