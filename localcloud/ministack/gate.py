@@ -45,14 +45,15 @@ class Gate:
     ) -> Answer | None:
         if path in ("/_ministack/health", "/_ministack/ready"):
             return None
-        # Authorized by the API itself: key, IAM or none, as its template says.
-        if self._app._parse_execute_api_url(headers.get("host", ""), path) is not None:
-            return None
         # CloudFormation's callbacks, whose path is the secret, as a pre-signed URL is on AWS.
         if path.startswith(("/_ministack/cfn-response/", "/_ministack/cfn-signal/")):
             return None
-        if path.startswith(("/_", "/health")):
+        # Whatever the Host header says: MiniStack looks at these paths before it looks for an API.
+        if path.startswith(("/_", "/health")) and not path.startswith("/_aws/execute-api/"):
             return json_error(403, "AccessDeniedException", "There is nothing here.")
+        # Authorized by the API itself: key, IAM or none, as its template says.
+        if self._app._parse_execute_api_url(headers.get("host", ""), path) is not None:
+            return None
         authorization = headers.get("authorization", "")
         if not authorization.startswith("AWS4-HMAC-SHA256 ") and "X-Amz-Signature" not in query:
             code, message = "MissingAuthenticationToken", "Missing Authentication Token"

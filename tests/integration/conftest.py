@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import boto3
 import pytest
 
 from localcloud.control import LocalCloud
@@ -35,6 +36,20 @@ class Lab:
                 RoleName=name, PolicyName="inline", PolicyDocument=_document(*statements)
             )
         return str(role["Role"]["Arn"])
+
+    def client_as(self, service: str, *statements: Mapping[str, Any]) -> Any:
+        """A client of the service for a new role that allows only what the statements say."""
+        role = self.role("lambda.amazonaws.com", *statements)
+        trust = {"Effect": "Allow", "Principal": {"AWS": self.cloud.account}, "Action": "sts:AssumeRole"}
+        self.iam.update_assume_role_policy(RoleName=role.rsplit("/", 1)[1], PolicyDocument=_document(trust))
+        keys = self.cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        session: Any = boto3.Session(
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+            region_name=self.cloud.region,
+        )
+        return session.client(service, endpoint_url=self.cloud.endpoint_url)
 
     def function(
         self, source: str, *, role: str = "", files: Mapping[str, str] | None = None, **more: Any
