@@ -149,6 +149,31 @@ def test_a_token_that_nobody_answers_times_out_and_is_worth_nothing_then(
         client("stepfunctions").send_task_success(taskToken=token, output="{}")
 
 
+@pytest.mark.parametrize(
+    ("operation", "answer", "end"),
+    [("SendTaskSuccess", {"output": "{}"}, "SUCCEEDED"), ("SendTaskFailure", {"error": "Mine"}, "FAILED")],
+)
+def test_a_token_is_answered_by_who_may_answer_its_machine(
+    lab: Any, client: Any, next_message: Any, operation: str, answer: dict[str, str], end: str
+) -> None:
+    queue, function = tokens(lab, client)
+    machine = lab.machine(one(task(WAIT, function, {"token": "{% $states.context.Task.Token %}"})))
+    execution = lab.start(machine)
+    token = next_message(queue)["token"]
+
+    def answer_allowed_to(of: str) -> None:
+        allowed = {"Effect": "Allow", "Action": f"states:{operation}", "Resource": of}
+        states = lab.client_as("stepfunctions", allowed)
+        send = {"SendTaskSuccess": states.send_task_success, "SendTaskFailure": states.send_task_failure}
+        send[operation](taskToken=token, **answer)
+
+    with pytest.raises(ClientError, match=f"is not authorized to perform: states:{operation}"):
+        answer_allowed_to(f"{machine}-of-somebody-else")
+    assert client("stepfunctions").describe_execution(executionArn=execution)["status"] == "RUNNING"
+    answer_allowed_to(machine)
+    assert lab.finish(execution)["status"] == end
+
+
 @pytest.mark.parametrize("resource", [INVOKE, WAIT])
 def test_a_time_limit_may_be_an_expression(lab: Any, resource: str) -> None:
     function = lab.function("import time\ndef handler(event, context): time.sleep(5)")
