@@ -1,8 +1,8 @@
-"""Lambda: a function that fails says what it says on AWS.
+"""Lambda: a function that fails says what it says on AWS, and stays warm.
 
 There the payload has the exception's class as errorType, and the stack trace, by which state machines and
 people tell one failure from another. MiniStack gives every exception as Runtime.HandlerError with its
-message.
+message, and starts the function anew for the next call.
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
@@ -33,7 +33,7 @@ def mend() -> None:
     def remembering(self: Any, *args: Any, **kwargs: Any) -> Any:
         response = invoke(self, *args, **kwargs)
         invocation.failure = response.get("failure")
-        return response
+        return response if invocation.failure is None else {**response, "status": "error"}
 
     @functools.wraps(execute)
     def reporting(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:

@@ -48,11 +48,42 @@ def test_a_function_that_cannot_run_fails_as_on_aws(lab: Any, source: str, error
     assert payload["errorType"] == error_type
 
 
-def test_a_function_works_again_after_a_failure(lab: Any) -> None:
-    function = lab.function("def handler(event, context): return 1 / event['divisor']")
-    _, payload = invoke(lab, function, {"divisor": 0})
-    assert payload["errorType"] == "ZeroDivisionError"
-    assert invoke(lab, function, {"divisor": 2})[1] == 0.5
+COUNTS = """
+    import os
+    calls = 0
+
+    def handler(event, context):
+        global calls
+        calls += 1
+        if event.get("exit"):
+            os._exit(1)
+        if event.get("raise"):
+            raise ValueError(calls)
+        return calls
+"""
+
+
+def test_a_function_that_raised_is_still_warm(lab: Any) -> None:
+    function = lab.function(COUNTS)
+    assert invoke(lab, function)[1] == 1
+    _, payload = invoke(lab, function, {"raise": True})
+    assert (payload["errorType"], payload["errorMessage"]) == ("ValueError", "2")
+    assert invoke(lab, function)[1] == 3
+
+
+def test_a_function_whose_process_ended_starts_anew(lab: Any) -> None:
+    function = lab.function(COUNTS)
+    assert invoke(lab, function)[1] == 1
+    assert invoke(lab, function, {"exit": True})[1]["errorType"] == "Runtime.ExitError"
+    assert invoke(lab, function)[1] == 1
+
+
+def test_what_an_exception_says_is_in_the_functions_log(lab: Any, client: Callable[..., Any]) -> None:
+    function = lab.function(RAISES)
+    invoke(lab, function)
+    group = f"/aws/lambda/{function.rsplit(':', 1)[1]}"
+    events = client("logs").filter_log_events(logGroupName=group)["events"]
+    assert "InvalidDataset: no corpus in the archive" in "".join(event["message"] for event in events)
 
 
 def test_the_artifacts_own_packages_win_over_the_environments(lab: Any) -> None:
