@@ -2,7 +2,8 @@
 
 CloudFormation knows only the stack. The endpoint, its configs and models were made by runs, and would go on
 costing money without it. Only what this stack's own executions made is deleted: every name they made ends
-with the execution's id, and another stack's endpoint may begin with the same letters.
+with the execution's id, and another stack's endpoint may begin with the same letters. AWS forgets executions
+after 90 days; what they made is then known by its model's artifact, which lies in the stack's bucket.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _delete_served(target: Target, stack: Stack, ids: set[str], say: Say) -> Non
     else:
         # A config's name is a run's name; one that another stack or a person made is not this stack's to
         # delete.
-        if _made_by(live["EndpointConfigName"], ids):
+        if _is_own(target, stack, live["EndpointConfigName"], ids):
             say(f"Deleting the endpoint {stack.endpoint}")
             sagemaker.delete_endpoint(EndpointName=stack.endpoint)
             sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=stack.endpoint)
@@ -98,17 +99,31 @@ def _delete_served(target: Target, stack: Stack, ids: set[str], say: Say) -> Non
         NameContains=f"{stack.endpoint}-"
     ):
         for config in config_page["EndpointConfigs"]:
-            if _made_by(config["EndpointConfigName"], ids):
+            if _is_own(target, stack, config["EndpointConfigName"], ids):
                 sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
     for model_page in sagemaker.get_paginator("list_models").paginate(NameContains=f"{stack.endpoint}-"):
         for model in model_page["Models"]:
-            if _made_by(model["ModelName"], ids):
+            if _is_own(target, stack, model["ModelName"], ids):
                 say(f"Deleting the model {model['ModelName']}")
                 sagemaker.delete_model(ModelName=model["ModelName"])
 
 
 def _made_by(name: str, ids: set[str]) -> bool:
     return name.rsplit("-", 1)[-1] in ids
+
+
+def _is_own(target: Target, stack: Stack, name: str, ids: set[str]) -> bool:
+    """Whether a run of this stack made the config and the model of this name."""
+    if _made_by(name, ids):
+        return True
+    try:
+        model = target.sagemaker.describe_model(ModelName=name)
+    except ClientError as error:
+        if "Could not find" not in str(error):
+            raise
+        return False
+    artifact = model.get("PrimaryContainer", {}).get("ModelDataUrl", "")
+    return artifact.startswith(f"s3://{stack.bucket}/runs/")
 
 
 def _empty(target: Target, bucket: str) -> None:

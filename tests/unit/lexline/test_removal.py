@@ -64,6 +64,21 @@ def missing(sagemaker: Stubber) -> None:
     sagemaker.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint", 400)
 
 
+def model_of(sagemaker: Stubber, name: str, bucket: str) -> None:
+    """The answer to whose model that is: its artifact lies in a stack's bucket."""
+    container = {"ModelDataUrl": f"s3://{bucket}/runs/{name}/output/model.tar.gz"}
+    sagemaker.add_response(
+        "describe_model",
+        {
+            "ModelName": name,
+            "ModelArn": f"{SAGEMAKER}model/{name}",
+            "CreationTime": WHEN,
+            "PrimaryContainer": container,
+        },
+        {"ModelName": name},
+    )
+
+
 def listings(sagemaker: Stubber) -> None:
     """Everything there is whose name contains "lexline-", ours and theirs, with the deletions of ours."""
     sagemaker.add_response(
@@ -80,6 +95,7 @@ def listings(sagemaker: Stubber) -> None:
         },
         {"NameContains": "lexline-"},
     )
+    model_of(sagemaker, THEIRS, "lexline-two-bucket")
     sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": MINE})
     sagemaker.add_response(
         "list_models",
@@ -92,6 +108,7 @@ def listings(sagemaker: Stubber) -> None:
         {"NameContains": "lexline-"},
     )
     sagemaker.add_response("delete_model", {}, {"ModelName": MINE})
+    model_of(sagemaker, THEIRS, "lexline-two-bucket")
 
 
 def test_only_what_this_stacks_runs_made_is_deleted_and_then_the_stack(
@@ -151,19 +168,56 @@ def test_only_what_this_stacks_runs_made_is_deleted_and_then_the_stack(
     assert f"Deleting the model {MINE}" in said
 
 
-def test_an_endpoint_that_another_stack_deployed_stays(target: Target, stack: Stack, stub: Stub) -> None:
+@pytest.mark.parametrize("model_bucket", ["lexline-two-bucket", None])
+def test_an_endpoint_that_another_stack_or_a_person_deployed_stays(
+    target: Target, stack: Stack, stub: Stub, model_bucket: str | None
+) -> None:
     machine, sagemaker = stub(target.stepfunctions), stub(target.sagemaker)
     machine.add_response("list_executions", executions())
     machine.add_response("list_executions", executions())
     sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
     sagemaker.add_response("describe_endpoint", endpoint(THEIRS))
+    if model_bucket:
+        model_of(sagemaker, THEIRS, model_bucket)
+    else:
+        sagemaker.add_client_error("describe_model", "ValidationException", 'Could not find model "x".', 400)
     sagemaker.add_response("list_endpoint_configs", {"EndpointConfigs": []})
     sagemaker.add_response("list_models", {"Models": []})
+    rest(stub, target)
+    removal.remove(target, stack, lambda line: None)
+
+
+def test_an_endpoint_of_a_run_that_aws_has_forgotten_goes_too(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
+    # Executions are listed for 90 days; an endpoint serves, and costs, for as long as it is there.
+    old = "lexline-sotu-0123456789ab"
+    machine, sagemaker = stub(target.stepfunctions), stub(target.sagemaker)
+    machine.add_response("list_executions", executions())
+    machine.add_response("list_executions", executions())
+    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
+    sagemaker.add_response("describe_endpoint", endpoint(old))
+    model_of(sagemaker, old, stack.bucket)
+    sagemaker.add_response("delete_endpoint", {}, {"EndpointName": "lexline"})
+    missing(sagemaker)
+    config = {"EndpointConfigName": old, "EndpointConfigArn": f"{SAGEMAKER}c/{old}", "CreationTime": WHEN}
+    sagemaker.add_response("list_endpoint_configs", {"EndpointConfigs": [config]})
+    model_of(sagemaker, old, stack.bucket)
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": old})
+    model = {"ModelName": old, "ModelArn": f"{SAGEMAKER}model/{old}", "CreationTime": WHEN}
+    sagemaker.add_response("list_models", {"Models": [model]})
+    model_of(sagemaker, old, stack.bucket)
+    sagemaker.add_response("delete_model", {}, {"ModelName": old})
+    rest(stub, target)
+    removal.remove(target, stack, lambda line: None)
+
+
+def rest(stub: Stub, target: Target) -> None:
+    """A bucket that is gone, and a stack that goes."""
     stub(target.s3).add_client_error("list_object_versions", "NoSuchBucket", "gone", 404)
     cloudformation = stub(target.cloudformation)
     cloudformation.add_response("delete_stack", {})
     cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist", 400)
-    removal.remove(target, stack, lambda line: None)
 
 
 def test_a_stack_that_cannot_be_deleted_says_which_resource_and_why(target: Target, stub: Stub) -> None:
