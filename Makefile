@@ -22,10 +22,10 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@echo "Making the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
-	  || $(BIN)/pip install --quiet --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
-	  || $(BIN)/pip install --quiet $(TORCH)
-	@$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
-	@$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	  || $(BIN)/pip install -qq --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
+	  || $(BIN)/pip install -qq $(TORCH)
+	@$(BIN)/pip install -qq -r requirements.txt -c constraints.txt
+	@$(BIN)/pip install -qq --no-build-isolation --no-deps -e .
 	@touch $@
 
 demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
