@@ -18,9 +18,10 @@ class Gate:
 
     def __init__(self) -> None:
         from ministack import app
-        from ministack.core import iam_evaluator, router
+        from ministack.core import iam_evaluator, router, sigv4
 
         self._app = app
+        self._decode = sigv4.decode_header_value
         self._evaluator = iam_evaluator
         self._router = router
 
@@ -30,15 +31,26 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "http":
-            headers = {
-                key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]
-            }
-            query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+            headers = self._headers(scope)
+            query = parse_qs(
+                scope.get("query_string", b"").decode("utf-8", "replace"), keep_blank_values=True
+            )
             refusal = self._refusal(scope["method"], scope["path"], headers, query)
             if refusal is not None:
                 await _answer(refusal, receive, send)
                 return
         await self._app.app(scope, receive, send)
+
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        """By lower-case name, decoded and joined as MiniStack does it: what is judged is then what it reads.
+
+        Of two Authorization headers it would otherwise take the one that was not looked at.
+        """
+        headers: dict[str, str] = {}
+        for key, value in scope["headers"]:
+            name, text = key.decode("latin-1").lower(), self._decode(value)
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        return headers
 
     def _refusal(
         self, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]

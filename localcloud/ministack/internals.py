@@ -39,6 +39,7 @@ INTERNALS = {
     "ministack.core.lambda_runtime:reset": "()",
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
+    "ministack.core.sigv4:decode_header_value": "(value)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",

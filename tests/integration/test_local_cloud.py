@@ -1,6 +1,7 @@
 """The local cloud as a process: whom it answers, where it listens, and that its end leaves nothing."""
 
 import contextlib
+import http.client
 import io
 import os
 import signal
@@ -85,6 +86,31 @@ def test_there_is_no_way_around_the_signature(cloud: Any, path: str, host: str) 
     # An API's host is the API's to answer for; there is no such API.
     no_api = path == "/" and "execute-api" in host
     assert refused.value.code == (404 if no_api else 403)
+
+
+SIGNATURE = (
+    "AWS4-HMAC-SHA256 Credential={}/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        ["AWS test:x", SIGNATURE.format("AKIAIOSFODNN7EXAMPLE")],
+        [SIGNATURE.format("AKIAIOSFODNN7EXAMPLE"), SIGNATURE.format("test")],
+        [SIGNATURE.format("٠" * 12)],
+        ["AWS4-HMAC-SHA256 nothing"],
+    ],
+    ids=["two-kinds", "two-signatures", "other-digits", "no-credential"],
+)
+def test_no_way_of_writing_the_authorization_makes_one_the_root(cloud: Any, authorization: list[str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", int(cloud.endpoint_url.rsplit(":", 1)[1]))
+    with contextlib.closing(connection):
+        connection.putrequest("GET", "/")
+        for value in authorization:
+            connection.putheader("Authorization", value.encode())
+        connection.endheaders()
+        assert connection.getresponse().status in (400, 403)
 
 
 @pytest.mark.parametrize(
