@@ -10,11 +10,13 @@ in it says that it is, and a directory without one that holds anything is neithe
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ _LOG_TAIL = 20
 _CLOSE_SECONDS = 15.0
 # psutil derives the time from the boot time, which the kernel's clock adjustments shift a little.
 _CREATED_TOLERANCE = 2.0
+_making_a_client = threading.Lock()
 
 
 class LocalCloudError(RuntimeError):
@@ -69,16 +72,22 @@ class LocalCloud:
 
     def client(self, service: str, *, config: Config | None = None, **arguments: Any) -> Any:
         """A boto3 client of the local cloud, whatever AWS profile the caller's environment names."""
+        one_host = Config(inject_host_prefix=False).merge(config or Config())
+        # A session makes one client at a time; the clients themselves may be used from any thread.
+        with _making_a_client:
+            return self._session.client(service, endpoint_url=self.endpoint_url, config=one_host, **arguments)
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        """One for all clients: it keeps the models of services, which take long to read."""
         # Session variable: (configuration key, environment variables, default, conversion).
         without_profile: dict[str, Any] = {"profile": (None, [], None, None)}
-        session: Any = boto3.Session(
+        return boto3.Session(
             botocore_session=botocore.session.Session(session_vars=without_profile),
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             region_name=self.region,
         )
-        one_host = Config(inject_host_prefix=False).merge(config or Config())
-        return session.client(service, endpoint_url=self.endpoint_url, config=one_host, **arguments)
 
 
 def start(

@@ -1,5 +1,6 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,8 +33,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="session")
 def client(cloud: LocalCloud) -> Callable[..., Any]:
-    """client(service, **arguments): a boto3 client of the cloud, as its administrator."""
-    return cloud.client
+    """client(service, **arguments): a boto3 client of the cloud, as its administrator; made once."""
+    return functools.cache(cloud.client)
 
 
 @pytest.fixture(scope="session")
