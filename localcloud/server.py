@@ -75,7 +75,8 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
         _set_environment(state, port)
         _raise_file_limit()
         try:
-            asyncio.run(_serve(state, listener, port, owner, factory))
+            # Not asyncio.run: it would wait for every thread, and an execution's may wait for minutes.
+            asyncio.new_event_loop().run_until_complete(_serve(state, listener, port, owner, factory))
             code = 0
         except BaseException:
             logger.exception("The local cloud failed")
