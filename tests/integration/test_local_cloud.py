@@ -213,6 +213,7 @@ def predict_fn(data, model): return model
 def output_fn(prediction, accept): return prediction
 """
 REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+EVERYTHING_IN_S3 = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
 def archive(path: str, text: str) -> bytes:
@@ -224,35 +225,44 @@ def archive(path: str, text: str) -> bytes:
     return packed.getvalue()
 
 
-def train_and_serve(lab: Any, cloud: Any, until: Callable[..., Any]) -> None:
-    """Start a training job that starts processes of its own, and an endpoint; wait until both are at it."""
+def start_training(lab: Any, cloud: Any) -> None:
+    """Create a training job that starts processes of its own."""
     sagemaker, s3 = cloud.client("sagemaker"), cloud.client("s3")
-    s3.create_bucket(Bucket="busy")
-    s3.put_object(Bucket="busy", Key="code/sourcedir.tar.gz", Body=archive("train.py", TRAIN))
-    s3.put_object(Bucket="busy", Key="model.tar.gz", Body=archive("code/generate.py", SERVE))
-    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-    role = lab.role("sagemaker.amazonaws.com", everything)
+    s3.create_bucket(Bucket="training")
+    s3.put_object(Bucket="training", Key="code/sourcedir.tar.gz", Body=archive("train.py", TRAIN))
     sagemaker.create_training_job(
         TrainingJobName="busy",
-        RoleArn=role,
+        RoleArn=lab.role("sagemaker.amazonaws.com", EVERYTHING_IN_S3),
         AlgorithmSpecification={
             "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
             "TrainingInputMode": "File",
         },
         HyperParameters={
             "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": "s3://busy/code/sourcedir.tar.gz",
+            "sagemaker_submit_directory": "s3://training/code/sourcedir.tar.gz",
         },
-        OutputDataConfig={"S3OutputPath": "s3://busy/runs"},
+        OutputDataConfig={"S3OutputPath": "s3://training/runs"},
         ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         StoppingCondition={"MaxRuntimeInSeconds": 600},
     )
+
+
+def trains(cloud: Any) -> bool:
+    """Whether the processes that the training starts run."""
+    return sum("time.sleep" in line for line in commands(psutil.Process(cloud.pid))) == 2
+
+
+def start_serving(lab: Any, cloud: Any) -> None:
+    """Create an endpoint."""
+    sagemaker, s3 = cloud.client("sagemaker"), cloud.client("s3")
+    s3.create_bucket(Bucket="serving")
+    s3.put_object(Bucket="serving", Key="model.tar.gz", Body=archive("code/generate.py", SERVE))
     sagemaker.create_model(
         ModelName="busy",
-        ExecutionRoleArn=role,
+        ExecutionRoleArn=lab.role("sagemaker.amazonaws.com", EVERYTHING_IN_S3),
         PrimaryContainer={
             "Image": f"{REGISTRY}/pytorch-inference:2.6-cpu-py312",
-            "ModelDataUrl": "s3://busy/model.tar.gz",
+            "ModelDataUrl": "s3://serving/model.tar.gz",
             "Environment": {
                 "SAGEMAKER_PROGRAM": "generate.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
@@ -264,13 +274,12 @@ def train_and_serve(lab: Any, cloud: Any, until: Callable[..., Any]) -> None:
         EndpointConfigName="busy", ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
     )
     sagemaker.create_endpoint(EndpointName="busy", EndpointConfigName="busy")
-    server = psutil.Process(cloud.pid)
 
-    def serving() -> bool:
-        return bool(sagemaker.describe_endpoint(EndpointName="busy")["EndpointStatus"] == "InService")
 
-    until(serving, "the endpoint")
-    until(lambda: sum("time.sleep" in line for line in commands(server)) == 2, "the training's own processes")
+def serves(cloud: Any) -> bool:
+    """Whether the endpoint is in service."""
+    described = cloud.client("sagemaker").describe_endpoint(EndpointName="busy")
+    return bool(described["EndpointStatus"] == "InService")
 
 
 def sleep_in_a_function(lab: Any, cloud: Any, until: Callable[..., Any]) -> None:
@@ -294,6 +303,20 @@ def tree(cloud: Any) -> list[psutil.Process]:
     return [server, *server.children(recursive=True)]
 
 
+def temporary_directories(processes: list[psutil.Process]) -> set[Path]:
+    """Where these processes put their temporary files."""
+    found = set()
+    for process in processes[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(Path(process.environ().get("TMPDIR", "/tmp")))
+    return found
+
+
+def stray_files() -> set[Path]:
+    """What MiniStack leaves in /tmp where it is not told to put it elsewhere."""
+    return set(Path("/tmp").glob("ministack-*"))
+
+
 def commands(server: psutil.Process) -> list[str]:
     """The command lines of everything the server has started."""
     lines = []
@@ -308,35 +331,50 @@ def lab_of(lab: Any) -> Callable[[Any], Any]:
     return type(lab)
 
 
-def test_kill_9_leaves_no_process_and_no_port_and_a_new_start_begins_anew(
+def test_kill_9_leaves_no_process_no_port_and_no_temporary_file(
     state_dir: Path, lab_of: Any, until: Any
 ) -> None:
+    strays = stray_files()
     cloud = control.start(state_dir, owner=os.getpid())
     cloud.client("s3").create_bucket(Bucket="left-behind")
-    train_and_serve(lab_of(cloud), cloud, until)
+    start_training(lab_of(cloud), cloud)
+    start_serving(lab_of(cloud), cloud)
     sleep_in_a_function(lab_of(cloud), cloud, until)
+    until(lambda: trains(cloud) and serves(cloud), "training and endpoint")
     processes = tree(cloud)
+    temporary = temporary_directories(processes)
     os.kill(cloud.pid, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=10)
     assert [process for process in processes if alive(process)] == []
     assert control.load(state_dir) is None
     with socket.create_server(("127.0.0.1", int(cloud.endpoint_url.rsplit(":", 1)[1]))):
         pass
+    # What functions had is in the state directory, which the next start clears.
+    assert {path for path in temporary if path.exists()} == {state_dir / "tmp"}
+    assert stray_files() <= strays
 
     again = control.start(state_dir, owner=os.getpid())
     assert again.secret_access_key != cloud.secret_access_key
     assert again.client("s3").list_buckets()["Buckets"] == []
+    assert list((state_dir / "tmp").iterdir()) == []
 
 
 def test_stop_ends_every_process_removes_everything_and_may_be_repeated(
     state_dir: Path, lab_of: Any, until: Any
 ) -> None:
+    strays = stray_files()
     cloud = control.start(state_dir, owner=os.getpid())
+    start_training(lab_of(cloud), cloud)
     sleep_in_a_function(lab_of(cloud), cloud, until)
+    until(lambda: trains(cloud), "training")
     processes = tree(cloud)
+    temporary = temporary_directories(processes)
+    assert len(temporary) > 1
     control.stop(state_dir)
     assert [process for process in processes if alive(process)] == []
     assert not state_dir.exists()
+    assert [path for path in temporary if path.exists()] == []
+    assert stray_files() <= strays
     assert control.load(state_dir) is None
     control.stop(state_dir)
 
