@@ -91,7 +91,9 @@ class Prose:
     def split(self, line: str) -> list[str]:
         return [piece for chunk in line.split() for piece in _split_chunk(chunk)]
 
-    split_prompt = split
+    def split_prompt(self, line: str) -> list[str]:
+        """As `split`, but nothing is kept: what is typed into a server has no end, and may be long."""
+        return [piece for chunk in line.split() for piece in _split_chunk.__wrapped__(chunk)]
 
     def join(self, words: Sequence[str]) -> str:
         text: list[str] = []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer import BY_NAME, JOINER, choose
+from tokenizer import BY_NAME, JOINER, _split_chunk, choose
 
 prose, tokenized = BY_NAME["prose"], BY_NAME["tokenized"]
 
@@ -105,3 +105,9 @@ def test_each_word_adds_at_most_one_space_separated_piece(words: list[str]) -> N
 )
 def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
     assert choose(sample).name == name
+
+
+def test_prompts_leave_nothing_in_a_servers_memory() -> None:
+    kept = _split_chunk.cache_info().currsize
+    assert prose.split_prompt("nobody's said-so before") == ["nobody", "￭'s", "said", "￭-￭", "so", "before"]
+    assert _split_chunk.cache_info().currsize == kept
