@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # S3 takes parts of 5 MiB and more (the last may be smaller), at most 10,000: enough for 78 GiB.
 PART_BYTES = 8 * 1024**2
 MANIFEST = "manifest.json"
+# Said of an upload and of each of its parts: S3 wants both to agree, and boto3 by itself says it of parts.
+_CHECKSUM: Literal["CRC32"] = "CRC32"
 
 
 class SplitEntry(Split):
@@ -215,7 +217,7 @@ class _SplitUpload:
         self._version_id = ""
         with translated():
             self._id = s3.create_multipart_upload(
-                Bucket=bucket, Key=key, ContentType="text/plain; charset=utf-8"
+                Bucket=bucket, Key=key, ContentType="text/plain; charset=utf-8", ChecksumAlgorithm=_CHECKSUM
             )["UploadId"]
 
     def write(self, text: str) -> None:
@@ -232,10 +234,11 @@ class _SplitUpload:
                 UploadId=self._id,
                 PartNumber=number,
                 Body=bytes(self._buffer),
+                ChecksumAlgorithm=_CHECKSUM,
             )
         self._buffer.clear()
         part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
-        # boto3 has S3 verify a CRC-32 of each part; S3 then wants them again to verify the whole.
+        # S3 wants the checksums of the parts again to verify the whole.
         if "ChecksumCRC32" in answer:
             part["ChecksumCRC32"] = answer["ChecksumCRC32"]
         self._parts.append(part)
