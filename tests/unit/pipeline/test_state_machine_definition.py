@@ -75,6 +75,14 @@ def test_every_task_retries_with_jitter_and_a_ceiling(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_function_that_ran_out_of_time_is_tried_again_under_either_of_its_names(name: str) -> None:
+    """As Sandbox.Timedout or, like a crash, as Lambda.Unknown. Prepare would only take as long again."""
+    named = {error for retry in TASKS[name]["Retry"] for error in retry["ErrorEquals"]}
+    wanted = set() if name == "Prepare" else {"Sandbox.Timedout", "Lambda.Unknown"}
+    assert named & {"Sandbox.Timedout", "Lambda.Unknown"} == wanted
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_every_task_catches_everything_at_last(name: str) -> None:
     last = TASKS[name]["Catch"][-1]
     assert last["ErrorEquals"] == ["States.ALL"]
