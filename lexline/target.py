@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ class Target:
 
     stack: str
     session: boto3.Session
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     work: Path
     endpoint_url: str | None = None
 

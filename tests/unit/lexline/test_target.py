@@ -101,6 +101,12 @@ def test_the_local_cloud_is_used_whatever_profile_the_shell_names(
     assert "AWS_PROFILE" not in target.environment
 
 
+def test_a_target_shows_no_credentials_in_a_traceback(aws_config: Path) -> None:
+    target = targets.local(cloud(aws_config), "lexline")
+    assert target.environment["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert "secret" not in repr(target)
+
+
 def test_a_home_that_holds_the_users_files_is_refused_and_one_that_built_for_aws_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
