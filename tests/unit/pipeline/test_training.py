@@ -53,6 +53,27 @@ def test_the_token_is_stored_before_the_job_is_created(
 
 
 @pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("job", ["runs", "completed", "throttled"])
+def test_a_task_token_is_neither_logged_nor_part_of_an_error(
+    stubbed: Any, event: Any, context: Any, described: Any, metrics_written: Any, job: str
+) -> None:
+    # Whoever has it can end the waiting state.
+    if job == "runs":
+        stubbed.answers("sagemaker", "describe_training_job", described.training_job())
+    elif job == "completed":
+        stubbed.answers("sagemaker", "describe_training_job", described.completed_job())
+        stubbed.refuses("stepfunctions", "send_task_success", "TaskTimedOut", "Task Timed Out: 'arn'")
+    else:
+        stubbed.refuses("sagemaker", "describe_training_job", "ThrottlingException", "Rate exceeded")
+    said = ""
+    try:
+        training.handler(event, context)
+    except Throttled as error:
+        said = str(error)
+    assert "token-1" not in metrics_written() + said
+
+
+@pytest.mark.usefixtures("stored")
 def test_a_retried_step_adopts_the_job_it_made(
     stubbed: Any, event: Any, context: Any, described: Any
 ) -> None:
