@@ -107,7 +107,7 @@ def parse(body: str | bytes, content_type: str | None) -> Request:
     known = tuple(Request.__dataclass_fields__)
     for name in document:
         if name not in known:
-            raise InvalidRequest(f"Unknown field {name!r}; the known ones are {', '.join(known)}.")
+            raise InvalidRequest(f"Unknown field {name[:50]!r}; the known ones are {', '.join(known)}.")
     request = Request(**document)
     _check_number("seed", request.seed, 0, 2**32 - 1, whole=True)
     _check_number("temperature", request.temperature, 0.001, 100, whole=False)

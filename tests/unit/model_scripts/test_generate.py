@@ -150,6 +150,7 @@ def test_limits_are_inside(fields: dict[str, Any]) -> None:
     ("body", "sentence"),
     [
         ('{"wrods": 3}', "Unknown field 'wrods'"),
+        ('{"' + 100_000 * "x" + '": 3}', f"Unknown field '{50 * 'x'}'"),
         ('{"words": 0}', "words must be from 1 to 1,000"),
         ('{"words": 1001}', "words must be from 1 to 1,000"),
         ('{"words": 3.0}', "words must be a whole number"),
