@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,10 +98,12 @@ class _Sam:
     def __call__(self, command: str, *arguments: str) -> None:
         with (
             self._log.open("a", encoding="utf-8") as log,
+            # SAM makes a directory for each file it uploads, and removes the file only.
+            tempfile.TemporaryDirectory(prefix="lexline-sam-") as temporary,
             subprocess.Popen(
                 [str(self._sam), command, *arguments],
                 cwd=self._project,
-                env=self._environment,
+                env={**self._environment, "TMPDIR": temporary},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -10,7 +11,8 @@ from lexline.errors import UsageError, UserError
 from lexline.target import Target
 
 SAM = """#!{python}
-import json, os, sys
+import json, os, sys, tempfile
+tempfile.mkdtemp()
 call = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}}
 with open({record!r}, "a") as file:
     file.write(json.dumps(call) + "\\n")
@@ -91,6 +93,20 @@ def test_aws_uses_the_default_configuration(
     environment = calls(record)[0]["environment"]
     assert isinstance(environment, dict)
     assert "LAYER_TARGETS" not in environment
+
+
+@pytest.mark.parametrize("fails", ["", "deploy"])
+def test_sam_leaves_no_temporary_file(
+    target: Target, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    record = install_sam(tmp_path, monkeypatch, fails)
+    with contextlib.suppress(UserError):
+        deploy(target, project, {}, lambda line: None)
+    environments = [call["environment"] for call in calls(record)]
+    assert len(environments) == 2
+    for environment in environments:
+        assert isinstance(environment, dict)
+        assert not Path(environment["TMPDIR"]).exists()
 
 
 def test_when_sam_fails_its_last_words_are_shown_and_nothing_is_deployed(
