@@ -49,8 +49,8 @@ _COMBINING = "".join(
     if unicodedata.category(chr(code)) in ("Mn", "Mc")
 )
 _PIECE = re.compile(
-    r"(?P<number>\d+(?:[.,]\d+)+(?!\w))"
-    r"|(?P<clitic>(?<=\w)['’]\w+)"
+    rf"(?P<number>\d+(?:[.,]\d+)+(?![\w{_COMBINING}]))"
+    rf"|(?P<clitic>(?<=[\w{_COMBINING}])['’][\w{_COMBINING}]+)"
     rf"|(?P<word>[\w{_COMBINING}]+)"
     r"|(?P<mark>(.)\5*)",
     re.DOTALL,
@@ -138,25 +138,25 @@ class Tokenized:
         text: list[str] = []
         touching = True
         quote_open = False
+        before = ""
         for word in words:
             infix = _INFIX.fullmatch(word)
             closing_quote = word == '"' and quote_open
             if word == '"':
                 quote_open = not quote_open
             touches_left = (
-                infix or closing_quote or word in _TOUCH_LEFT or (word.startswith("'") and word[1:].isalpha())
+                infix
+                or closing_quote
+                or word in _TOUCH_LEFT
+                or (word.startswith("'") and word[1:].isalpha())
+                or word == before == "="  # headings: = = Title = =
             )
             if not touching and not touches_left:
                 text.append(" ")
             text.append(infix.group(1) if infix else '"' if word in ("``", "''") else word)
             touching = bool(infix) or word in _TOUCH_RIGHT or (word == '"' and quote_open)
-        return _heading("".join(text))
-
-
-def _heading(line: str) -> str:
-    """WikiText writes a section's heading as `= = Title = =`: close up the signs."""
-    match = re.fullmatch(r"((?:= )+)(.*[^= ].*?)((?: =)+)", line)
-    return f"{match[1].replace(' ', '')} {match[2]} {match[3].replace(' ', '')}" if match else line
+            before = word
+        return "".join(text)
 
 
 BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}

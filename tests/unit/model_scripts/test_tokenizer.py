@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokenizer import BY_NAME, JOINER, _split_chunk, choose
@@ -20,6 +20,7 @@ prose, tokenized = BY_NAME["prose"], BY_NAME["tokenized"]
         ("so -- and so...", ["so", "--", "and", "so", "￭..."]),
         ("U.S.", ["U", "￭.￭", "S", "￭."]),
         ("cafe\u0301 हिन्दी", ["cafe\u0301", "हिन्दी"]),
+        ("cafe\u0301's l'e\u0301te\u0301", ["cafe\u0301", "￭'s", "l", "￭'e\u0301te\u0301"]),
         ("", []),
     ],
 )
@@ -39,6 +40,7 @@ def test_prose_gives_any_line_back(text: str) -> None:
 
 
 @given(st.text(alphabet="ab1 .,'’\"-–$(¡!\u0301"))
+@example("1.1\u0301")
 def test_prose_gives_punctuation_of_every_kind_back(text: str) -> None:
     assert prose.join(prose.split(text)) == " ".join(text.split())
 
@@ -85,6 +87,7 @@ def test_a_typed_prompt_is_cut_as_the_tokenized_corpus_was(typed: str, words: st
 
 
 @given(st.lists(st.sampled_from(["a", ".", '"', "@-@", "'s", "(", "=", "\"'"]), max_size=12))
+@example(["=", "=", "a", "=", "=", "a"])
 def test_each_word_adds_at_most_one_space_separated_piece(words: list[str]) -> None:
     for tokenizer in (prose, tokenized):
         pieces = [len(tokenizer.join(words[:end]).split()) for end in range(len(words) + 1)]
