@@ -1,15 +1,18 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import corpus_files
+import language_model
+import tokenizer
 import train
-from tests.unit.model_scripts.conftest import CANARY, SCRIPTS, Job
+from perplexity import mean_loss, perplexity
+from tests.unit.model_scripts.conftest import CANARY, Job
+from vocabulary import Vocabulary
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
 
@@ -97,30 +100,12 @@ def test_an_epoch_shorter_than_the_log_interval_still_logs_one_step(
     assert len(re.findall(r"train_perplexity=", capfd.readouterr().out)) == 1
 
 
-RECOMPUTE = """
-import sys
-from pathlib import Path
-model_dir, test_file = sys.argv[1:]
-import language_model, tokenizer
-from perplexity import mean_loss, perplexity
-from vocabulary import Vocabulary
-model, config = language_model.load(Path(model_dir))
-vocabulary = Vocabulary.load(Path(model_dir) / "vocabulary")
-split = tokenizer.BY_NAME[config["tokenizer"]].split
-with open(test_file, encoding="utf-8") as lines:
-    print(perplexity(mean_loss(model, vocabulary.encode_lines(split(line) for line in lines))))
-"""
-
-
-def test_the_reported_perplexity_comes_out_again_in_a_fresh_process(trained: Job) -> None:
-    fresh = subprocess.run(
-        [sys.executable, "-c", RECOMPUTE, str(trained.model), str(trained.channel / "test")],
-        env={"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert float(fresh.stdout) == pytest.approx(metrics(trained)["test_perplexity"], rel=1e-6)
+def test_the_reported_perplexity_comes_out_again_from_the_artifact(trained: Job) -> None:
+    model, config = language_model.load(trained.model)
+    vocabulary = Vocabulary.load(trained.model / "vocabulary")
+    words = tokenizer.BY_NAME[config["tokenizer"]].split
+    test = vocabulary.encode_lines(words(line) for line in corpus_files.lines(trained.channel / "test"))
+    assert perplexity(mean_loss(model, test)) == pytest.approx(metrics(trained)["test_perplexity"], rel=1e-6)
 
 
 def weights(job: Job) -> dict[str, torch.Tensor]:
