@@ -7,6 +7,7 @@ the stack's CloudFormation outputs say everything else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from localcloud.control import LocalCloud
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
+_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _AWS_WORK = "aws"
 """The folder of the home that builds for AWS use; it says nothing of a local cloud."""
 
@@ -113,8 +115,14 @@ class Stack:
 def aws(profile: str, stack: str, region: str | None, home: Path) -> Target:
     """The AWS account of a profile.
 
-    Raises UsageError for an unknown profile or no region, NoCredentialsError when it has no credentials.
+    Raises UsageError for an unknown profile, no region or a stack's name that AWS would not take,
+    NoCredentialsError when the profile has no credentials.
     """
+    # Asked now: it also names a folder.
+    if not _STACK.fullmatch(stack):
+        raise UsageError(
+            f'"{stack}" cannot name a stack.', "Give --stack letters, digits and hyphens, a letter first."
+        )
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
     except ProfileNotFound as error:

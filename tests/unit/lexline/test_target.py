@@ -72,6 +72,14 @@ def test_a_profile_gives_account_and_region_to_clients_and_subprocesses(aws_conf
     assert targets.aws("full", "mine", "us-west-2", aws_config).s3.meta.region_name == "us-west-2"
 
 
+@pytest.mark.parametrize("stack", ["../../thesis", "/etc", "a b", "1st", ""])
+def test_a_stack_has_a_name_that_cloudformation_takes_and_that_leads_nowhere(
+    aws_config: Path, stack: str
+) -> None:
+    with pytest.raises(UsageError, match="cannot name a stack"):
+        targets.aws("full", stack, None, aws_config)
+
+
 def test_an_unknown_profile_is_named_with_those_there_are(aws_config: Path) -> None:
     with pytest.raises(UsageError, match="nope; this machine has: full, nowhere, empty"):
         targets.aws("nope", "lexline", None, aws_config)
