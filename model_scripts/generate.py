@@ -9,8 +9,9 @@ comes on top; it is the number asked for, unless the model produces almost nothi
 
 Each word is drawn from the model's own distribution over its whole vocabulary at the temperature, with <unk>
 left out: that is the distribution given that the next word is a known one. Words of the prompt the model
-does not know are read as <unk>. Without a prompt the text begins as a new line does. The same request gives
-the same text.
+does not know are read as <unk>. Without a prompt the text begins as a new line does. A comma or an 're drawn
+at the beginning of a line has no word to stand against: the model reads it as any other, the text leaves it
+out. The same request gives the same text.
 """
 
 import json
@@ -140,23 +141,26 @@ def _with_status_400(error: InvalidRequest) -> Exception:
 
 def generate(request: Request, served: ServedModel) -> tuple[str, int]:
     """Text of request.words words, and how many it has."""
-    model, join = served.model, served.tokenizer.join
+    model, join, clings = served.model, served.tokenizer.join, served.tokenizer.clings
     draws = torch.Generator().manual_seed(request.seed)
     finished: list[str] = []
     finished_words = 0
     line: list[str] = []
     with torch.inference_mode():
-        context = torch.tensor(prompt_ids(request.prompt, served)).unsqueeze(1)
-        hidden, state = model.read(context, model.start(1))
+        context = prompt_ids(request.prompt, served)
+        at_line_start = context[-1] == END_OF_LINE_ID
+        hidden, state = model.read(torch.tensor(context).unsqueeze(1), model.start(1))
         for _ in range(MOST_TOKENS_PER_WORD * (request.words + 1)):
             drawn = draw(model.decoder(hidden[-1, 0]), request.temperature, draws)
             if drawn == END_OF_LINE_ID:
                 finished.append(join(line))
                 finished_words += len(finished[-1].split())
                 line = []
+                at_line_start = True
                 if finished_words == request.words:
                     break
-            else:
+            elif not (at_line_start and clings(served.vocabulary.words[drawn])):
+                at_line_start = False
                 line.append(served.vocabulary.words[drawn])
                 # A token adds at most one word, so joining to count can wait until there are enough tokens.
                 # The text ends where one word too many begins: closing punctuation still belongs to the

@@ -41,6 +41,9 @@ class Tokenizer(Protocol):
     def join(self, words: Sequence[str]) -> str:
         """Words of one line as readable text. Each word adds at most one space-separated piece."""
 
+    def clings(self, word: str) -> bool:
+        """Whether a word only ever stands against the word before it, and so never begins a line."""
+
 
 # A combining accent or vowel sign belongs to its word, but Python's \w leaves it out.
 _COMBINING = "".join(
@@ -106,8 +109,11 @@ class Prose:
             touching = word.endswith(JOINER)
         return "".join(text)
 
+    def clings(self, word: str) -> bool:
+        return word.startswith(JOINER)
 
-_TOUCH_LEFT = frozenset([",", ".", ";", ":", "!", "?", "%", ")", "]", "}", "'", "''", "”", "’", "n't", "..."])
+
+_TOUCH_LEFT = frozenset([",", ".", ";", ":", "!", "?", "%", ")", "]", "}", "'", "''", "”", "’", "..."])
 _TOUCH_RIGHT = frozenset(["(", "[", "{", "$", "£", "€", "``", "“", "‘"])
 _INFIX = re.compile(r"@(.+)@")
 _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\w+|(.)\1*", re.DOTALL)
@@ -145,10 +151,9 @@ class Tokenized:
             if word == '"':
                 quote_open = not quote_open
             touches_left = (
-                infix
-                or closing_quote
+                closing_quote
                 or word in _TOUCH_LEFT
-                or (word.startswith("'") and word[1:].isalpha())
+                or self.clings(word)
                 or word == before == "="  # headings: = = Title = =
             )
             if not touching and not touches_left:
@@ -157,6 +162,9 @@ class Tokenized:
             touching = bool(infix) or word in _TOUCH_RIGHT or (word == '"' and quote_open)
             before = word
         return "".join(text)
+
+    def clings(self, word: str) -> bool:
+        return word == "n't" or bool(_INFIX.fullmatch(word) or (word.startswith("'") and word[1:].isalpha()))
 
 
 BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}

@@ -51,6 +51,15 @@ def test_the_same_request_gives_the_same_text_and_another_seed_another(served: S
     assert text(served, seed=2, words=40) != first
 
 
+def test_the_number_of_threads_does_not_change_the_text(served: ServedModel) -> None:
+    first = text(served, seed=1, words=100)
+    try:
+        torch.set_num_threads(3)
+        assert text(served, seed=1, words=100) == first
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_generating_leaves_the_process_wide_randomness_alone(served: ServedModel) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -99,6 +108,19 @@ def test_a_line_break_in_a_prompt_ends_its_line(served: ServedModel) -> None:
     ids = serving.prompt_ids("Anna\ntea", served)
     assert ids.count(END_OF_LINE_ID) == 2
     assert ids[0] == ids[2] == END_OF_LINE_ID
+
+
+def test_no_line_begins_with_what_belongs_to_a_word_before_but_a_prompt_may_go_on_with_it(
+    trained: Job,
+) -> None:
+    fond_of_commas = model_fn(str(trained.model))
+    with torch.no_grad():
+        fond_of_commas.model.decoder.bias[fond_of_commas.vocabulary.numbers["￭,"]] += 12
+    found = [text(fond_of_commas, seed=seed, temperature=3.0, words=60) for seed in range(5)]
+    assert all("," in one and "\n" in one for one in found)
+    assert not [line for one in found for line in one.split("\n") if line.startswith(",")]
+    assert text(fond_of_commas, prompt="Anna", temperature=0.1, words=5).startswith(",")
+    assert not text(fond_of_commas, prompt="Anna\n", temperature=3.0, words=5).startswith(",")
 
 
 def test_a_model_that_only_ends_lines_still_answers(served: ServedModel, trained: Job) -> None:
