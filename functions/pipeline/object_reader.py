@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from errors import DatasetNotFound, DatasetReplaced, code_of, translate
+from errors import DatasetNotFound, DatasetReplaced, code_of, translate, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -106,7 +106,8 @@ class ObjectReader:
                     raise DatasetReplaced(
                         f"{self.uri} was replaced while it was read; start again."
                     ) from error
-                if code_of(error) in ("NoSuchKey", "404"):
+                missing = code_of(error) in ("NoSuchKey", "404")
+                if missing or (code_of(error) == "AccessDenied" and self._is_gone()):
                     raise DatasetNotFound(
                         f"{self.uri} was deleted while it was read; upload it again."
                     ) from error
@@ -118,3 +119,9 @@ class ObjectReader:
                 self.version_id = answer.get("VersionId", "")
                 return body
         raise AssertionError("unreachable")
+
+    def _is_gone(self) -> bool:
+        # S3 denies access to a missing object to a role that may not list the whole bucket.
+        with translated():
+            listing = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self.key, MaxKeys=1)
+        return self.key not in [item["Key"] for item in listing.get("Contents", [])]

@@ -163,6 +163,9 @@ class FakeS3:
         return {"Contents": contents, "KeyCount": len(page), "IsTruncated": bool(more), **more}
 
     def _GetObject(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if not self.under(asked["Key"]):
+            # The step's role may list two folders and not the bucket; S3 then does not say what is missing.
+            raise Refusal(403, "AccessDenied", "Access Denied")
         version = self._current(asked["Key"])
         data = version.data or b""
         if asked.get("IfMatch", version.etag).strip('"') != version.etag.strip('"'):
