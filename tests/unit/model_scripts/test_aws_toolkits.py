@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from tests.unit.model_scripts.conftest import SCRIPTS, Job
 BIN = Path(sys.executable).parent
 
 
-def run_training_toolkit(base: Path, channel: Path, hyperparameters: dict[str, str]) -> int:
-    """A training container's /opt/ml at `base`, and its entry point over it. Returns the exit code."""
+def start_training_toolkit(
+    base: Path, channel: Path, hyperparameters: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """A training container's /opt/ml at `base`, and its entry point over it."""
     config = base / "input" / "config"
     for folder in (config, base / "input" / "data", base / "model", base / "output" / "data", base / "home"):
         folder.mkdir(parents=True)
@@ -44,7 +47,7 @@ def run_training_toolkit(base: Path, channel: Path, hyperparameters: dict[str, s
     (config / "hyperparameters.json").write_text(json.dumps({**toolkits, **hyperparameters}))
     (config / "inputdataconfig.json").write_text(json.dumps({"training": {"TrainingInputMode": "File"}}))
     (config / "resourceconfig.json").write_text(json.dumps(resources))
-    return subprocess.run(
+    return subprocess.Popen(
         [BIN / "train"],
         cwd=base,
         env={
@@ -59,29 +62,48 @@ def run_training_toolkit(base: Path, channel: Path, hyperparameters: dict[str, s
         },
         stdout=(base / "log").open("wb"),
         stderr=subprocess.STDOUT,
-        check=False,
-    ).returncode
+    )
 
 
-def test_aws_training_toolkit_runs_train(tmp_path: Path, corpus: Path) -> None:
+@dataclass(frozen=True)
+class Ended:
+    """A job under the toolkit, at its end. `base` is its /opt/ml."""
+
+    base: Path
+    code: int
+
+
+@pytest.fixture(scope="module")
+def jobs(trained: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """A sound job and one with a user's mistake, side by side: both mostly import torch."""
     settings = {"epochs": "1", "emsize": "8", "nhid": "16", "batch_size": "10", "tied": "false", "lr": "5.0"}
-    code = run_training_toolkit(tmp_path / "ml", corpus, settings)
-    log = (tmp_path / "ml" / "log").read_text()
+    wanted = {
+        "sound": (trained.channel, settings),
+        "mistaken": (trained.channel, {"emsize": "100", "nhid": "200", "tied": "true"}),
+    }
+    bases = {name: tmp_path_factory.mktemp(name) / "ml" for name in wanted}
+    running = {name: start_training_toolkit(bases[name], *job) for name, job in wanted.items()}
+    return {name: Ended(bases[name], process.wait()) for name, process in running.items()}
+
+
+def test_aws_training_toolkit_runs_train(jobs: dict[str, Ended]) -> None:
+    base, code = jobs["sound"].base, jobs["sound"].code
+    log = (base / "log").read_text()
     assert code == 0, log
-    assert (tmp_path / "ml" / "output" / "success").exists()
+    assert (base / "output" / "success").exists()
     assert any(line.startswith("test_loss=") for line in log.splitlines())
-    assert (tmp_path / "ml" / "model" / "model.pt").exists()
-    assert (tmp_path / "ml" / "output" / "data" / "training_curve.png").exists()
+    assert (base / "model" / "model.pt").exists()
+    assert (base / "output" / "data" / "training_curve.png").exists()
 
 
-def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(tmp_path: Path, corpus: Path) -> None:
-    settings = {"emsize": "100", "nhid": "200", "tied": "true"}
-    assert run_training_toolkit(tmp_path / "ml", corpus, settings) == 1
-    assert (tmp_path / "ml" / "output" / "failure").read_text() == (
+def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[str, Ended]) -> None:
+    base, code = jobs["mistaken"].base, jobs["mistaken"].code
+    assert code == 1
+    assert (base / "output" / "failure").read_text() == (
         "tied=true shares one matrix between emsize (100) and nhid (200): "
         "make the two equal, or set tied=false."
     )
-    assert not (tmp_path / "ml" / "output" / "success").exists()
+    assert not (base / "output" / "success").exists()
 
 
 SERVE = """
