@@ -149,9 +149,6 @@ def prepare_torch(seed: int) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         return torch.device("cuda")
-    if "OMP_NUM_THREADS" not in os.environ:
-        # A container may be allowed fewer processors than the machine has.
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
     return torch.device("cpu")
 
 
