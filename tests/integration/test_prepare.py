@@ -6,7 +6,6 @@ import os
 import tarfile
 import uuid
 import zipfile
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,13 +20,15 @@ import prepare
 import prepared_folder
 import pytest
 
+from localcloud.control import LocalCloud
+
 TALE = "".join(f"{number} the fox met a crow and said nothing\n" for number in range(1, 301)).encode()
 
 
 @pytest.fixture
-def s3(client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of S3, with a new versioned bucket that is the step's."""
-    found = client("s3")
+def s3(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of S3 for one test, which may hook into it, with a new versioned bucket that is the step's."""
+    found = cloud.client("s3")
     bucket = f"prepare-{uuid.uuid4().hex[:12]}"
     found.create_bucket(Bucket=bucket)
     found.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
