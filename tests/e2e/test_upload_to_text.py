@@ -124,6 +124,15 @@ def test_the_readmes_execution_input_runs_and_teardown_always_leaves_nothing(
     assert (status, answer.keys() >= {"code", "message"}) == (404, True)
 
 
+def test_an_execution_needs_no_input_but_the_dataset(stack: DeployedStack, report: dict[str, Any]) -> None:
+    """As somebody types it into the Step Functions console."""
+    ended = stack.wait(stack.start({"dataset": "speeches"}))
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    output = json.loads(ended["output"])
+    assert output["status"] == "Succeeded"
+    assert output["dataset"]["fingerprint"] == report["dataset"]["fingerprint"]
+
+
 def test_the_consoles_untouched_input_is_refused_and_the_field_named(stack: DeployedStack) -> None:
     """What the Step Functions console offers before anything is typed."""
     ended = stack.wait(stack.start({"Comment": "Insert your JSON here"}))
