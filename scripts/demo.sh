@@ -3,6 +3,11 @@
 # text over HTTP, and nothing left behind. Usage: scripts/demo.sh [TEXT-OR-ARCHIVE]
 set -euo pipefail
 
+if [ $# -gt 0 ] && [ ! -e "$1" ]; then
+  echo "There is no file $1. Give DATA the path of a text file or an archive." >&2
+  exit 2
+fi
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/lexline-demo.XXXXXX")
 export LEXLINE_HOME="$work/home"
 
