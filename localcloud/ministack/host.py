@@ -79,10 +79,7 @@ class MiniStackHost:
 
     def authorize(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         action: str,
         resource: str,
@@ -91,10 +88,7 @@ class MiniStackHost:
 
     def authorize_pass_role(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:

@@ -17,10 +17,7 @@ class Caller:
     """A signed request, and the host's judgement of whoever signed it."""
 
     host: Host
-    method: str
-    path: str
     headers: Mapping[str, str]
-    body: bytes
     query: Mapping[str, Any]
     denied: type[Exception]
     """What a denial becomes: the API's own error."""
@@ -28,15 +25,13 @@ class Caller:
     def authorize(self, action: str, resource: str) -> None:
         """Raise `denied` unless the caller may do the action on the resource."""
         try:
-            self.host.authorize(self.method, self.path, self.headers, self.body, self.query, action, resource)
+            self.host.authorize(self.headers, self.query, action, resource)
         except AccessDenied as error:
             raise self.denied(str(error)) from error
 
     def authorize_pass_role(self, role_arn: str) -> None:
         """Raise `denied` unless the caller may pass the role to SageMaker."""
         try:
-            self.host.authorize_pass_role(
-                self.method, self.path, self.headers, self.body, self.query, role_arn
-            )
+            self.host.authorize_pass_role(self.headers, self.query, role_arn)
         except AccessDenied as error:
             raise self.denied(str(error)) from error

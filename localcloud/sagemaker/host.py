@@ -38,10 +38,7 @@ class Host(Protocol):
 
     def authorize(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         action: str,
         resource: str,
@@ -53,10 +50,7 @@ class Host(Protocol):
 
     def authorize_pass_role(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:

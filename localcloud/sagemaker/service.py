@@ -244,7 +244,7 @@ class _Request:
             raise SerializationError(f"The request body is not JSON: {error}.") from error
 
     def caller(self, host: Host, denied: type[Exception]) -> Caller:
-        return Caller(host, self.method, self.path, self.headers, self.body, self.query, denied)
+        return Caller(host, self.headers, self.query, denied)
 
 
 def _anything(_: dict[str, Any]) -> list[str]:

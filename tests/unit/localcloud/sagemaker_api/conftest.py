@@ -61,10 +61,7 @@ class FakeHost:
 
     def authorize(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         action: str,
         resource: str,
@@ -82,14 +79,11 @@ class FakeHost:
 
     def authorize_pass_role(
         self,
-        method: str,
-        path: str,
         headers: Mapping[str, str],
-        body: bytes,
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:
-        self.authorize(method, path, headers, body, query, "iam:PassRole", role_arn)
+        self.authorize(headers, query, "iam:PassRole", role_arn)
 
 
 class FakeRun:
