@@ -301,7 +301,6 @@ class _Decompressed:
         self._where = source.uri
         self._budget = _Budget(source.size, source.uri)
         self._decompressor = _decompressor(compression)
-        self._between_streams = False
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""

@@ -49,13 +49,6 @@ class ResourceInUseError(ServiceError):
     status = 400
 
 
-class ResourceNotFoundError(ServiceError):
-    """There is no such resource."""
-
-    code = "ResourceNotFound"
-    status = 400
-
-
 class ResourceLimitError(ServiceError):
     """The account's quota is used up."""
 
