@@ -63,9 +63,7 @@ def training_script(stack: DeployedStack) -> psutil.Process:
 def test_a_killed_training_process_fails_the_run_and_leaves_nothing(
     stack: DeployedStack, corpus: bytes, made: Callable[[], set[str]]
 ) -> None:
-    stack.upload("killed", "corpus.txt", corpus)
-    for running in stack.executions():
-        stack.wait(running)
+    assert stack.wait(started_by_upload(stack, "killed", corpus))["status"] == "SUCCEEDED"
     before = made()
     execution = stack.start({"dataset": "killed", "hyperparameters": {"epochs": 1000}})
     training_script(stack).kill()
@@ -94,6 +92,7 @@ def test_a_killed_endpoint_process_comes_back(
         status, answer = api("POST", "/generate", {"seed": 1})
         statuses.append(status)
         assert status in (200, 424, 502, 503), answer
+    assert not server.is_running()  # it was another process that answered
     sagemaker = stack.cloud.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=stack.outputs["EndpointName"])
     assert endpoint["EndpointStatus"] == "InService"
