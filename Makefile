@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, gene
 
 test: $(STAMP) ## every test: unit, integration, end to end
 	$(BIN)/pytest
+
+bench: $(STAMP) ## training and generation against a plain PyTorch loop, in 75 minutes (QUICK=1: a slice, in 3; DATA=path)
+	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")
 
 lint: $(STAMP) ## style, types and the template
 	$(BIN)/ruff check .

@@ -1,0 +1,138 @@
+"""Trainings in child processes that take turns, so that both see the same machine in the same minutes.
+
+A training whose turn it is not stands still (SIGSTOP): it uses no processor and its clock here does not run.
+A turn ends when the script prints a line with `step=n/of`, which both loops do every so many batches.
+"""
+
+import ctypes
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+STEP = re.compile(r"\bstep=(\d+)/(\d+)")
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a training did in a turn: the batches done at its end, of how many, and the turn's seconds."""
+
+    step: int
+    of: int
+    seconds: float
+
+
+class TrainingFailed(Exception):
+    """A training script ended with an error; the message has the end of its log."""
+
+
+class Training:
+    """A training script, started at its first turn, its wall time counted while it runs.
+
+    Use it in a `with`: whatever happens, its process is gone afterwards.
+    """
+
+    def __init__(self, command: Sequence[object], environment: Mapping[str, str], directory: Path) -> None:
+        self.command = [str(word) for word in command]
+        self.environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self.directory = directory
+        self.turns: list[Turn] = []
+        self.log: list[str] = []
+        self.seconds = 0.0
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill it if it has not ended by itself."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            # The whole group, which is its own (see below): the script may have children.
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def take_turn(self, hold: bool = True) -> Turn | None:
+        """Let it run up to its next step line, then, unless `hold` is false, make it stand still. None when
+        it has ended.
+
+        Raises TrainingFailed if it ended with an error.
+        """
+        started = time.perf_counter()
+        line = self._until_step(hold)
+        spent = time.perf_counter() - started
+        self.seconds += spent
+        if line is None:
+            return None
+        self.turns.append(Turn(int(line[1]), int(line[2]), spent))
+        return self.turns[-1]
+
+    def figure(self, name: str) -> float:
+        """The last value logged as `name=value`. Raises TrainingFailed if there is none."""
+        found = re.findall(rf"\b{name}=(\S+)", "\n".join(self.log))
+        if not found:
+            raise TrainingFailed(f"{' '.join(self.command)} logged no {name}.")
+        return float(found[-1])
+
+    def _until_step(self, hold: bool) -> re.Match[str] | None:
+        if self.process is None:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.directory,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        else:
+            self._signal(signal.SIGCONT)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log.append(line.rstrip())
+            if match := STEP.search(line):
+                if hold:
+                    self._signal(signal.SIGSTOP)
+                return match
+        if self.process.wait():
+            raise TrainingFailed(
+                f"{' '.join(self.command)} ended with code {self.process.returncode}:\n"
+                + "\n".join(self.log[-15:])
+            )
+        return None
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+def die_with_parent() -> None:
+    """Should the benchmark itself be killed, the kernel kills what it started, standing still or not."""
+    if sys.platform == "linux":
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def batches_per_second(turns: Sequence[Turn]) -> list[float]:
+    """The speed in each turn but the first, which also holds starting up and reading, and those in which an
+    epoch ended."""
+    return [
+        (now.step - before.step) / now.seconds
+        for before, now in itertools.pairwise(turns)
+        if now.step > before.step
+    ]

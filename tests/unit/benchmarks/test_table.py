@@ -1,0 +1,85 @@
+"""The benchmark's table: ratios, what counts as met, and the JSON others read."""
+
+import json
+
+from benchmarks import table
+from benchmarks.table import Row
+
+SPEED = Row("training", "tokens/s", plain=1400, ours=15400, at_least=10, note="medians.")
+QUALITY = Row("test perplexity", "perplexity", plain=208.3, ours=104.15, at_most=115)
+
+
+def test_a_ratio_says_how_many_times_better_ours_is_whichever_way_better_lies() -> None:
+    assert SPEED.ratio == 11
+    assert QUALITY.ratio == 2
+
+
+def test_a_speed_is_met_by_its_ratio_to_the_plain_loop() -> None:
+    assert SPEED.met is True
+    assert Row("training", "tokens/s", plain=1400, ours=13999, at_least=10).met is False
+
+
+def test_a_limit_is_met_by_our_figure_alone_and_by_the_limit_itself() -> None:
+    assert QUALITY.met is True
+    assert Row("load", "s", plain=0.5, ours=1.0, at_most=1).met is True
+    assert Row("load", "s", plain=10.1, ours=1.001, at_most=1).met is False
+
+
+def test_a_figure_within_its_limit_is_not_met_when_the_rest_of_the_promise_does_not_hold() -> None:
+    assert Row("artifact", "MB", plain=42, ours=3, at_most=16, holds=False).met is False
+
+
+def test_nothing_is_judged_on_a_slice_that_says_nothing_or_without_a_figure() -> None:
+    assert Row("test perplexity", "perplexity", 900, 800, at_most=115, judged=False).met is None
+    assert Row("memory", "GiB", plain=None, ours=None, at_most=4).met is None
+    assert Row("training", "tokens/s", plain=None, ours=9000, at_least=10).met is None
+
+
+def test_a_row_without_a_plain_figure_has_no_ratio_but_can_be_met() -> None:
+    row = Row("memory", "GiB", plain=None, ours=0.7, at_most=4)
+    assert row.ratio is None
+    assert row.met is True
+
+
+def test_the_json_is_a_list_of_rows_with_the_promised_fields() -> None:
+    rows = json.loads(table.to_json([SPEED, QUALITY]))
+    assert rows[0] == {
+        "name": "training",
+        "unit": "tokens/s",
+        "plain": 1400.0,
+        "ours": 15400.0,
+        "ratio": 11.0,
+        "target": ">= 10x",
+        "met": True,
+    }
+    assert rows[1]["target"] == "<= 115"
+
+
+def test_figures_are_judged_before_they_are_rounded() -> None:
+    close = Row("load", "s", plain=10.1, ours=1.0000001, at_most=1)
+    assert close.document()["ours"] == 1.0
+    assert close.met is False
+
+
+def test_the_json_stays_json_when_a_figure_is_infinite() -> None:
+    row = Row("test perplexity", "perplexity", plain=float("inf"), ours=100, at_most=115)
+    assert json.loads(table.to_json([row]))[0]["plain"] is None
+
+
+def test_the_table_has_a_line_for_each_row_in_aligned_columns() -> None:
+    lines = table.to_markdown([SPEED, QUALITY]).splitlines()
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "training",
+        "tokens/s",
+        "1,400",
+        "15,400",
+        "11x",
+        ">= 10x",
+        "yes",
+    ]
+
+
+def test_only_rows_with_something_to_say_have_a_note() -> None:
+    assert table.notes([SPEED, QUALITY]) == "- training: medians.\n"
