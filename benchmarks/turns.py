@@ -4,6 +4,7 @@ A training whose turn it is not stands still (SIGSTOP): it uses no processor and
 A turn ends when the script prints a line with `step=n/of`, which both loops do every so many batches.
 """
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 STEP = re.compile(r"\bstep=(\d+)/(\d+)")
 PR_SET_PDEATHSIG = 1
@@ -61,8 +64,12 @@ class Training:
         if self.process is None:
             return
         if self.process.poll() is None:
-            # The whole group, which is its own (see below): the script may have children.
-            os.killpg(self.process.pid, signal.SIGKILL)
+            # With what it started, which may have left its process group, as torchrun's ranks do.
+            started = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.kill()
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
