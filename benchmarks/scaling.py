@@ -7,8 +7,8 @@ runs train.py, recipe fast, for some twenty seconds at each of four sizes of eac
 file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: under 15 minutes.
 
 Ranks stand for hosts: each has one thread and talks to the others through gloo over the loopback interface,
-whose byte counter is what says how much a rank sends. As many ranks as the machine has cores run as fast as so
-many hosts with a network that costs nothing; with more of them only bytes and processor time mean something.
+whose byte counter is what says how much a rank sends. As many ranks as the machine has cores run as fast as
+so many hosts with a network that costs nothing; with more of them only bytes and processor time mean much.
 Nothing else may use the loopback interface meanwhile.
 """
 
@@ -163,8 +163,8 @@ def to_markdown(costs: Sequence[Cost]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
             *(
                 f"| {size(cost.case)} | {cost.parameters:,} | {cost.seconds:.1f} "
-                f"| {cost.processor_seconds:.1f} | {cost.step_seconds * 1000:.0f} | {cost.start_seconds:.1f} | {cost.peak_gib:.2f} "
-                f"| {cost.sent_mb:.1f} |"
+                f"| {cost.processor_seconds:.1f} | {cost.step_seconds * 1000:.0f} "
+                f"| {cost.start_seconds:.1f} | {cost.peak_gib:.2f} | {cost.sent_mb:.1f} |"
                 for cost in rows
             ),
         ]

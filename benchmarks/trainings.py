@@ -97,12 +97,16 @@ def plain_training(text: Data, folder: Path, batches_a_turn: int) -> Training:
 def our_training(
     text: Data, folder: Path, settings: Settings, epochs: int, batches_a_turn: int = 200
 ) -> Training:
-    """train.py as a person runs it by hand. The artifact comes into folder/model."""
+    """train.py as a person runs it by hand. The artifact comes into folder/model.
+
+    Without checkpoints: they are due by the clock, which does not stand still between turns.
+    """
     options = {**settings, "epochs": epochs, "log_interval": batches_a_turn}
     places = {
         "SM_CHANNEL_TRAINING": text.folder,
         "SM_MODEL_DIR": folder / "model",
         "SM_OUTPUT_DATA_DIR": folder / "output",
+        "SAGEMAKER_BASE_DIR": folder,  # holds no folder `checkpoints`, whatever /opt/ml holds
     }
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
@@ -147,6 +151,8 @@ def train_all(
         budget + 60,
     )
     with our_training(text, scratch / "best", BEST, epochs) as best:
+        # A SageMaker job writes checkpoints, so their cost belongs to its time.
+        best.environment["LEXLINE_CHECKPOINTS"] = str(scratch / "checkpoints")
         while best.take_turn(hold=False):
             if progress.due():
                 progress.say(best.log[-1], max(0.0, budget - best.seconds) + 60)
