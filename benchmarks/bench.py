@@ -33,7 +33,8 @@ from benchmarks.trainings import Trainings
 from benchmarks.turns import TrainingFailed
 
 RESULTS = ROOT / "benchmarks"
-QUICK_RESULTS = ROOT / "build" / "bench"
+ASIDE = ROOT / "build" / "bench"
+"""Where a quick run, or one that lacks a row, is written: the committed results are of whole runs alone."""
 
 CONCURRENT = 32
 MINUTES = 75
@@ -264,9 +265,14 @@ times better ours is.
 """
 
 
-def run(extent: Extent, source: Path | None) -> None:
+def run(extent: Extent, source: Path | None) -> bool:
+    """Measure everything and write it down; whether everything could be measured.
+
+    What fails after an hour of training does not lose that hour: the other rows are written, aside.
+    """
     progress = Progress()
     (ROOT / "build").mkdir(exist_ok=True)
+    complete = True
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "build") as name:
         scratch = Path(name)
         whole = text = data.prepare(source, scratch / "data")
@@ -275,20 +281,26 @@ def run(extent: Extent, source: Path | None) -> None:
         progress.say(f"on {text.name}; {machine()}")
         deadline = MINUTES * 60 - AFTER_TRAINING
         trained = trainings.train_all(text, whole, extent.training, scratch, deadline, progress)
-        rows = [
-            *training_rows(trained, extent),
-            *generation_rows(trained, extent, progress),
-            *artifact_rows(trained, text, extent, progress),
-            *encoding_rows(whole, extent, progress),
-        ]
+        rows = training_rows(trained, extent)
+        for measure in (
+            lambda: generation_rows(trained, extent, progress),
+            lambda: artifact_rows(trained, text, extent, progress),
+            lambda: encoding_rows(whole, extent, progress),
+        ):
+            try:
+                rows += measure()
+            except CallFailed as problem:
+                complete = False
+                print(problem, file=sys.stderr)
         document = report(rows, text, trained, extent, progress.elapsed)
-    results = QUICK_RESULTS if extent.quick else RESULTS
+    results = RESULTS if complete and not extent.quick else ASIDE
     results.mkdir(parents=True, exist_ok=True)
     (results / "results.md").write_text(document, encoding="utf-8")
     (results / "results.json").write_text(table.to_json(rows), encoding="utf-8")
     print(f"\n{table.to_markdown(rows)}\n{table.notes(rows)}")
-    kept = "; the committed results stay as they were" if extent.quick else ""
+    kept = "" if results == RESULTS else "; the results beside the benchmark stay as they were"
     progress.say(f"written to {results.relative_to(ROOT)}/results.md and results.json{kept}")
+    return complete
 
 
 def main() -> int:
@@ -301,14 +313,14 @@ def main() -> int:
     # Every `with` and `finally` also runs when the process is ended politely.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        run(QUICK if arguments.quick else WHOLE, arguments.data)
+        complete = run(QUICK if arguments.quick else WHOLE, arguments.data)
     except KeyboardInterrupt:
         print("\ninterrupted: no results were written", file=sys.stderr)
         return 130
-    except (data.NoData, TrainingFailed, CallFailed) as problem:
+    except (data.NoData, TrainingFailed) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
-    return 0
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":

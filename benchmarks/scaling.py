@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import synthetic
-from benchmarks.bench import QUICK_RESULTS, RESULTS, machine
+from benchmarks.bench import ASIDE, RESULTS, machine
 from benchmarks.data import ROOT, Data
 from benchmarks.progress import Progress
 from benchmarks.trainings import our_training
@@ -195,7 +195,7 @@ def run(quick: bool) -> None:
                 costs.append(measure(case, text, Path(scratch), seconds=3 if quick else 18))
             left = progress.elapsed / number * (len(cases) - number)
             progress.say(f"{case.varied} {size(case)}: {costs[-1].seconds:.1f} s per million words", left)
-    results = QUICK_RESULTS if quick else RESULTS
+    results = ASIDE if quick else RESULTS
     results.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine(), "costs": [asdict(cost) for cost in costs]}
     (results / "scaling.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
