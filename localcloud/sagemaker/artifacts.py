@@ -2,7 +2,7 @@
 
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +35,9 @@ class ObjectStore(Protocol):
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
         """Make the object from the file: afterwards it is there whole, or not at all."""
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete the object; one that is not there is no error."""
 
 
 class S3Store:
@@ -85,6 +88,13 @@ class S3Store:
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise _store_error(error) from error
 
+    def delete(self, bucket: str, key: str) -> None:
+        """See ObjectStore; needs s3:DeleteObject."""
+        try:
+            self._client.delete_object(Bucket=bucket, Key=key)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise _store_error(error) from error
+
 
 def _store_error(error: Exception) -> StoreError:
     if isinstance(error, botocore.exceptions.ClientError):
@@ -127,14 +137,22 @@ def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted:
     return count
 
 
-def pack(directory: Path, archive: Path) -> None:
-    """Write a directory's content, named relative to it, as a gzipped tar archive.
+def pack(directories: Sequence[Path], archive: Path) -> bool:
+    """Write what directories hold, named relative to each, as one gzipped tar archive.
 
-    Compresses lightly: weights hardly shrink, and the wait is the user's.
+    Of files with the same name in several, the first directory's is taken. False, and no archive, if there is
+    nothing in any. Compresses lightly: weights hardly shrink, and the wait is the user's.
     """
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        for path in directory.rglob("*"):
+            found.setdefault(path.relative_to(directory), path)
+    if not found:
+        return False
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in sorted(directory.iterdir()):
-            tar.add(path, arcname=path.name)
+        for name in sorted(found):
+            tar.add(found[name], arcname=name, recursive=False)
+    return True
 
 
 def unpack(archive: Path, directory: Path) -> None:

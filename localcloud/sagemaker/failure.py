@@ -15,6 +15,20 @@ _SCRIPT_ERROR = re.compile(
 _LONE_CLASS = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception))\n+(?=\S)", re.MULTILINE)
 """A class without its sentence: Python, unbuffered, writes the two apart, and the toolkit reads them so."""
 
+_TORCHRUN_VERDICT = re.compile(
+    r"^.*torch/distributed/elastic/multiprocessing/api\.py:\d+\] failed \(exitcode: (?P<code>-?\d+)\)",
+    re.MULTILINE,
+)
+"""What torchrun says of a script that failed, before it repeats itself at length and exits with 1."""
+
+_RANK = re.compile(r"^ *\[rank\d+\]: ?", re.MULTILINE)
+"""Where torch.distributed runs, it begins the lines of a traceback so."""
+
+_LOST_PEER = re.compile(
+    r"gloo/|nccl|TCPStore|DistNetworkError|DistStoreError|Connection (closed|reset) by peer", re.IGNORECASE
+)
+"""What torch.distributed says where it could not reach another process."""
+
 _TOOLKIT_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \S+ +(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 
 
@@ -43,13 +57,25 @@ def algorithm_error(report: str | None, code: int, last_lines: Sequence[str]) ->
     match = _SCRIPT_ERROR.match(report.strip())
     if match is None:
         return shorten("AlgorithmError: ", report.strip())
-    exit_code = int(match["code"])
+    exit_code, said = int(match["code"]), match["message"]
+    log = "\n".join(last_lines)
+    if verdict := _TORCHRUN_VERDICT.search(log):
+        exit_code = int(verdict["code"])
+        log = log[: verdict.start()]
+        # The toolkit reports from the first line that names an exception; that may be torchrun's own.
+        reported = _TORCHRUN_VERDICT.search(said)
+        said = said[: reported.start()] if reported else ""
     head = f"AlgorithmError: {match['kind']}: ExitCode {exit_code}"
     if exit_code < 0:
         return f"{head}: the training script was {_ended(exit_code)}."
-    message = "\n".join(line.strip() for line in match["message"].splitlines() if line.strip())
-    message = _LONE_CLASS.sub(r"\1: ", message) or _last_words(last_lines)
+    message = "\n".join(line.strip() for line in _RANK.sub("", said).splitlines() if line.strip())
+    message = _LONE_CLASS.sub(r"\1: ", message) or _last_words(log.splitlines())
     return shorten(f"{head}\nErrorMessage: ", message) if message else f"{head}, and the script said nothing."
+
+
+def lost_peer(reason: str) -> bool:
+    """Whether a host failed only because another had: a reason that is none for the job."""
+    return bool(_LOST_PEER.search(reason))
 
 
 def shorten(head: str, text: str) -> str:

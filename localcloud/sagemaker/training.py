@@ -1,35 +1,38 @@
-"""A training job as a process: AWS's own training toolkit in a directory laid out as /opt/ml in a container.
+"""A training job as processes: on each of its hosts, AWS's own training toolkit in a directory laid out as
+/opt/ml in a container.
 
     Starting     the request is read; what cannot run here is refused
-    Downloading  channels come from S3 with the execution role's credentials
-    Training     `train`, the toolkit's entry point, fetches the source and runs the script
+    Downloading  channels and checkpoints come from S3 with the execution role's credentials
+    Training     `train`, the toolkit's entry point, fetches the source and runs the script;
+                 checkpoints go to S3
     Uploading    /opt/ml/model and /opt/ml/output/data go to S3 as model.tar.gz and output.tar.gz
 
-The toolkit finds that directory through SAGEMAKER_BASE_DIR: jobs run side by side, /opt stays untouched.
+The toolkit finds its directory through SAGEMAKER_BASE_DIR: jobs and hosts run side by side, /opt stays
+untouched. Hosts meet through torchrun, which finds the others by programs/torchrun.py instead of by DNS.
 """
 
-import json
 import logging
+import os
 import shutil
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from localcloud.sagemaker.artifacts import ObjectStore, S3Store, StoreError, download_prefix, pack, split_uri
-from localcloud.sagemaker.failure import algorithm_error, shorten
+from localcloud.sagemaker.checkpoints import Checkpoints
+from localcloud.sagemaker.failure import shorten
 from localcloud.sagemaker.images import ImageNotFound, training_runner
-from localcloud.sagemaker.process import Process, container_environment
+from localcloud.sagemaker.process import container_environment
+from localcloud.sagemaker.training_hosts import TrainingHost, TrainingHosts
 
-_HOST = "algo-1"
-_INSTANCE_GROUP = "homogeneousCluster"
+_BY_TORCHRUN = "sagemaker_torch_distributed_enabled"
+_CHECKPOINTS = "/opt/ml/checkpoints"
 _DEFAULT_MAX_RUNTIME = 86_400
 """Seconds; AWS's default when the request names none."""
-_REMEMBERED_LINES = 20
+_TORCHRUN = Path(__file__).parent / "programs" / "torchrun.py"
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class TrainingLaunch:
     """What one job needs to run.
 
     request: the validated CreateTrainingJob parameters, as botocore names them.
-    directory: stands for /opt/ml; made by the run, removed when it has finished.
+    directory: holds a folder for each host, which stands for its /opt/ml; made by the run, removed when it
+        has finished.
     environment: AWS_* variables of a process acting as the execution role: AWS_ENDPOINT_URL, AWS_REGION,
         AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. Data comes and
         artifacts go with these credentials and no others; they must outlive the job.
@@ -75,7 +79,7 @@ class TrainingEvents(Protocol):
         """The job moved to Starting, Downloading, Training, Uploading or Stopping; never a final status."""
 
     def log(self, stream: str, timestamp_ms: int, line: str) -> None:
-        """The job printed a line (stdout or stderr); stream is "<job name>/algo-1-<epoch ms>"."""
+        """The job printed a line (stdout or stderr); stream is "<job name>/<host>-<epoch ms>"."""
 
     def finished(self, outcome: TrainingOutcome) -> None:
         """The job has ended, exactly once: no process of it runs and its directory is gone."""
@@ -90,7 +94,7 @@ class _Stopped(Exception):
 
 
 class TrainingRun:
-    """One training job, on threads and processes of its own."""
+    """One training job, on threads and processes of its own; one host's, or several hosts'."""
 
     def __init__(
         self,
@@ -108,12 +112,11 @@ class TrainingRun:
         self._store = store
         self._stop_grace = stop_grace
         self._lock = threading.Lock()
-        self._process: Process | None = None
         self._stopping: Literal["Stopped", "MaxRuntimeExceeded"] | None = None
         self._closed = False
         self._began: float | None = None
-        self._last_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
-        self._stream = f"{launch.job_name}/{_HOST}-{_now_ms()}"
+        self._hosts = TrainingHosts(launch.job_name, launch.request, launch.directory, self._hear)
+        self._checkpoints: list[Checkpoints] = []
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
 
     def start(self) -> None:
@@ -140,8 +143,7 @@ class TrainingRun:
         with self._lock:
             first = self._stopping is None
             self._stopping = self._stopping or final
-            if self._process:
-                self._process.stop(grace)
+            self._hosts.stop(grace)
         if first:
             self._report("Stopping", message)
 
@@ -174,7 +176,7 @@ class TrainingRun:
             except _Failed:
                 self._upload("output/data", "output.tar.gz")
                 raise
-            if not self._closed and self._process:
+            if not self._closed and self._hosts.started:
                 model = self._upload("model", "model.tar.gz")
                 self._upload("output/data", "output.tar.gz")
         except _Failed as failure:
@@ -197,17 +199,21 @@ class TrainingRun:
         except ImageNotFound as error:
             raise _Failed(f"ClientError: {error}") from error
         _refuse_unsupported(request)
-        _lay_out(request, directory)
+        self._hosts.lay_out()
+        (directory / "programs").mkdir()
+        (directory / "programs" / "torchrun").symlink_to(_TORCHRUN)
         self._still_wanted()
         self._began = time.monotonic()
         self._report("Downloading", "Downloading input data")
         for channel in request.get("InputDataConfig", []):
             self._download(channel)
+        if "CheckpointConfig" in request:
+            self._download_checkpoints(request["CheckpointConfig"]["S3Uri"])
 
     def _download(self, channel: Mapping[str, Any]) -> None:
         uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-        into = self._launch.directory / "input" / "data" / channel["ChannelName"]
-        into.mkdir(parents=True)
+        into, *copies = self._hosts.folders(f"input/data/{channel['ChannelName']}")
+        into.mkdir()
         try:
             files = download_prefix(self._objects(), uri, into, self._still_wanted)
         except (StoreError, ValueError) as error:
@@ -218,55 +224,70 @@ class TrainingRun:
                 f' data source of channel "{channel["ChannelName"]}". Please ensure that objects exist under'
                 " that S3 prefix."
             )
+        for copy in copies:
+            shutil.copytree(into, copy, copy_function=os.link)
+
+    def _download_checkpoints(self, uri: str) -> None:
+        try:
+            for folder in self._hosts.folders("checkpoints"):
+                checkpoints = Checkpoints(self._objects(), uri, folder)
+                checkpoints.download(self._still_wanted)
+                self._checkpoints.append(checkpoints)
+        except (StoreError, ValueError) as error:
+            raise _Failed(f"ClientError: Checkpoint download failed: {error} ({uri})") from error
 
     def _train(self) -> None:
-        directory = self._launch.directory
-        with self._lock:
-            self._still_wanted()
-            self._process = Process(
-                [sys.executable, str(Path(sys.executable).with_name("train"))],
-                directory=directory,
-                environment=self._environment(),
-                on_line=self._hear,
-            )
-        self._report("Training", "Training image download completed. Training in progress.")
+        for checkpoints in self._checkpoints:
+            checkpoints.follow()
+        try:
+            with self._lock:
+                self._still_wanted()
+                self._hosts.start(self._environment)
+            self._report("Training", "Training image download completed. Training in progress.")
+            self._await_hosts()
+        finally:
+            for checkpoints in self._checkpoints:
+                checkpoints.abandon()
+        if not self._closed:
+            self._finish_checkpoints()
+        self._still_wanted()
+        if self._hosts.failure:
+            raise _Failed(self._hosts.failure)
+
+    def _await_hosts(self) -> None:
         limit = self._launch.request.get("StoppingCondition", {}).get(
             "MaxRuntimeInSeconds", _DEFAULT_MAX_RUNTIME
         )
-        if not self._process.wait(limit):
+        if not self._hosts.wait(limit):
             self._end(
                 "MaxRuntimeExceeded",
                 "Training job runtime exceeded MaxRuntimeInSeconds provided",
                 self._stop_grace,
             )
-            self._process.wait()
-        self._still_wanted()
-        code = self._process.exit_code
-        if code is None:
-            raise _Failed(
-                "InternalServerError: We encountered an internal error. Please try again. The training job's"
-                " supervisor was killed, and the job with it."
-            )
-        if code != 0:
-            report = directory / "output" / "failure"
-            text = report.read_text(errors="replace") if report.exists() else None
-            raise _Failed(algorithm_error(text, code, self._last_lines))
+            self._hosts.wait()
 
-    def _hear(self, line: str) -> None:
-        if line and not self._closed:  # CloudWatch Logs has no empty events
-            self._last_lines.append(line)
-            self._events.log(self._stream, _now_ms(), line)
+    def _finish_checkpoints(self) -> None:
+        try:
+            for checkpoints in self._checkpoints:
+                checkpoints.finish()
+        except StoreError as error:
+            # A job that failed has a better reason.
+            if not self._hosts.failure:
+                uri = self._launch.request["CheckpointConfig"]["S3Uri"]
+                raise _Failed(f"ClientError: Checkpoint upload failed: {error} ({uri})") from error
+
+    def _hear(self, stream: str, timestamp_ms: int, line: str) -> None:
+        if not self._closed:
+            self._events.log(stream, timestamp_ms, line)
 
     def _upload(self, folder: str, name: str) -> str | None:
-        """Upload a folder of the job as an archive; its URI, or None when the folder is empty."""
-        directory = self._launch.directory / folder
-        if not directory.is_dir() or not any(directory.iterdir()):
-            return None
+        """Upload a folder of all hosts as one archive; its URI, or None when it is empty on all of them."""
         output = self._launch.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         uri = f"{output}/{self._launch.job_name}/output/{name}"
         archive = self._launch.directory / name
         try:
-            pack(directory, archive)
+            if not pack(self._hosts.folders(folder), archive):
+                return None
             self._objects().upload(archive, *split_uri(uri))
         except (StoreError, ValueError) as error:
             raise _Failed(f"ClientError: Artifact upload failed: {error} ({uri})") from error
@@ -277,23 +298,29 @@ class TrainingRun:
             self._store = S3Store(self._launch.environment)
         return self._store
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, host: TrainingHost) -> dict[str, str]:
         launch = self._launch
-        return container_environment(
+        environment = container_environment(
             launch.environment,
             {
-                "SAGEMAKER_BASE_DIR": str(launch.directory),
+                "SAGEMAKER_BASE_DIR": str(host.directory),
                 "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
                 "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not look algo-1 up in DNS
                 "TRAINING_JOB_NAME": launch.job_name,
                 "TRAINING_JOB_ARN": launch.job_arn,
+                "LOCALCLOUD_RENDEZVOUS": str(launch.directory / "rendezvous"),
+                "GLOO_SOCKET_IFNAME": "lo",  # gloo would look the machine's name up in DNS
+                **self._share_of_processors(),
                 **launch.request.get("Environment", {}),
             },
         )
+        programs = launch.directory / "programs"
+        return {**environment, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"}
 
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    def _share_of_processors(self) -> dict[str, str]:
+        if self._hosts.count == 1:
+            return {}
+        return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self._hosts.count))}
 
 
 def _refuse_unsupported(request: Mapping[str, Any]) -> None:
@@ -302,58 +329,25 @@ def _refuse_unsupported(request: Mapping[str, Any]) -> None:
     def refuse(what: str) -> None:
         raise _Failed(f"ClientError: the local cloud does not support {what}.")
 
-    if (
-        request["ResourceConfig"].get("InstanceCount", 1) != 1
-        or "InstanceGroups" in request["ResourceConfig"]
-    ):
-        refuse("training on more than one instance; set ResourceConfig.InstanceCount to 1")
+    if "InstanceGroups" in request["ResourceConfig"]:
+        refuse("ResourceConfig.InstanceGroups; set InstanceType and InstanceCount")
+    several = request["ResourceConfig"].get("InstanceCount", 1) > 1
+    if several and request.get("HyperParameters", {}).get(_BY_TORCHRUN, "").lower() != "true":
+        refuse(f'more than one instance without torchrun; set the hyperparameter {_BY_TORCHRUN} to "true"')
     if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
         refuse("artifacts that are not compressed; leave OutputDataConfig.CompressionType out")
     if "ContainerEntrypoint" in request["AlgorithmSpecification"]:
         refuse("AlgorithmSpecification.ContainerEntrypoint")
-    if "CheckpointConfig" in request:
-        refuse("CheckpointConfig")
+    checkpoints = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
+    if checkpoints.rstrip("/") != _CHECKPOINTS:
+        refuse(f"checkpoints in {checkpoints}; leave CheckpointConfig.LocalPath out, for {_CHECKPOINTS}")
     for channel in request.get("InputDataConfig", []):
         name = channel["ChannelName"]
         source = channel["DataSource"].get("S3DataSource")
         if source is None or source["S3DataType"] != "S3Prefix":
             refuse(f'data that is not an S3Prefix (channel "{name}")')
+        if several and source.get("S3DataDistributionType") == "ShardedByS3Key":
+            refuse(f'data that is sharded over instances (channel "{name}"); set FullyReplicated')
         mode = channel.get("InputMode", request["AlgorithmSpecification"]["TrainingInputMode"])
         if mode == "Pipe":
             refuse(f'the input mode Pipe (channel "{name}")')
-
-
-def _lay_out(request: Mapping[str, Any], directory: Path) -> None:
-    """Write input/config/*.json as SageMaker does, and the empty folders a script expects."""
-    for folder in ("input/config", "input/data", "model", "output/data"):
-        (directory / folder).mkdir(parents=True)
-    channels = {}
-    for channel in request.get("InputDataConfig", []):
-        source = channel["DataSource"]["S3DataSource"]
-        described = {
-            "TrainingInputMode": channel.get(
-                "InputMode", request["AlgorithmSpecification"]["TrainingInputMode"]
-            ),
-            "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
-            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
-        }
-        if "ContentType" in channel:
-            described["ContentType"] = channel["ContentType"]
-        channels[channel["ChannelName"]] = described
-    instance_type = request["ResourceConfig"]["InstanceType"]
-    config = {
-        "hyperparameters": request.get("HyperParameters", {}),
-        "inputdataconfig": channels,
-        "resourceconfig": {
-            "current_host": _HOST,
-            "current_instance_type": instance_type,
-            "current_group_name": _INSTANCE_GROUP,
-            "hosts": [_HOST],
-            "instance_groups": [
-                {"instance_group_name": _INSTANCE_GROUP, "instance_type": instance_type, "hosts": [_HOST]}
-            ],
-            "network_interface_name": "lo",
-        },
-    }
-    for name, content in config.items():
-        (directory / "input" / "config" / f"{name}.json").write_text(json.dumps(content))

@@ -35,6 +35,22 @@ TRAIN = """
     (Path(os.environ["SM_MODEL_DIR"]) / "weights").write_text("2 4 8")
 """
 
+TRAIN_TOGETHER = """
+    import os
+    from pathlib import Path
+    import torch
+    import torch.distributed as together
+
+    together.init_process_group("gloo")
+    rank = torch.tensor([1.0 + together.get_rank()])
+    together.all_reduce(rank)
+    print(f"sum={rank.item():g} world={together.get_world_size()}", flush=True)
+    if together.get_rank() == 0:
+        (Path(os.environ["SM_MODEL_DIR"]) / "weights").write_text("2 4 8")
+        (Path(os.environ["SAGEMAKER_BASE_DIR"]) / "checkpoints" / "state").write_text("epoch 1")
+    together.destroy_process_group()
+"""
+
 GENERATE = """
     import json, os, time
 
@@ -70,6 +86,11 @@ class Sagemaker:
         self.role = role
         self.s3.put_object(
             Bucket=bucket, Key="code/sourcedir.tar.gz", Body=archive({"train.py": textwrap.dedent(TRAIN)})
+        )
+        self.s3.put_object(
+            Bucket=bucket,
+            Key="code/together.tar.gz",
+            Body=archive({"train.py": textwrap.dedent(TRAIN_TOGETHER)}),
         )
         self.s3.put_object(Bucket=bucket, Key="prepared/train", Body=b"the cat sat on the mat")
 
@@ -111,6 +132,16 @@ class Sagemaker:
             "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
             "StoppingCondition": {"MaxRuntimeInSeconds": 600},
         } | more
+
+    def training_together(self, name: str) -> dict[str, Any]:
+        """A job of two hosts that torchrun brings together, and that leaves a checkpoint."""
+        request = self.training(name, CheckpointConfig={"S3Uri": f"s3://{self.bucket}/checkpoints/{name}/"})
+        request["ResourceConfig"]["InstanceCount"] = 2
+        request["HyperParameters"] |= {
+            "sagemaker_submit_directory": f"s3://{self.bucket}/code/together.tar.gz",
+            "sagemaker_torch_distributed_enabled": "true",
+        }
+        return request
 
     def config(self, name: str, *, artifact: bool = True) -> str:
         """An endpoint configuration with a model of the same name, which answers with its name."""

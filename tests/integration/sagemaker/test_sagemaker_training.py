@@ -14,7 +14,7 @@ def jobs(sagemaker: Any, inbox: Any) -> dict[str, str]:
     """The jobs of this module, started together: how each goes, and its name."""
     names = {
         mode: f"job-{mode}-{uuid.uuid4().hex[:8]}"
-        for mode in ("well", "badly", "stopped", "overtime", "dataless")
+        for mode in ("well", "badly", "stopped", "overtime", "dataless", "together")
     }
     create = sagemaker.api.create_training_job
     tags = [{"Key": "lexline:run", "Value": names["well"]}]
@@ -23,6 +23,7 @@ def jobs(sagemaker: Any, inbox: Any) -> dict[str, str]:
     create(**sagemaker.training(names["stopped"], mode="forever"))
     overtime = {"MaxRuntimeInSeconds": 8}
     create(**sagemaker.training(names["overtime"], mode="forever", StoppingCondition=overtime))
+    create(**sagemaker.training_together(names["together"]))
     dataless = sagemaker.training(names["dataless"])
     dataless["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = (
         f"s3://{sagemaker.bucket}/nothing/"
@@ -55,12 +56,17 @@ def test_metrics_come_from_the_lines_the_script_printed(sagemaker: Any, jobs: di
 
 def test_the_scripts_output_is_in_cloudwatch_logs(sagemaker: Any, client: Any, jobs: dict[str, str]) -> None:
     sagemaker.await_job(jobs["well"], "Completed", "Failed")
-    logs, group = client("logs"), "/aws/sagemaker/TrainingJobs"
-    found = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{jobs['well']}/algo-1-")
+    assert "epoch=2/2 valid_loss=5 valid_perplexity=50.0" in logged(client("logs"), jobs["well"], "algo-1")
+
+
+def logged(logs: Any, job: str, host: str) -> list[str]:
+    """The lines in a host's log, of which a job has one."""
+    group = "/aws/sagemaker/TrainingJobs"
+    found = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/{host}-")
     (stream,) = found["logStreams"]
     name = stream["logStreamName"]
     events = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=True)["events"]
-    assert "epoch=2/2 valid_loss=5 valid_perplexity=50.0" in [event["message"] for event in events]
+    return [event["message"] for event in events]
 
 
 def test_every_step_of_a_job_is_an_event(
@@ -118,6 +124,21 @@ def test_a_job_out_of_time_is_stopped(sagemaker: Any, jobs: dict[str, str]) -> N
     job = sagemaker.await_job(jobs["overtime"], "Stopped", "Failed", "Completed")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert "FailureReason" not in job
+
+
+def test_two_hosts_train_one_model(sagemaker: Any, client: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["together"], "Completed", "Failed")
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    for host in ("algo-1", "algo-2"):
+        assert "sum=3 world=2" in logged(client("logs"), jobs["together"], host)
+    assert job["ModelArtifacts"]["S3ModelArtifacts"].endswith("/output/model.tar.gz")
+
+
+def test_what_a_job_left_to_go_on_from_is_in_s3(sagemaker: Any, jobs: dict[str, str]) -> None:
+    job = sagemaker.await_job(jobs["together"], "Completed", "Failed")
+    prefix = job["CheckpointConfig"]["S3Uri"].removeprefix(f"s3://{sagemaker.bucket}/")
+    kept = sagemaker.s3.get_object(Bucket=sagemaker.bucket, Key=f"{prefix}state")["Body"].read()
+    assert kept == b"epoch 1"
 
 
 def test_jobs_are_listed_by_status_and_name(sagemaker: Any, jobs: dict[str, str]) -> None:

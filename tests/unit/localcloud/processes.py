@@ -1,13 +1,16 @@
 """What the tests of jobs and fleets share: an object store in a directory, archives, waits, witnesses."""
 
 import os
+import re
 import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from localcloud.sagemaker.artifacts import StoreError
+from localcloud.sagemaker.training import TrainingOutcome
 
 AWS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # nobody listens there: nothing may depend on a real S3
@@ -50,6 +53,115 @@ class DirectoryStore:
         target = self._bucket("s3:PutObject", bucket) / key
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+    def delete(self, bucket: str, key: str) -> None:
+        (self._bucket("s3:DeleteObject", bucket) / key).unlink(missing_ok=True)
+
+
+REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+
+
+class Witness:
+    """Records what a job tells."""
+
+    def __init__(self) -> None:
+        self.statuses: list[tuple[str, str]] = []
+        self.lines: list[str] = []
+        self.streams: set[str] = set()
+        self.outcomes: list[TrainingOutcome] = []
+
+    def secondary_status(self, status: str, message: str) -> None:
+        self.statuses.append((status, message))
+
+    def log(self, stream: str, timestamp_ms: int, line: str) -> None:
+        assert timestamp_ms > 1_600_000_000_000
+        assert line
+        self.streams.add(stream)
+        self.lines.append(line)
+
+    def finished(self, outcome: TrainingOutcome) -> None:
+        self.outcomes.append(outcome)
+
+    @property
+    def outcome(self) -> TrainingOutcome:
+        (outcome,) = self.outcomes
+        return outcome
+
+    def pids(self) -> tuple[int, int] | None:
+        """The script's and the toolkit's process ids, once the script has printed them."""
+        for line in self.lines:
+            if match := re.fullmatch(r"pid (\d+) (\d+)", line):
+                return int(match[1]), int(match[2])
+        return None
+
+
+def training_request(source: Path, **changes: Any) -> dict[str, Any]:
+    """CreateTrainingJob's parameters for the script in source."""
+    return {
+        "AlgorithmSpecification": {
+            "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
+            "TrainingInputMode": "File",
+        },
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "HyperParameters": {
+            "batch-size": "20",
+            "tied": "false",
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": str(source),
+            "sagemaker_region": "us-east-1",
+            "sagemaker_container_log_level": "20",
+            "sagemaker_job_name": "job",
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "training",
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data/"}},
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/runs"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 300},
+        **changes,
+    }
+
+
+_STAND_IN = {
+    "torch/__init__.py": "__version__ = 'none'",
+    "torch/distributed/__init__.py": "",
+    "torch/distributed/elastic/rendezvous/static_tcp_rendezvous.py": "TCPStore = object",
+    "torch/distributed/run.py": """
+import argparse, os, sys
+
+def parse_args(arguments):
+    parser = argparse.ArgumentParser()
+    for name in ("nnodes", "nproc_per_node", "node_rank", "master_port"):
+        parser.add_argument("--" + name, type=int, default=0)
+    parser.add_argument("--master_addr")
+    parser.add_argument("script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser.parse_args(arguments)
+
+def run(options):
+    os.environ |= {
+        "RANK": str(options.node_rank),
+        "WORLD_SIZE": str(options.nnodes * options.nproc_per_node),
+        "MASTER_ADDR": options.master_addr,
+        "MASTER_PORT": str(options.master_port),
+    }
+    os.execv(sys.executable, [sys.executable, "-u", options.script, *options.arguments])
+""",
+}
+
+
+def without_torch(directory: Path) -> dict[str, str]:
+    """An Environment that spares jobs the import of torch, which takes seconds.
+
+    The toolkit asks torch for its version. torchrun starts one process, which it tells its rank.
+    """
+    for name, text in _STAND_IN.items():
+        path = directory / "stand-in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return {"PYTHONPATH": str(directory / "stand-in")}
 
 
 def archive(path: Path, files: dict[str, str]) -> Path:

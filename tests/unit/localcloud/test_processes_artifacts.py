@@ -92,10 +92,27 @@ def test_what_is_packed_unpacks_to_the_same(tmp_path: Path) -> None:
     (source / "code").mkdir(parents=True)
     (source / "weights").write_bytes(b"\0\1")
     (source / "code" / "generate.py").write_text("pass")
-    pack(source, tmp_path / "model.tar.gz")
+    assert pack([source], tmp_path / "model.tar.gz")
     unpack(tmp_path / "model.tar.gz", tmp_path / "model")
     assert (tmp_path / "model" / "weights").read_bytes() == b"\0\1"
     assert (tmp_path / "model" / "code" / "generate.py").read_text() == "pass"
+
+
+def test_several_folders_are_packed_as_one_and_the_first_of_a_name_is_taken(tmp_path: Path) -> None:
+    for host, names in (("algo-1", ["both", "code/one"]), ("algo-2", ["both", "code/two"])):
+        for name in names:
+            (tmp_path / host / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / host / name).write_text(host)
+    assert pack([tmp_path / "algo-1", tmp_path / "algo-2"], tmp_path / "model.tar.gz")
+    unpack(tmp_path / "model.tar.gz", tmp_path / "model")
+    assert (tmp_path / "model" / "both").read_text() == "algo-1"
+    assert (tmp_path / "model" / "code" / "two").read_text() == "algo-2"
+
+
+def test_nothing_makes_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert not pack([tmp_path / "empty", tmp_path / "missing"], tmp_path / "model.tar.gz")
+    assert not (tmp_path / "model.tar.gz").exists()
 
 
 def test_an_archive_that_climbs_out_is_refused(tmp_path: Path) -> None:

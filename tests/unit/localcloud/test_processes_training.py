@@ -7,131 +7,23 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localcloud.sagemaker.training import TrainingLaunch, TrainingOutcome, TrainingRun
+from tests.unit.localcloud.conftest import Run
 from tests.unit.localcloud.processes import (
-    AWS,
     DirectoryStore,
     archive,
     environment_with_repository,
     processes_naming,
+    training_request,
     wait_for,
+    without_torch,
 )
 
-REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 SLEEPER = "import os, time\nprint(f'pid {os.getpid()} {os.getppid()}')\ntime.sleep(600)\n"
-
-
-class Witness:
-    """Records what a job tells."""
-
-    def __init__(self) -> None:
-        self.statuses: list[tuple[str, str]] = []
-        self.lines: list[str] = []
-        self.streams: set[str] = set()
-        self.outcomes: list[TrainingOutcome] = []
-
-    def secondary_status(self, status: str, message: str) -> None:
-        self.statuses.append((status, message))
-
-    def log(self, stream: str, timestamp_ms: int, line: str) -> None:
-        assert timestamp_ms > 1_600_000_000_000
-        assert line
-        self.streams.add(stream)
-        self.lines.append(line)
-
-    def finished(self, outcome: TrainingOutcome) -> None:
-        self.outcomes.append(outcome)
-
-    @property
-    def outcome(self) -> TrainingOutcome:
-        (outcome,) = self.outcomes
-        return outcome
-
-    def pids(self) -> tuple[int, int] | None:
-        """The script's and the toolkit's process ids, once the script has printed them."""
-        for line in self.lines:
-            if match := re.fullmatch(r"pid (\d+) (\d+)", line):
-                return int(match[1]), int(match[2])
-        return None
-
-
-def request(source: Path, **changes: Any) -> dict[str, Any]:
-    """CreateTrainingJob's parameters for the script in source."""
-    return {
-        "AlgorithmSpecification": {
-            "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
-            "TrainingInputMode": "File",
-        },
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "HyperParameters": {
-            "batch-size": "20",
-            "tied": "false",
-            "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": str(source),
-            "sagemaker_region": "us-east-1",
-            "sagemaker_container_log_level": "20",
-            "sagemaker_job_name": "job",
-        },
-        "InputDataConfig": [
-            {
-                "ChannelName": "training",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data/"}},
-            }
-        ],
-        "OutputDataConfig": {"S3OutputPath": "s3://bucket/runs"},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 300},
-        **changes,
-    }
-
-
-def without_torch(directory: Path) -> dict[str, str]:
-    """An Environment that spares the toolkit, which asks torch for its version, the import of torch."""
-    (directory / "stand-in").mkdir(exist_ok=True)
-    (directory / "stand-in" / "torch.py").write_text("__version__ = 'none'")
-    return {"PYTHONPATH": str(directory / "stand-in")}
-
-
-Run = Callable[..., tuple[TrainingRun, Witness]]
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> DirectoryStore:
-    (tmp_path / "s3" / "bucket" / "data").mkdir(parents=True)
-    (tmp_path / "s3" / "bucket" / "data" / "train").write_text("a corpus\n")
-    return DirectoryStore(tmp_path / "s3")
-
-
-@pytest.fixture
-def run(tmp_path: Path, objects: DirectoryStore) -> Iterator[Run]:
-    """Starts a job of the script given; afterwards, nothing of any job may be left."""
-    runs: list[TrainingRun] = []
-
-    def start(script: str, store: DirectoryStore = objects, **changes: Any) -> tuple[TrainingRun, Witness]:
-        source = archive(tmp_path / "sourcedir.tar.gz", {"train.py": script})
-        witness = Witness()
-        launch = TrainingLaunch(
-            "job",
-            "arn:aws:sagemaker:us-east-1:000000000000:training-job/job",
-            request(source, **{"Environment": without_torch(tmp_path), **changes}),
-            tmp_path / "jobs" / "job",
-            AWS,
-        )
-        job = TrainingRun(launch, witness, store=store)
-        runs.append(job)
-        job.start()
-        return job, witness
-
-    yield start
-    for job in runs:
-        job.close()
-    assert not (tmp_path / "jobs" / "job").exists()
-    assert processes_naming(str(tmp_path)) == []
 
 
 def uploaded(objects: DirectoryStore) -> set[str]:
@@ -292,14 +184,18 @@ def channel(**source: str) -> list[dict[str, Any]]:
         ),
         (
             {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}},
-            "does not support training on more than one instance; set ResourceConfig.InstanceCount to 1",
+            "more than one instance without torchrun; set the hyperparameter sagemaker_torch_",
+        ),
+        (
+            {"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/", "LocalPath": "/tmp/mine"}},
+            "does not support checkpoints in /tmp/mine; leave CheckpointConfig.LocalPath out",
         ),
         (
             {"AlgorithmSpecification": {"TrainingImage": "nobody/knows", "TrainingInputMode": "File"}},
             "ClientError: Cannot pull algorithm container. Either the image does not exist",
         ),
     ],
-    ids=["no data", "no bucket", "manifest", "two instances", "unknown image"],
+    ids=["no data", "no bucket", "manifest", "two instances", "other path", "unknown image"],
 )
 def test_what_cannot_run_fails_with_the_reason(run: Run, changes: dict[str, Any], reason: str) -> None:
     job, witness = run("", **changes)
@@ -316,7 +212,7 @@ def test_a_job_dies_with_the_server_that_runs_it(tmp_path: Path, objects: Direct
             str(Path(__file__).with_name("processes_server.py")),
             "training",
             str(tmp_path),
-            json.dumps(request(source, Environment=without_torch(tmp_path))),
+            json.dumps(training_request(source, Environment=without_torch(tmp_path))),
         ],
         env=environment_with_repository(),
         stdout=subprocess.PIPE,

@@ -20,7 +20,8 @@ def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
 
 
 def test_a_new_job_is_starting_and_described_as_it_was_asked_for(cloud: Any, requests: Any) -> None:
-    asked = requests.training("Run-1", Environment={"A": "b"})
+    checkpoints = {"S3Uri": "s3://bucket/checkpoints/", "LocalPath": "/opt/ml/checkpoints"}
+    asked = requests.training("Run-1", Environment={"A": "b"}, CheckpointConfig=checkpoints)
     assert cloud.sagemaker.create_training_job(**asked)["TrainingJobArn"] == f"{ARN}/run-1"
     job = cloud.sagemaker.describe_training_job(TrainingJobName="Run-1")
     for name in asked.keys() - {"OutputDataConfig"}:
