@@ -8,6 +8,7 @@ with a hyphen or an underscore.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 from user_error import UserError
 
@@ -15,43 +16,69 @@ TOKENIZERS = ("auto", "prose", "tokenized")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+class Own(NamedTuple):
+    """What a recipe decides where nothing else is asked for."""
+
+    lr: float  # learning rate at the start, and another thing to each optimiser
+    clip: float  # largest gradient norm
+    epochs: int
+    dropout: float
+
+
+RECIPES = {
+    "classic": Own(lr=20.0, clip=0.25, epochs=40, dropout=0.2),
+    "fast": Own(lr=0.003, clip=0.25, epochs=10, dropout=0.2),
+    "awd": Own(lr=30.0, clip=0.25, epochs=750, dropout=0.4),
+}
+"""Every recipe (recipes.py says what each does) and its own numbers."""
+
+OWN: Any = None
+"""Stands for the recipe's own number until the recipe is known."""
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Defaults are those of the notebook this system replaces, which had them from PyTorch's
-    word_language_model example."""
+    """The sizes are those of the notebook this system replaces. A field left at OWN becomes the recipe's
+    number, so that a made object holds numbers only."""
 
+    recipe: str = "fast"
     emsize: int = 200  # width of a word vector
     nhid: int = 200  # hidden units per LSTM layer
     nlayers: int = 2
-    lr: float = 20.0  # initial learning rate of plain SGD
-    clip: float = 0.25  # largest gradient norm
-    epochs: int = 40
+    lr: float = OWN
+    clip: float = OWN
+    epochs: int = OWN
     batch_size: int = 20  # columns the corpus is cut into
     bptt: int = 35  # words gradients flow back through
-    dropout: float = 0.2
-    tied: bool = False  # one matrix for reading words and for predicting them
+    dropout: float = OWN
+    tied: bool = True  # one matrix for reading words and for predicting them
     seed: int = 1111
     log_interval: int = 200  # steps between two lines of the log
     tokenizer: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise UserError(f"recipe must be one of {', '.join(RECIPES)}, not {self.recipe!r}.")
+        for name, value in RECIPES[self.recipe]._asdict().items():
+            if getattr(self, name) is OWN:
+                object.__setattr__(self, name, value)
         for name in ("emsize", "nhid", "nlayers", "epochs", "batch_size", "bptt", "log_interval"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be a finite number above 0, not {getattr(self, name)}.")
+        if self.recipe == "fast" and self.lr > 1:
+            raise UserError(
+                f"lr {self.lr:g} is no rate for recipe fast, whose Adam takes 1 at the very most: "
+                "leave lr out, or choose recipe classic or awd."
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, not {self.dropout}.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.tokenizer not in TOKENIZERS:
             raise UserError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, not {self.tokenizer!r}.")
-        if self.tied and self.emsize != self.nhid:
-            raise UserError(
-                f"tied=true shares one matrix between emsize ({self.emsize}) and nhid ({self.nhid}): "
-                "make the two equal, or set tied=false."
-            )
 
 
 TYPES = {field.name: field.type for field in fields(Hyperparameters)}

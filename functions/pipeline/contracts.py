@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 
 # Infinity and NaN are not JSON; as strings they survive the trip and pydantic reads them back.
 _CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
@@ -32,37 +40,48 @@ class Contract(BaseModel):
 # --- what a person may ask for -------------------------------------------------------------------
 
 
-class Hyperparameters(Contract):
-    """What `model_scripts/train.py` is told. The defaults are the PyTorch language model example's."""
+def _auto_is_none(value: object) -> object:
+    return None if value == "auto" else value
 
+
+RecipesOwn = BeforeValidator(_auto_is_none)
+"""None, "auto" or absence leave a number to the recipe, whose numbers `model_scripts/` alone knows."""
+
+
+class Hyperparameters(Contract):
+    """What `model_scripts/train.py` is told; what is None here it is not told, and decides by the recipe."""
+
+    recipe: Literal["classic", "fast", "awd"] = "fast"
     emsize: int = Field(default=200, ge=1, le=4096)
     nhid: int = Field(default=200, ge=1, le=8192)
     nlayers: int = Field(default=2, ge=1, le=16)
-    lr: float = Field(default=20, gt=0, le=1000, allow_inf_nan=False)
-    clip: float = Field(default=0.25, gt=0, le=1000, allow_inf_nan=False)
-    epochs: int = Field(default=40, ge=1, le=1000)
+    lr: Annotated[float | None, RecipesOwn] = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
+    clip: Annotated[float | None, RecipesOwn] = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
+    epochs: Annotated[int | None, RecipesOwn] = Field(default=None, ge=1, le=1000)
     batch_size: int = Field(default=20, ge=1, le=4096)
     bptt: int = Field(default=35, ge=1, le=4096)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    tied: bool = False
+    dropout: Annotated[float | None, RecipesOwn] = Field(default=None, ge=0, lt=1)
+    tied: bool = True
     seed: int = Field(default=1111, ge=0, le=2**32 - 1)
     log_interval: int = Field(default=200, ge=1, le=1_000_000)
     tokenizer: Literal["auto", "prose", "tokenized"] = "auto"
 
     @model_validator(mode="after")
-    def _tied_weights_share_a_shape(self) -> Hyperparameters:
-        if self.tied and self.emsize != self.nhid:
+    def _rate_is_of_the_recipe(self) -> Hyperparameters:
+        # A stack's Lr may have been chosen for another recipe than a run asks for.
+        if self.recipe == "fast" and self.lr is not None and self.lr > 1:
             raise ValueError(
-                f"tied needs emsize and nhid to be equal (they are {self.emsize} and {self.nhid})"
+                f"lr {self.lr:g} is no rate for recipe fast, whose Adam takes 1 at the very most; "
+                "leave it to the recipe with lr=auto, or choose recipe classic or awd"
             )
         return self
 
 
 class TrainingResources(Contract):
-    """The training job's machine. One instance: the script does not yet train on several."""
+    """The training job's machines; several train one model together, each on a part of the text."""
 
     instance_type: InstanceType = "ml.m5.xlarge"
-    instance_count: int = Field(default=1, ge=1, le=1)
+    instance_count: int = Field(default=1, ge=1, le=64)
     # SageMaker's default quota for the longest run is 5 days.
     max_runtime_seconds: int = Field(default=86_400, ge=60, le=432_000)
 

@@ -56,14 +56,15 @@ def defaults() -> str:
 
 def training_image(instance_type: str) -> str:
     """The training container for an instance type."""
-    return _required("TRAINING_IMAGE_GPU" if _has_gpu(instance_type) else "TRAINING_IMAGE_CPU")
+    return _required("TRAINING_IMAGE_GPU" if has_gpu(instance_type) else "TRAINING_IMAGE_CPU")
 
 
 def hosting_image(instance_type: str) -> str:
     """The inference container for an instance type."""
-    return _required("HOSTING_IMAGE_GPU" if _has_gpu(instance_type) else "HOSTING_IMAGE_CPU")
+    return _required("HOSTING_IMAGE_GPU" if has_gpu(instance_type) else "HOSTING_IMAGE_CPU")
 
 
-def _has_gpu(instance_type: str) -> bool:
+def has_gpu(instance_type: str) -> bool:
+    """Whether instances of a type have GPUs."""
     # AWS's accelerated families are g (ml.g5.xlarge) and p (ml.p4d.24xlarge).
     return instance_type.removeprefix("ml.")[:1] in ("g", "p")

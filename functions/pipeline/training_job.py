@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import aws
+import settings
 from botocore.exceptions import ClientError
-from contracts import Prepared, Run, Trained
+from contracts import Prepared, Run, Trained, TrainingResources
 from errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut
 
 if TYPE_CHECKING:
@@ -28,13 +29,22 @@ METRICS = {
 }
 # A prepared corpus is at most some gigabytes, and so are models of the sizes the contract allows.
 _VOLUME_GB = 30
+_CHECKPOINTS = "/opt/ml/checkpoints"
+# SageMaker gives a stopped job 120 s from SIGTERM to SIGKILL; torchrun would kill the script after 30 s,
+# unless it is told otherwise.
+_SECONDS_TO_SAVE = 110
 
 
 def request(
     run: Run, prepared: Prepared, *, image: str, role: str, bucket: str, source: str, region: str
 ) -> CreateTrainingJobRequestTypeDef:
     """CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit."""
-    hyperparameters = {name: _text(value) for name, value in run.hyperparameters}
+    hyperparameters = {name: _text(value) for name, value in run.hyperparameters if value is not None}
+    environment = {}
+    if _needs_torchrun(run.training):
+        # The toolkit then starts the script through torchrun: once per GPU, or once on a host without any.
+        hyperparameters["sagemaker_torch_distributed_enabled"] = "true"
+        environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
     return {
         "TrainingJobName": run.name,
         "RoleArn": role,
@@ -51,6 +61,7 @@ def request(
             "sagemaker_container_log_level": "20",
             "sagemaker_job_name": run.name,
         },
+        "Environment": environment,
         "InputDataConfig": [
             {
                 "ChannelName": "training",
@@ -64,6 +75,8 @@ def request(
             }
         ],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/runs"},
+        # The script leaves there what it goes on from, and finds it again when its instance was replaced.
+        "CheckpointConfig": {"S3Uri": f"s3://{bucket}/checkpoints/{run.name}/", "LocalPath": _CHECKPOINTS},
         "ResourceConfig": {
             "InstanceType": cast("TrainingInstanceTypeType", run.training.instance_type),
             "InstanceCount": run.training.instance_count,
@@ -72,6 +85,15 @@ def request(
         "StoppingCondition": {"MaxRuntimeInSeconds": run.training.max_runtime_seconds},
         "Tags": [{"Key": "lexline:run", "Value": run.name}, {"Key": "lexline:dataset", "Value": run.dataset}],
     }
+
+
+def _needs_torchrun(training: TrainingResources) -> bool:
+    """Whether there may be several processes to bring together.
+
+    A GPU instance has one GPU or more, by its size. On one processor torchrun would only stand between the
+    job and its script, its signals and its errors.
+    """
+    return training.instance_count > 1 or settings.has_gpu(training.instance_type)
 
 
 def _text(value: object) -> str:

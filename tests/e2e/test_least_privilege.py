@@ -172,6 +172,7 @@ def test_a_result_that_cannot_be_published_fails_the_run(stack: DeployedStack) -
         # The toolkit asks for the code's head first, and S3 says no more than 403 to a HEAD request.
         ("s3:GetObject", "/code/", "HeadObject operation: Forbidden"),
         ("s3:PutObject", "/runs/", "s3:PutObject"),
+        ("s3:PutObject", "/checkpoints/", "Checkpoint upload failed"),
     ],
 )
 def test_the_training_job_fails_without_its_data(

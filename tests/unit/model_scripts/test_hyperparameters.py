@@ -1,25 +1,42 @@
+from dataclasses import asdict
+
 import pytest
 
-from hyperparameters import Hyperparameters, parse
+from hyperparameters import RECIPES, Hyperparameters, parse
 from user_error import UserError
 
 
-def test_defaults_are_the_notebooks() -> None:
-    assert parse([]) == Hyperparameters(
-        emsize=200,
-        nhid=200,
-        nlayers=2,
-        lr=20,
-        clip=0.25,
-        epochs=40,
-        batch_size=20,
-        bptt=35,
-        dropout=0.2,
-        tied=False,
-        seed=1111,
-        log_interval=200,
-        tokenizer="auto",
-    )
+def test_the_sizes_are_the_notebooks_and_the_recipe_is_fast() -> None:
+    settings = asdict(parse([]))
+    own = RECIPES["fast"]._asdict()
+    assert {name: settings.pop(name) for name in own} == own
+    assert settings == {
+        "recipe": "fast",
+        "emsize": 200,
+        "nhid": 200,
+        "nlayers": 2,
+        "batch_size": 20,
+        "bptt": 35,
+        "tied": True,
+        "seed": 1111,
+        "log_interval": 200,
+        "tokenizer": "auto",
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_not_asked_for_is_the_recipes_own(recipe: str) -> None:
+    settings = asdict(parse(["--recipe", recipe, "--epochs", "3"]))
+    expected = RECIPES[recipe]._asdict() | {"epochs": 3}
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_the_classic_recipes_numbers_are_the_word_language_model_examples() -> None:
+    assert RECIPES["classic"] == (20, 0.25, 40, 0.2)
+
+
+def test_a_tied_model_may_have_layers_of_another_width_than_its_word_vectors() -> None:
+    assert parse(["--tied", "true", "--emsize", "100"]).emsize == 100
 
 
 @pytest.mark.parametrize("arguments", [["--batch-size", "7"], ["--batch_size", "7"], ["--batch-size=7"]])
@@ -49,7 +66,7 @@ def test_a_boolean_may_stand_alone() -> None:
 
 
 def test_numbers_may_be_written_as_json_writes_them() -> None:
-    assert parse(["--lr", "1e-3", "--dropout", "0", "--lr=5"][:4]).lr == 0.001
+    assert parse(["--lr", "1e-3", "--dropout", "0"]).lr == 0.001
 
 
 def test_the_toolkits_own_arguments_are_passed_over() -> None:
@@ -74,7 +91,9 @@ def test_the_toolkits_own_arguments_are_passed_over() -> None:
         (["--epochs", "2", "--epochs", "3"], "epochs is given twice"),
         (["--batch-size", "2", "--batch_size", "3"], "batch_size is given twice"),
         (["epochs", "2"], "Expected --name value"),
-        (["--tied", "true", "--emsize", "100"], "emsize (100) and nhid (200)"),
+        (["--recipe", "quick"], "recipe must be one of classic, fast, awd, not 'quick'"),
+        (["--recipe", "awd", "--lr", "0"], "lr must be a finite number above 0"),
+        (["--lr", "20"], "lr 20 is no rate for recipe fast"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(arguments: list[str], sentence: str) -> None:

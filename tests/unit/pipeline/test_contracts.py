@@ -1,13 +1,16 @@
 """The documents that cross the steps keep to their form, and say what is wrong with one that does not."""
 
+import dataclasses
 import inspect
 import json
-from typing import Any
+from typing import Any, get_args
 
 import contracts
 import pytest
 from contracts import PREPARE_OUTCOME, ExecutionInput, Hyperparameters, Prepared, Run, Trained
 from pydantic import BaseModel, ValidationError
+
+import hyperparameters as script
 
 CONTRACTS = [
     model
@@ -23,22 +26,38 @@ def test_no_contract_lets_an_undeclared_field_through(model: type[BaseModel]) ->
     assert "surprise" in {problem["loc"][0] for problem in refused.value.errors() if problem["loc"]}
 
 
-def test_the_default_hyperparameters_are_the_notebooks() -> None:
+def test_the_sizes_are_the_notebooks_and_the_rest_is_the_recipes() -> None:
     assert Hyperparameters().model_dump() == {
+        "recipe": "fast",
         "emsize": 200,
         "nhid": 200,
         "nlayers": 2,
-        "lr": 20,
-        "clip": 0.25,
-        "epochs": 40,
+        "lr": None,
+        "clip": None,
+        "epochs": None,
         "batch_size": 20,
         "bptt": 35,
-        "dropout": 0.2,
-        "tied": False,
+        "dropout": None,
+        "tied": True,
         "seed": 1111,
         "log_interval": 200,
         "tokenizer": "auto",
     }
+
+
+def test_the_training_script_takes_the_same_hyperparameters_with_the_same_defaults() -> None:
+    """Each side checks them alone: the contract when a run starts, the script when its job does."""
+    theirs = {field.name: field.default for field in dataclasses.fields(script.Hyperparameters)}
+    assert Hyperparameters().model_dump() == theirs
+    assert get_args(Hyperparameters.model_fields["recipe"].annotation) == tuple(script.RECIPES)
+    for recipe, own in script.RECIPES.items():
+        Hyperparameters.model_validate({"recipe": recipe, **own._asdict()})
+
+
+@pytest.mark.parametrize("field", ["lr", "clip", "epochs", "dropout"])
+def test_auto_leaves_a_number_to_the_recipe(field: str) -> None:
+    assert Hyperparameters.model_validate({field: "auto"}) == Hyperparameters()
+    assert Hyperparameters.model_validate({field: "0.5" if field != "epochs" else "5"}) != Hyperparameters()
 
 
 def test_a_dataset_is_all_an_execution_needs() -> None:
@@ -58,9 +77,11 @@ def test_a_dataset_is_all_an_execution_needs() -> None:
         ("hyperparameters.epoch", {"dataset": "a", "hyperparameters": {"epoch": 3}}),
         ("hyperparameters.dropout", {"dataset": "a", "hyperparameters": {"dropout": 1}}),
         ("hyperparameters.lr", {"dataset": "a", "hyperparameters": {"lr": float("inf")}}),
-        ("hyperparameters", {"dataset": "a", "hyperparameters": {"tied": True, "emsize": 100}}),
+        ("hyperparameters.recipe", {"dataset": "a", "hyperparameters": {"recipe": "slow"}}),
+        ("hyperparameters", {"dataset": "a", "hyperparameters": {"recipe": "fast", "lr": 20}}),
         ("training.instance_type", {"dataset": "a", "training": {"instance_type": "m5.xlarge"}}),
-        ("training.instance_count", {"dataset": "a", "training": {"instance_count": 2}}),
+        ("training.instance_count", {"dataset": "a", "training": {"instance_count": 65}}),
+        ("training.instance_count", {"dataset": "a", "training": {"instance_count": 0}}),
         ("hosting.instance_count", {"dataset": "a", "hosting": {"instance_count": 0}}),
         ("max_perplexity", {"dataset": "a", "max_perplexity": 0.5}),
         ("", {}),

@@ -30,7 +30,7 @@ def test_a_dataset_alone_becomes_a_whole_run(stubbed: Any, documents: Any, conte
     assert re.fullmatch(r"lexline-state-of-the-union-[0-9a-f]{12}", run["name"])
     assert run["endpoint"] == "lexline"
     assert run["dataset"] == "State.of_the-Union"
-    assert run["hyperparameters"]["epochs"] == 40
+    assert (run["hyperparameters"]["recipe"], run["hyperparameters"]["epochs"]) == ("fast", None)
     assert run["training"]["max_runtime_seconds"] == 86400
     assert run["teardown"] == "never"
 

@@ -9,6 +9,7 @@ import source_code
 import training
 import training_job
 from botocore.stub import ANY
+from contracts import Prepared, Run
 from errors import AccessDenied, CapacityUnavailable, Throttled
 
 NAME = "lexline-sotu-0123456789ab"
@@ -142,8 +143,55 @@ def test_the_job_is_what_the_training_toolkit_expects(
     assert hyperparameters["epochs"] == "6"
     assert hyperparameters["tied"] == "true"
     assert hyperparameters["tokenizer"] == "auto"
-    assert json.loads(hyperparameters["lr"]) == 20
     assert all(isinstance(value, str) for value in hyperparameters.values())
+
+
+def requested(documents: Any, **run: Any) -> Any:
+    """CreateTrainingJob's parameters for a run with these differences."""
+    return training_job.request(
+        Run.model_validate(documents.run | run),
+        Prepared.model_validate(documents.prepared),
+        image="image",
+        role="role",
+        bucket="texts",
+        source="s3://texts/code/ab/sourcedir.tar.gz",
+        region="eu-west-1",
+    )
+
+
+def test_what_nobody_asked_for_is_left_to_the_recipe(documents: Any) -> None:
+    asked = {"recipe": "awd", "lr": 15, "epochs": None}
+    told = requested(documents, hyperparameters=asked)["HyperParameters"]
+    assert (told["recipe"], json.loads(told["lr"])) == ("awd", 15)
+    assert not {"epochs", "clip", "dropout"} & told.keys()
+
+
+def test_a_job_keeps_its_checkpoints_under_its_own_name(documents: Any) -> None:
+    assert requested(documents)["CheckpointConfig"] == {
+        "S3Uri": f"s3://texts/checkpoints/{NAME}/",
+        "LocalPath": "/opt/ml/checkpoints",
+    }
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "instance_count", "torchrun"),
+    [
+        ("ml.m5.xlarge", 1, False),
+        ("ml.m5.xlarge", 2, True),
+        ("ml.g5.xlarge", 1, True),
+        ("ml.g5.12xlarge", 1, True),
+        ("ml.p4d.24xlarge", 4, True),
+    ],
+)
+def test_torchrun_starts_the_script_where_there_may_be_several_processes(
+    documents: Any, instance_type: str, instance_count: int, torchrun: bool
+) -> None:
+    resources = {"instance_type": instance_type, "instance_count": instance_count}
+    sent = requested(documents, training=resources)
+    assert sent["ResourceConfig"]["InstanceCount"] == instance_count
+    assert ("sagemaker_torch_distributed_enabled" in sent["HyperParameters"]) is torchrun
+    # A stopped script has SageMaker's 120 seconds to save, not torchrun's 30.
+    assert sent["Environment"] == ({"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "110"} if torchrun else {})
 
 
 @pytest.mark.parametrize(

@@ -161,15 +161,30 @@ def test_the_state_machine_may_invoke_its_steps_and_nothing_else(template: Templ
     assert set(*invoked) == steps
 
 
-def test_the_execution_role_writes_only_what_runs_make(template: Template) -> None:
+@pytest.mark.parametrize(
+    ("action", "folders"),
+    [
+        ("s3:GetObject", ["prepared", "code", "runs", "checkpoints"]),
+        ("s3:PutObject", ["runs", "checkpoints"]),
+        # SageMaker deletes from the bucket the checkpoint that its script deletes.
+        ("s3:DeleteObject", ["checkpoints"]),
+    ],
+)
+def test_the_execution_role_writes_only_what_runs_make(
+    template: Template, action: str, folders: list[str]
+) -> None:
     role = template.of("AWS::IAM::Role")["ExecutionRole"]
-    written = [
-        resource
-        for each in statements(role)
-        if {"s3:PutObject", "s3:DeleteObject"} & set(each["Action"])
-        for resource in each["Resource"]
+    resources = [
+        resource for each in statements(role) if action in each["Action"] for resource in each["Resource"]
     ]
-    assert written == ["<Bucket.Arn>/runs/*"]
+    assert resources == [f"<Bucket.Arn>/{folder}/*" for folder in folders]
+
+
+def test_the_execution_role_lists_only_what_it_reads(template: Template) -> None:
+    role = template.of("AWS::IAM::Role")["ExecutionRole"]
+    (listing,) = [each for each in statements(role) if "s3:ListBucket" in each["Action"]]
+    read = ["prepared/*", "code/*", "runs/*", "checkpoints/*"]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": read}}
 
 
 @pytest.mark.parametrize("module", ["functions/pipeline", "functions/api"])

@@ -13,16 +13,17 @@ from tests.unit.template.conftest import PROJECT, Template, source
 
 DEFINITION = PROJECT / "statemachine" / "pipeline.asl.json"
 HYPERPARAMETERS = {
+    "Recipe": "fast",
     "Emsize": "200",
     "Nhid": "200",
     "Nlayers": "2",
-    "Lr": "20",
-    "Clip": "0.25",
-    "Epochs": "40",
+    "Lr": "auto",
+    "Clip": "auto",
+    "Epochs": "auto",
     "BatchSize": "20",
     "Bptt": "35",
-    "Dropout": "0.2",
-    "Tied": "false",
+    "Dropout": "auto",
+    "Tied": "true",
     "Seed": "1111",
     "LogInterval": "200",
     "Tokenizer": "auto",
@@ -74,7 +75,15 @@ def test_what_nobody_can_see_does_not_cost_for_ever(template: Template) -> None:
 
 def test_uploads_and_models_never_expire(template: Template) -> None:
     expiring = [rule for rule in lifecycle(template).values() if "ExpirationInDays" in rule]
-    assert [rule["Prefix"] for rule in expiring] == ["prepared/"]
+    assert [rule["Prefix"] for rule in expiring] == ["prepared/", "checkpoints/"]
+
+
+def test_checkpoints_are_gone_soon_after_their_job(template: Template) -> None:
+    rule = lifecycle(template)["checkpoints"]
+    assert (rule["Prefix"], rule["ExpirationInDays"]) == ("checkpoints/", 7)
+    # Longer than a job may run (contracts.TrainingResources), or one that waits would lose its own.
+    assert rule["ExpirationInDays"] * 86_400 > 432_000
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
 
 def test_models_stay_where_they_can_be_read_at_once(template: Template) -> None:
@@ -259,6 +268,7 @@ def test_plan_gets_the_parameters_as_an_execution_input_it_accepts(template: Tem
 
 def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., Template]) -> None:
     changed = {
+        "Recipe": "classic",
         "Emsize": "128",
         "Nhid": "128",
         "Nlayers": "3",
@@ -268,11 +278,12 @@ def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., 
         "BatchSize": "40",
         "Bptt": "70",
         "Dropout": "0.5",
-        "Tied": "true",
+        "Tied": "false",
         "Seed": "7",
         "LogInterval": "10",
         "Tokenizer": "prose",
         "TrainingInstanceType": "ml.g5.xlarge",
+        "TrainingInstanceCount": "4",
         "MaxTrainingSeconds": "3600",
         "HostingInstanceType": "ml.c5.large",
         "HostingInstanceCount": "2",
@@ -283,6 +294,7 @@ def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., 
         assert value in spec.get("AllowedValues", []) or re.fullmatch(spec["AllowedPattern"], value), name
     given = ExecutionInput.model_validate({"dataset": "sotu", **defaults(deployed_with(**changed))})
     assert given.hyperparameters.model_dump() == {
+        "recipe": "classic",
         "emsize": 128,
         "nhid": 128,
         "nlayers": 3,
@@ -292,12 +304,13 @@ def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., 
         "batch_size": 40,
         "bptt": 70,
         "dropout": 0.5,
-        "tied": True,
+        "tied": False,
         "seed": 7,
         "log_interval": 10,
         "tokenizer": "prose",
     }
-    assert (given.training.instance_type, given.training.max_runtime_seconds) == ("ml.g5.xlarge", 3600)
+    assert (given.training.instance_type, given.training.instance_count) == ("ml.g5.xlarge", 4)
+    assert given.training.max_runtime_seconds == 3600
     assert (given.hosting.instance_type, given.hosting.instance_count) == ("ml.c5.large", 2)
     assert given.teardown == "always"
 
@@ -316,6 +329,8 @@ def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., 
         ("Epochs", "1.5"),
         ("Seed", "-1"),
         ("HostingInstanceCount", "0"),
+        ("TrainingInstanceCount", "0"),
+        ("TrainingInstanceCount", "65"),
         ("TrainingInstanceType", "m5.xlarge"),
     ],
 )
