@@ -16,7 +16,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -282,11 +282,12 @@ def run(extent: Extent, source: Path | None) -> bool:
         deadline = MINUTES * 60 - AFTER_TRAINING
         trained = trainings.train_all(text, whole, extent.training, scratch, deadline, progress)
         rows = training_rows(trained, extent)
-        for measure in (
+        measures: list[Callable[[], list[Row]]] = [
             lambda: generation_rows(trained, extent, progress),
             lambda: artifact_rows(trained, text, extent, progress),
             lambda: encoding_rows(whole, extent, progress),
-        ):
+        ]
+        for measure in measures:
             try:
                 rows += measure()
             except CallFailed as problem:
