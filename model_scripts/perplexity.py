@@ -15,8 +15,8 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+import distributed
 from language_model import LanguageModel
 from vocabulary import END_OF_LINE_ID, TokenIds
 
@@ -36,22 +36,25 @@ def perplexity(loss: float) -> float:
 
 def mean_loss(model: LanguageModel, tokens: TokenIds) -> float:
     """Mean negative log likelihood, in nats per token, of a non-empty run of tokens. Restores the model's
-    mode."""
+    mode.
+
+    Under torchrun every rank calls this, reads its share of the columns, and gets the figure of all.
+    """
     was_training = model.training
     model.eval()
     device = model.decoder.bias.device
-    inputs, targets = (columns.to(device) for columns in layout(tokens))
+    inputs, targets = (distributed.share(columns).to(device) for columns in layout(tokens))
     state = model.start(inputs.shape[1])
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    rows = len(inputs) if inputs.shape[1] else 0
     with torch.inference_mode():
-        for row in range(0, len(inputs), ROWS_AT_ONCE):
-            scores, state = model(inputs[row : row + ROWS_AT_ONCE], state)
-            wanted = targets[row : row + ROWS_AT_ONCE].flatten().long()
-            total += functional.cross_entropy(
-                scores, wanted, ignore_index=NOT_COUNTED, reduction="sum"
-            ).item()
+        for row in range(0, rows, ROWS_AT_ONCE):
+            hidden, state = model.read(inputs[row : row + ROWS_AT_ONCE], state)
+            wanted = targets[row : row + ROWS_AT_ONCE].long()
+            counted = wanted != NOT_COUNTED
+            total += model.decoder.loss(hidden[counted], wanted[counted])
     model.train(was_training)
-    return total / len(tokens)
+    return distributed.total(total) / len(tokens)
 
 
 def layout(tokens: TokenIds) -> tuple[Tensor, Tensor]:

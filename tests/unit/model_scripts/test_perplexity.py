@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from language_model import LanguageModel, Shape
+from language_model import Dropout, LanguageModel, Shape
 from perplexity import FEWEST_ROWS, MOST_COLUMNS, NOT_COUNTED, layout, mean_loss, perplexity
 from vocabulary import END_OF_LINE_ID, TokenIds
 
@@ -12,8 +12,9 @@ from vocabulary import END_OF_LINE_ID, TokenIds
 @pytest.fixture
 def model() -> LanguageModel:
     torch.manual_seed(0)
-    model = LanguageModel(Shape(vocabulary_size=30, emsize=8, nhid=8, nlayers=2, tied=False), dropout=0.5)
-    torch.nn.init.uniform_(model.decoder.weight, -3, 3)
+    shape = Shape(30, emsize=8, nhid=8, nlayers=2, tied=False, cutoffs=(8,), widths=(4,))
+    model = LanguageModel(shape, Dropout(inputs=0.5, between=0.5, outputs=0.5))
+    torch.nn.init.uniform_(model.decoder.vectors.head, -3, 3)
     return model
 
 
@@ -27,8 +28,8 @@ def losses_one_by_one(model: LanguageModel, tokens: TokenIds, before: int) -> li
     losses, state = [], model.start(1)
     with torch.no_grad():
         for token in tokens.tolist():
-            scores, state = model(torch.tensor([[before]]), state)
-            losses.append(-torch.log_softmax(scores[0].double(), 0)[token].item())
+            hidden, state = model.read(torch.tensor([[before]]), state)
+            losses.append(-model.decoder.log_probabilities(hidden[0])[0, token].item())
             before = token
     return losses
 
@@ -73,7 +74,9 @@ def test_dropout_is_off_while_measuring_and_back_on_after(model: LanguageModel) 
 
 
 def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large(model: LanguageModel) -> None:
-    torch.nn.init.zeros_(model.decoder.weight)
+    for parameter in model.decoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    model.decoder.expect(torch.ones(30))
     assert perplexity(mean_loss(model, some_tokens(500))) == pytest.approx(30)
 
 

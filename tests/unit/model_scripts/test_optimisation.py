@@ -1,0 +1,139 @@
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from hyperparameters import Hyperparameters
+from language_model import LanguageModel, Shape
+from optimisation import PATIENCE, Optimisation
+
+SHAPE = Shape(50, emsize=8, nhid=8, nlayers=1, tied=True, cutoffs=(10,), widths=(4,))
+WORDS = torch.arange(40).reshape(8, 5)
+
+
+def a_model(shape: Shape = SHAPE) -> LanguageModel:
+    torch.manual_seed(5)
+    return LanguageModel(shape)
+
+
+def train(model: LanguageModel, optimisation: Optimisation, steps: int) -> list[float]:
+    """The learning rates of some steps over the same words."""
+    rates = []
+    for _ in range(steps):
+        loss, outputs, _ = model(WORDS, WORDS.roll(1, 0), model.start(5))
+        (loss / WORDS.numel() + optimisation.penalty(outputs)).backward()
+        rates.append(optimisation.step(len(WORDS)))
+    return rates
+
+
+def test_classic_steps_are_plain_sgd_with_clipped_gradients() -> None:
+    settings = Hyperparameters(recipe="classic", lr=20, clip=0.1)
+    ours, plain = a_model(), a_model()
+    train(ours, Optimisation(ours, settings, 10), 3)
+    for _ in range(3):
+        plain.zero_grad()
+        loss, _, _ = plain(WORDS, WORDS.roll(1, 0), plain.start(5))
+        (loss / WORDS.numel()).backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), 0.1)
+        with torch.no_grad():
+            for parameter in plain.parameters():
+                parameter.add_(parameter.grad, alpha=-20)
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_classic_divides_the_rate_by_four_when_valid_does_not_improve() -> None:
+    model = a_model()
+    optimisation = Optimisation(model, Hyperparameters(recipe="classic", lr=20), 10)
+    rates = []
+    for valid in (3.0, 2.0, 2.0, 2.5, 1.5):
+        rates += train(model, optimisation, 1)
+        optimisation.epoch_ended(valid)
+    assert rates == [20, 20, 20, 5, 1.25]
+
+
+def test_the_fast_rate_rises_and_falls_to_nothing_over_exactly_the_epochs_asked_for() -> None:
+    model = a_model()
+    rates = train(model, Optimisation(model, Hyperparameters(lr=0.01, epochs=4), 25), 100)
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.01)
+    assert 0 < top < 10
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+
+
+def test_awd_averages_once_valid_stops_improving_and_evaluates_the_average() -> None:
+    model = a_model()
+    optimisation = Optimisation(model, Hyperparameters(recipe="awd", lr=1.0), 10)
+    for valid in [5.0, *[6.0] * (PATIENCE + 1)]:
+        train(model, optimisation, 1)
+        assert not optimisation.averages
+        optimisation.epoch_ended(valid)
+    seen = [copy.deepcopy(list(model.parameters()))]
+    for _ in range(3):
+        train(model, optimisation, 1)
+        seen.append(copy.deepcopy(list(model.parameters())))
+    own = copy.deepcopy(list(model.parameters()))
+    with optimisation.averaged():
+        for index, parameter in enumerate(model.parameters()):
+            torch.testing.assert_close(parameter, sum(step[index] for step in seen) / len(seen))
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), own, strict=True))
+
+
+def test_awd_penalises_large_and_restless_activations() -> None:
+    optimisation = Optimisation(a_model(), Hyperparameters(recipe="awd"), 10)
+    still = torch.full((4, 2, 3), 0.5)
+    assert float(optimisation.penalty([still, still])) == pytest.approx(2 * 0.25)
+    restless = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1)
+    assert float(optimisation.penalty([restless, restless])) == pytest.approx(2 * 0.5 + 1)
+    assert Optimisation(a_model(), Hyperparameters(), 10).penalty([still, still]) == 0.0
+
+
+def test_a_short_window_has_a_smaller_rate_in_awd() -> None:
+    optimisation = Optimisation(a_model(), Hyperparameters(recipe="awd", lr=30, bptt=70), 10)
+    assert optimisation.learning_rate(70) == 30
+    assert optimisation.learning_rate(35) == 15
+
+
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_sparse_gradients_leave_words_that_were_not_read_alone(recipe: str) -> None:
+    model = a_model(Shape(50, emsize=8, nhid=8, nlayers=1, tied=False, cutoffs=(10,), widths=(4,)))
+    before = copy.deepcopy(model.encoder.tails[0])
+    train(model, Optimisation(model, Hyperparameters(recipe=recipe, tied=False, lr=0.1), 10), 2)
+    changed = (model.encoder.tails[0] != before).any(1).nonzero().flatten() + 10
+    assert changed.tolist() == list(range(10, 40))
+
+
+def test_clipping_bounds_the_norm_of_sparse_and_dense_gradients_together() -> None:
+    model = a_model(Shape(50, emsize=8, nhid=8, nlayers=1, tied=False))
+    before = copy.deepcopy(list(model.parameters()))
+    train(model, Optimisation(model, Hyperparameters(recipe="classic", tied=False, lr=1.0, clip=1e-3), 10), 1)
+    moved = [one - other for one, other in zip(model.parameters(), before, strict=True)]
+    assert float(nn.utils.get_total_norm(moved)) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_training_goes_on_from_a_saved_state_to_the_bit(recipe: str) -> None:
+    settings = Hyperparameters(recipe=recipe, lr=0.05, epochs=3)
+    model = a_model()
+    optimisation = Optimisation(model, settings, 10)
+    train(model, optimisation, 4)
+    for valid in [5.0, *[6.0] * (PATIENCE + 1)]:
+        optimisation.epoch_ended(valid)
+    train(model, optimisation, 2)
+    file = io.BytesIO()
+    torch.save({"model": model.state_dict(), "optimisation": optimisation.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    resumed = a_model()
+    resumed.load_state_dict(saved["model"])
+    again = Optimisation(resumed, settings, 10)
+    again.load_state_dict(saved["optimisation"])
+    assert train(resumed, again, 3) == train(model, optimisation, 3)
+    with optimisation.averaged(), again.averaged():
+        pairs = zip(model.parameters(), resumed.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
