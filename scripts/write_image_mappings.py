@@ -10,12 +10,17 @@ below and one run of this script; the unit tests hold the template against the S
 
 import argparse
 import sys
+from functools import cache
 from pathlib import Path
 
 from sagemaker.core import image_uris
 
 TRAINING_FRAMEWORK, TRAINING_VERSION = "pytorch-amzn2023", "2.13"
-HOSTING_FRAMEWORK, HOSTING_VERSION, HOSTING_PYTHON = "pytorch", "2.6.0", "py312"
+# By the values of the template's parameter HostingImage.
+HOSTING = {
+    "ray": ("ray-serve", {"version": "1"}),
+    "pytorch": ("pytorch", {"version": "2.6.0", "py_version": "py312"}),
+}
 
 # The SDK picks the image by instance type; any CPU and any GPU instance gives the one wanted.
 CPU_INSTANCE, GPU_INSTANCE = "ml.m5.large", "ml.g5.xlarge"
@@ -25,50 +30,52 @@ END = "  # END images\n"
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 
 
-def regions() -> list[str]:
-    """The regions where AWS publishes both the training and the hosting image, sorted."""
+@cache
+def regions(hosting: str = "ray") -> list[str]:
+    """The regions where AWS publishes both the training image and this hosting image, sorted."""
+    framework, image = HOSTING[hosting]
     training = image_uris.config_for_framework(TRAINING_FRAMEWORK)["training"]
-    hosting = image_uris.config_for_framework(HOSTING_FRAMEWORK)["inference"]
+    inference = image_uris.config_for_framework(framework)
+    versions = inference.get("inference", inference)["versions"]
     both = (
         training["versions"][TRAINING_VERSION]["registries"].keys()
-        & hosting["versions"][HOSTING_VERSION]["registries"].keys()
+        & versions[image["version"]]["registries"].keys()
     )
     return sorted(both)
 
 
-def images(region: str) -> dict[str, str]:
-    """The four image URIs of a region, and the two repositories they are pulled from.
+def training_images(region: str) -> dict[str, str]:
+    """The training images of a region, and the repository they are pulled from.
 
     A repository is written "account:repository/name": the part of its ARN that differs between regions.
     """
 
-    def training(instance_type: str) -> str:
-        return _uri(
-            TRAINING_FRAMEWORK, region, TRAINING_VERSION, instance_type=instance_type, image_scope="training"
+    def image(instance_type: str) -> str:
+        return str(
+            image_uris.retrieve(
+                TRAINING_FRAMEWORK,
+                region,
+                TRAINING_VERSION,
+                instance_type=instance_type,
+                image_scope="training",
+            )
         )
 
-    def hosting(instance_type: str) -> str:
-        return _uri(
-            HOSTING_FRAMEWORK,
-            region,
-            HOSTING_VERSION,
-            py_version=HOSTING_PYTHON,
-            instance_type=instance_type,
-            image_scope="inference",
-        )
+    cpu, gpu = image(CPU_INSTANCE), image(GPU_INSTANCE)
+    return {"Cpu": cpu, "Gpu": gpu, "Repository": repository(cpu)}
 
+
+def hosting_images(region: str, instance_type: str) -> dict[str, str]:
+    """The hosting images of a region for an instance type; not every region has every one."""
     return {
-        "TrainingCpu": training(CPU_INSTANCE),
-        "TrainingGpu": training(GPU_INSTANCE),
-        "TrainingRepository": repository(training(CPU_INSTANCE)),
-        "HostingCpu": hosting(CPU_INSTANCE),
-        "HostingGpu": hosting(GPU_INSTANCE),
-        "HostingRepository": repository(hosting(CPU_INSTANCE)),
+        name: str(
+            image_uris.retrieve(
+                framework, region, instance_type=instance_type, image_scope="inference", **image
+            )
+        )
+        for name, (framework, image) in HOSTING.items()
+        if region in regions(name)
     }
-
-
-def _uri(*place: str, **image: str) -> str:
-    return str(image_uris.retrieve(*place, **image))
 
 
 def repository(image_uri: str) -> str:
@@ -77,17 +84,33 @@ def repository(image_uri: str) -> str:
     return f"{registry.partition('.')[0]}:repository/{path.partition(':')[0]}"
 
 
-def mapping() -> str:
+def mappings() -> dict[str, dict[str, dict[str, str]]]:
+    """The template's mappings: name, region, and what the region has."""
+    everywhere = regions()
+    cpu = {region: hosting_images(region, CPU_INSTANCE) for region in everywhere}
+    return {
+        "TrainingImages": {region: training_images(region) for region in everywhere},
+        "HostingCpuImages": cpu,
+        "HostingGpuImages": {region: hosting_images(region, GPU_INSTANCE) for region in everywhere},
+        "HostingRepositories": {
+            region: {name: repository(uri) for name, uri in images.items()} for region, images in cpu.items()
+        },
+    }
+
+
+def block() -> str:
     """The marked block, markers included, as YAML at the depth of the Mappings section."""
-    lines = [BEGIN, "  Images:\n"]
-    for region in regions():
-        lines.append(f"    {region}:\n")
-        lines += [f'      {name}: "{value}"\n' for name, value in images(region).items()]
+    lines = [BEGIN]
+    for name, by_region in mappings().items():
+        lines.append(f"  {name}:\n")
+        for region, values in by_region.items():
+            lines.append(f"    {region}:\n")
+            lines += [f'      {key}: "{value}"\n' for key, value in values.items()]
     lines.append(END)
     return "".join(lines)
 
 
-def rewritten(template: str, block: str) -> str:
+def rewritten(template: str, written: str) -> str:
     """The template with its marked block replaced; ValueError unless it has exactly one."""
     if template.count(BEGIN) != 1 or template.count(END) != 1:
         raise ValueError(
@@ -95,7 +118,7 @@ def rewritten(template: str, block: str) -> str:
         )
     head, _, rest = template.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    return head + block + tail
+    return head + written + tail
 
 
 def main() -> int:
@@ -105,7 +128,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     before = TEMPLATE.read_text()
-    after = rewritten(before, mapping())
+    after = rewritten(before, block())
     if after == before:
         print("template.yaml holds the SDK's images")
         return 0

@@ -21,8 +21,10 @@ TINY = {
     "BatchSize": "4",
     "Bptt": "10",
     "LogInterval": "50",
+    "HostingImage": "pytorch",
 }
-"""Default hyperparameters with which a corpus of some thousand words trains in a few seconds."""
+"""With these a corpus of some thousand words trains in a few seconds, and is served in the image that starts
+fastest."""
 
 
 @dataclass(frozen=True)

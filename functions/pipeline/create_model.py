@@ -23,7 +23,11 @@ def handler(given: CreateModelInput) -> ModelCreated:
                 "Image": image,
                 "ModelDataUrl": given.trained.model_artifacts,
                 # train.py puts its scripts into the artifact, so that it serves without being packed again.
+                # The PyTorch image reads SAGEMAKER_*, the Ray image RAY_*, and neither minds the other's.
                 "Environment": {
+                    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                    # Unless asked, that setting keeps what the model prints out of the endpoint's log.
+                    "RAY_SERVE_LOG_TO_STDERR": "1",
                     "SAGEMAKER_PROGRAM": "generate.py",
                     "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                     "SAGEMAKER_REGION": settings.region(),

@@ -24,12 +24,12 @@ SCRIPTS = Path(__file__).with_name("model_scripts")
 
 @functools.cache
 def archive(folder: Path = SCRIPTS) -> bytes:
-    """The scripts of `folder` (*.py, requirements.txt) as a gzipped tar; the same files, the same bytes."""
+    """*.py, config.yaml and requirements.txt of `folder` as a gzipped tar; the same files, the same bytes."""
     files = sorted(
         file
         for file in folder.rglob("*")
         if file.is_file()
-        and (file.suffix == ".py" or file.name == "requirements.txt")
+        and (file.suffix == ".py" or file.name in ("config.yaml", "requirements.txt"))
         and "__pycache__" not in file.parts
     )
     if not files:

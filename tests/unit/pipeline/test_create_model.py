@@ -27,6 +27,8 @@ def test_the_model_serves_the_artifact_with_the_scripts_inside_it(
             "Image": environment["HOSTING_IMAGE_CPU"],
             "ModelDataUrl": documents.trained["model_artifacts"],
             "Environment": {
+                "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                "RAY_SERVE_LOG_TO_STDERR": "1",
                 "SAGEMAKER_PROGRAM": "generate.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                 "SAGEMAKER_REGION": "eu-west-1",

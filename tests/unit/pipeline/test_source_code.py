@@ -17,15 +17,16 @@ def scripts(folder: Path) -> Path:
     (folder / "train.py").write_text("print('train')\n")
     (folder / "helpers" / "text.py").write_text("WORDS = 1\n")
     (folder / "helpers" / "__pycache__" / "text.py").write_text("")
+    (folder / "config.yaml").write_text("applications: []\n")
     (folder / "requirements.txt").write_text("numpy\n")
     (folder / "notes.md").write_text("notes\n")
     return folder
 
 
-def test_the_archive_holds_scripts_and_requirements_and_nothing_else(tmp_path: Path) -> None:
+def test_the_archive_holds_scripts_and_what_they_need_and_nothing_else(tmp_path: Path) -> None:
     archive = source_code.archive(scripts(tmp_path))
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        assert tar.getnames() == ["helpers/text.py", "requirements.txt", "train.py"]
+        assert tar.getnames() == ["config.yaml", "helpers/text.py", "requirements.txt", "train.py"]
         member = tar.extractfile("train.py")
         assert member
         assert member.read() == b"print('train')\n"
@@ -40,7 +41,7 @@ def test_the_same_files_make_the_same_bytes_whenever_and_wherever(tmp_path: Path
 
 def test_the_repositorys_scripts_are_within_reach() -> None:
     with tarfile.open(fileobj=io.BytesIO(source_code.archive())) as tar:
-        assert {"train.py", "generate.py"} <= set(tar.getnames())
+        assert {"train.py", "generate.py", "serve.py", "config.yaml"} <= set(tar.getnames())
 
 
 def test_a_build_without_scripts_says_so(tmp_path: Path) -> None:

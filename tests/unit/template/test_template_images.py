@@ -12,6 +12,8 @@ from sagemaker.core import common_utils, image_uris
 
 from tests.unit.template.conftest import PROJECT, source
 
+MAPPINGS = ("TrainingImages", "HostingCpuImages", "HostingGpuImages", "HostingRepositories")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def endpoints_read_once() -> Iterator[None]:
@@ -43,31 +45,34 @@ def copy(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_template_holds_the_images_of_every_region_that_has_both(script: ModuleType) -> None:
-    mapping = source()["Mappings"]["Images"]
-    assert list(mapping) == script.regions()
-    assert {region: script.images(region) for region in mapping} == mapping
+    mappings = {name: source()["Mappings"][name] for name in MAPPINGS}
+    assert all(list(by_region) == script.regions() for by_region in mappings.values())
+    assert script.mappings() == mappings
 
 
-def test_the_regions_are_all_that_the_sdk_knows_in_the_three_partitions() -> None:
-    mapping = source()["Mappings"]["Images"]
-    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"} <= mapping.keys()
-    training = image_uris.config_for_framework("pytorch-amzn2023")["training"]["versions"]["2.13"][
-        "registries"
-    ]
-    hosting = image_uris.config_for_framework("pytorch")["inference"]["versions"]["2.6.0"]["registries"]
-    # The isolated regions and the European sovereign cloud have no PyTorch 2.6 inference image.
-    assert training.keys() - mapping.keys() == training.keys() - hosting.keys()
+def test_the_default_images_are_in_every_region_where_training_is() -> None:
+    mapping = source()["Mappings"]["HostingCpuImages"]
+    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1"} <= mapping.keys()
+    training = image_uris.config_for_framework("pytorch-amzn2023")["training"]["versions"]["2.13"]
+    assert mapping.keys() == training["registries"].keys()
+
+
+def test_a_region_without_the_pytorch_image_does_not_claim_to_have_it() -> None:
+    published = image_uris.config_for_framework("pytorch")["inference"]["versions"]["2.6.0"]["registries"]
+    for name in ("HostingCpuImages", "HostingGpuImages", "HostingRepositories"):
+        mapping = source()["Mappings"][name]
+        assert {region for region, images in mapping.items() if "pytorch" in images} == published.keys()
 
 
 @pytest.mark.parametrize(
     ("image", "instance_type", "tag"),
     [
-        ("TrainingCpu", "ml.c5.4xlarge", "2.13-cpu-amzn2023-sagemaker"),
-        ("TrainingGpu", "ml.p4d.24xlarge", "2.13-cu133-amzn2023-sagemaker"),
+        ("Cpu", "ml.c5.4xlarge", "2.13-cpu-amzn2023-sagemaker"),
+        ("Gpu", "ml.p4d.24xlarge", "2.13-cu133-amzn2023-sagemaker"),
     ],
 )
 def test_training_runs_pytorch_2_13(image: str, instance_type: str, tag: str) -> None:
-    for region, images in source()["Mappings"]["Images"].items():
+    for region, images in source()["Mappings"]["TrainingImages"].items():
         expected = image_uris.retrieve(
             "pytorch-amzn2023", region, version="2.13", instance_type=instance_type, image_scope="training"
         )
@@ -76,28 +81,51 @@ def test_training_runs_pytorch_2_13(image: str, instance_type: str, tag: str) ->
 
 
 @pytest.mark.parametrize(
-    ("image", "instance_type"), [("HostingCpu", "ml.t2.medium"), ("HostingGpu", "ml.g4dn.xlarge")]
+    ("mapping", "instance_type", "tag"),
+    [
+        ("HostingCpuImages", "ml.t2.medium", "serve-ml-sagemaker-cpu-v1"),
+        ("HostingGpuImages", "ml.g4dn.xlarge", "serve-ml-sagemaker-cuda-v1"),
+    ],
 )
-def test_hosting_runs_the_pytorch_inference_image(image: str, instance_type: str) -> None:
-    for region, images in source()["Mappings"]["Images"].items():
+def test_hosting_runs_the_ray_serve_image(mapping: str, instance_type: str, tag: str) -> None:
+    for region, images in source()["Mappings"][mapping].items():
         expected = image_uris.retrieve(
-            "pytorch",
-            region,
-            version="2.6.0",
-            py_version="py312",
-            instance_type=instance_type,
-            image_scope="inference",
+            "ray-serve", region, version="1", instance_type=instance_type, image_scope="inference"
         )
-        assert images[image] == expected
+        assert images["ray"] == expected
+        assert images["ray"].endswith(f"/ray:{tag}")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "instance_type"),
+    [("HostingCpuImages", "ml.t2.medium"), ("HostingGpuImages", "ml.g4dn.xlarge")],
+)
+def test_hosting_can_run_the_pytorch_inference_image(mapping: str, instance_type: str) -> None:
+    for region, images in source()["Mappings"][mapping].items():
+        if "pytorch" in images:
+            expected = image_uris.retrieve(
+                "pytorch",
+                region,
+                version="2.6.0",
+                py_version="py312",
+                instance_type=instance_type,
+                image_scope="inference",
+            )
+            assert images["pytorch"] == expected
 
 
 def test_repositories_are_those_of_the_images() -> None:
-    for images in source()["Mappings"]["Images"].values():
-        for kind in ("Training", "Hosting"):
-            account, _, name = images[f"{kind}Repository"].partition(":repository/")
-            for processor in ("Cpu", "Gpu"):
-                assert images[f"{kind}{processor}"].startswith(f"{account}.dkr.ecr.")
-                assert f"/{name}:" in images[f"{kind}{processor}"]
+    mappings = source()["Mappings"]
+    for region in mappings["TrainingImages"]:
+        training = mappings["TrainingImages"][region]
+        pulled = [(training["Repository"], training["Cpu"]), (training["Repository"], training["Gpu"])]
+        for name, where in mappings["HostingRepositories"][region].items():
+            pulled.append((where, mappings["HostingCpuImages"][region][name]))
+            pulled.append((where, mappings["HostingGpuImages"][region][name]))
+        for where, image in pulled:
+            account, _, name = where.partition(":repository/")
+            assert image.startswith(f"{account}.dkr.ecr.{region}.")
+            assert f"/{name}:" in image
 
 
 def test_writing_again_changes_nothing(script: ModuleType, copy: Path) -> None:
@@ -109,7 +137,7 @@ def test_writing_again_changes_nothing(script: ModuleType, copy: Path) -> None:
 def test_only_the_marked_block_is_replaced(script: ModuleType, copy: Path) -> None:
     before = copy.read_text(encoding="utf-8")
     region = "us-east-1"
-    copy.write_text(before.replace(script.images(region)["TrainingCpu"], "an-old-image"), encoding="utf-8")
+    copy.write_text(before.replace(script.training_images(region)["Cpu"], "an-old-image"), encoding="utf-8")
     assert script.main() == 0
     assert copy.read_text(encoding="utf-8") == before
 

@@ -341,20 +341,42 @@ def test_a_value_that_no_run_could_use_is_refused_at_deployment(name: str, value
 # --- what runs use of it ---
 
 
-@pytest.mark.parametrize("function", ["TrainingFunction", "ModelFunction"])
-def test_images_are_those_of_the_region(template: Template, function: str) -> None:
-    images = {
-        name: value
-        for name, value in template.of("AWS::Lambda::Function")[function]["Environment"]["Variables"].items()
-        if "_IMAGE_" in name
-    }
-    assert len(images) == 2
-    for image in images.values():
-        assert fnmatchcase(image, "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch*:*"), image
+def images_of(template: Template, function: str) -> dict[str, str]:
+    variables = template.of("AWS::Lambda::Function")[function]["Environment"]["Variables"]
+    return {name: value for name, value in variables.items() if "_IMAGE_" in name}
 
 
-def test_the_execution_role_pulls_the_images_that_are_run(template: Template) -> None:
-    role = template.of("AWS::IAM::Role")["ExecutionRole"]
+REGISTRY = "763104351884.dkr.ecr.eu-west-1.amazonaws.com"
+
+
+def test_jobs_train_in_the_pytorch_image_of_the_region(template: Template) -> None:
+    images = images_of(template, "TrainingFunction")
+    assert images.keys() == {"TRAINING_IMAGE_CPU", "TRAINING_IMAGE_GPU"}
+    assert all(fnmatchcase(image, f"{REGISTRY}/pytorch:*") for image in images.values()), images
+
+
+@pytest.mark.parametrize(
+    ("chosen", "cpu", "gpu"),
+    [
+        ({}, "ray:serve-ml-sagemaker-cpu-v1", "ray:serve-ml-sagemaker-cuda-v1"),
+        ({"HostingImage": "pytorch"}, "pytorch-inference:2.6.0-cpu-*", "pytorch-inference:2.6.0-gpu-*"),
+    ],
+    ids=["by default Ray's", "PyTorch's"],
+)
+def test_models_are_served_by_the_image_that_was_chosen(
+    deployed_with: Callable[..., Template], chosen: dict[str, str], cpu: str, gpu: str
+) -> None:
+    images = images_of(deployed_with(**chosen), "ModelFunction")
+    assert images.keys() == {"HOSTING_IMAGE_CPU", "HOSTING_IMAGE_GPU"}
+    assert fnmatchcase(images["HOSTING_IMAGE_CPU"], f"{REGISTRY}/{cpu}")
+    assert fnmatchcase(images["HOSTING_IMAGE_GPU"], f"{REGISTRY}/{gpu}")
+
+
+@pytest.mark.parametrize(("image", "repository"), [("ray", "ray"), ("pytorch", "pytorch-inference")])
+def test_the_execution_role_pulls_the_images_that_are_run(
+    deployed_with: Callable[..., Template], image: str, repository: str
+) -> None:
+    role = deployed_with(HostingImage=image).of("AWS::IAM::Role")["ExecutionRole"]
     pulled = [
         statement["Resource"]
         for policy in role["Policies"]
@@ -364,7 +386,7 @@ def test_the_execution_role_pulls_the_images_that_are_run(template: Template) ->
     assert pulled == [
         [
             "arn:aws:ecr:eu-west-1:763104351884:repository/pytorch",
-            "arn:aws:ecr:eu-west-1:763104351884:repository/pytorch-inference",
+            f"arn:aws:ecr:eu-west-1:763104351884:repository/{repository}",
         ]
     ]
 
