@@ -10,6 +10,7 @@ Failure reasons are worded as SageMaker's, with the cause added where SageMaker 
 
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from localcloud.sagemaker.artifacts import BadArchive, ObjectStore, S3Store, StoreError, split_uri, unpack
 from localcloud.sagemaker.failure import LIMIT
-from localcloud.sagemaker.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.images import ImageNotFound, Runner, hosting_runner
 from localcloud.sagemaker.instance import Instance, InvocationResult
 from localcloud.sagemaker.process import container_environment
 
@@ -30,6 +31,34 @@ __all__ = ["Fleet", "FleetFailed", "FleetLaunch", "InvocationResult"]
 _CONTAINER_ROOT = "/opt/ml"
 _LONGEST_CAUSE = 800
 """Characters of a cause within a failure reason, which holds 1,024."""
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The program that does what an image does.
+
+    import_paths: the folders of /opt/ml/model that the image imports the user's modules from.
+    grace: seconds its processes have to end by themselves, after the last request was answered.
+    noise: lines of its output that are for the program's own use.
+    """
+
+    program: Path
+    import_paths: tuple[str, ...]
+    grace: float
+    noise: re.Pattern[str]
+
+
+_SERVERS = {
+    Runner.INFERENCE_HANDLER: _Server(
+        Path(__file__).with_name("inference_server.py"), ("code",), 2.0, re.compile("(?!)")
+    ),
+    Runner.RAY_SERVE: _Server(
+        Path(__file__).with_name("ray_server.py"),
+        ("", "code"),
+        0.0,  # half of Ray, ending, has much to say about the other half
+        re.compile(r":(job_id|actor_name|task_name):|\[.* logging\.cc:\d+: Set ray log level "),
+    ),
+}
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +169,9 @@ class Fleet:
 
     def _run(self) -> None:
         try:
+            server = self._server()
             self._fetch_model()
-            self._start_instances()
+            self._start_instances(server)
         except _Stopped:
             pass
         except FleetFailed as failure:
@@ -150,12 +180,14 @@ class Fleet:
             log.exception("endpoint %s", self._launch.endpoint_name)
             self._fail(f"InternalServerError: We encountered an internal error. {error!r}")
 
-    def _fetch_model(self) -> None:
-        container = self._launch.container
+    def _server(self) -> _Server:
         try:
-            hosting_runner(container["Image"])
+            return _SERVERS[hosting_runner(self._launch.container["Image"])]
         except ImageNotFound as error:
             raise FleetFailed(str(error)) from error
+
+    def _fetch_model(self) -> None:
+        container = self._launch.container
         uri = container.get("ModelDataUrl")
         if uri is None:
             raise FleetFailed("The local cloud serves models from a ModelDataUrl; the container has none.")
@@ -179,27 +211,29 @@ class Fleet:
             ) from error
         archive.unlink()
 
-    def _start_instances(self) -> None:
+    def _start_instances(self, server: _Server) -> None:
         for _ in range(self._launch.instance_count):
             name = f"i-{uuid.uuid4().hex[:17]}"
             instance = Instance(
                 name,
+                server.program,
                 self._launch.directory / name,
-                self._container_environment(),
+                self._container_environment(server),
+                grace=server.grace,
                 on_ready=self._ready,
                 on_failed=lambda cause: self._fail(self._unhealthy(cause)),
-                on_line=self._logger(f"{self._launch.variant_name}/{name}"),
+                on_line=self._logger(f"{self._launch.variant_name}/{name}", server.noise),
             )
             with self._change:
                 self._still_wanted()
                 instance.start()
                 self._instances.append(instance)
 
-    def _container_environment(self) -> dict[str, str]:
+    def _container_environment(self, server: _Server) -> dict[str, str]:
         """The container's Environment, with its paths below /opt/ml led to the fleet's directory.
 
-        SAGEMAKER_BASE_DIR leads AWS's toolkit there, and PYTHONPATH the import of the user's module, as in
-        AWS's image. Half of the machine's cores serve: a training job or another fleet runs beside them.
+        SAGEMAKER_BASE_DIR leads the server there, and PYTHONPATH the import of the user's module, as in AWS's
+        image. Half of the machine's cores serve: a training job or another fleet runs beside them.
         """
         declared = {
             name: f"{self._root}{value.removeprefix(_CONTAINER_ROOT)}"
@@ -212,15 +246,18 @@ class Fleet:
             self._launch.environment,
             {
                 "OMP_NUM_THREADS": str(threads),
-                "PYTHONPATH": str(self._root / "model" / "code"),
+                "OMP_THREAD_LIMIT": str(threads),
+                "PYTHONPATH": os.pathsep.join(
+                    str(self._root / "model" / path) for path in server.import_paths
+                ),
                 **declared,
                 "SAGEMAKER_BASE_DIR": str(self._root),
             },
         )
 
-    def _logger(self, stream: str) -> Callable[[str], None]:
+    def _logger(self, stream: str, noise: re.Pattern[str]) -> Callable[[str], None]:
         def hear(line: str) -> None:
-            if line:  # CloudWatch Logs has no empty events
+            if line and not noise.match(line):  # CloudWatch Logs has no empty events
                 self._launch.log(stream, time.time_ns() // 1_000_000, line)
 
         return hear

@@ -1,4 +1,8 @@
-"""One instance of a variant: an inference server's process, started again when it dies, and calls to it."""
+"""One instance of a variant: a server's process, started again when it dies, and calls to it.
+
+The server is inference_server.py or ray_server.py. Both say in $LOCALCLOUD_READY on which port they answer,
+and answer GET /ping and POST /invocations to the holder of $LOCALCLOUD_TOKEN.
+"""
 
 import contextlib
 import http.client
@@ -16,14 +20,12 @@ from typing import Any
 from localcloud.sagemaker.failure import describe_exit
 from localcloud.sagemaker.process import Process
 
-_SERVER = Path(__file__).with_name("inference_server.py")
 _INVOCATION_TIMEOUT = 60.0
 """Seconds; a real-time endpoint's container must answer within 60."""
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency"
     " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
-_TERMINATION_GRACE = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STEADY = 60.0
 """Seconds an instance must have served for its next failure to count as a first one."""
@@ -50,18 +52,23 @@ class Instance:
     def __init__(
         self,
         name: str,
+        server: Path,
         directory: Path,
         environment: Mapping[str, str],
         *,
+        grace: float,
         on_ready: Callable[[], None],
         on_failed: Callable[[str], None],
         on_line: Callable[[str], None],
     ) -> None:
-        """environment: the container's, without what inference_server.py needs beyond it.
+        """server: the program to run.
+        environment: the container's, without what the server needs beyond it.
+        grace: seconds that its processes have to end by themselves when it is stopped.
         on_ready: called each time the server has answered /ping.
         on_failed: called with the cause when the first process ends before that; there is no second then.
         on_line: called with each line the server prints, and with those about its restarts.
         """
+        self._server = server
         self._directory = directory
         self._ready_file = directory / "ready.json"
         self._token = secrets.token_urlsafe(24)
@@ -70,6 +77,7 @@ class Instance:
             "LOCALCLOUD_READY": str(self._ready_file),
             "LOCALCLOUD_TOKEN": self._token,
         }
+        self._grace = grace
         self._on_ready = on_ready
         self._on_failed = on_failed
         self._on_line = on_line
@@ -103,7 +111,7 @@ class Instance:
             self._stopping.set()
             self._port = None
             if self._process:
-                self._process.stop(_TERMINATION_GRACE)
+                self._process.stop(self._grace)
 
     def join(self) -> None:
         """Wait until nothing of it is left."""
@@ -174,7 +182,7 @@ class Instance:
                 return "stopped"
             try:
                 self._process = process = Process(
-                    [sys.executable, "-P", str(_SERVER)],
+                    [sys.executable, "-P", str(self._server)],
                     directory=self._directory,
                     environment=self._environment,
                     on_line=self._on_line,

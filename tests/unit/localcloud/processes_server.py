@@ -39,6 +39,6 @@ else:
     )
     fleet = Fleet(launch, store=store)
     fleet.start()
-    fleet.wait_ready(60)
+    fleet.wait_ready(120)
     print("ready", flush=True)
     sys.stdin.read()

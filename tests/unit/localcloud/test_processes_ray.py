@@ -1,0 +1,165 @@
+"""A fleet in AWS's Ray image is a Ray of its own, which keeps to itself and leaves nothing behind.
+
+What it serves, and how it recovers, is tested through SageMaker's own interface.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localcloud.sagemaker.hosting import Fleet, FleetFailed, FleetLaunch
+from localcloud.sagemaker.images import ImageNotFound, Runner, hosting_runner
+from localcloud.sagemaker.ray_server import cause
+from tests.unit.localcloud.processes import (
+    AWS,
+    DirectoryStore,
+    archive,
+    environment_with_repository,
+    wait_for,
+)
+
+ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+CONTAINER = {
+    "Image": f"{ECR}/ray:serve-ml-sagemaker-cpu-v1",
+    "ModelDataUrl": "s3://bucket/model.tar.gz",
+    "Environment": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_LOG_TO_STDERR": "1"},
+}
+CONFIG = "applications: [{name: texts, route_prefix: /, import_path: 'app:app'}]"
+APP = """
+import os
+from ray import serve
+from words import greeting
+
+class App:
+    def __init__(self):
+        with open(os.path.join(os.path.dirname(__file__), "..", "weights")) as file:
+            self.weights = file.read()
+        print("loaded", self.weights)
+
+    async def __call__(self, request):
+        return {"weights": self.weights, "greeting": greeting}
+
+app = serve.deployment(ray_actor_options={"num_cpus": 0})(App).bind()
+"""
+Served = tuple[subprocess.Popen[str], list[psutil.Process]]
+MODEL = {
+    "config.yaml": CONFIG,
+    "weights": "w",
+    "code/app.py": APP,
+    "code/words.py": "greeting = 'hello'",
+}
+
+
+@pytest.mark.parametrize("tag", ["serve-ml-sagemaker-cpu-v1", "serve-ml-sagemaker-cuda-v1.3"])
+def test_the_image_for_serving_with_ray_runs_ray_serve(tag: str) -> None:
+    assert hosting_runner(f"{ECR}/ray:{tag}") is Runner.RAY_SERVE
+
+
+@pytest.mark.parametrize("image", ["ray:serve-llm-cpu-v1", "ray", "ray-train:serve-ml-sagemaker-cpu-v1"])
+def test_no_other_image_of_ray_does(image: str) -> None:
+    with pytest.raises(ImageNotFound, match="does not exist"):
+        hosting_runner(f"{ECR}/{image}")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "The deployment failed to start 1 times in a row.\nError:\nTraceback (most recent call last):\n"
+            '  File "app.py", line 9, in __init__\n    raise ValueError("3 words")\nValueError: 3 words\n',
+            "loading the model raised ValueError: 3 words",
+        ),
+        ("Deployment 'App' asks for 9 CPUs.", "Deployment 'App' asks for 9 CPUs."),
+    ],
+    ids=["an exception", "no exception"],
+)
+def test_of_what_serve_says_the_exception_is_the_reason(message: str, said: str) -> None:
+    assert cause(message) == said
+
+
+def test_a_model_without_config_yaml_fails_the_fleet(tmp_path: Path) -> None:
+    archive(tmp_path / "s3" / "bucket" / "model.tar.gz", {"code/app.py": APP})
+    launch = FleetLaunch(
+        "endpoint", "AllTraffic", "model", CONTAINER, 1, tmp_path / "fleet", AWS, lambda *line: None
+    )
+    fleet = Fleet(launch, store=DirectoryStore(tmp_path / "s3"))
+    fleet.start()
+    with pytest.raises(FleetFailed, match=r"the model archive has no config\.yaml at its root"):
+        fleet.wait_ready(60)
+    fleet.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that serves a model with Ray, for a test to kill; and the processes of that Ray."""
+    directory = tmp_path_factory.mktemp("ray")
+    archive(directory / "s3" / "bucket" / "model.tar.gz", MODEL)
+    with subprocess.Popen(
+        [
+            *(sys.executable, str(Path(__file__).with_name("processes_server.py"))),
+            *("hosting", str(directory), json.dumps(CONTAINER)),
+        ],
+        env=environment_with_repository(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout
+        said = []
+        for line in server.stdout:
+            said.append(line)
+            if line == "ready\n":
+                break
+        assert said[-1:] == ["ready\n"]
+        assert "loaded w\n" in said
+        assert not [line for line in said if line.startswith((":job_id:", ":actor_name:"))]
+        (supervisor,) = psutil.Process(server.pid).children()
+        yield server, supervisor.children(recursive=True)
+        server.kill()
+
+
+def temporary(processes: list[psutil.Process]) -> Path:
+    """The one folder that processes have for their files."""
+    (folder,) = {process.environ()["TMPDIR"] for process in processes}
+    return Path(folder)
+
+
+def test_ray_listens_on_the_loopback_interface_alone_and_on_ports_of_its_own(served: Served) -> None:
+    listening = [
+        connection.laddr
+        for process in served[1]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 5
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    fixed = {6379, 8000, 8265, 10001, 30000, 52365}
+    assert fixed & {address.port for address in listening} == set()
+
+
+def test_ray_takes_orders_from_its_own_processes_only(served: Served) -> None:
+    settings = [process.environ() for process in served[1]]
+    assert {setting.get("RAY_AUTH_MODE") for setting in settings[1:]} == {"token"}
+    assert {len(setting.get("RAY_AUTH_TOKEN", "")) for setting in settings[1:]} == {64}
+
+
+def test_the_users_code_is_not_told_the_instances_token(served: Served) -> None:
+    replica = next(process for process in served[1] if "ServeReplica" in " ".join(process.cmdline()))
+    assert "LOCALCLOUD_TOKEN" not in replica.environ()
+
+
+def test_ray_dies_with_the_server_that_runs_it_and_leaves_nothing(served: Served) -> None:
+    server, processes = served
+    folder = temporary(processes)
+    assert list(folder.glob("session_*"))
+    server.kill()
+    server.wait()
+    psutil.wait_procs(processes, timeout=30)
+    assert [process for process in processes if process.is_running()] == []
+    wait_for(lambda: not folder.exists(), "its files to go")
+    assert not any("plasma" in path.name for path in Path("/dev/shm").iterdir())
