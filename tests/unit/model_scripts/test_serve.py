@@ -1,0 +1,173 @@
+"""serve.py batches token by token, and answers over HTTP as generate.py does; Ray itself is not started."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+import serve
+from serve import Batch, Generator
+
+
+class InvalidRequest(ValueError):
+    """As generation.InvalidRequest."""
+
+
+class Run:
+    """An ongoing generation: so many steps to go."""
+
+    def __init__(self, words: int) -> None:
+        self.asked = self.left = words
+
+    @property
+    def done(self) -> bool:
+        return self.left == 0
+
+    def answer(self) -> dict[str, Any]:
+        return {"words": self.asked, "text": "é"}
+
+
+class Engine:
+    """As generation.ServedModel: notes who was in each step; waits before each while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Semaphore(0)
+        self.steps: list[list[int]] = []
+
+    def begin(self, words: int) -> Run:
+        if words == 13:
+            raise InvalidRequest("words must not be 13.")
+        return Run(words)
+
+    def step(self, runs: list[Run]) -> None:
+        self.steps.append(sorted(run.asked for run in runs))
+        self.begun.release()
+        assert self.gate.wait(10)
+        if any(run.asked == 666 for run in runs):
+            raise ArithmeticError("the weights are not numbers")
+        for run in runs:
+            run.left -= 1
+
+
+def parse(body: bytes, content_type: str | None) -> int:
+    if content_type != "application/json":
+        raise InvalidRequest(f"The content type must be application/json, not {content_type}.")
+    return int(json.loads(body)["words"])
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.gate.set()
+
+
+def asked(batch: Batch, *words: int) -> list[Any]:
+    """What requests that come at once are answered, exceptions included."""
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(batch.answer(each) for each in words), return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+def test_each_request_gets_its_own_answer(engine: Engine) -> None:
+    answers = asked(Batch(engine), *range(1, 13))
+    assert [answer["words"] for answer in answers] == list(range(1, 13))
+
+
+def test_a_request_joins_the_batch_that_runs_and_leaves_it_when_it_is_done(engine: Engine) -> None:
+    batch = Batch(engine)
+    engine.gate.clear()
+
+    async def ask() -> None:
+        first = asyncio.create_task(batch.answer(3))
+        await asyncio.to_thread(engine.begun.acquire)
+        second = asyncio.create_task(batch.answer(1))
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(ask())
+    assert engine.steps == [[3], [1, 3], [3]]
+
+
+def test_who_no_longer_waits_leaves_the_batch(engine: Engine) -> None:
+    batch = Batch(engine)
+    engine.gate.clear()
+
+    async def ask() -> None:
+        gone, stays = asyncio.create_task(batch.answer(1000)), asyncio.create_task(batch.answer(2))
+        await asyncio.to_thread(engine.begun.acquire)
+        gone.cancel()
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await stays
+
+    asyncio.run(ask())
+    assert engine.steps[-1] == [2]
+    assert asked(batch, 1)[0]["words"] == 1
+
+
+def test_a_step_that_fails_fails_the_requests_in_it_and_no_later_one(engine: Engine) -> None:
+    batch = Batch(engine)
+    assert isinstance(asked(batch, 666)[0], ArithmeticError)
+    assert asked(batch, 4)[0]["words"] == 4
+
+
+def test_a_request_that_cannot_begin_is_refused_alone(engine: Engine) -> None:
+    refused, answered = asked(Batch(engine), 13, 2)
+    assert isinstance(refused, InvalidRequest)
+    assert answered["words"] == 2
+
+
+@pytest.fixture
+def generator(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Generator:
+    fake = SimpleNamespace(load=lambda model_dir: engine, parse=parse, InvalidRequest=InvalidRequest)
+    monkeypatch.setitem(sys.modules, "generation", fake)
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
+    return Generator("/opt/ml/model")
+
+
+def post(generator: Generator, body: bytes, content_type: str = "application/json") -> tuple[int, str, str]:
+    """Status, content type and text of the answer to a POST."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    headers = [(b"content-type", content_type.encode()), (b"accept", b"text/plain")]
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive)
+    response = asyncio.run(generator(request))
+    return response.status_code, response.headers["content-type"], bytes(response.body).decode()
+
+
+def test_an_answer_is_json_whatever_is_accepted(generator: Generator) -> None:
+    assert post(generator, b'{"words": 2}') == (200, "application/json", '{"words": 2, "text": "é"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "sentence"),
+    [
+        (b'{"words": 2}', "text/csv", "The content type must be application/json, not text/csv."),
+        (b'{"words": 13}', "application/json", "words must not be 13."),
+    ],
+)
+def test_a_bad_request_is_answered_with_status_400_and_the_sentence(
+    generator: Generator, body: bytes, content_type: str, sentence: str
+) -> None:
+    assert post(generator, body, content_type) == (400, "text/plain; charset=utf-8", sentence)
+
+
+def test_the_deployment_takes_many_requests_at_once_and_starts_on_the_smallest_instance() -> None:
+    deployment = serve.app._bound_deployment
+    assert deployment.max_ongoing_requests >= 64
+    assert deployment.num_replicas == 1
+    assert deployment.ray_actor_options == {"num_cpus": 0}
