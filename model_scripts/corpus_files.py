@@ -1,5 +1,6 @@
 """The three files of a prepared dataset in the training channel."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from user_error import UserError
 
 SPLITS = ("train", "valid", "test")
 SAMPLE_CHARACTERS = 1_000_000
+BLOCK_BYTES = 2**18  # what is made of a block at once stays in a processor's cache
 
 
 def find(channel: Path) -> dict[str, Path]:
@@ -36,13 +38,28 @@ def _find_split(channel: Path, split: str) -> Path:
     return found[0]
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, read one at a time. Raises UserError if it is not UTF-8."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError:
-        raise UserError(f"{path.name} is not UTF-8 text.") from None
+def blocks(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """The lines of a text file in blocks of about `size` bytes, cut after a line or before a space.
+
+    Lines, the last one too, end in \\n, whichever way the file ends them; a byte order mark is left out.
+    """
+    with path.open("rb") as file:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
+        rest: list[bytes] = []
+        while piece := file.read(size):
+            cut = max(piece.rfind(b"\n") + 1, piece.rfind(b" "))
+            if cut > 0:
+                yield _plain_line_ends(b"".join([*rest, piece[:cut]]))
+                rest = []
+            rest.append(piece[max(cut, 0) :])
+        last = _plain_line_ends(b"".join(rest))
+        if last:
+            yield last if last.endswith(b"\n") else last + b"\n"
+
+
+def _plain_line_ends(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def sample(path: Path) -> str:

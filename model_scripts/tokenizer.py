@@ -17,10 +17,9 @@ Both work line by line; the line break itself is the vocabulary's <eos>.
 """
 
 import re
-import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 JOINER = "￭"
@@ -33,7 +32,10 @@ class Tokenizer(Protocol):
     name: str
 
     def split(self, line: str) -> list[str]:
-        """The words of one line of the corpus."""
+        """The words of one line of the corpus: those of its chunks, one after another."""
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+        """The words of runs of text without white space, one after another, and how many each run has."""
 
     def split_prompt(self, line: str) -> list[str]:
         """The words of one line a person typed."""
@@ -45,45 +47,26 @@ class Tokenizer(Protocol):
         """Whether a word only ever stands against the word before it, and so never begins a line."""
 
 
+def _combining() -> str:
+    """Combining accents and vowel signs, as ranges of a regular expression's character class."""
+    first, last = 0x300, 0x1FFFF
+    kinds = map(unicodedata.category, map(chr, range(first, last + 1)))
+    codes = [code for code, kind in enumerate(kinds, first) if kind in ("Mn", "Mc")]
+    begins = [code for before, code in zip([-1, *codes], codes, strict=False) if code != before + 1]
+    ends = [code for code, after in zip(codes, [*codes[1:], -1], strict=True) if after != code + 1]
+    return "".join(f"{chr(begin)}-{chr(end)}" for begin, end in zip(begins, ends, strict=True))
+
+
 # A combining accent or vowel sign belongs to its word, but Python's \w leaves it out.
-_COMBINING = "".join(
-    re.escape(chr(code))
-    for code in range(0x300, sys.maxunicode if sys.maxunicode < 0x20000 else 0x20000)
-    if unicodedata.category(chr(code)) in ("Mn", "Mc")
-)
-_PIECE = re.compile(
-    rf"(?P<number>\d+(?:[.,]\d+)+(?![\w{_COMBINING}]))"
-    rf"|(?P<clitic>(?<=[\w{_COMBINING}])['’][\w{_COMBINING}]+)"
-    rf"|(?P<word>[\w{_COMBINING}]+)"
-    r"|(?P<mark>(.)\5*)",
+_LETTER = rf"[\w{_combining()}]"
+_PIECES = re.compile(
+    rf"(\d+(?:[.,]\d+)+(?!{_LETTER}))"  # number
+    rf"|((?<={_LETTER})['’]{_LETTER}+)"  # clitic
+    rf"|({_LETTER}+)"  # word
+    r"|((.)\5*)",  # mark
     re.DOTALL,
 )
-
-
-@lru_cache(maxsize=2**18)
-def _split_chunk(chunk: str) -> tuple[str, ...]:
-    """The pieces of a run of text without spaces. All touch, so each border needs one joiner.
-
-    Marks before the first word join to the right, as an opening quote does; later ones to the left, and to
-    both sides when a word follows.
-    """
-    matches = list(_PIECE.finditer(chunk.replace(JOINER, JOINER_IN_TEXT)))
-    pieces: list[str] = []
-    seen_word = False
-    for position, match in enumerate(matches):
-        text = match.group()
-        last = position == len(matches) - 1
-        if match.lastgroup in ("number", "word"):
-            pieces.append(text)
-            seen_word = True
-        elif match.lastgroup == "clitic":
-            pieces.append(JOINER + text)
-        elif not seen_word:
-            pieces.append(text if last else text + JOINER)
-        else:
-            before_word = not last and matches[position + 1].lastgroup in ("number", "word")
-            pieces.append(JOINER + text + (JOINER if before_word else ""))
-    return tuple(pieces)
+_ENDINGS = frozenset(".,;:!?-)\"'”’")
 
 
 class Prose:
@@ -92,11 +75,49 @@ class Prose:
     name = "prose"
 
     def split(self, line: str) -> list[str]:
-        return [piece for chunk in line.split() for piece in _split_chunk(chunk)]
+        return self.split_chunks(line.split())[0]
 
-    def split_prompt(self, line: str) -> list[str]:
-        """As `split`, but nothing is kept: what is typed into a server has no end, and may be long."""
-        return [piece for chunk in line.split() for piece in _split_chunk.__wrapped__(chunk)]
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
+        pieces: list[str] = []
+        lengths: list[int] = []
+        for chunk in chunks:
+            of_chunk = self._split_chunk(chunk)
+            pieces += of_chunk
+            lengths.append(len(of_chunk))
+        return pieces, lengths
+
+    def _split_chunk(self, chunk: str) -> Sequence[str]:
+        """All pieces of a chunk touch, so each border needs one joiner.
+
+        Marks before the first word join to the right, as an opening quote does; later ones to the left, and
+        to both sides when a word follows.
+        """
+        # Short ways for most of English: a word alone, or with a mark after it.
+        if chunk.isalnum():
+            return (chunk,)
+        if chunk[-1] in _ENDINGS:
+            word = chunk.rstrip(chunk[-1])
+            if word.isalnum():
+                return (word, JOINER + chunk[len(word) :])
+
+        found = _PIECES.findall(chunk.replace(JOINER, JOINER_IN_TEXT))
+        pieces: list[str] = []
+        seen_word = False
+        for position, (number, clitic, word, mark, _) in enumerate(found, start=1):
+            last = position == len(found)
+            if number or word:
+                pieces.append(number or word)
+                seen_word = True
+            elif clitic:
+                pieces.append(JOINER + clitic)
+            elif not seen_word:
+                pieces.append(mark if last else mark + JOINER)
+            else:
+                before_word = not last and bool(found[position][0] or found[position][2])
+                pieces.append(JOINER + mark + (JOINER if before_word else ""))
+        return pieces
+
+    split_prompt = split
 
     def join(self, words: Sequence[str]) -> str:
         text: list[str] = []
@@ -126,6 +147,9 @@ class Tokenized:
 
     def split(self, line: str) -> list[str]:
         return line.split()
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+        return chunks, [1] * len(chunks)
 
     def split_prompt(self, line: str) -> list[str]:
         """Typed text in WikiText's form: "don't cut 1,000 well-known, words" -> do n't cut 1 @,@ 000 well
@@ -171,6 +195,7 @@ BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Pro
 
 # Not the full stop, which also ends abbreviations, nor marks that some languages space out in print.
 _NEVER_ALONE = frozenset(",()")
+_LEFT_BY_A_TOKENIZER = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 
 
 def choose(sample: str) -> Tokenizer:
@@ -179,14 +204,21 @@ def choose(sample: str) -> Tokenizer:
     Marks that only a tokenizer leaves (<unk>, @-@ and its like) settle it. Otherwise text counts as tokenized
     when at least nine in ten of its commas and brackets stand alone between spaces.
     """
-    chunks = sample.split()
-    if any(chunk in ("<unk>", "@-@", "@,@", "@.@") for chunk in chunks):
-        return BY_NAME["tokenized"]
+    chunks: Counter[str] = Counter()
+    for line in sample.splitlines():
+        of_line = line.split()
+        if not _LEFT_BY_A_TOKENIZER.isdisjoint(of_line):
+            return BY_NAME["tokenized"]
+        chunks.update(of_line)
     return BY_NAME["tokenized" if _share_alone(chunks) >= 0.9 else "prose"]
 
 
-def _share_alone(chunks: Iterable[str]) -> float:
+def _share_alone(chunks: Counter[str]) -> float:
     """Of the chunks that begin or end with a comma or a bracket, the share that hold nothing else."""
-    marked = [chunk for chunk in chunks if {chunk[0], chunk[-1]} & _NEVER_ALONE]
-    alone = sum(_NEVER_ALONE.issuperset(chunk) for chunk in marked)
-    return alone / len(marked) if marked else 0.0
+    marked = {
+        chunk: count
+        for chunk, count in chunks.items()
+        if chunk[0] in _NEVER_ALONE or chunk[-1] in _NEVER_ALONE
+    }
+    alone = sum(count for chunk, count in marked.items() if _NEVER_ALONE.issuperset(chunk))
+    return alone / sum(marked.values()) if marked else 0.0

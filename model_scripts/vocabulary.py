@@ -9,9 +9,9 @@ every word it holds. In all other text the words that occur once become <unk>. N
 vocabulary.
 """
 
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -38,19 +38,11 @@ class Vocabulary:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.words)}
+        return dict(zip(self.words, range(len(self.words)), strict=True))
 
     def encode(self, words: Iterable[str]) -> list[int]:
         """The numbers of words, <unk>'s for those the vocabulary does not hold."""
         return [self.numbers.get(word, UNKNOWN_ID) for word in words]
-
-    def encode_lines(self, lines: Iterable[Sequence[str]]) -> TokenIds:
-        """A whole split as one run of numbers, an <eos> after each line."""
-        ids = array("i")
-        for words in lines:
-            ids.extend(self.encode(words))
-            ids.append(END_OF_LINE_ID)
-        return np.frombuffer(ids, dtype=np.int32)
 
     def save(self, path: Path) -> None:
         """One word a line, in the order of their numbers, UTF-8."""
@@ -62,28 +54,23 @@ class Vocabulary:
         return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
 
 
-def learn(lines: Iterable[Sequence[str]]) -> tuple[Vocabulary, TokenIds]:
-    """The vocabulary of the training text and that text as numbers, reading it once.
+def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64]) -> tuple[Vocabulary, TokenIds]:
+    """The vocabulary of a training text, and for each word met the number it has there.
 
-    Words are numbered as they come and renumbered at the end, so memory is 4 bytes a token plus the distinct
-    words. Raises UserError if no word is left to learn.
+    words: the distinct words met and their places in `counts` and in the answer, in ascending order, <unk>
+    and <eos> first. counts: how often each stands in the training text, which may be nowhere. Raises
+    UserError if no word is left to learn.
     """
-    first_seen = {UNKNOWN: UNKNOWN_ID, END_OF_LINE: END_OF_LINE_ID}
-    ids = array("i")
-    for words in lines:
-        ids.extend([first_seen.setdefault(word, len(first_seen)) for word in words])
-        ids.append(END_OF_LINE_ID)
-    tokens: TokenIds = np.frombuffer(ids, dtype=np.int32)
-
-    counts = np.bincount(tokens, minlength=len(first_seen))
     fewest = 1 if counts[UNKNOWN_ID] else 2
-    words_seen = list(first_seen)
-    kept = [number for number in range(2, len(words_seen)) if counts[number] >= fewest]
-    if not kept:
+    enough = counts >= fewest
+    enough[[UNKNOWN_ID, END_OF_LINE_ID]] = False
+    by_spelling = sorted(compress(words, enough))
+    if not by_spelling:
         raise UserError("train holds no word that occurs twice: there is nothing to learn from it.")
-    kept.sort(key=lambda number: (-counts[number], words_seen[number]))
+    places = np.fromiter(map(words.__getitem__, by_spelling), dtype=np.int64, count=len(by_spelling))
+    by_frequency = np.argsort(-counts[places], kind="stable")
 
-    renumbered = np.full(len(words_seen), UNKNOWN_ID, dtype=np.int32)
-    renumbered[END_OF_LINE_ID] = END_OF_LINE_ID
-    renumbered[kept] = np.arange(2, len(kept) + 2, dtype=np.int32)
-    return Vocabulary([UNKNOWN, END_OF_LINE, *(words_seen[number] for number in kept)]), renumbered[tokens]
+    numbers = np.full(len(words), UNKNOWN_ID, dtype=np.int32)
+    numbers[END_OF_LINE_ID] = END_OF_LINE_ID
+    numbers[places[by_frequency]] = np.arange(2, len(by_spelling) + 2, dtype=np.int32)
+    return Vocabulary([UNKNOWN, END_OF_LINE, *map(by_spelling.__getitem__, by_frequency.tolist())]), numbers

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,37 @@ def test_a_channel_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train").write_bytes("caf\u00e9\n".encode("latin-1"))
     with pytest.raises(UserError, match="train is not UTF-8"):
-        list(corpus_files.lines(tmp_path / "train"))
-    with pytest.raises(UserError, match="train is not UTF-8"):
         corpus_files.sample(tmp_path / "train")
 
 
-def test_lines_end_where_the_file_breaks_them_and_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "train").write_bytes("\ufeffa\r\nb\u2028c\n\nlast".encode())
-    assert [line.rstrip("\n") for line in corpus_files.lines(tmp_path / "train")] == [
-        "a",
-        "b\u2028c",
-        "",
-        "last",
-    ]
+TEXT = "\ufeffa\r\nb\u2028é  d\r\n\n \rlong-戦場-word \ufeff \x1c\r\n \r\r\nlast"
+PLAIN = "a\nb\u2028é  d\n\n \nlong-戦場-word \ufeff \x1c\n \n\nlast\n"
+
+
+@pytest.mark.parametrize("size", range(1, len(TEXT.encode()) + 2))
+def test_blocks_of_any_size_hold_the_text_its_lines_ended_plainly_its_byte_order_mark_gone(
+    tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "train").write_bytes(TEXT.encode())
+    blocks = list(corpus_files.blocks(tmp_path / "train", size))
+    assert b"".join(blocks).decode() == PLAIN
+    assert all(
+        before.endswith(b"\n") or after.startswith(b" ") for before, after in itertools.pairwise(blocks)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", ""),
+        ("\ufeff", ""),
+        ("\n", "\n"),
+        ("\r", "\n"),
+        ("a\n ", "a\n \n"),
+        ("a\r\n", "a\n"),
+        ("a ", "a \n"),
+    ],
+)
+def test_the_last_line_ends_once_and_nothing_has_no_line(tmp_path: Path, content: str, text: str) -> None:
+    (tmp_path / "train").write_bytes(content.encode())
+    assert b"".join(corpus_files.blocks(tmp_path / "train")).decode() == text

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tokenizer import BY_NAME, JOINER, _split_chunk, choose
+from tests.unit.model_scripts import simple_corpus
+from tokenizer import BY_NAME, JOINER, choose
 
 prose, tokenized = BY_NAME["prose"], BY_NAME["tokenized"]
 
@@ -110,7 +111,23 @@ def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
     assert choose(sample).name == name
 
 
-def test_prompts_leave_nothing_in_a_servers_memory() -> None:
-    kept = _split_chunk.cache_info().currsize
-    assert prose.split_prompt("nobody's said-so before") == ["nobody", "￭'s", "said", "￭-￭", "so", "before"]
-    assert _split_chunk.cache_info().currsize == kept
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "He came, saw, and (as they say) won.",
+        "a , b ) ( c , d , e , f , g , h , i , j,",
+        "a , b ) ( c , d , e , f , g , h , i, j,",
+        ",,( ) x<unk> @-@x",
+        "one\x1c@,@\u2028two",
+        "",
+    ],
+)
+def test_looking_is_as_the_simple_way_has_it(sample: str) -> None:
+    assert choose(sample).name == simple_corpus.choose(sample)
+
+
+@given(st.text(alphabet=st.sampled_from("ab1_ .,:;'’\"”–—-$(¡!\u0301\u0903²Ⅷ٣あ■￭")) | st.text())
+@example("1.1\u0301")
+def test_prose_is_cut_as_the_simple_way_has_it(text: str) -> None:
+    assert prose.split(text) == simple_corpus.split_prose(text)
+    assert prose.split_prompt(text) == simple_corpus.split_prose(text)

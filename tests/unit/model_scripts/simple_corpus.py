@@ -1,0 +1,95 @@
+"""What model_scripts/corpus.py must give, written as plainly as can be: the reference its tests compare with.
+
+Text is read line by line, each line is cut at white space, each chunk by one regular expression, each word is
+looked up in a dictionary.
+"""
+
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizer import JOINER, JOINER_IN_TEXT
+
+_COMBINING = "".join(
+    re.escape(chr(code))
+    for code in range(0x300, sys.maxunicode + 1)
+    if code < 0x20000 and unicodedata.category(chr(code)) in ("Mn", "Mc")
+)
+_PIECE = re.compile(
+    rf"(?P<number>\d+(?:[.,]\d+)+(?![\w{_COMBINING}]))"
+    rf"|(?P<clitic>(?<=[\w{_COMBINING}])['’][\w{_COMBINING}]+)"
+    rf"|(?P<word>[\w{_COMBINING}]+)"
+    r"|(?P<mark>(.)\5*)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class SimpleCorpus:
+    """The words of the vocabulary in order, and each split's numbers."""
+
+    words: list[str]
+    splits: dict[str, list[int]]
+
+
+class NothingToLearn(Exception):
+    """No word of train belongs in a vocabulary."""
+
+
+def read(channel: Path, tokenizer: str) -> SimpleCorpus:
+    split_line = {"prose": split_prose, "tokenized": str.split}[tokenizer]
+
+    def words(split: str) -> Iterator[str]:
+        with (channel / split).open(encoding="utf-8-sig") as file:
+            for line in file:
+                yield from split_line(line)
+                yield "<eos>"
+
+    counts = Counter(words("train"))
+    fewest = 1 if counts["<unk>"] else 2
+    learnt = {word for word, count in counts.items() if count >= fewest} - {"<unk>", "<eos>"}
+    if not learnt:
+        raise NothingToLearn
+    vocabulary = ["<unk>", "<eos>", *sorted(learnt, key=lambda word: (-counts[word], word))]
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    return SimpleCorpus(
+        vocabulary,
+        {split: [numbers.get(word, 0) for word in words(split)] for split in ("train", "valid", "test")},
+    )
+
+
+def split_prose(line: str) -> list[str]:
+    return [piece for chunk in line.split() for piece in split_chunk(chunk)]
+
+
+def split_chunk(chunk: str) -> list[str]:
+    matches = list(_PIECE.finditer(chunk.replace(JOINER, JOINER_IN_TEXT)))
+    pieces: list[str] = []
+    seen_word = False
+    for position, match in enumerate(matches):
+        text = match.group()
+        last = position == len(matches) - 1
+        if match.lastgroup in ("number", "word"):
+            pieces.append(text)
+            seen_word = True
+        elif match.lastgroup == "clitic":
+            pieces.append(JOINER + text)
+        elif not seen_word:
+            pieces.append(text if last else text + JOINER)
+        else:
+            before_word = not last and matches[position + 1].lastgroup in ("number", "word")
+            pieces.append(JOINER + text + (JOINER if before_word else ""))
+    return pieces
+
+
+def choose(sample: str) -> str:
+    chunks = sample.split()
+    if any(chunk in ("<unk>", "@-@", "@,@", "@.@") for chunk in chunks):
+        return "tokenized"
+    marked = [chunk for chunk in chunks if {chunk[0], chunk[-1]} & set(",()")]
+    alone = sum(set(chunk) <= set(",()") for chunk in marked)
+    return "tokenized" if marked and alone / len(marked) >= 0.9 else "prose"

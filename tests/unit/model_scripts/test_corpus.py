@@ -1,0 +1,138 @@
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import corpus
+import corpus_files
+from tests.unit.model_scripts import simple_corpus
+from user_error import UserError
+
+WIKITEXT = Path(__file__).parents[4] / "shared" / "data" / "wikitext-2.tar.xz"
+PARTS = [
+    *("a", "b", "the", "The", "é", "戦", "<unk>", "<eos>", "￭", "■", "\0", "don't", "well-known", "1,000.5"),
+    *(",", ".", '"', "(", "--", "cafe\u0301", "x" * 16, "é" * 8 + "x", "\ufeff", "\u200b", "@-@"),
+    *(" ", "  ", "\n", "\r", "\r\n", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u2028", "\u3000"),
+]
+TEXTS = st.lists(st.sampled_from(PARTS)).map("".join) | st.text(min_size=1)
+
+
+def write(folder: Path, texts: Mapping[str, bytes]) -> Path:
+    for split, text in texts.items():
+        (folder / split).write_bytes(text)
+    return folder
+
+
+def assert_as_simple(channel: Path, tokenizer: str, **how: int) -> None:
+    found = corpus.read(channel, tokenizer, **how)
+    wanted = simple_corpus.read(channel, tokenizer)
+    assert found.tokenizer == tokenizer
+    assert found.vocabulary.words == wanted.words
+    assert {split: tokens.tolist() for split, tokens in found.splits.items()} == wanted.splits
+
+
+@pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
+@given(train=TEXTS, valid=TEXTS, test=TEXTS, block_bytes=st.integers(1, 40))
+@example(train="<eos> <eos> <unk>\u2028<eos>￭", valid="\ufeff\ufeff ", test="\r", block_bytes=2)
+def test_a_corpus_is_as_the_simple_way_has_it(
+    tokenizer: str, train: str, valid: str, test: str, block_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {"train": f"a {train} a", "valid": f"{valid}\n", "test": f"\ufeff{test}."}
+        channel = write(Path(folder), {split: text.encode() for split, text in texts.items()})
+        assert_as_simple(channel, tokenizer, block_bytes=block_bytes)
+
+
+LINES = (
+    '\ufeffSo be it,\r\nso "戦場"\u3000be it \x1c\n\n',
+    "<eos> naïve1,000.5 so\u2028be <unk>\r￭ naïve naïve",
+)
+TEXT = "".join(LINES).encode()
+
+
+@pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
+def test_blocks_may_end_anywhere(tmp_path: Path, tokenizer: str) -> None:
+    channel = write(tmp_path, {"train": TEXT, "valid": TEXT[3:], "test": b"\n" + TEXT[3:]})
+    for block_bytes in range(1, len(TEXT) + 2):
+        assert_as_simple(channel, tokenizer, block_bytes=block_bytes)
+
+
+@pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
+def test_parts_of_a_text_are_put_together_again(
+    tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = write(tmp_path, {"train": TEXT * 20, "valid": TEXT, "test": TEXT})
+    for size in (1, 7, 50, 400):
+        monkeypatch.setattr(corpus, "CHUNKS_OF_A_PART", size)
+        monkeypatch.setattr(corpus, "CHUNKS_AT_ONCE", size)
+        assert_as_simple(channel, tokenizer, block_bytes=64)
+
+
+def test_splits_are_32_bit_numbers_in_one_run_of_memory(tmp_path: Path) -> None:
+    splits = corpus.read(write(tmp_path, {"train": TEXT, "valid": TEXT, "test": TEXT}), "prose").splits
+    assert list(splits) == ["train", "valid", "test"]
+    assert all(tokens.dtype == np.int32 and tokens.flags["C_CONTIGUOUS"] for tokens in splits.values())
+
+
+def test_the_tokenizer_is_chosen_by_what_train_looks_like(tmp_path: Path) -> None:
+    texts = {"train": b"It was, was (it)?\n", "valid": b"a\n", "test": b"a\n"}
+    assert corpus.read(write(tmp_path, texts), "auto").tokenizer == "prose"
+    assert (
+        corpus.read(write(tmp_path, {**texts, "train": b"well @-@ known\n" * 2}), "auto").tokenizer
+        == "tokenized"
+    )
+
+
+GOOD = {"train": b"a a\n", "valid": b"a\n", "test": b"a\n"}
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize("where", [0, 1_500_000])
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, split: str, where: int) -> None:
+    channel = write(tmp_path, {**GOOD, split: b"a a\n" * (where // 4) + b"caf\xe9\n"})
+    for tokenizer in ("auto", "tokenized"):
+        with pytest.raises(UserError, match=f"^{split} is not UTF-8 text.$"):
+            corpus.read(channel, tokenizer)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_file_of_nothing_but_a_byte_order_mark_is_refused(tmp_path: Path, split: str) -> None:
+    with pytest.raises(UserError, match=f"^The {split} file, {split}, holds no text.$"):
+        corpus.read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
+
+
+@pytest.mark.parametrize("train", [b"\n\n\n", b"a b\nc\n", b"<unk> <eos> <eos>\n"])
+def test_a_corpus_with_nothing_to_learn_is_refused(tmp_path: Path, train: bytes) -> None:
+    channel = write(tmp_path, {**GOOD, "train": train})
+    with pytest.raises(UserError, match="no word that occurs twice"):
+        corpus.read(channel, "tokenized")
+    with pytest.raises(simple_corpus.NothingToLearn):
+        simple_corpus.read(channel, "tokenized")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no test file"):
+        corpus.read(write(tmp_path, {"train": b"a a\n", "valid": b"a\n"}), "auto")
+
+
+@pytest.mark.skipif(not WIKITEXT.exists(), reason="WikiText-2 is not on this machine")
+def test_wikitext_2_counts_are_the_published_ones(tmp_path: Path) -> None:
+    with tarfile.open(WIKITEXT) as archive:
+        for split in corpus_files.SPLITS:
+            file = archive.extractfile(f"wikitext-2/{split}.txt")
+            assert file
+            (tmp_path / split).write_bytes(file.read())
+    found = corpus.read(tmp_path, "auto")
+    assert found.tokenizer == "tokenized"
+    assert {split: len(tokens) for split, tokens in found.splits.items()} == {
+        "train": 2_088_628,
+        "valid": 217_646,
+        "test": 245_569,
+    }
+    assert len(found.vocabulary) == 33_278
+    assert_as_simple(tmp_path, "tokenized")
