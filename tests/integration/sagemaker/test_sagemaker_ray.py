@@ -1,0 +1,221 @@
+"""A real artifact behind an endpoint in AWS's Ray image: its answers, its errors, its deaths and its end."""
+
+import io
+import json
+import shutil
+import signal
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from botocore.exceptions import ClientError
+
+import language_model
+import train
+from language_model import Dropout, LanguageModel, Shape
+from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
+
+RUN = uuid.uuid4().hex[:8]
+REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+RAY = f"{REGISTRY}/ray:serve-ml-sagemaker-cpu-v1"
+PYTORCH = f"{REGISTRY}/pytorch-inference:2.6-cpu-py312"
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What training leaves, of a model that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("artifact")
+    words = [UNKNOWN, END_OF_LINE, *(f"word{number}" for number in range(298))]
+    shape = Shape(len(words), emsize=16, nhid=16, nlayers=2, tied=True, cutoffs=(100,), widths=(8,))
+    torch.manual_seed(1)
+    language_model.save_weights(LanguageModel(shape, Dropout()), folder / language_model.WEIGHTS)
+    language_model.save_config(folder / language_model.CONFIG, shape, "tokenized", {})
+    Vocabulary(words).save(folder / language_model.VOCABULARY)
+    scripts = Path(train.__file__).parent
+    shutil.copyfile(scripts / train.RAY_SERVE_CONFIG, folder / train.RAY_SERVE_CONFIG)
+    (folder / "code").mkdir()
+    for name in train.SERVING_MODULES:
+        shutil.copyfile(scripts / name, folder / "code" / name)
+    return folder
+
+
+def packed(artifact: Path) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz") as tar:
+        tar.add(artifact, arcname=".")
+    return body.getvalue()
+
+
+def configured(sagemaker: Any, name: str, image: str, model: bytes) -> str:
+    """An endpoint configuration with a model of the same name, as the pipeline makes them."""
+    key = f"models/{name}/model.tar.gz"
+    sagemaker.s3.put_object(Bucket=sagemaker.bucket, Key=key, Body=model)
+    sagemaker.api.create_model(
+        ModelName=name,
+        ExecutionRoleArn=sagemaker.role,
+        PrimaryContainer={
+            "Image": image,
+            "ModelDataUrl": f"s3://{sagemaker.bucket}/{key}",
+            "Environment": {
+                "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                "RAY_SERVE_LOG_TO_STDERR": "1",
+                "SAGEMAKER_PROGRAM": "generate.py",
+                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                "LEXLINE_MODEL": name,
+            },
+        },
+    )
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": name,
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    sagemaker.api.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    return name
+
+
+@pytest.fixture(scope="module")
+def name() -> str:
+    """Of the endpoint in AWS's Ray image, and of the model it serves."""
+    return f"ray-{RUN}"
+
+
+@pytest.fixture(scope="module")
+def endpoint(cloud: Any, sagemaker: Any, artifact: Path, name: str) -> Iterator[str]:
+    """The endpoint, in service. Nothing of it is left when it has been deleted."""
+    configured(sagemaker, name, RAY, packed(artifact))
+    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    described = sagemaker.await_endpoint(name, "InService", "Failed")
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    yield name
+    processes = of_ray(cloud, name)
+    folders = {Path(process.environ()["TMPDIR"]) for process in processes}
+    sagemaker.api.delete_endpoint(EndpointName=name)
+    sagemaker.await_gone(name)
+    assert len(processes) > 5
+    assert not [process for process in processes if process.is_running()]
+    assert not [folder for folder in folders if folder.exists()]
+
+
+def of_ray(cloud: Any, model: str, words: str = "") -> list[psutil.Process]:
+    """The processes of the model's Ray whose command line holds the words."""
+    found = []
+    for process in psutil.Process(cloud.pid).children(recursive=True):
+        try:
+            ours = process.environ().get("LEXLINE_MODEL") == model
+            if ours and words in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_same_artifact_answers_the_same_in_both_of_awss_images(
+    sagemaker: Any, endpoint: str, artifact: Path
+) -> None:
+    classic = configured(sagemaker, f"classic-{RUN}", PYTORCH, packed(artifact))
+    sagemaker.api.create_endpoint(EndpointName=classic, EndpointConfigName=classic)
+    described = sagemaker.await_endpoint(classic, "InService", "Failed")
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    for request in ({"seed": 3, "words": 20}, {"temperature": 0.01, "words": 5, "prompt": "word7 word8"}):
+        answer = sagemaker.ask(endpoint, **request)
+        assert answer.pop("model") == endpoint
+        assert len(answer["text"].split()) == answer["words"] == request["words"]
+        assert sagemaker.ask(classic, **request) == {**answer, "model": classic}
+    sagemaker.api.delete_endpoint(EndpointName=classic)
+    sagemaker.await_gone(classic)
+
+
+def test_requests_at_once_are_answered_as_they_are_alone(sagemaker: Any, endpoint: str) -> None:
+    requests = [{"seed": seed, "words": 20 + 10 * seed} for seed in range(8)]
+    alone = [sagemaker.ask(endpoint, **request) for request in requests]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda request: sagemaker.ask(endpoint, **request), requests)) == alone
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "sentence"),
+    [
+        (b'{"words": 0}', "application/json", "words must be from 1 to 1,000."),
+        (b"{}", "text/csv", "The content type must be application/json, not text/csv."),
+    ],
+)
+def test_a_bad_request_is_a_model_error_with_status_400_and_the_sentence(
+    sagemaker: Any, endpoint: str, body: bytes, content_type: str, sentence: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        sagemaker.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType=content_type)
+    response: dict[str, Any] = dict(caught.value.response)
+    assert response["Error"]["Code"] == "ModelError"
+    assert (response["OriginalStatusCode"], response["OriginalMessage"]) == (400, sentence)
+
+
+def test_invocations_are_logged_under_the_endpoints_name(
+    sagemaker: Any, client: Any, endpoint: str, until: Callable[..., Any]
+) -> None:
+    sagemaker.ask(endpoint)
+    logs, group = client("logs"), f"/aws/sagemaker/Endpoints/{endpoint}"
+    until(
+        lambda: logs.filter_log_events(logGroupName=group, filterPattern='"POST /invocations"')["events"],
+        "the log of an invocation",
+    )
+
+
+def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_only_one(
+    cloud: Any, sagemaker: Any, endpoint: str, artifact: Path, tmp_path: Path
+) -> None:
+    """The new model is one that this code does not load, so the old one stays."""
+    strange = shutil.copytree(artifact, tmp_path / "strange")
+    config = json.loads((strange / "config.json").read_text())
+    (strange / "config.json").write_text(json.dumps({**config, "format": 99}))
+    new = configured(sagemaker, f"strange-{RUN}", RAY, packed(strange))
+    before, ended, failures = sagemaker.ask(endpoint, seed=5), threading.Event(), []
+
+    def ask() -> None:
+        while not ended.wait(0.1):
+            try:
+                assert sagemaker.ask(endpoint, seed=5) == before
+            except Exception as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    sagemaker.api.update_endpoint(EndpointName=endpoint, EndpointConfigName=new)
+    described = sagemaker.await_endpoint(endpoint, "InService")
+    ended.set()
+    asking.join()
+    assert failures == []
+    assert described["EndpointConfigName"] == endpoint
+    assert "loading the model raised" in described["FailureReason"]
+    assert "format 99" in described["FailureReason"]
+    assert of_ray(cloud, new) == []
+
+
+def answered(sagemaker: Any, endpoint: str) -> Any:
+    """An answer, None while nobody is up to give one."""
+    try:
+        return sagemaker.ask(endpoint, seed=5)
+    except sagemaker.runtime.exceptions.ModelError:
+        return None
+
+
+@pytest.mark.parametrize("part", ["ServeReplica", "gcs_server"], ids=["the replica", "Ray's head"])
+def test_an_endpoint_recovers_from_the_death_of(
+    cloud: Any, sagemaker: Any, endpoint: str, until: Callable[..., Any], part: str
+) -> None:
+    before = sagemaker.ask(endpoint, seed=5)
+    (killed,) = of_ray(cloud, endpoint, part)
+    killed.send_signal(signal.SIGKILL)
+    psutil.wait_procs([killed], timeout=10)
+    time.sleep(1)  # a dead head is noticed within half a second
+    assert until(lambda: answered(sagemaker, endpoint), "an answer") == before
+    assert sagemaker.await_endpoint(endpoint, "InService")["EndpointStatus"] == "InService"
