@@ -1,0 +1,94 @@
+"""Words a second from one endpoint in AWS's Ray image, asked by many at once, over HTTP.
+
+The instance is the one the local cloud runs for an endpoint, with all of the machine's cores; whoever asks
+shares them.
+"""
+
+import json
+import os
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from localcloud.sagemaker.hosting import Fleet, FleetLaunch
+
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
+SECONDS_TO_START = 300
+WORDS = 150
+ROUNDS = 3
+_NOWHERE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # a model that serves asks AWS for nothing
+    "AWS_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+}
+
+
+class _Folder:
+    """An object store that has one folder, as model.tar.gz."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def download(self, bucket: str, key: str, path: Path, still_wanted: Callable[[], None]) -> None:
+        with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+            archive.add(self._folder, arcname=".")
+
+
+def served_words_per_second(artifact: Path, requests: int = 32) -> float:
+    """Over several rounds of so many requests at once, each of which asks for the same number of words.
+
+    artifact: the folder that training leaves. Raises RuntimeError if a request fails, FleetFailed if the
+    model does not serve. Nothing is left running.
+    """
+    cores = str(os.cpu_count() or 1)
+    container: dict[str, Any] = {
+        "Image": IMAGE,
+        "ModelDataUrl": "s3://benchmark/model.tar.gz",
+        "Environment": {
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "LEXLINE_MODEL": "benchmark",
+            "OMP_NUM_THREADS": cores,
+            "OMP_THREAD_LIMIT": cores,
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        launch = FleetLaunch(
+            "benchmark",
+            "AllTraffic",
+            "model",
+            container,
+            1,
+            Path(folder) / "fleet",
+            _NOWHERE,
+            lambda *_: None,
+        )
+        fleet = Fleet(launch, store=_Folder(artifact))  # type: ignore[arg-type]  # a fleet only downloads
+        fleet.start()
+        try:
+            fleet.wait_ready(SECONDS_TO_START)
+            with ThreadPoolExecutor(requests) as threads:
+                _words(fleet, threads, requests)  # the first steps of a process are its slowest
+                began = time.perf_counter()
+                words = sum(_words(fleet, threads, requests) for _ in range(ROUNDS))
+                return words / (time.perf_counter() - began)
+        finally:
+            fleet.stop(drain=0.0)
+
+
+def _words(fleet: Fleet, threads: ThreadPoolExecutor, requests: int) -> int:
+    """The words of one round."""
+
+    def ask(seed: int) -> int:
+        body = json.dumps({"seed": seed, "words": WORDS}).encode()
+        answer = fleet.invoke(body, "application/json", "application/json")
+        if answer.status != 200:
+            raise RuntimeError(f"status {answer.status}: {answer.body.decode()[:500]}")
+        words: int = json.loads(answer.body)["words"]
+        return words
+
+    return sum(threads.map(ask, range(requests)))
