@@ -1,4 +1,4 @@
-"""Serve generated text under Ray Serve, as AWS's Ray image does from config.yaml: POST / with generate.py's
+"""Serve generated text under Ray Serve, as AWS's Ray image does from config.yaml: POST / with generation.py's
 requests and answers. A bad request is answered with status 400 and a sentence.
 
 Requests are batched token by token: a request joins the batch that runs, each step draws one token for all
@@ -92,9 +92,13 @@ class Generator:
     """The deployment: one actor that holds the model."""
 
     def __init__(self, model_dir: str) -> None:
+        # Serve's own processes want the same processors: OpenMP's threads are to sleep while they wait, not
+        # to spin. They are told when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         # Not at the top: Serve imports this module in processes that never generate, and torch takes seconds.
-        import generation
         import torch
+
+        import generation
 
         # Ray gives an actor that reserves no processor one thread; this one has the instance to itself.
         processors = os.cpu_count() or 1

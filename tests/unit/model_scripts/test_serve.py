@@ -134,6 +134,7 @@ def generator(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Generator:
     fake = SimpleNamespace(load=lambda model_dir: engine, parse=parse, InvalidRequest=InvalidRequest)
     monkeypatch.setitem(sys.modules, "generation", fake)
     monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     return Generator("/opt/ml/model")
 
 
