@@ -1,0 +1,254 @@
+"""Words are drawn with the model's own probabilities, and those of a text do not depend on other texts."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+import sampler as engine
+from language_model import LanguageModel, Shape
+from sampler import Choice, Sampler
+from vocabulary import UNKNOWN_ID
+
+CUT = Shape(70, 12, 16, 2, tied=True, cutoffs=(10, 30), widths=(6, 3))
+SHAPES = {
+    "tied": CUT,
+    "untied": Shape(70, 12, 16, 1, tied=False, cutoffs=(10, 30), widths=(6, 3)),
+    "no tails": Shape(70, 12, 16, 2, tied=True),
+}
+
+
+def a_model(shape: Shape, liveliness: float = 6.0, seed: int = 0) -> LanguageModel:
+    """Random weights, large enough that words differ in probability and texts in memory."""
+    torch.manual_seed(seed)
+    model = LanguageModel(shape).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(liveliness)
+        model.decoder.bias.normal_()
+        for bias in model.decoder.tail_bias:
+            bias.normal_(std=2.0)
+    return model
+
+
+def after(sampler: Sampler, words: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The memory (1, memory_width) after some words."""
+    memory = sampler.start()[None]
+    for word in words:
+        memory = sampler.read([word], memory)
+    return memory
+
+
+def exact(model: LanguageModel, words: Sequence[int]) -> torch.Tensor:
+    """The model's own probabilities (vocabulary), in float64, given that the next word is not <unk>."""
+    with torch.no_grad():
+        activations, _ = model.read(torch.tensor(words)[:, None], model.start(1))
+        logs = model.decoder.log_probabilities(activations[-1])[0].double()
+    logs[UNKNOWN_ID] = -torch.inf
+    return logs.softmax(0)
+
+
+def drawn_counts(
+    sampler: Sampler, memory: npt.NDArray[np.float64], draws: int, vocabulary_size: int, **choice: Any
+) -> torch.Tensor:
+    chance = np.random.Generator(np.random.Philox(1)).random
+    how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "chance": chance, **choice})
+    texts = 1000
+    many = memory.repeat(texts, 0)
+    words = [word for _ in range(draws // texts) for word in sampler.draw(many, [how] * texts)]
+    return torch.tensor(words).bincount(minlength=vocabulary_size)
+
+
+def assert_drawn_from(counts: torch.Tensor, probabilities: torch.Tensor) -> None:
+    """Every word within 5 standard deviations, and all of them together (chi squared) too."""
+    expected = probabilities * counts.sum()
+    deviation = (expected * (1 - probabilities)).sqrt()
+    assert ((counts - expected).abs() <= 5 * deviation + 1).all()
+    often = expected >= 5
+    surprise = float(((counts - expected) ** 2 / expected)[often].sum())
+    words = int(often.sum())
+    assert surprise < words + 5 * (2 * words) ** 0.5
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_distribution_over_all_words_is_the_models(name: str) -> None:
+    model = a_model(SHAPES[name])
+    sampler = Sampler(model)
+    for words in ([1], [1, 5, 20, 69, 3, 30, 29], [1, *range(2, 70)]):
+        ours = torch.tensor(sampler.log_weights(after(sampler, words))[0]).softmax(0)
+        expected = exact(model, words)
+        assert torch.allclose(ours, expected, rtol=2e-5, atol=0)
+        assert ours[UNKNOWN_ID] == 0
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5, 100.0])
+def test_words_are_drawn_as_often_as_they_are_probable(name: str, temperature: float) -> None:
+    model = a_model(SHAPES[name])
+    sampler, words = Sampler(model), [1, 40, 7]
+    counts = drawn_counts(sampler, after(sampler, words), 40_000, 70, temperature=temperature)
+    assert_drawn_from(counts, (exact(model, words).log() / temperature).softmax(0))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"),
+    [(1.0, 5, None), (1.0, None, 0.6), (2.0, 30, 0.8), (0.5, 69, 0.95), (1.0, 1_000_000, 1.0)],
+)
+def test_top_k_and_top_p_leave_the_most_probable_words_in_proportion(
+    temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    model = a_model(CUT)
+    sampler, words = Sampler(model), [1, 40, 7]
+    expected = (exact(model, words).log() / temperature).softmax(0)
+    falling = expected.argsort(descending=True, stable=True)
+    left = falling[:top_k]
+    if top_p is not None:
+        before = expected[left].cumsum(0) - expected[left]
+        left = left[before < top_p * expected[left].sum()]
+    narrowed = torch.zeros(70, dtype=torch.float64)
+    narrowed[left] = expected[left] / expected[left].sum()
+    memory = after(sampler, words)
+    counts = drawn_counts(sampler, memory, 20_000, 70, temperature=temperature, top_k=top_k, top_p=top_p)
+    assert_drawn_from(counts, narrowed)
+    assert not counts[narrowed == 0].any()
+
+
+@pytest.mark.parametrize(("top", "left"), [({"top_k": 3}, [1, 2, 3]), ({"top_p": 4 / 69}, [1, 2, 3, 4])])
+def test_of_equally_probable_words_the_lower_numbers_are_the_top(
+    top: dict[str, Any], left: list[int]
+) -> None:
+    shape = Shape(70, 12, 16, 1, tied=True)
+    model = a_model(shape, liveliness=0.0)
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+    sampler = Sampler(model)
+    counts = drawn_counts(sampler, after(sampler, [1]), 1000, 70, **top)
+    assert counts.nonzero().flatten().tolist() == left
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_lowest_temperature_takes_the_best_word_though_its_tail_may_not_be_the_best(seed: int) -> None:
+    model = a_model(CUT, seed=seed)
+    with torch.no_grad():
+        # A tail that is more probable than any word of the head, by words of which each is less so.
+        model.decoder.bias[CUT.head + seed % 2] += 4
+    sampler = Sampler(model)
+    best = int(exact(model, [1, 2]).argmax())
+    counts = drawn_counts(sampler, after(sampler, [1, 2]), 1000, 70, temperature=0.001)
+    assert counts[best] == 1000
+
+
+def test_scores_of_any_size_are_drawn_from_at_any_temperature() -> None:
+    model = a_model(CUT)
+    with torch.no_grad():
+        model.decoder.bias.mul_(1e4)
+    sampler = Sampler(model)
+    memory = after(sampler, [1, 2])
+    for temperature in (0.001, 0.01, 1.0, 100.0):
+        assert drawn_counts(sampler, memory, 1000, 70, temperature=temperature)[UNKNOWN_ID] == 0
+
+
+def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
+    torch.manual_seed(0)
+    weights, bias = torch.randn(5, 300) * torch.logspace(-8, 8, 300), torch.randn(5) * 1e3
+    scales = [engine.Scale.up_to(3.0), engine.HIDDEN]
+    matrix = engine._Matrix(weights, bias, *[scales[i % 2] for i in range(300)])
+    most = [int(scales[i % 2].limit / scales[i % 2].step) for i in range(300)]
+    for inputs in (most, [random.Random(i).randint(-m, m) for i, m in enumerate(most)]):
+        exactly = [
+            sum(int(w) * x for w, x in zip(row, inputs, strict=True)) + int(b)
+            for row, b in zip(matrix._weight.t().tolist(), matrix._bias.tolist(), strict=True)
+        ]
+        assert [int(one) for one in matrix(np.array([inputs], float))[0]] == exactly
+    for row, b in zip(matrix._weight.t().tolist(), matrix._bias.tolist(), strict=True):
+        assert sum(abs(int(w)) * m for w, m in zip(row, most, strict=True)) + abs(int(b)) <= 2**53
+
+
+def test_all_that_is_summed_is_whole_numbers_and_no_sum_can_pass_2_to_the_53(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    multiply, draw, summed = engine._Matrix.__call__, engine._draw, []
+
+    def checked_product(matrix: engine._Matrix, inputs: engine.Numbers) -> engine.Numbers:
+        assert np.array_equal(inputs, np.rint(inputs))
+        bias = matrix._bias.numpy()
+        bias = np.where(np.isfinite(bias), bias, 0)
+        summed.append((np.abs(inputs) @ np.abs(matrix._weight.numpy()) + np.abs(bias)).max())
+        return multiply(matrix, inputs)
+
+    def checked_draw(weights: engine.Numbers, chances: engine.Numbers) -> engine.Rows:
+        assert np.array_equal(weights, np.rint(weights))
+        summed.append(weights.sum(1).max())
+        return draw(weights, chances)
+
+    monkeypatch.setattr(engine._Matrix, "__call__", checked_product)
+    monkeypatch.setattr(engine, "_draw", checked_draw)
+    sampler = Sampler(a_model(CUT))
+    how = Choice(0.2, None, None, np.random.Generator(np.random.Philox(1)).random)
+    memory, words = after(sampler, [1]).repeat(50, 0), list(range(20, 70))
+    for _ in range(20):
+        memory = sampler.read(words, memory)
+        words = sampler.draw(memory, [how] * 50)
+    assert max(summed) <= 2**53
+
+
+@pytest.mark.parametrize("function", [np.exp, np.tanh])
+def test_numpy_computes_each_number_the_same_wherever_it_stands(function: Any) -> None:
+    """As torch.sigmoid, for one, does not: an array's last numbers get other bits than they would inside."""
+    numbers = np.random.default_rng(0).normal(0, 8, 300).astype(np.float32)
+    alone = np.array([function(numbers[i : i + 1])[0] for i in range(300)])
+    for start in range(16):
+        for end in range(start + 1, 300, 7):
+            assert np.array_equal(function(numbers[start:end].copy()), alone[start:end])
+            assert np.array_equal(function(numbers[start:end]), alone[start:end])
+
+
+REAL = Shape(3000, 100, 120, 2, tied=True, cutoffs=(200, 1000), widths=(50, 20))
+
+
+def test_a_text_has_the_same_bits_alone_and_in_any_company_on_any_number_of_threads(threads: None) -> None:
+    sampler = Sampler(a_model(REAL, liveliness=3.0))
+    temperatures = [0.7, 1.0, 1.6]
+
+    def choice(text: int) -> Choice:
+        chance = np.random.Generator(np.random.Philox(text)).random
+        narrowed = {0: (None, None), 1: (None, None), 2: (50, None), 3: (None, 0.8)}[text % 4]
+        return Choice(temperatures[text % 3], *narrowed, chance)
+
+    texts, length = 40, 12
+    torch.set_num_threads(1)
+    alone: list[list[tuple[int, bytes]]] = []
+    for text in range(texts):
+        how, memory, word, steps = choice(text), sampler.start()[None], 1, []
+        for _ in range(length):
+            memory = sampler.read([word], memory)
+            (word,) = sampler.draw(memory, [how])
+            steps.append((word, memory.tobytes()))
+        alone.append(steps)
+
+    for count in (1, 2, 4):
+        torch.set_num_threads(count)
+        shuffle = random.Random(count)
+        at = dict.fromkeys(range(texts), 0)
+        how = {text: choice(text) for text in range(texts)}
+        memories = {text: sampler.start() for text in range(texts)}
+        while unfinished := [text for text in range(texts) if at[text] < length]:
+            batch = shuffle.sample(unfinished, shuffle.randint(1, len(unfinished)))
+            words = [alone[text][at[text] - 1][0] if at[text] else 1 for text in batch]
+            after_them = sampler.read(words, np.stack([memories[text] for text in batch]))
+            drawn = sampler.draw(after_them, [how[text] for text in batch])
+            for text, memory, word in zip(batch, after_them, drawn, strict=True):
+                assert (word, memory.tobytes()) == alone[text][at[text]]
+                memories[text] = memory
+                at[text] += 1
