@@ -36,8 +36,8 @@ from typing import Any
 _OBJECT_STORE = 80 * 2**20
 """Bytes of shared memory at most, Ray's least; requests and answers are far smaller."""
 _WORKERS = 4
-"""Processors that Ray is told of, so that it starts as many processes ahead, as fast as the machine's real ones
-allow: controller, proxy, application builder, one replica."""
+"""Processors that Ray is told of, so that it starts as many processes ahead: controller, proxy, application
+builder, one replica."""
 _POLL = 0.05
 _WATCH = 0.5
 _KEEP_ALIVE = 7 * 24 * 3600
@@ -52,7 +52,7 @@ def _environment(token: str) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # This process's output gets what replicas print, as they print it (_start_head), not Ray's every step.
+        # The output gets what replicas print, as they print it (_start_head), but not Ray's every step.
         "RAY_BACKEND_LOG_LEVEL": "error",
         "RAY_preload_python_modules": "localcloud.sagemaker.ray_worker",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "localcloud.sagemaker.ray_adapter:middlewares",
