@@ -1,6 +1,6 @@
 """The HTTP API: text from the model that serves now, and what that model is.
 
-    POST /generate  {"seed", "temperature", "words", "prompt"}, each optional, gives
+    POST /generate  {"seed", "temperature", "words", "prompt", "top_k", "top_p"}, each optional, gives
                     {"text", "words", "seed", "model"}
     GET  /model     what is served, since when, its perplexity
     GET  /health    the API itself is up

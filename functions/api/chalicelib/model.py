@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from chalicelib.errors import (
     ApiError,
     Deploying,
+    InvalidRequest,
     ModelFailed,
     ModelUnreachable,
     NoEndpoint,
@@ -33,6 +34,10 @@ _DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attemp
 _THROTTLING = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _DENIED = {"AccessDeniedException", "AccessDenied"}
 _DEPLOY_RETRY_SECONDS = 30
+
+BAD_REQUEST = 400
+LONGEST_SENTENCE = 500
+"""Of what the model says is wrong with a request, in characters."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,11 @@ class Endpoint:
     def generate(self, request: GenerateRequest) -> Generated:
         """Text from the model that serves now; during an update that is the old one.
 
-        Raises an ApiError: NoEndpoint, Deploying, ModelFailed, ModelUnreachable, Throttled or NotPermitted.
+        Raises an ApiError: InvalidRequest, NoEndpoint, Deploying, ModelFailed, ModelUnreachable, Throttled or
+        NotPermitted.
         """
-        # A prompt is left out rather than sent empty: the model then begins by itself.
-        body = {key: value for key, value in asdict(request).items() if key != "prompt" or value}
+        # What was not asked for is left out; so models of before top_k and top_p still answer.
+        body = {key: value for key, value in asdict(request).items() if value not in ("", None)}
         try:
             answer = self._runtime.invoke_endpoint(
                 EndpointName=self.name,
@@ -173,6 +179,11 @@ def _code(error: ClientError) -> str:
 def _translated(error: ClientError) -> ApiError:
     """What a SageMaker error means to the caller. The text of AWS's message stays in the log."""
     code = _code(error)
+    if code == "ModelError" and error.response.get("OriginalStatusCode") == BAD_REQUEST:
+        # The model knows what the API does not, such as which words are in its vocabulary. Its sentence is
+        # the first line; AWS's PyTorch image adds a stack trace.
+        said = str(error.response.get("OriginalMessage", "")).partition("\n")[0][:LONGEST_SENTENCE]
+        return InvalidRequest(said or "The model cannot use this request.")
     if code == "ModelError":
         return ModelFailed("The model failed on this request.")
     if code == "ModelNotReadyException":

@@ -14,6 +14,7 @@ MAX_PROMPT_CHARACTERS = 10_000
 """As many as generate.py reads."""
 MAX_WORDS = 1_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 100.0
+MAX_TOP_K = 1_000_000
 MAX_SEED = 2**32 - 1
 """Seeds are unsigned 32-bit integers, as generate.py takes them."""
 
@@ -26,12 +27,15 @@ DEFAULT_TEMPERATURE = 1.0
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What to generate. `prompt` is empty when the model is to begin by itself."""
+    """What to generate. `prompt` is empty when the model is to begin by itself; without `top_k` and `top_p`
+    it draws from all words."""
 
     seed: int
     temperature: float
     words: int
     prompt: str = ""
+    top_k: int | None = None
+    top_p: float | None = None
 
 
 def parse_generate(body: bytes) -> GenerateRequest:
@@ -63,6 +67,8 @@ def parse_generate(body: bytes) -> GenerateRequest:
         temperature=float(fields.get("temperature", DEFAULT_TEMPERATURE)),
         words=fields.get("words", DEFAULT_WORDS),
         prompt=fields.get("prompt", ""),
+        top_k=fields.get("top_k"),
+        top_p=fields.get("top_p"),
     )
 
 
@@ -94,13 +100,17 @@ def _integer(low: int, high: int) -> Callable[[Any], str | None]:
 
 
 def _temperature(value: Any) -> str | None:
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and MIN_TEMPERATURE <= value <= MAX_TEMPERATURE
-    ):
+    if _is_number(value) and MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
         return None
     return f"must be a number from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
+
+
+def _top_p(value: Any) -> str | None:
+    return None if _is_number(value) and 0 < value <= 1 else "must be a number above 0 and at most 1"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _prompt(value: Any) -> str | None:
@@ -120,4 +130,6 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "temperature": _temperature,
     "words": _integer(1, MAX_WORDS),
     "prompt": _prompt,
+    "top_k": _integer(1, MAX_TOP_K),
+    "top_p": _top_p,
 }

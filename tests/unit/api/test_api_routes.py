@@ -78,6 +78,12 @@ def test_generate_answers_with_text_words_seed_and_model(client: Client, cloud: 
     assert response.json_body == {"text": "citizens of the", "words": 3, "seed": 111, "model": RUN}
 
 
+def test_top_k_and_top_p_are_passed_on(client: Client, cloud: Cloud) -> None:
+    asked = {"seed": 1, "temperature": 1.0, "words": 2, "top_k": 40, "top_p": 0.9}
+    answers(cloud, asked, {"text": "a b", "words": 2, "seed": 1, "model": RUN})
+    assert post(client, {"seed": 1, "words": 2, "top_k": 40, "top_p": 0.9}).status_code == 200
+
+
 def test_an_empty_prompt_is_not_sent_to_the_model(client: Client, cloud: Cloud) -> None:
     answers(
         cloud,
@@ -140,7 +146,7 @@ def test_model_is_404_before_the_first_deployment(client: Client, cloud: Cloud) 
 
 
 def test_every_invalid_field_is_named(client: Client, cloud: Cloud) -> None:
-    response = post(client, {"seed": True, "words": 0, "temperature": "hot", "prompt": 7, "top_k": 3})
+    response = post(client, {"seed": True, "words": 0, "temperature": "hot", "prompt": 7, "top_q": 3})
     assert response.status_code == 400
     assert response.json_body["code"] == "invalid_request"
     assert {error["field"] for error in response.json_body["errors"]} == {
@@ -148,7 +154,7 @@ def test_every_invalid_field_is_named(client: Client, cloud: Cloud) -> None:
         "words",
         "temperature",
         "prompt",
-        "top_k",
+        "top_q",
     }
     assert all(error["message"] for error in response.json_body["errors"])
 
@@ -212,6 +218,20 @@ def test_sagemaker_errors_become_ours_without_their_internals(
     assert set(response.json_body) == {"code", "message"}
     assert "arn:" not in response.body.decode()
     assert "Traceback" not in response.body.decode()
+
+
+def test_what_the_model_finds_wrong_with_a_request_is_400_in_its_words(client: Client, cloud: Cloud) -> None:
+    sentence = "prompt has no word that is in the model's vocabulary."
+    cloud.runtime.add_client_error(
+        "invoke_endpoint",
+        "ModelError",
+        f"Received client error (400) from model. See {ACCOUNT_ARN}",
+        424,
+        modeled_fields={"OriginalStatusCode": 400, "OriginalMessage": f"{sentence}\nTraceback (most recent"},
+    )
+    response = post(client, {"prompt": "Zyxgrv"})
+    assert response.status_code == 400
+    assert response.json_body == {"code": "invalid_request", "message": sentence}
 
 
 def test_a_denied_action_is_named(client: Client, cloud: Cloud) -> None:

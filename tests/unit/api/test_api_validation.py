@@ -19,6 +19,10 @@ def parse(**fields: Any) -> GenerateRequest:
         {"words": 1000},
         {"temperature": 0.001},
         {"temperature": 100},
+        {"top_k": 1},
+        {"top_k": 1_000_000},
+        {"top_p": 1e-9},
+        {"top_p": 1},
         {"prompt": "x" * MAX_PROMPT_CHARACTERS},
         {"prompt": "\U0001f600" * MAX_PROMPT_CHARACTERS},
     ],
@@ -44,6 +48,16 @@ def test_the_ends_of_every_range_are_inside(fields: dict[str, Any]) -> None:
         ("temperature", float("nan")),
         ("temperature", float("inf")),
         ("temperature", False),
+        ("top_k", 0),
+        ("top_k", 1_000_001),
+        ("top_k", 2.0),
+        ("top_k", True),
+        ("top_k", None),
+        ("top_p", 0),
+        ("top_p", 1.01),
+        ("top_p", float("nan")),
+        ("top_p", True),
+        ("top_p", "0.9"),
         ("prompt", None),
         ("prompt", ["x"]),
         ("prompt", "x" * (MAX_PROMPT_CHARACTERS + 1)),
@@ -83,3 +97,4 @@ def test_a_seed_is_drawn_when_none_is_given() -> None:
 def test_without_fields_it_is_100_words_at_temperature_1() -> None:
     request = parse()
     assert (request.words, request.temperature, request.prompt) == (100, 1.0, "")
+    assert (request.top_k, request.top_p) == (None, None)
