@@ -44,9 +44,15 @@ def test_data_that_is_not_there_is_told_in_a_sentence(source: Path, tmp_path: Pa
         data.prepare(source, tmp_path / "b")
 
 
-def test_a_slice_begins_like_the_corpus_and_keeps_the_whole_vocabulary(tmp_path: Path, source: Path) -> None:
+def test_a_slice_is_the_beginning_of_the_corpus(tmp_path: Path, source: Path) -> None:
     whole = data.prepare(source, tmp_path / "whole")
     cut = data.cut(whole, tmp_path / "cut", train_words=4, held_out_words=1)
+    assert (cut.folder / "train").read_text() == "the cat sat\n"
+
+
+def test_a_slice_can_keep_the_whole_vocabulary(tmp_path: Path, source: Path) -> None:
+    whole = data.prepare(source, tmp_path / "whole")
+    cut = data.cut(whole, tmp_path / "cut", train_words=4, held_out_words=1, whole_vocabulary=True)
     train = (cut.folder / "train").read_text()
     assert train.startswith("the cat sat\n")
     assert sorted(train.split()[3:]) == ["a", "bird", "dog", "flew"]
@@ -57,7 +63,7 @@ def test_words_that_train_lacks_are_unknown_in_the_slices_files(tmp_path: Path, 
     whole = data.prepare(source, tmp_path / "whole")
     cut = data.cut(whole, tmp_path / "cut", train_words=4, held_out_words=4)
     assert (cut.folder / "test").read_text() == "the <unk> sat\n"
-    assert (cut.folder / "valid").read_text() == "the cat flew\n"
+    assert (cut.folder / "valid").read_text() == "the cat <unk>\n"
 
 
 def test_lines_are_taken_until_they_hold_the_words_with_line_ends_counted() -> None:
