@@ -107,7 +107,7 @@ class Watcher:
         if not self._job:
             return
         # The first host's log: with several, each prints the same reports.
-        self._log = self._log or LogReader(self._target.logs, TRAINING_JOBS, f"{self._job}/algo-1")
+        self._log = self._log or LogReader(self._target.logs, TRAINING_JOBS, f"{self._job}/algo-1-")
         for line in self._log.new():
             training = progress.read(self._training, line.text)
             if training != self._training and self._training_since is None:

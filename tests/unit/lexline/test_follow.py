@@ -65,7 +65,12 @@ def test_a_run_that_trains_shows_its_jobs_log(target: Target, stub: Stub) -> Non
     machine.add_response("describe_execution", described("RUNNING"))
     events = [*visit(1, 0, "Plan", {"name": JOB}), *visit(4, 5, "Train")]
     machine.add_response("get_execution_history", {"events": events})
-    logs.add_response("describe_log_streams", {"logStreams": [{"logStreamName": STREAM}]})
+    logs.add_response(
+        "describe_log_streams",
+        {"logStreams": [{"logStreamName": STREAM}]},
+        # Not algo-10's and its like: hosts of a job all log the same training.
+        {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamNamePrefix": f"{JOB}/algo-1-"},
+    )
     logs.add_response(
         "get_log_events",
         log_page("epoch=1/4 seconds=3 valid_loss=5.42 valid_perplexity=226.6"),
