@@ -1,59 +1,83 @@
 """Train a word-level LSTM language model: the entry point of a SageMaker training job.
 
     SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text)
-    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json and the code/ that serves them
+    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and what serves them:
+                          code/ and config.yaml
     SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
+    LEXLINE_CHECKPOINTS   folder to resume from after an interruption; /opt/ml/checkpoints if that is there
 
-By hand, with those three set:  python train.py --epochs 6 --tied true
+By hand, with the first three set:  python train.py --epochs 6 --recipe classic
+On several devices or hosts:        torchrun --nproc_per_node 2 train.py ...
 
-Plain SGD with truncated back-propagation, as in PyTorch's word_language_model example: the learning rate is
-divided by 4 after each epoch in which valid does not improve, and the best epoch on valid is what is kept
-and tested.
+Exit codes: 0 when the model is there, tested; 1 with a sentence on stderr; 143 (128 + SIGTERM, as a shell has
+it) when it was stopped: to AWS's training toolkit a failure, so that nobody takes half a training for a whole
+one. SageMaker calls a job that it stopped itself Stopped, whatever the code.
 """
 
-import math
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-import corpus_files
+import checkpoint
+import corpus
+import distributed
 import hyperparameters
-import tokenizer
-import vocabulary
+import recipes
+from checkpoint import Checkpoints
+from corpus import Corpus
+from distributed import RankLost
 from hyperparameters import Hyperparameters
 from language_model import (
     CONFIG,
     VOCABULARY,
     WEIGHTS,
-    LanguageModel,
     Shape,
     load_weights,
     save_config,
-    save_weights,
 )
-from perplexity import mean_loss, perplexity
-from training_report import Epoch, Report, say, scores
+from perplexity import mean_loss
+from training_loop import Stopped, Training
+from training_report import Report, say, scores
 from user_error import UserError, report
-from vocabulary import TokenIds, Vocabulary
+from vocabulary import UNKNOWN_ID, TokenIds
 
-SERVING_MODULES = ("generate.py", "language_model.py", "tokenizer.py", "user_error.py", "vocabulary.py")
+SERVING_MODULES = (
+    "generate.py",
+    "generation.py",
+    "language_model.py",
+    "sampler.py",
+    "serve.py",
+    "tokenizer.py",
+    "user_error.py",
+    "vocabulary.py",
+)
+"""What generate.py and serve.py import, and themselves."""
+
+RAY_SERVE_CONFIG = "config.yaml"
+
+TOKENS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where SageMaker put the data and where it looks for results."""
+    """Where SageMaker put the data and where it looks for results.
+
+    checkpoints: None where it keeps none.
+    """
 
     channel: Path
     model: Path
     output: Path
+    checkpoints: Path | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Folders":
@@ -64,96 +88,101 @@ class Folders:
                 f"The environment lacks {' and '.join(missing)}. SageMaker's toolkit sets them for a job "
                 "whose data channel is named training; by hand, set them to folders."
             )
-        folders = cls(*(Path(environment[name]) for name in names))
-        for folder in (folders.model, folders.output):
+        channel, model, output = (Path(environment[name]) for name in names)
+        for folder in (model, output):
             folder.mkdir(parents=True, exist_ok=True)
-        return folders
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The three splits as word numbers, and the vocabulary of the first."""
-
-    tokenizer: str
-    vocabulary: Vocabulary
-    splits: Mapping[str, TokenIds]
-
-    @classmethod
-    def read(cls, channel: Path, wanted_tokenizer: str) -> "Corpus":
-        files = corpus_files.find(channel)
-        chosen = (
-            tokenizer.choose(corpus_files.sample(files["train"]))
-            if wanted_tokenizer == "auto"
-            else tokenizer.BY_NAME[wanted_tokenizer]
-        )
-
-        def words(split: str) -> Iterator[list[str]]:
-            return (chosen.split(line) for line in corpus_files.lines(files[split]))
-
-        words_known, train = vocabulary.learn(words("train"))
-        held_out = {split: words_known.encode_lines(words(split)) for split in ("valid", "test")}
-        return cls(chosen.name, words_known, {"train": train, **held_out})
-
-
-class Diverged(Exception):
-    """The loss is no number any more, or so large that perplexity is infinite. The message says where."""
+        return cls(channel, model, output, checkpoint.folder(environment))
 
 
 def main(arguments: Sequence[str]) -> int:
     try:
-        train(hyperparameters.parse(arguments), Folders.from_environment(os.environ))
+        with distributed.joined():
+            train(arguments, os.environ)
     except UserError as error:
-        report(error)
+        if distributed.is_first_of_host():
+            report(error)
         return 1
+    except RankLost as error:
+        # No failure file: the toolkit fills it with what the lost process said.
+        if distributed.is_first_of_host():
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    except Stopped:
+        return 128 + signal.SIGTERM
     return 0
 
 
-def train(settings: Hyperparameters, folders: Folders) -> Report:
-    """The whole job. Raises UserError where the input is to blame."""
+def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
+    """The whole job, on each of its ranks. Raises UserError where the input is to blame, and Stopped."""
     started = time.monotonic()
+    with distributed.together():
+        settings = hyperparameters.parse(arguments)
+        folders = Folders.from_environment(environment)
+        text = corpus.read(folders.channel, settings.tokenizer)
     device = prepare_torch(settings.seed)
-    corpus = Corpus.read(folders.channel, settings.tokenizer)
-    columns = batchify(corpus.splits["train"], settings.batch_size).to(device)
-
-    shape = Shape(len(corpus.vocabulary), settings.emsize, settings.nhid, settings.nlayers, settings.tied)
-    model = LanguageModel(shape, settings.dropout).to(device)
+    model = recipes.model(settings, count(text.splits["train"], len(text.vocabulary))).to(device)
+    distributed.copy_first(model)
     metrics = Report(
-        tokenizer=corpus.tokenizer,
-        vocabulary_size=len(corpus.vocabulary),
+        folders=(folders.model, folders.output),
+        recipe=settings.recipe,
+        world_size=distributed.world(),
+        tokenizer=text.tokenizer,
+        vocabulary_size=len(text.vocabulary),
         parameters=model.count_parameters(),
-        tokens={split: len(tokens) for split, tokens in corpus.splits.items()},
+        tokens={split: len(tokens) for split, tokens in text.splits.items()},
         unknown_share={
-            split: float(np.mean(tokens == vocabulary.UNKNOWN_ID)) for split, tokens in corpus.splits.items()
+            split: np.count_nonzero(tokens == UNKNOWN_ID) / len(tokens)
+            for split, tokens in text.splits.items()
         },
+        started=started,
     )
     announce(metrics)
-    write_artifact_without_weights(folders.model, corpus, shape, settings)
+    checkpoints = None
+    if distributed.is_first():
+        write_artifact_without_weights(folders.model, text, model.shape, settings)
+        if folders.checkpoints:
+            checkpoints = Checkpoints(folders.checkpoints, checkpoint.identity(settings, text))
 
-    fit(model, columns, corpus.splits["valid"], settings, folders, metrics)
+    splits = text.splits
+    Training(model, splits["train"], splits["valid"], settings, metrics, folders.model, checkpoints).run()
 
-    load_weights(model, folders.model / WEIGHTS)
-    metrics.test_loss = mean_loss(model, corpus.splits["test"])
+    if distributed.is_first():
+        load_weights(model, folders.model / WEIGHTS)
+    distributed.copy_first(model)
+    metrics.test_loss = mean_loss(model, splits["test"])
     say(**scores("test", metrics.test_loss))
-    metrics.seconds = time.monotonic() - started
-    metrics.save(folders.model, folders.output)
-    metrics.draw(folders.output / "training_curve.png")
+    metrics.save()
+    if distributed.is_first():
+        metrics.draw(folders.output / "training_curve.png")
     return metrics
 
 
 def prepare_torch(seed: int) -> torch.device:
-    """Seeds everything random and picks the GPU if there is one. The same seed on the same machine trains the
-    same model."""
+    """Seeds the first weights and picks this rank's GPU if there is one.
+
+    The same seed on the same machine trains the same model.
+    """
     torch.manual_seed(seed)
     if torch.cuda.is_available():
         # cuBLAS is deterministic only with a fixed workspace (PyTorch's notes on randomness).
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        return torch.device("cuda")
-    return torch.device("cpu")
+    return distributed.device()
+
+
+def count(tokens: TokenIds, words: int) -> npt.NDArray[np.int64]:
+    """How often each of so many words occurs in a text."""
+    counts = np.zeros(words, dtype=np.int64)
+    # bincount makes 8 bytes of each token's 4.
+    for start in range(0, len(tokens), TOKENS_AT_ONCE):
+        counts += np.bincount(tokens[start : start + TOKENS_AT_ONCE], minlength=words)
+    return counts
 
 
 def announce(metrics: Report) -> None:
     say(
+        recipe=metrics.recipe,
+        world_size=metrics.world_size,
         tokenizer=metrics.tokenizer,
         valid_tokens=metrics.tokens["valid"],
         test_tokens=metrics.tokens["test"],
@@ -167,136 +196,17 @@ def announce(metrics: Report) -> None:
 
 
 def write_artifact_without_weights(
-    directory: Path, corpus: Corpus, shape: Shape, settings: Hyperparameters
+    directory: Path, text: Corpus, shape: Shape, settings: Hyperparameters
 ) -> None:
     """All of the artifact that is known before training, so that a stopped job leaves a model that serves."""
-    corpus.vocabulary.save(directory / VOCABULARY)
-    save_config(directory / CONFIG, shape, corpus.tokenizer, asdict(settings))
+    text.vocabulary.save(directory / VOCABULARY)
+    save_config(directory / CONFIG, shape, text.tokenizer, asdict(settings))
+    scripts = Path(__file__).parent
+    shutil.copyfile(scripts / RAY_SERVE_CONFIG, directory / RAY_SERVE_CONFIG)
     code = directory / "code"
     code.mkdir(exist_ok=True)
     for name in SERVING_MODULES:
-        shutil.copyfile(Path(__file__).with_name(name), code / name)
-
-
-def batchify(tokens: TokenIds, batch_size: int) -> Tensor:
-    """The text cut into batch_size columns of equal length, (rows, batch_size); a short rest is left out.
-
-    a b c d e f g h i j k, 2 columns   ->   a f
-                                            b g
-                                            c h
-                                            d i
-                                            e j
-    """
-    rows = len(tokens) // batch_size
-    if rows < 2:
-        raise UserError(
-            f"batch_size {batch_size} is too large for {len(tokens):,} training tokens: "
-            f"it can be at most {len(tokens) // 2}."
-        )
-    return torch.from_numpy(np.ascontiguousarray(tokens[: rows * batch_size].reshape(batch_size, rows).T))
-
-
-def fit(
-    model: LanguageModel,
-    columns: Tensor,
-    valid: TokenIds,
-    settings: Hyperparameters,
-    folders: Folders,
-    metrics: Report,
-) -> None:
-    """Train epoch by epoch, saving the weights each time valid improves and the metrics each time.
-
-    If training diverges, the best epoch so far is the result; without one, UserError.
-    """
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    for number in range(1, settings.epochs + 1):
-        try:
-            epoch = run_epoch(number, model, optimizer, columns, valid, settings)
-        except Diverged as problem:
-            if metrics.best is None:
-                raise UserError(
-                    f"Training diverged: {problem}. "
-                    f"Try a lower lr (now {settings.lr:g}) or clip (now {settings.clip:g})."
-                ) from None
-            metrics.stopped = f"{problem}; the best epoch so far, {metrics.best_epoch}, is kept"
-            print(f"stopped early: {metrics.stopped}", flush=True)
-            return
-        metrics.epochs.append(epoch)
-        say(
-            epoch=f"{number}/{settings.epochs}",
-            seconds=f"{epoch.seconds:.1f}",
-            **scores("valid", epoch.valid_loss),
-        )
-        if metrics.best is None or epoch.valid_loss < metrics.best.valid_loss:
-            metrics.best_epoch = number
-            save_weights(model, folders.model / WEIGHTS)
-        else:
-            for group in optimizer.param_groups:
-                group["lr"] /= 4
-        metrics.save(folders.model, folders.output)
-
-
-def run_epoch(
-    number: int,
-    model: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    columns: Tensor,
-    valid: TokenIds,
-    settings: Hyperparameters,
-) -> Epoch:
-    """One pass over train, then the loss on valid. Raises Diverged."""
-    model.train()
-    started = logged = time.monotonic()
-    lr = optimizer.param_groups[0]["lr"]
-    cross_entropy = nn.CrossEntropyLoss()
-    state = model.start(settings.batch_size)
-    starts = range(0, len(columns) - 1, settings.bptt)
-    total, words = 0.0, 0
-    recent_total, recent_words = 0.0, 0
-    for step, row in enumerate(starts, start=1):
-        inputs, targets = next_words(columns, row, settings.bptt)
-        state = (state[0].detach(), state[1].detach())
-        optimizer.zero_grad()
-        predictions, state = model(inputs, state)
-        loss = cross_entropy(predictions, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
-
-        loss_now = loss.item()
-        if not math.isfinite(perplexity(loss_now)):
-            raise Diverged(f"the loss became {loss_now:g} in epoch {number}, step {step}")
-        total, words = total + loss_now * len(targets), words + len(targets)
-        recent_total, recent_words = recent_total + loss_now * len(targets), recent_words + len(targets)
-        if step % settings.log_interval == 0 or step == len(starts) < settings.log_interval:
-            now = time.monotonic()
-            say(
-                epoch=f"{number}/{settings.epochs}",
-                step=f"{step}/{len(starts)}",
-                lr=f"{lr:g}",
-                words_per_second=round(recent_words / max(now - logged, 1e-9)),
-                **scores("train", recent_total / recent_words),
-            )
-            recent_total, recent_words, logged = 0.0, 0, now
-
-    training_seconds = time.monotonic() - started
-    valid_loss = mean_loss(model, valid)
-    if not math.isfinite(perplexity(valid_loss)):
-        raise Diverged(f"the loss on valid became {valid_loss:g} in epoch {number}")
-    return Epoch(
-        epoch=number,
-        lr=lr,
-        seconds=time.monotonic() - started,
-        words_per_second=words / max(training_seconds, 1e-9),
-        train_loss=total / words,
-        valid_loss=valid_loss,
-    )
-
-
-def next_words(columns: Tensor, row: int, bptt: int) -> tuple[Tensor, Tensor]:
-    """Up to bptt rows of inputs (rows, columns) and, flat, the word that follows each."""
-    rows = min(bptt, len(columns) - 1 - row)
-    return columns[row : row + rows], columns[row + 1 : row + 1 + rows].flatten().long()
+        shutil.copyfile(scripts / name, code / name)
 
 
 if __name__ == "__main__":

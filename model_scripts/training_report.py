@@ -4,24 +4,35 @@ The log's `key=value` lines are read by the training job's MetricDefinitions and
 bar.
 """
 
+import contextlib
 import json
 import math
+import os
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import distributed
 from perplexity import perplexity
 
 
 def say(**values: object) -> None:
-    """One line of `key=value` pairs on stdout.
+    """One line of `key=value` pairs in the log."""
+    tell(" ".join(f"{key}={value}" for key, value in values.items()))
+
+
+def tell(sentence: str) -> None:
+    """One line on stdout, said by the first rank alone.
 
     Written in one piece: the training toolkit reads the pipe in chunks and takes every chunk's end for a
-    line's.
+    line's. Where the toolkit is stopped with the script, it is gone first, and the script has a checkpoint
+    to write yet: that nobody listens is no error.
     """
-    sys.stdout.write(" ".join(f"{key}={value}" for key, value in values.items()) + "\n")
-    sys.stdout.flush()
+    if distributed.is_first():
+        with contextlib.suppress(BrokenPipeError):
+            os.write(sys.stdout.fileno(), f"{sentence}\n".encode())
 
 
 def scores(name: str, loss: float) -> dict[str, str]:
@@ -44,27 +55,59 @@ class Epoch:
 
 @dataclass
 class Report:
-    """Everything metrics.json tells. `stopped` says why training ended early, if it did."""
+    """Everything metrics.json tells.
 
+    folders: each gets metrics.json. world_size: the processes that trained together. stopped: why training
+    ended early, if it did. resumed: how many times training went on after an interruption. started: by
+    time.monotonic. seconds_before: those before the interruption.
+    """
+
+    folders: tuple[Path, ...]
+    recipe: str
+    world_size: int
     tokenizer: str
     vocabulary_size: int
     parameters: int
     tokens: dict[str, int]
     unknown_share: dict[str, float]
+    started: float
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None
     stopped: str | None = None
+    resumed: int = 0
     test_loss: float | None = None
-    seconds: float = 0.0
+    seconds_before: float = 0.0
 
     @property
     def best(self) -> Epoch | None:
         return None if self.best_epoch is None else self.epochs[self.best_epoch - 1]
 
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def so_far(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the run."""
+        return {
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "best_epoch": self.best_epoch,
+            "resumed": self.resumed,
+            "seconds": self.seconds,
+        }
+
+    def go_on_from(self, saved: dict[str, Any]) -> None:
+        """Take up `so_far`'s answer."""
+        self.epochs = [Epoch(**epoch) for epoch in saved["epochs"]]
+        self.best_epoch = saved["best_epoch"]
+        self.resumed = saved["resumed"] + 1
+        self.seconds_before = saved["seconds"]
+
     def document(self) -> dict[str, Any]:
         """metrics.json's content. A perplexity too large for a float is null, since JSON has no infinity."""
         best = self.best
         return {
+            "recipe": self.recipe,
+            "world_size": self.world_size,
             "tokenizer": self.tokenizer,
             "vocabulary_size": self.vocabulary_size,
             "parameters": self.parameters,
@@ -80,6 +123,7 @@ class Report:
             ],
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
+            "resumed": self.resumed,
             "valid_loss": best.valid_loss if best else None,
             "valid_perplexity": _finite(perplexity(best.valid_loss)) if best else None,
             "test_loss": self.test_loss,
@@ -87,10 +131,15 @@ class Report:
             "seconds": self.seconds,
         }
 
-    def save(self, *directories: Path) -> None:
+    def save(self) -> None:
+        """Write metrics.json, whole at any moment, into each folder; the first rank does."""
+        if not distributed.is_first():
+            return
         text = json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
-        for directory in directories:
-            (directory / "metrics.json").write_text(text, encoding="utf-8")
+        for folder in self.folders:
+            unfinished = folder / "metrics.json.tmp"
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(folder / "metrics.json")
 
     def draw(self, path: Path) -> None:
         """The training curve as PNG: perplexity by epoch, the best epoch marked.

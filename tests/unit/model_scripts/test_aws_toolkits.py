@@ -5,6 +5,7 @@ Each runs in a process of its own, as in the containers.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.model_scripts.conftest import SCRIPTS, Job
+from tests.unit.model_scripts.conftest import SCRIPTS, Job, wait_for
 
 BIN = Path(sys.executable).parent
 
@@ -23,11 +24,14 @@ def start_training_toolkit(
 ) -> subprocess.Popen[bytes]:
     """A training container's /opt/ml at `base`, and its entry point over it."""
     config = base / "input" / "config"
-    for folder in (config, base / "input" / "data", base / "model", base / "output" / "data", base / "home"):
+    for folder in (
+        config,
+        *(base / name for name in ("input/data", "model", "output/data", "home", "checkpoints")),
+    ):
         folder.mkdir(parents=True)
     (base / "input" / "data" / "training").symlink_to(channel)
     with tarfile.open(base / "sourcedir.tar.gz", "w:gz") as archive:
-        for path in SCRIPTS.glob("*.py"):
+        for path in (*SCRIPTS.glob("*.py"), SCRIPTS / "config.yaml"):
             archive.add(path, path.name)
     toolkits = {
         "sagemaker_program": "train.py",
@@ -62,6 +66,7 @@ def start_training_toolkit(
         },
         stdout=(base / "log").open("wb"),
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
@@ -75,14 +80,18 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def jobs(trained: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """A sound job and one with a user's mistake, side by side: both mostly import torch."""
-    settings = {"epochs": "1", "emsize": "8", "nhid": "16", "batch_size": "10", "tied": "false", "lr": "5.0"}
+    """A sound job, one with a mistake and one that is stopped, side by side: all mostly import torch."""
+    settings = {"epochs": "1", "emsize": "8", "nhid": "16", "batch_size": "10", "tied": "false", "lr": "0.01"}
     wanted = {
         "sound": (trained.channel, settings),
-        "mistaken": (trained.channel, {"emsize": "100", "nhid": "200", "tied": "true"}),
+        "mistaken": (trained.channel, {"recipe": "fast", "lr": "20"}),
+        "stopped": (trained.channel, {**settings, "epochs": "10000", "log_interval": "1"}),
     }
     bases = {name: tmp_path_factory.mktemp(name) / "ml" for name in wanted}
     running = {name: start_training_toolkit(bases[name], *job) for name, job in wanted.items()}
+    log = bases["stopped"] / "log"
+    wait_for(lambda: "epoch=2/10000 step=" in log.read_text(), seconds=120)
+    os.killpg(running["stopped"].pid, signal.SIGTERM)
     return {name: Ended(bases[name], process.wait()) for name, process in running.items()}
 
 
@@ -100,9 +109,21 @@ def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[s
     base, code = jobs["mistaken"].base, jobs["mistaken"].code
     assert code == 1
     assert (base / "output" / "failure").read_text() == (
-        "tied=true shares one matrix between emsize (100) and nhid (200): "
-        "make the two equal, or set tied=false."
+        "lr 20 is no rate for recipe fast, whose Adam takes 1 at the very most: "
+        "leave lr out, or choose recipe classic or awd."
     )
+    assert not (base / "output" / "success").exists()
+
+
+def test_a_job_stopped_with_its_toolkit_leaves_a_checkpoint_and_its_best_model(
+    jobs: dict[str, Ended],
+) -> None:
+    base = jobs["stopped"].base
+    metrics = base / "model" / "metrics.json"
+    # The toolkit is gone at once; the script outlives it by the time that saving takes.
+    wait_for(lambda: "SIGTERM came in epoch " in metrics.read_text())
+    assert (base / "checkpoints" / "checkpoint.pt").exists()
+    assert (base / "model" / "model.pt").exists()
     assert not (base / "output" / "success").exists()
 
 

@@ -3,35 +3,53 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-import corpus_files
-import language_model
-import tokenizer
+import corpus
 import train
-from perplexity import mean_loss, perplexity
-from tests.unit.model_scripts.conftest import CANARY, Job
-from vocabulary import Vocabulary
+from tests.unit.model_scripts.conftest import (
+    CANARY,
+    SCRIPTS,
+    Job,
+    same,
+    script_valid_losses,
+    write_large_vocabulary,
+)
+from tests.unit.model_scripts.forks import ForkServer
+from training_loop import Training, batchify
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
-
-
-def metrics(job: Job) -> dict[str, object]:
-    document: dict[str, object] = json.loads((job.data / "metrics.json").read_text())
-    return document
 
 
 def test_the_artifact_is_weights_vocabulary_config_metrics_and_code(trained: Job) -> None:
     assert sorted(path.name for path in trained.model.iterdir()) == [
         "code",
         "config.json",
+        "config.yaml",
         "metrics.json",
         "model.pt",
         "vocabulary",
     ]
     assert sorted(path.name for path in trained.data.iterdir()) == ["metrics.json", "training_curve.png"]
     assert (trained.data / "training_curve.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_the_artifacts_code_is_what_its_two_servers_import_and_no_more(trained: Job) -> None:
+    here = {path.stem for path in SCRIPTS.glob("*.py")}
+    shipped = {path.stem for path in (trained.model / "code").glob("*.py")}
+    needed: set[str] = set()
+    waiting = ["generate", "serve"]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            imported = re.findall(
+                r"^\s*(?:import|from) (\w+)", (SCRIPTS / f"{name}.py").read_text(), re.MULTILINE
+            )
+            waiting += here.intersection(imported)
+    assert shipped == needed
 
 
 def test_the_artifact_never_holds_the_corpus(trained: Job) -> None:
@@ -44,17 +62,16 @@ def test_the_artifact_never_holds_the_corpus(trained: Job) -> None:
 
 
 def test_it_learns(trained: Job) -> None:
-    found = metrics(trained)
+    found = trained.metrics()
     # Who and what are drawn at random from four each, and one of four sentences: no model can reach 1.
-    assert found["test_perplexity"] < 4  # type: ignore[operator]
-    assert found["test_perplexity"] > 1  # type: ignore[operator]
+    assert found["test_perplexity"] < 4
+    assert found["test_perplexity"] > 1
 
 
 def test_metrics_tell_the_whole_run(trained: Job) -> None:
-    found = metrics(trained)
+    found = trained.metrics()
     assert found == json.loads((trained.model / "metrics.json").read_text())
     epochs = found["epochs"]
-    assert isinstance(epochs, list)
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     best = min(epochs, key=lambda epoch: epoch["valid_loss"])
     assert found["best_epoch"] == best["epoch"]
@@ -63,6 +80,8 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
     )
     assert found["stopped"] is None
     assert found["tokenizer"] == "prose"
+    assert (found["recipe"], found["world_size"], found["resumed"]) == ("classic", 1, 0)
+    assert all(epoch["words_per_second"] > 0 for epoch in epochs)
     words = (trained.model / "vocabulary").read_text(encoding="utf-8").splitlines()
     assert found["vocabulary_size"] == len(words)
     assert words[:2] == ["<unk>", "<eos>"]
@@ -71,9 +90,9 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
 def test_the_log_has_the_lines_that_metric_definitions_read(
     job: Job, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert job.run("--epochs", "2", "--log-interval", "10") == 0
+    assert job.run(epochs=2, log_interval=10) == 0
     log = capfd.readouterr().out
-    found = metrics(job)
+    found = job.metrics()
     assert re.search(
         rf"^vocabulary_size={found['vocabulary_size']} parameters={found['parameters']} "
         rf"train_tokens={found['train_tokens']}$",
@@ -96,75 +115,93 @@ def test_the_log_has_the_lines_that_metric_definitions_read(
 def test_an_epoch_shorter_than_the_log_interval_still_logs_one_step(
     job: Job, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert job.run("--epochs", "1", "--log-interval", "100000") == 0
+    assert job.run(epochs=1, log_interval=100000) == 0
     assert len(re.findall(r"train_perplexity=", capfd.readouterr().out)) == 1
 
 
-def test_the_reported_perplexity_comes_out_again_from_the_artifact(trained: Job) -> None:
-    model, config = language_model.load(trained.model)
-    vocabulary = Vocabulary.load(trained.model / "vocabulary")
-    words = tokenizer.BY_NAME[config["tokenizer"]].split
-    test = vocabulary.encode_lines(words(line) for line in corpus_files.lines(trained.channel / "test"))
-    assert perplexity(mean_loss(model, test)) == pytest.approx(metrics(trained)["test_perplexity"], rel=1e-6)
+MEASURE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import language_model
+import tokenizer
+from perplexity import mean_loss, perplexity
+from vocabulary import END_OF_LINE_ID, Vocabulary
+
+artifact, test = Path(sys.argv[1]), Path(sys.argv[2])
+model, config = language_model.load(artifact)
+vocabulary = Vocabulary.load(artifact / "vocabulary")
+words = tokenizer.BY_NAME[config["tokenizer"]].split
+lines = test.read_text(encoding="utf-8").splitlines()
+numbers = [number for line in lines for number in (*vocabulary.encode(words(line)), END_OF_LINE_ID)]
+print(repr(perplexity(mean_loss(model, np.array(numbers, dtype=np.int32)))))
+"""
 
 
-def weights(job: Job) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(job.model / "model.pt", weights_only=True)
-    return state
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_the_reported_perplexity_comes_out_again_from_the_artifact_in_a_fresh_process(
+    recipe: str, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    job = Job(tmp_path / "job", write_large_vocabulary(tmp_path / "training"))
+    assert job.run(recipe=recipe, epochs=1) == 0
+    config = json.loads((job.model / "config.json").read_text())
+    assert bool(config["cutoffs"]) == (recipe == "fast")
+    fork = fork_server.start(
+        f"import sys\nsys.argv = ['', {str(job.model)!r}, {str(job.channel / 'test')!r}]\n{MEASURE}",
+        {},
+        tmp_path / "log",
+    )
+    assert fork.wait() == 0, fork.log.read_text()
+    assert float(fork.log.read_text()) == pytest.approx(job.metrics()["test_perplexity"], rel=1e-6)
 
 
-def test_the_same_seed_trains_the_same_model(tmp_path: Path, corpus: Path) -> None:
-    first, second, other = (Job(tmp_path / name, corpus) for name in ("first", "second", "other"))
-    for job, seed in ((first, "5"), (second, "5"), (other, "6")):
-        assert job.run("--epochs", "1", "--seed", seed) == 0
-    assert all(torch.equal(tensor, weights(second)[name]) for name, tensor in weights(first).items())
-    assert not torch.equal(weights(first)["encoder.weight"], weights(other)["encoder.weight"])
-
-
-def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Lets valid's losses (and last the test's) be the ones given."""
-    left = iter(losses)
-    monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
+def test_the_same_seed_trains_the_same_model(tmp_path: Path, corpus_folder: Path) -> None:
+    first, second, other = (Job(tmp_path / name, corpus_folder) for name in ("first", "second", "other"))
+    for job, seed in ((first, 5), (second, 5), (other, 6)):
+        assert job.run(epochs=1, seed=seed) == 0
+    assert same(first.weights(), second.weights())
+    assert not torch.equal(first.weights()["encoder.head"], other.weights()["encoder.head"])
 
 
 def test_the_learning_rate_is_quartered_when_valid_does_not_improve(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_valid_losses(monkeypatch, [3.0, 2.0, 2.0, 2.5, 1.5, 1.0])
-    assert job.run("--epochs", "5") == 0
-    epochs = metrics(job)["epochs"]
-    assert isinstance(epochs, list)
+    assert job.run(epochs=5) == 0
+    epochs = job.metrics()["epochs"]
     assert [epoch["lr"] for epoch in epochs] == [20, 20, 20, 5, 1.25]
-    assert metrics(job)["best_epoch"] == 5
+    assert job.metrics()["best_epoch"] == 5
 
 
 def test_the_best_epochs_weights_are_kept_not_the_last_ones(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two, four = Job(tmp_path / "two", corpus), Job(tmp_path / "four", corpus)
+    two, four = Job(tmp_path / "two", corpus_folder), Job(tmp_path / "four", corpus_folder)
     script_valid_losses(monkeypatch, [3.0, 2.0, 1.0])
-    assert two.run("--epochs", "2") == 0
+    assert two.run(epochs=2) == 0
     script_valid_losses(monkeypatch, [3.0, 2.0, 2.5, 2.4, 1.0])
-    assert four.run("--epochs", "4") == 0
-    assert metrics(four)["best_epoch"] == 2
-    assert all(torch.equal(tensor, weights(two)[name]) for name, tensor in weights(four).items())
+    assert four.run(epochs=4) == 0
+    assert four.metrics()["best_epoch"] == 2
+    assert same(two.weights(), four.weights())
 
 
 def test_a_loss_that_stops_being_a_number_ends_training_with_the_best_epoch(
     job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script_valid_losses(monkeypatch, [3.0, 2.0, math.nan, 1.5])
-    assert job.run("--epochs", "9") == 0
-    found = metrics(job)
+    assert job.run(epochs=9) == 0
+    found = job.metrics()
     assert found["best_epoch"] == 2
     assert found["stopped"] == ("the loss on valid became nan in epoch 3; the best epoch so far, 2, is kept")
     assert f"stopped early: {found['stopped']}" in capfd.readouterr().out
     assert found["test_perplexity"] == pytest.approx(math.exp(1.5))
 
 
-def fails_with(job: Job, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+def fails_with(job: Job, capfd: pytest.CaptureFixture[str], **settings: object) -> str:
     """The sentence a failing job says; checks that it is said everywhere it should be."""
-    assert job.run(*arguments) == 1
+    assert job.run(**settings) == 1
     said = capfd.readouterr().err
     assert "Traceback" not in said
     sentence = job.failure.read_text(encoding="utf-8")
@@ -175,13 +212,13 @@ def fails_with(job: Job, capfd: pytest.CaptureFixture[str], *arguments: str) -> 
 def test_training_that_diverges_at_once_says_what_to_change(
     job: Job, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sentence = fails_with(job, capfd, "--lr", "1e30", "--clip", "1e30")
+    sentence = fails_with(job, capfd, lr=1e30, clip=1e30)
     assert re.match(r"Training diverged: the loss became [^ ]+ in epoch 1, step \d+\.", sentence)
     assert "lr" in sentence
 
 
 def test_an_unknown_hyperparameter_is_named(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "Unknown hyperparameter 'hidden'" in fails_with(job, capfd, "--hidden", "3")
+    assert "Unknown hyperparameter 'hidden'" in fails_with(job, capfd, hidden=3)
 
 
 def test_a_missing_split_is_named(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,10 +227,10 @@ def test_a_missing_split_is_named(job: Job, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_a_batch_too_large_for_the_corpus_is_refused_with_the_most_it_can_be(
-    tmp_path: Path, corpus: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, corpus_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (corpus / "train").write_text("a b a b a\n")
-    sentence = fails_with(Job(tmp_path / "job", corpus), capfd)
+    (corpus_folder / "train").write_text("a b a b a\n")
+    sentence = fails_with(Job(tmp_path / "job", corpus_folder), capfd)
     assert "batch_size 4 is too large for 6 training tokens: it can be at most 3" in sentence
 
 
@@ -215,16 +252,33 @@ def test_already_tokenized_text_keeps_its_words_and_its_own_unk(tmp_path: Path) 
         )
         (channel / f"wiki.{split}.tokens").write_text(lines + " unique \n")
     job = Job(tmp_path / "job", channel)
-    assert job.run("--epochs", "1") == 0
-    assert metrics(job)["tokenizer"] == "tokenized"
+    assert job.run(epochs=1) == 0
+    assert job.metrics()["tokenizer"] == "tokenized"
     assert "unique" in (job.model / "vocabulary").read_text().split("\n")
 
 
 def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
-    import numpy as np
-
-    columns = train.batchify(np.arange(11, dtype=np.int32), 2)
+    tokens = np.arange(11, dtype=np.int32)
+    columns = batchify(tokens, 2)
     assert columns.tolist() == [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]
-    inputs, targets = train.next_words(columns, 3, bptt=35)
-    assert inputs.tolist() == [[3, 8]]
-    assert targets.tolist() == [4, 9]
+    assert np.shares_memory(columns, tokens)
+
+
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_an_epoch_predicts_every_word_of_its_columns_but_the_first_row_once(
+    recipe: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+    own_batch = Training.batch
+
+    def batch(training: Training, row: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        batches.append(own_batch(training, row, rows))
+        return batches[-1]
+
+    monkeypatch.setattr(Training, "batch", batch)
+    assert job.run(epochs=1, recipe=recipe, bptt=12) == 0
+    columns = batchify(corpus.read(job.channel, "auto").splits["train"], 4)
+    assert np.array_equal(torch.cat([words for words, _ in batches]), columns[:-1])
+    assert np.array_equal(torch.cat([targets for _, targets in batches]), columns[1:])
+    lengths = {len(words) for words, _ in batches[:-1]}
+    assert (lengths == {12}) == (recipe != "awd")

@@ -1,0 +1,107 @@
+"""Processes that train, without torch's seconds of start-up: a server that has imported it forks them.
+
+Such a process may be killed as any other. The server runs as `python forks.py`, with requests on its standard
+input, one a line, and an answer to each on its standard output:
+
+    {"start": "Python code", "environment": {...}, "log": "path"}   ->   a process id
+    {"wait": 123}                                                   ->   its exit code, -9 if it was killed
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[3] / "model_scripts"
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A process of a server's. Its output goes to `log`, behind what is there."""
+
+    pid: int
+    log: Path
+    server: "ForkServer"
+
+    def wait(self) -> int:
+        return self.server.ask({"wait": self.pid})
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+
+class ForkServer:
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)},
+        )
+
+    def ask(self, request: dict[str, object]) -> int:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def start(self, code: str, environment: dict[str, str], log: Path) -> Fork:
+        """Run code in a process of its own, with these variables besides the server's. It may end in
+        sys.exit(code); after an exception its exit code is 1."""
+        log.touch()
+        pid = self.ask({"start": code, "environment": environment, "log": str(log)})
+        return Fork(pid, log, self)
+
+    def close(self) -> None:
+        """Ends the server; processes that still run are the caller's to end."""
+        self._process.communicate()
+
+
+def serve() -> None:
+    """Do once what makes each start slow, and then what the requests say."""
+    import matplotlib.figure  # noqa: F401
+    import torch
+
+    import train  # noqa: F401
+
+    # The first optimiser imports half of torch.
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        else:
+            answer = os.fork()
+            if not answer:
+                _become(request)
+        print(answer, flush=True)
+    os._exit(0)
+
+
+def _become(request: dict[str, str | dict[str, str]]) -> None:
+    """Run the code and end, in the forked process."""
+    code = 1
+    try:
+        log = os.open(str(request["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ.update(request["environment"])  # type: ignore[arg-type]
+        exec(str(request["start"]), {})
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,310 @@
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import checkpoint
+import optimisation
+import training_loop
+from optimisation import Optimisation
+from tests.unit.model_scripts.conftest import SLOWLY, Job, same, script_valid_losses, wait_for, write_corpus
+from tests.unit.model_scripts.forks import Fork, ForkServer
+from training_loop import Training
+
+EVERY_STEP = "import checkpoint; checkpoint.EVERY_SECONDS = 0"
+
+UNTIED: dict[str, Any] = {"recipe": "fast", "tied": False, "lr": 0.01, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Job:
+    """A job of UNTIED that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    job = Job(folder / "job", write_corpus(folder / "training"))
+    fork = job.start(fork_server, before=EVERY_STEP, **UNTIED)
+    assert fork.wait() == 0, fork.log.read_text()
+    return job
+
+
+def test_a_job_killed_ten_times_at_random_ends_as_if_it_had_not_been(
+    tmp_path: Path, fork_server: ForkServer, whole: Job
+) -> None:
+    chance = random.Random()
+    kills = resumed = 0
+    while kills < 10:
+        job = Job(tmp_path / f"job-{kills}", whole.channel)
+        code = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            fork = job.start(fork_server, before=EVERY_STEP, log_interval=1, **UNTIED)
+            if kills < 10:
+                kill_after(fork, lines=chance.randrange(30), seconds=chance.uniform(0, 0.02))
+            code = fork.wait()
+            kills += code == -signal.SIGKILL
+        assert code == 0, fork.log.read_text()
+        assert job.metrics()["test_loss"] == whole.metrics()["test_loss"]
+        assert same(job.weights(), whole.weights())
+        resumed += job.metrics()["resumed"]
+    assert resumed
+
+
+def kill_after(fork: Fork, lines: int, seconds: float) -> None:
+    """Wait for some more lines of the log, at least the first, and then a part of a step."""
+    before = fork.log.read_text()
+    ended = before.count("test_loss=")
+    wait_for(
+        lambda: (
+            fork.log.read_text().count("\n") > before.count("\n") + lines
+            or fork.log.read_text().count("test_loss=") > ended
+        )
+    )
+    time.sleep(seconds)
+    fork.signal(signal.SIGKILL)
+
+
+def test_sigterm_saves_within_seconds_and_the_job_goes_on_from_there(
+    tmp_path: Path, fork_server: ForkServer, whole: Job
+) -> None:
+    job = Job(tmp_path / "job", whole.channel)
+    fork = job.start(fork_server, before=SLOWLY, log_interval=5, **UNTIED)
+    wait_for(lambda: "epoch=2/2 step=" in fork.log.read_text())
+    fork.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    assert fork.wait() == 128 + signal.SIGTERM, fork.log.read_text()
+    assert time.monotonic() - sent < 30
+    assert "stopped: SIGTERM came in epoch 2, step " in fork.log.read_text()
+    assert same(job.weights(), torch.load(job.model / "model.pt", weights_only=True))
+    assert job.metrics()["best_epoch"] == 1
+
+    assert job.start(fork_server, **UNTIED).wait() == 0
+    assert "resumed: epoch 2, step " in fork.log.read_text()
+    found, expected = job.metrics(), whole.metrics()
+    assert found["test_loss"] == expected["test_loss"]
+    assert [epoch["valid_loss"] for epoch in found["epochs"]] == [
+        epoch["valid_loss"] for epoch in expected["epochs"]
+    ]
+    assert (found["resumed"], found["stopped"]) == (1, None)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """SIGTERM comes during this step, counted over all epochs."""
+    own_step = Training._step
+
+    def _step(training: Training, *arguments: Any) -> Any:
+        if training.position.steps == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return own_step(training, *arguments)
+
+    monkeypatch.setattr(Training, "_step", _step)
+
+
+STOPPED = 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"recipe": "classic"}, {"recipe": "fast", "lr": 0.01}, {"recipe": "awd", "lr": 10.0}],
+    ids=lambda settings: settings["recipe"],
+)
+def test_each_recipe_goes_on_as_if_it_had_not_been_interrupted(
+    settings: dict[str, Any], tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if settings["recipe"] == "awd":
+        average_from_the_first_epoch_on(monkeypatch)
+    settings = {**settings, "epochs": 2}
+    expected, job = Job(tmp_path / "expected", corpus_folder), Job(tmp_path / "job", corpus_folder)
+    assert expected.run(**settings) == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=80)
+        assert job.run(**settings) == STOPPED
+    assert job.run(**settings) == 0
+    assert job.metrics()["test_loss"] == expected.metrics()["test_loss"]
+    assert same(job.weights(), expected.weights())
+
+
+def average_from_the_first_epoch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    own_epoch_ended = Optimisation.epoch_ended
+
+    def epoch_ended(self: Optimisation, valid_loss: float) -> None:
+        own_epoch_ended(self, valid_loss)
+        self.averages = self.averages or [parameter.detach().clone() for parameter in self.parameters]
+
+    monkeypatch.setattr(optimisation.Optimisation, "epoch_ended", epoch_ended)
+
+
+def test_the_best_weights_outlive_the_model_folder(
+    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, job = Job(tmp_path / "expected", corpus_folder), Job(tmp_path / "job", corpus_folder)
+    script_valid_losses(monkeypatch, [2.0, 3.0, 2.5])
+    assert expected.run(epochs=2) == 0
+    script_valid_losses(monkeypatch, [2.0, 3.0, 2.5])
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=80)
+        assert job.run(epochs=2) == STOPPED
+    shutil.rmtree(job.model)
+    assert job.run(epochs=2) == 0
+    assert job.metrics()["best_epoch"] == 1
+    assert same(job.weights(), expected.weights())
+
+
+def test_a_stopped_job_leaves_a_model_that_serves(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, step=80)
+    assert job.run(epochs=2) == STOPPED
+    assert {"model.pt", "vocabulary", "config.json", "code", "config.yaml"} <= {
+        path.name for path in job.model.iterdir()
+    }
+    found = job.metrics()
+    assert (found["best_epoch"], found["test_perplexity"]) == (1, None)
+    assert found["stopped"] == "SIGTERM came in epoch 2, step 20"
+
+
+def test_without_a_checkpoint_folder_sigterm_still_ends_the_job_and_keeps_the_best_epoch(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint, "folder", lambda environment: None)
+    interrupt(monkeypatch, step=80)
+    assert job.run(epochs=2) == STOPPED
+    assert "there is no checkpoint folder" in capfd.readouterr().out
+    assert job.metrics()["best_epoch"] == 1
+    assert not job.checkpoint.exists()
+
+
+def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=3)
+        assert job.run(**settings) == STOPPED
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"nhid": 25}, "was made with nhid 24, and this job has nhid 25. Give this job a checkpoint folder"),
+        ({"seed": 2}, "was made with seed 1111, and this job has seed 2"),
+        ({"recipe": "awd"}, "was made with recipe classic, and this job has recipe awd"),
+    ],
+)
+def test_the_checkpoint_of_other_hyperparameters_is_refused_by_name(
+    settings: dict[str, Any], said: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(job, monkeypatch)
+    before = job.checkpoint.read_bytes()
+    assert job.run(**settings) == 1
+    assert said in job.failure.read_text()
+    assert job.checkpoint.read_bytes() == before
+
+
+def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(job, monkeypatch)
+    with (job.channel / "test").open("a") as file:
+        file.write("When it rains, Anna wants tea.\n")
+    assert job.run() == 1
+    assert f"The checkpoint {job.checkpoint} was made from another corpus." in job.failure.read_text()
+
+
+def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(job, monkeypatch)
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    assert job.run() == 1
+    assert "by another version of Lexline, in format 1 rather than 2" in job.failure.read_text()
+
+
+def test_how_often_the_log_speaks_may_change_over_an_interruption(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(job, monkeypatch, epochs=1)
+    assert job.run(epochs=1, log_interval=7) == 0
+    assert job.metrics()["resumed"] == 1
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty])
+def test_a_damaged_checkpoint_is_told_of_and_training_starts_afresh(
+    damage: Any, job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(job, monkeypatch, epochs=1)
+    damage(job.checkpoint)
+    assert job.run(epochs=1) == 0
+    assert f"The checkpoint {job.checkpoint} is damaged" in capfd.readouterr().out
+    assert job.metrics()["resumed"] == 0
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_one(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(job, monkeypatch, epochs=1)
+    before = job.checkpoint.read_bytes()
+
+    def full(contents: object, file: Any) -> None:
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    monkeypatch.setattr(training_loop, "save_weights", lambda model, path: path.write_bytes(b""))
+    monkeypatch.setattr("train.load_weights", lambda model, path: None)
+    assert job.run(epochs=1) == 0
+    assert "The checkpoint could not be written ([Errno 28] No space left" in capfd.readouterr().out
+    assert [path.name for path in job.checkpoint.parent.iterdir()] == ["checkpoint.pt"]
+    assert job.checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_is_made_by_time_and_after_each_pass_over_train(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[int, int]] = []
+    own_save = checkpoint.Checkpoints.save
+
+    def save(self: checkpoint.Checkpoints, contents: dict[str, Any]) -> None:
+        saved.append((contents["position"]["epoch"], contents["position"]["step"]))
+        own_save(self, contents)
+
+    now = 0.0
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    own_step = Training._step
+
+    def _step(training: Training, *arguments: Any) -> Any:
+        nonlocal now
+        now += checkpoint.EVERY_SECONDS / 24.5
+        return own_step(training, *arguments)
+
+    monkeypatch.setattr(Training, "_step", _step)
+    assert job.run(epochs=2) == 0
+    assert saved == [(1, 25), (1, 50), (1, 61), (2, 25), (2, 50), (2, 61)]
+
+
+def test_a_checkpoint_is_one_small_file(job: Job) -> None:
+    assert job.run(epochs=1, emsize=64, nhid=64, recipe="fast") == 0
+    assert [path.name for path in job.checkpoint.parent.iterdir()] == ["checkpoint.pt"]
+    weights = 4 * job.metrics()["parameters"]
+    # The weights and Adam's two averages of the gradients; there is no best epoch before the first valid.
+    assert weights * 3 < job.checkpoint.stat().st_size < weights * 3 + 30_000
+
+
+def test_checkpoints_go_where_sagemaker_keeps_them_or_where_the_environment_says(tmp_path: Path) -> None:
+    base = tmp_path / "ml"
+    environment = {"SAGEMAKER_BASE_DIR": str(base)}
+    assert checkpoint.folder(environment) is None
+    (base / "checkpoints").mkdir(parents=True)
+    assert checkpoint.folder(environment) == base / "checkpoints"
+    named = tmp_path / "deep" / "named"
+    assert checkpoint.folder({**environment, "LEXLINE_CHECKPOINTS": str(named)}) == named
+    assert named.is_dir()

@@ -1,0 +1,239 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import distributed
+from tests.unit.model_scripts.conftest import (
+    SCRIPTS,
+    SLOWLY,
+    Job,
+    free_port,
+    same,
+    wait_for,
+    write_large_vocabulary,
+)
+from tests.unit.model_scripts.forks import ForkServer
+
+# Sparse gradients, an adaptive softmax, and columns that two ranks and three cannot share evenly.
+SETTINGS: dict[str, Any] = {"recipe": "fast", "tied": False, "lr": 0.01, "epochs": 2, "batch_size": 5}
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_large_vocabulary(tmp_path_factory.mktemp("large") / "training")
+
+
+@pytest.mark.parametrize(("columns", "ranks"), [(20, 1), (20, 2), (5, 3), (7, 7), (3, 5)])
+def test_the_ranks_columns_do_not_overlap_and_cover_all(
+    columns: int, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: ranks)
+    parts = []
+    for rank in range(ranks):
+        monkeypatch.setenv("RANK", str(rank))
+        parts.append(distributed.part(columns))
+    assert (parts[0].start, parts[-1].stop) == (0, columns)
+    assert all(before.stop == after.start for before, after in pairwise(parts))
+    sizes = {part.stop - part.start for part in parts}
+    assert max(sizes) - min(sizes) <= 1
+
+
+GRADIENTS = """
+import json
+
+import torch
+from torch.nn import functional
+
+import distributed
+
+with distributed.joined():
+    rows = torch.nn.Parameter(torch.ones(6, 2))
+    dense = torch.nn.Parameter(torch.ones(3))
+    unused_here = torch.nn.Parameter(torch.ones(2))
+    words = torch.tensor([[1, 4, 4], [4, 5, 0], []][distributed.rank()], dtype=torch.long)
+    loss = functional.embedding(words, rows, sparse=True).sum() + (distributed.rank() + 1) * dense.sum()
+    if distributed.rank() == 1:
+        loss = loss + 7 * unused_here.sum()
+    loss.backward()
+    wishes = distributed.sum_gradients([rows, dense, unused_here], [False, distributed.rank() == 2])
+    print(json.dumps({
+        "sparse": rows.grad.is_sparse,
+        "rows": rows.grad.indices()[0].tolist(),
+        "values": rows.grad.values()[:, 0].tolist(),
+        "dense": dense.grad.tolist(),
+        "unused": unused_here.grad.tolist(),
+        "wishes": wishes,
+    }), flush=True)
+"""
+
+
+def test_gradients_are_summed_over_the_ranks_and_sparse_ones_stay_sparse(
+    tmp_path: Path, fork_server: ForkServer
+) -> None:
+    environment = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    forks = [
+        fork_server.start(GRADIENTS, {**environment, "RANK": str(rank)}, tmp_path / f"{rank}.log")
+        for rank in range(3)
+    ]
+    assert [fork.wait() for fork in forks] == [0, 0, 0], forks[0].log.read_text()
+    for fork in forks:
+        assert json.loads(fork.log.read_text()) == {
+            "sparse": True,
+            "rows": [0, 1, 4, 5],
+            "values": [1, 1, 3, 1],
+            "dense": [6, 6, 6],
+            "unused": [7, 7],
+            "wishes": [False, True],
+        }
+
+
+@pytest.fixture(scope="module")
+def one_rank(
+    channel: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer
+) -> dict[str, float]:
+    """Test perplexities of one rank, by dropout."""
+    found = {}
+    for dropout in ("0", "0.1"):
+        job = Job(tmp_path_factory.mktemp("one") / "job", channel)
+        fork = job.start(fork_server, **SETTINGS, dropout=dropout)
+        assert fork.wait() == 0, fork.log.read_text()
+        found[dropout] = float(job.metrics()["test_perplexity"])
+    return found
+
+
+def test_two_ranks_under_torchrun_come_within_two_percent_of_one(
+    channel: Path, tmp_path: Path, one_rank: dict[str, float]
+) -> None:
+    job = Job(tmp_path / "job", channel)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+            *(SCRIPTS / "train.py", *job.arguments({**SETTINGS, "dropout": 0.1})),
+        ],
+        env={**os.environ, **job.environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert job.metrics()["world_size"] == 2
+    assert job.metrics()["test_perplexity"] == pytest.approx(one_rank["0.1"], rel=0.02)
+    said = [line for line in done.stdout.splitlines() if line.startswith("epoch=1/2 seconds=")]
+    assert len(said) == 1
+    assert done.stdout.count("test_perplexity=") == 1
+
+
+def test_without_dropout_ranks_with_unequal_columns_compute_what_one_computes_and_one_writes(
+    channel: Path, tmp_path: Path, fork_server: ForkServer, one_rank: dict[str, float]
+) -> None:
+    jobs = [Job(tmp_path / f"rank-{rank}", channel) for rank in range(2)]
+    port = free_port()
+    forks = [
+        job.start(fork_server, rank=rank, ranks=2, port=port, **SETTINGS, dropout=0)
+        for rank, job in enumerate(jobs)
+    ]
+    assert [fork.wait() for fork in forks] == [0, 0], forks[0].log.read_text()
+    assert jobs[0].metrics()["test_perplexity"] == pytest.approx(one_rank["0"], rel=1e-4)
+    assert not forks[1].log.read_text()
+    assert [path for path in jobs[1].folder.rglob("*") if path.is_file()] == [forks[1].log]
+
+
+def test_what_is_wrong_for_one_rank_ends_all_with_one_sentence(
+    channel: Path, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    job, lacking = Job(tmp_path / "job", channel), Job(tmp_path / "lacking", tmp_path / "nowhere")
+    port = free_port()
+    forks = [
+        which.start(fork_server, rank=rank, ranks=2, port=port) for rank, which in enumerate((job, lacking))
+    ]
+    assert [fork.wait() for fork in forks] == [1, 1]
+    sentence = f"The training channel {lacking.channel} is not a folder."
+    assert forks[0].log.read_text() == f"error: {sentence}\n"
+    assert job.failure.read_text() == sentence
+    assert not forks[1].log.read_text()
+
+
+def test_more_ranks_than_columns_are_refused(channel: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+    job = Job(tmp_path / "job", channel)
+    forks = job.start_ranks(fork_server, 3, batch_size=2)
+    assert [fork.wait() for fork in forks] == [1, 1, 1]
+    assert job.failure.read_text() == (
+        "batch_size 2 is too small for 3 processes, which share its columns: "
+        "make it at least 3, or use fewer instances."
+    )
+
+
+def test_a_rank_that_is_killed_ends_the_others_with_a_sentence(
+    channel: Path, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    job = Job(tmp_path / "job", channel)
+    first, second = job.start_ranks(fork_server, 2, **{**SETTINGS, "epochs": 1000}, log_interval=1)
+    wait_for(lambda: "step=" in first.log.read_text())
+    second.signal(signal.SIGKILL)
+    killed = time.monotonic()
+    assert (second.wait(), first.wait()) == (-signal.SIGKILL, 1)
+    assert time.monotonic() - killed < 30
+    log = first.log.read_text()
+    assert "error: The training's processes lost touch with each other" in log
+    assert "Traceback" not in log
+    # AWS's toolkit then tells what it saw of the lost one.
+    assert not job.failure.exists()
+
+
+@pytest.fixture(scope="module")
+def stopped(channel: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Job:
+    """Two ranks, of which only the second was sent SIGTERM, in the second epoch."""
+    job = Job(tmp_path_factory.mktemp("stopped") / "job", channel)
+    first, second = job.start_ranks(fork_server, 2, before=SLOWLY, **SETTINGS, log_interval=5)
+    wait_for(lambda: "epoch=2/2 step=" in first.log.read_text())
+    second.signal(signal.SIGTERM)
+    assert (first.wait(), second.wait()) == (128 + signal.SIGTERM, 128 + signal.SIGTERM), (
+        first.log.read_text()
+    )
+    assert "stopped: SIGTERM came in epoch 2" in first.log.read_text()
+    return job
+
+
+def continued(stopped: Job, folder: Path, server: ForkServer, ranks: int) -> Job:
+    job = Job(folder, stopped.channel)
+    job.checkpoint.parent.mkdir(parents=True)
+    job.checkpoint.write_bytes(stopped.checkpoint.read_bytes())
+    forks = job.start_ranks(server, ranks, **SETTINGS)
+    assert [fork.wait() for fork in forks] == [0] * ranks, forks[0].log.read_text()
+    assert job.metrics()["resumed"] == 1
+    return job
+
+
+def test_two_ranks_go_on_as_if_they_had_not_been_interrupted(
+    stopped: Job, channel: Path, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    whole = Job(tmp_path / "whole", channel)
+    forks = whole.start_ranks(fork_server, 2, **SETTINGS)
+    assert [fork.wait() for fork in forks] == [0, 0]
+    job = continued(stopped, tmp_path / "two", fork_server, ranks=2)
+    assert job.metrics()["test_loss"] == whole.metrics()["test_loss"]
+    assert same(job.weights(), whole.weights())
+
+
+def test_another_number_of_ranks_may_go_on(
+    stopped: Job, tmp_path: Path, fork_server: ForkServer, one_rank: dict[str, float]
+) -> None:
+    job = continued(stopped, tmp_path / "one", fork_server, ranks=1)
+    assert job.metrics()["test_perplexity"] == pytest.approx(one_rank["0.1"], rel=0.02)
+
+
+def test_outside_torchrun_there_is_one_rank_with_all_columns() -> None:
+    columns = torch.arange(6).view(2, 3)
+    assert distributed.world() == 1
+    assert torch.equal(distributed.share(columns), columns)
+    assert distributed.total(torch.tensor(2.5)) == 2.5
+    assert math.isnan(distributed.total(torch.tensor(math.nan)))
