@@ -214,8 +214,9 @@ def artifact_rows(models: Models, extent: Extent, progress: Progress) -> list[Ro
             at_most=16,
             holds=clean,
             note=f"files on disk; our models: {listed(sizes)} MB. As model.tar.gz: plain "
-            f"{artifact.packed_megabytes(models.plain):.1f}, ours {listed(packed)} MB. Sentences of the "
-            f"corpus were looked for in every file: they are in plain's and {'not' if clean else 'ALSO'} in ours.",
+            f"{artifact.packed_megabytes(models.plain):.1f}, ours {listed(packed)} MB. Sentences of "
+            "the corpus were looked for in every file: they are in plain's and "
+            f"{'not' if clean else 'ALSO'} in ours.",
         ),
     ]
 
