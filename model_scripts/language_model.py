@@ -132,6 +132,8 @@ class Softmax(nn.Module):
     words, so P(word) = P(tail) P(word | tail).
     """
 
+    clusters: nn.Parameter | None
+
     def __init__(self, vectors: WordVectors) -> None:
         super().__init__()
         shape, width = vectors.shape, vectors.head.shape[1]
