@@ -19,9 +19,11 @@ A tail's words are looked at only where the draw falls on that tail, at any temp
     top_p               Holtzman et al., arXiv 1904.09751
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +59,9 @@ HIDDEN = Scale(step=2.0**-24, limit=1.0)
 BLOCK = 64
 """Outcomes are summed by blocks first, so that a draw need not walk through all of them."""
 
+WORDS_KEPT = 2048
+"""Words for which the first layer's share of the work is kept: most of a text is the same few words."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -79,22 +84,23 @@ class Sampler:
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
-        self._vectors = _Vectors(model.encoder)
+        vectors = _Vectors(model.encoder)
         self._layers: list[_Layer] = []
-        inputs, self.memory_width = self._vectors.scale, 0
+        inputs, self.memory_width = vectors.scale, 0
         for lstm in model.layers:
             self._layers.append(_Layer(lstm, inputs, self.memory_width))
             inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
+        self._of_word = lru_cache(WORDS_KEPT)(lambda word: self._layers[0].of_inputs(vectors(word))[0])
 
-        decoder, vectors = model.decoder, model.decoder.vectors
-        head = [vectors.head] if decoder.clusters is None else [vectors.head, decoder.clusters]
+        decoder, rows = model.decoder, model.decoder.vectors
+        head = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
         bias = decoder.bias.clone()
         bias[UNKNOWN_ID] = -math.inf
         self._head = _Outcomes(torch.cat(head), bias, HIDDEN)
         self._tails = [
             _Tail(widen, words, tail_bias, start)
             for widen, words, tail_bias, (start, _, _) in zip(
-                vectors.widen, vectors.tails, decoder.tail_bias, model.shape.tails, strict=True
+                rows.widen, rows.tails, decoder.tail_bias, model.shape.tails, strict=True
             )
         ]
         self._head_words = model.shape.head
@@ -107,9 +113,10 @@ class Sampler:
     def read(self, words: Sequence[int], memory: Numbers) -> Numbers:
         """The memory after one more word of each text."""
         after = np.empty_like(memory)
-        inputs = self._vectors(np.array(words))
-        for layer in self._layers:
-            inputs = layer(inputs, memory, after)
+        of_inputs = np.stack([self._of_word(word) for word in words])
+        hidden = self._layers[0](of_inputs, memory, after)
+        for layer in self._layers[1:]:
+            hidden = layer(layer.of_inputs(hidden), memory, after)
         return after
 
     def draw(self, memory: Numbers, choices: Sequence[Choice]) -> list[int]:
@@ -153,10 +160,8 @@ class Sampler:
         while len(undrawn):
             rows, anew = undrawn, [undrawn[:0]]
             outcomes = words[rows] = _draw(_weights(scores[rows], factors[rows]), chances(rows))
-            for number, tail in enumerate(self._tails):
-                here = rows[outcomes == self._head_words + number]
-                if not len(here):
-                    continue
+            for number in set((outcomes[outcomes >= self._head_words] - self._head_words).tolist()):
+                tail, here = self._tails[number], rows[outcomes == self._head_words + number]
                 within = tail(hidden[here])
                 sums = tail.log_power_sums(within, powers[here])
                 excess = sums - bounds[here, number]
@@ -202,10 +207,18 @@ class _Matrix:
         self._weight = (matrix * (steps / self.unit)).round_().t()
         self._bias = (bias / self.unit).round_()
 
-    def __call__(self, inputs: Numbers) -> Numbers:
-        """Outputs (n, outputs) from inputs (n, inputs)."""
-        product: Numbers = torch.addmm(self._bias, torch.from_numpy(inputs), self._weight).numpy()
+    def __call__(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
+        """Outputs (n, outputs) from inputs (n, inputs), on top of the bias or of other outputs."""
+        bias = self._bias if onto is None else torch.from_numpy(onto)
+        product: Numbers = torch.addmm(bias, torch.from_numpy(inputs), self._weight).numpy()
         return product
+
+    def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:
+        """The part for so many of the inputs, with the bias, and the part for the rest, to go onto the first
+        part's outputs."""
+        first, rest = copy.copy(self), copy.copy(self)
+        first._weight, rest._weight = self._weight[:inputs], self._weight[inputs:]
+        return first, rest
 
 
 class _Vectors:
@@ -222,17 +235,17 @@ class _Vectors:
             limit = max(limit, float(tail.norm(dim=1).max() * widen.norm(dim=0).max()))
             narrow = Scale.up_to(float(tail.abs().max()))
             matrix = _Matrix(widen.t(), torch.zeros(widen.shape[1]), narrow)
-            self._tails.append((start, end, tail.numpy(force=True), narrow, matrix))
+            self._tails.append((range(start, end), tail.numpy(force=True), narrow, matrix))
         self.scale = Scale.up_to(limit)
 
-    def __call__(self, words: Rows) -> Numbers:
-        vectors: Numbers = self._head[np.minimum(words, len(self._head) - 1)].astype(np.float64)
-        for start, end, tail, narrow, matrix in self._tails:
-            here = np.flatnonzero((words >= start) & (words < end))
-            if len(here):
-                counted = np.rint(tail[words[here] - start].astype(np.float64) / narrow.step)
-                vectors[here] = matrix(counted) * matrix.unit
-        return np.rint(vectors / self.scale.step)
+    def __call__(self, word: int) -> Numbers:
+        """The vector (1, width) of a word."""
+        vector = self._head[None, min(word, len(self._head) - 1)].astype(np.float64)
+        for words, tail, narrow, matrix in self._tails:
+            if word in words:
+                counted = np.rint(tail[None, word - words.start].astype(np.float64) / narrow.step)
+                vector = matrix(counted) * matrix.unit
+        return np.rint(vector / self.scale.step)
 
 
 class _Layer:
@@ -253,12 +266,16 @@ class _Layer:
         halved[: 3 * self.width] /= 2
         weight = torch.cat([of_inputs, of_hidden], 1)[order] * halved
         scales = [inputs] * of_inputs.shape[1] + [HIDDEN] * self.width
-        self._matrix = _Matrix(weight, (bias + more_bias)[order] * halved[:, 0], *scales)
+        both = _Matrix(weight, (bias + more_bias)[order] * halved[:, 0], *scales)
+        self.of_inputs, self._of_hidden = both.split(of_inputs.shape[1])
 
-    def __call__(self, inputs: Numbers, memory: Numbers, after: Numbers) -> Numbers:
-        """Hidden activations (n, width), which it writes into the memory `after`, with the cell's."""
-        counted = self._matrix(np.concatenate([inputs, memory[:, self.hidden]], axis=1))
-        gates = np.tanh((counted * self._matrix.unit).astype(np.float32))
+    def __call__(self, of_inputs: Numbers, memory: Numbers, after: Numbers) -> Numbers:
+        """Hidden activations (n, width), which it writes into the memory `after`, with the cell's.
+
+        of_inputs (n, 4 * width): what `self.of_inputs` makes of the inputs.
+        """
+        counted = self._of_hidden(memory[:, self.hidden], onto=of_inputs)
+        gates = np.tanh((counted * self._of_hidden.unit).astype(np.float32))
         sigmoids = gates[:, : 3 * self.width]
         sigmoids *= 0.5
         sigmoids += 0.5
@@ -340,15 +357,21 @@ def _weights(scores: Numbers, factors: Numbers) -> Numbers:
 def _draw(weights: Numbers, chances: Numbers) -> Rows:
     """An outcome for each row of weights (n, outcomes), which are whole numbers."""
     blocks = weights.reshape(len(weights), -1, BLOCK)
-    rows = np.arange(len(weights))
-    of_block = blocks.sum(2)
-    ends = of_block.cumsum(1)
+    of_blocks = blocks.sum(2)
+    totals = of_blocks.sum(1)
     # Rounding can put the point on the very end, one past the last outcome.
-    points = np.minimum(np.floor(chances * ends[:, -1]), ends[:, -1] - 1)
-    block: Rows = (ends <= points[:, None]).sum(1)
-    into_block = points - (ends[rows, block] - of_block[rows, block])
-    within: Rows = (blocks[rows, block].cumsum(1) <= into_block[:, None]).sum(1)
-    return block * BLOCK + within
+    points = np.minimum(np.floor(chances * totals), totals - 1)
+    block, points = _fall(of_blocks, points)
+    return block * BLOCK + _fall(blocks[np.arange(len(blocks)), block], points)[0]
+
+
+def _fall(weights: Numbers, points: Numbers) -> tuple[Rows, Numbers]:
+    """On which outcome of each row of weights (n, outcomes) a point from 0 to below their sum falls, and how
+    far into it."""
+    ends = weights.cumsum(1)
+    outcomes: Rows = (ends <= points[:, None]).sum(1)
+    rows = np.arange(len(weights))
+    return outcomes, points - (ends[rows, outcomes] - weights[rows, outcomes])
 
 
 def _best(log: Numbers, weights: Numbers, choice: Choice) -> Rows:
