@@ -319,8 +319,8 @@ class TrainingRun:
 
     def _share_of_processors(self) -> dict[str, str]:
         if self._hosts.count == 1:
-            # A short spin before a thread sleeps: a lone job on two cores then trained 1.7 times as fast as with
-            # threads that sleep at once, and two side by side 1.7 times slower, not 50.
+            # A short spin before a thread sleeps: a lone job on two cores then trained 1.7 times as fast as
+            # with threads that sleep at once, and two side by side 1.7 times slower, not 50.
             return {"GOMP_SPINCOUNT": "2000"}
         return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self._hosts.count))}
 
