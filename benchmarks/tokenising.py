@@ -53,9 +53,8 @@ def _megabytes_per_second(files: Sequence[Path], read: Callable[[Path], object])
 
 
 def peak_memory_gib(gibibytes: float = 1.0) -> float:
-    """The most memory that reading a train text of so many GiB took, torch included: of prose, which takes
-    more than text cut into words before."""
-    return peak_memory(gibibytes, "prose")["gib"]
+    """The most memory that reading a train text of so many GiB took, torch included."""
+    return peak_memory(gibibytes, "tokenized")["gib"]
 
 
 def peak_memory(gibibytes: float, tokenizer: str) -> dict[str, float]:

@@ -11,11 +11,13 @@ bytes of memory; otherwise only the distinct chunks and words are kept.
 """
 
 from array import array
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, count
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +28,13 @@ import vocabulary
 from tokenizer import Tokenizer
 from user_error import UserError
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
-from word_table import Numbers, WordTable
+from word_table import Numbers, Words, WordTable, find_words
 
+T = TypeVar("T")
+U = TypeVar("U")
 Counts = npt.NDArray[np.int64]
 
-CHUNKS_OF_A_PART = 2**23  # 32 MiB: what the C library gives back to the kernel when it is freed
+CHUNKS_OF_A_PART = 2**23  # 32 MiB, which the C library gives back to the kernel when they are freed
 CHUNKS_AT_ONCE = 2**16
 
 
@@ -82,10 +86,10 @@ class Chunks:
         """One more than the highest number given so far."""
         return len(self._table)
 
-    def number(self, block: bytes) -> Numbers:
+    def number(self, block: Words) -> Numbers:
         """The numbers of a block's chunks and line ends, in their order.
 
-        The block is as corpus_files.blocks gives it. Raises UnicodeDecodeError if it is not UTF-8.
+        Raises UnicodeDecodeError if they are not UTF-8.
         """
         numbers = self._table.number(block)
         words, lengths = self._tokenizer.split_chunks(self._table.words(len(self._starts) - 1))
@@ -113,7 +117,7 @@ class Chunks:
 
         text = np.empty(int(counts @ lengths), dtype=np.int32)
         end = 0
-        for chunks in _slices(parts):
+        for chunks in _slices(_taken_out(parts), CHUNKS_AT_ONCE):
             tokens = (
                 first_words.take(chunks)
                 if one_each
@@ -132,38 +136,57 @@ def _runs(values: Numbers, starts: Numbers, lengths: Numbers) -> Numbers:
 
 
 def _read_split(split: str, path: Path, chunks: Chunks, block_bytes: int) -> list[Numbers]:
-    """One file as numbers of chunks, in parts of at most about CHUNKS_OF_A_PART."""
+    """One file as numbers of chunks, in parts of CHUNKS_OF_A_PART."""
     parts: list[Numbers] = []
-    blocks: list[Numbers] = []
+    part, filled = np.empty(0, dtype=np.int32), 0
     try:
-        for block in corpus_files.blocks(path, block_bytes):
-            blocks.append(chunks.number(block))
-            if sum(map(len, blocks)) >= CHUNKS_OF_A_PART:
-                parts.append(np.concatenate(blocks))
-                blocks.clear()
+        for found in _ahead(find_words, corpus_files.blocks(path, block_bytes)):
+            numbers = chunks.number(found)
+            if filled + len(numbers) > len(part):
+                parts.append(part[:filled])
+                part, filled = np.empty(max(CHUNKS_OF_A_PART, len(numbers)), dtype=np.int32), 0
+            part[filled : filled + len(numbers)] = numbers
+            filled += len(numbers)
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8 text.") from None
-    parts += blocks
-    if not parts:
+    if not filled:
         raise UserError(f"The {split} file, {path.name}, holds no text.")
-    return parts
+    return [*parts, part[:filled]]
+
+
+def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """What function gives for each item, while a thread is busy with the next ones.
+
+    numpy lets other threads run while it computes, so this uses two processors.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming: deque[Future[U]] = deque()
+        for item in items:
+            coming.append(thread.submit(function, item))
+            if len(coming) > 2:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def _count(parts: list[Numbers], chunks: int) -> Counts:
     """How often each of `chunks` numbers stands in the parts."""
     counts = np.zeros(chunks, dtype=np.int64)
-    for part in parts:
-        counts += np.bincount(part, minlength=chunks)
+    for numbers in _slices(parts, max(chunks, CHUNKS_AT_ONCE)):
+        counts += np.bincount(numbers, minlength=chunks)
     return counts
 
 
-def _slices(parts: list[Numbers]) -> Iterator[Numbers]:
-    """The parts in short pieces, each part taken out of the list as it comes."""
+def _slices(parts: Iterable[Numbers], length: int) -> Iterator[Numbers]:
+    """The parts in pieces of up to `length`."""
+    return (part[start : start + length] for part in parts for start in range(0, len(part), length))
+
+
+def _taken_out(parts: list[Numbers]) -> Iterator[Numbers]:
+    """The parts, each taken out of the list as it comes."""
     parts.reverse()
     while parts:
-        part = parts.pop()
-        for start in range(0, len(part), CHUNKS_AT_ONCE):
-            yield part[start : start + CHUNKS_AT_ONCE]
+        yield parts.pop()
 
 
 def _keep_freed_memory() -> None:

@@ -62,10 +62,16 @@ def _plain_line_ends(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
-def sample(path: Path) -> str:
-    """The beginning of a text file, enough to judge its kind."""
+def sample(path: Path) -> Iterator[str]:
+    """The lines at the beginning of a text file, SAMPLE_CHARACTERS in all: enough to judge its kind.
+
+    Raises UserError if they are not UTF-8.
+    """
+    left = SAMPLE_CHARACTERS
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return file.read(SAMPLE_CHARACTERS)
+            while line := file.readline(left):
+                yield line
+                left -= len(line)
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8 text.") from None

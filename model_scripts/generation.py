@@ -27,7 +27,7 @@ import numpy as np
 
 import language_model
 import tokenizer
-from sampler import Choice, Numbers, Sampler
+from sampler import Choice, Memory, Sampler
 from tokenizer import Tokenizer
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 
@@ -158,7 +158,7 @@ class Run:
     def done(self) -> bool:
         return self._text.complete
 
-    def remember(self, memory: Numbers, row: int) -> bool:
+    def remember(self, memory: Memory, row: int) -> bool:
         """The model has read `unread`. Whether a word must be drawn, because the prompt is over."""
         self.memory, self.row = memory, row
         following = next(self._prompt, None)
@@ -254,7 +254,7 @@ def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
     return ids
 
 
-def _side_by_side(runs: Sequence[Run]) -> Numbers:
+def _side_by_side(runs: Sequence[Run]) -> Memory:
     """The memories of runs as rows. A batch that stays together has them so already."""
     memory = runs[0].memory
     if len(memory) == len(runs) and all(

@@ -2,7 +2,7 @@
 
 A sum of floating-point numbers depends on its order, and the order in a matrix product on how many texts are
 read together and by how many threads: a text would change with its neighbours. Here all that is ever summed
-is whole numbers, held in float64, and no sum can pass 2^53: so every order gives the same, on any library.
+is whole numbers, held in float64 (or int64), and no sum can pass 2^53: every order gives the same.
 
     activations    in steps of some 2^-24 of the largest they can be
     weights        in units so fine that no sum of their products with activations passes 2^53
@@ -35,10 +35,14 @@ from language_model import LanguageModel, WordVectors
 from vocabulary import UNKNOWN_ID
 
 Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
+Memory = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.int64]
 
 SUM_BITS = 52
 """One fewer than float64 has, which leaves room for what rounding to whole numbers adds to a sum."""
+
+WORDS_KEPT = 2048
+"""Words for which the first layer's share of the work is kept: most of a text is the same few words."""
 
 
 class Scale(NamedTuple):
@@ -54,13 +58,7 @@ class Scale(NamedTuple):
 
 
 HIDDEN = Scale(step=2.0**-24, limit=1.0)
-"""For an LSTM's outputs."""
-
-BLOCK = 64
-"""Outcomes are summed by blocks first, so that a draw need not walk through all of them."""
-
-WORDS_KEPT = 2048
-"""Words for which the first layer's share of the work is kept: most of a text is the same few words."""
+"""For an LSTM's outputs. Counted so they are whole numbers that float32 holds too."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,10 @@ class Sampler:
         for lstm in model.layers:
             self._layers.append(_Layer(lstm, inputs, self.memory_width))
             inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
-        self._of_word = lru_cache(WORDS_KEPT)(lambda word: self._layers[0].of_inputs(vectors(word))[0])
+        self._of_word = lru_cache(WORDS_KEPT)(lambda word: self._layers[0].of_inputs(vectors(word)))
 
         decoder, rows = model.decoder, model.decoder.vectors
-        head = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
+        head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
         bias = decoder.bias.clone()
         bias[UNKNOWN_ID] = -math.inf
         self._head = _Outcomes(torch.cat(head), bias, HIDDEN)
@@ -106,20 +104,20 @@ class Sampler:
         self._head_words = model.shape.head
         self._log_sizes = np.array([math.log(end - start) for start, end, _ in model.shape.tails])
 
-    def start(self) -> Numbers:
+    def start(self) -> Memory:
         """The memory (memory_width) before any word."""
-        return np.zeros(self.memory_width)
+        return np.zeros(self.memory_width, np.float32)
 
-    def read(self, words: Sequence[int], memory: Numbers) -> Numbers:
+    def read(self, words: Sequence[int], memory: Memory) -> Memory:
         """The memory after one more word of each text."""
         after = np.empty_like(memory)
-        of_inputs = np.stack([self._of_word(word) for word in words])
-        hidden = self._layers[0](of_inputs, memory, after)
-        for layer in self._layers[1:]:
-            hidden = layer(layer.of_inputs(hidden), memory, after)
+        of_inputs = np.concatenate([self._of_word(word) for word in words])
+        self._layers[0](of_inputs, memory, after)
+        for before, layer in zip(self._layers, self._layers[1:], strict=False):
+            layer(layer.of_inputs(before.outputs(after)), memory, after)
         return after
 
-    def draw(self, memory: Numbers, choices: Sequence[Choice]) -> list[int]:
+    def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         """The next word of each text, from the model's distribution given that it is not <unk>.
 
         At temperature t a word weighs its probability to the power a = 1/t. A tail of n words whose
@@ -129,52 +127,63 @@ class Sampler:
         not kept, everything is drawn anew, with the sum in the bound's place. By rejection, words come out
         with exactly the probabilities that looking at every tail would give them.
         """
-        hidden = memory[:, self._layers[-1].hidden]
+        hidden = self._layers[-1].outputs(memory)
         cut = [choice.top_k is not None or choice.top_p is not None for choice in choices]
         if not any(cut):
             return self._draw_from_all(hidden, choices)
         words = [UNKNOWN_ID] * len(choices)
         for from_best, draw in ((True, self._draw_from_best), (False, self._draw_from_all)):
             rows = [row for row, is_cut in enumerate(cut) if is_cut == from_best]
-            for row, word in zip(rows, draw(hidden[rows], [choices[row] for row in rows]), strict=True):
-                words[row] = word
+            if rows:
+                for row, word in zip(rows, draw(hidden[rows], [choices[row] for row in rows]), strict=True):
+                    words[row] = word
         return words
 
-    def log_weights(self, memory: Numbers) -> Numbers:
+    def log_weights(self, memory: Memory) -> Numbers:
         """Log probabilities (texts, vocabulary) of the next words, except for a term that all words of a
         text share; <unk>'s is minus infinity."""
-        return self._log_weights(memory[:, self._layers[-1].hidden])
+        return self._log_weights(self._layers[-1].outputs(memory))
 
     def _draw_from_all(self, hidden: Numbers, choices: Sequence[Choice]) -> list[int]:
         powers = np.array([1 / choice.temperature for choice in choices])
         factors = powers * self._head.unit
-        bounds = np.maximum(0, 1 - powers)[:, None] * self._log_sizes
         scores = self._head(hidden)
-        scores[:, self._head_words : self._head_words + len(self._tails)] += bounds / factors[:, None]
+        bounds = np.zeros((len(choices), len(self._tails)))
+        if powers.min() < 1:
+            bounds[:] = np.maximum(0, 1 - powers)[:, None] * self._log_sizes
+            scores[:, self._head_words :] += bounds / factors[:, None]
 
-        def chances(rows: Rows) -> Numbers:
-            return np.array([choices[row].chance() for row in rows])
-
-        words = np.empty(len(choices), np.intp)
-        undrawn: Rows = np.arange(len(choices))
-        while len(undrawn):
-            rows, anew = undrawn, [undrawn[:0]]
-            outcomes = words[rows] = _draw(_weights(scores[rows], factors[rows]), chances(rows))
-            for number in set((outcomes[outcomes >= self._head_words] - self._head_words).tolist()):
-                tail, here = self._tails[number], rows[outcomes == self._head_words + number]
+        words = [UNKNOWN_ID] * len(choices)
+        undrawn = list(range(len(choices)))
+        outcomes = _draw(_weights(scores, factors), choices)
+        while True:
+            in_tail: list[list[int]] = [[] for _ in self._tails]
+            for row, outcome in zip(undrawn, outcomes, strict=True):
+                if outcome < self._head_words:
+                    words[row] = outcome
+                else:
+                    in_tail[outcome - self._head_words].append(row)
+            undrawn = []
+            for number, (tail, here) in enumerate(zip(self._tails, in_tail, strict=True)):
+                if not here:
+                    continue
                 within = tail(hidden[here])
                 sums = tail.log_power_sums(within, powers[here])
                 excess = sums - bounds[here, number]
-                kept = chances(here) < np.exp(excess)
-                drawn, refused = here[kept], here[~kept]
-                if len(drawn):
+                kept = [choices[row].chance() < math.exp(e) for row, e in zip(here, excess, strict=True)]
+                drawn = [row for row, is_kept in zip(here, kept, strict=True) if is_kept]
+                if drawn:
                     weights = _weights(within[kept], powers[drawn] * tail.unit)
-                    words[drawn] = tail.start + _draw(weights, chances(drawn))
-                scores[refused, self._head_words + number] += excess[~kept] / factors[refused]
-                bounds[refused, number] = sums[~kept]
-                anew.append(refused)
-            undrawn = np.concatenate(anew)
-        return [int(word) for word in words]
+                    for row, word in zip(drawn, _draw(weights, [choices[row] for row in drawn]), strict=True):
+                        words[row] = tail.start + word
+                for row, is_kept, total, e in zip(here, kept, sums, excess, strict=True):
+                    if not is_kept:
+                        scores[row, self._head_words + number] += e / factors[row]
+                        bounds[row, number] = total
+                        undrawn.append(row)
+            if not undrawn:
+                return words
+            outcomes = _draw(_weights(scores[undrawn], factors[undrawn]), [choices[row] for row in undrawn])
 
     def _draw_from_best(self, hidden: Numbers, choices: Sequence[Choice]) -> list[int]:
         powers = np.array([1 / choice.temperature for choice in choices])
@@ -182,9 +191,7 @@ class Sampler:
         drawn = []
         for log, weights, choice in zip(logs, _weights(logs, powers), choices, strict=True):
             best = _best(log, weights, choice)
-            sums = weights[best].cumsum()
-            point = min(math.floor(choice.chance() * sums[-1]), sums[-1] - 1)
-            drawn.append(int(best[sums.searchsorted(point, side="right")]))
+            drawn.append(int(best[_draw(weights[None, best], [choice])[0]]))
         return drawn
 
     def _log_weights(self, hidden: Numbers) -> Numbers:
@@ -204,14 +211,14 @@ class _Matrix:
         matrix, bias = matrix.double(), bias.double()
         largest = (matrix * limits).abs_().sum(1) + bias.abs()
         self.unit = _power_of_two(float(largest[largest.isfinite()].max()), SUM_BITS)
-        self._weight = (matrix * (steps / self.unit)).round_().t()
+        self._weight = (matrix * (steps / self.unit)).round_().t().contiguous()
         self._bias = (bias / self.unit).round_()
 
-    def __call__(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
+    def product(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
         """Outputs (n, outputs) from inputs (n, inputs), on top of the bias or of other outputs."""
         bias = self._bias if onto is None else torch.from_numpy(onto)
-        product: Numbers = torch.addmm(bias, torch.from_numpy(inputs), self._weight).numpy()
-        return product
+        outputs: Numbers = torch.addmm(bias, torch.from_numpy(inputs), self._weight).numpy()
+        return outputs
 
     def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:
         """The part for so many of the inputs, with the bias, and the part for the rest, to go onto the first
@@ -244,7 +251,7 @@ class _Vectors:
         for words, tail, narrow, matrix in self._tails:
             if word in words:
                 counted = np.rint(tail[None, word - words.start].astype(np.float64) / narrow.step)
-                vector = matrix(counted) * matrix.unit
+                vector = matrix.product(counted) * matrix.unit
         return np.rint(vector / self.scale.step)
 
 
@@ -267,37 +274,38 @@ class _Layer:
         weight = torch.cat([of_inputs, of_hidden], 1)[order] * halved
         scales = [inputs] * of_inputs.shape[1] + [HIDDEN] * self.width
         both = _Matrix(weight, (bias + more_bias)[order] * halved[:, 0], *scales)
-        self.of_inputs, self._of_hidden = both.split(of_inputs.shape[1])
+        self._of_inputs, self._of_hidden = both.split(of_inputs.shape[1])
+        self.of_inputs = self._of_inputs.product
 
-    def __call__(self, of_inputs: Numbers, memory: Numbers, after: Numbers) -> Numbers:
-        """Hidden activations (n, width), which it writes into the memory `after`, with the cell's.
+    def outputs(self, memory: Memory) -> Numbers:
+        """Hidden activations (n, width)."""
+        return memory[:, self.hidden].astype(np.float64)
+
+    def __call__(self, of_inputs: Numbers, memory: Memory, after: Memory) -> None:
+        """Write into the memory `after` what there is after `memory` and more inputs.
 
         of_inputs (n, 4 * width): what `self.of_inputs` makes of the inputs.
         """
-        counted = self._of_hidden(memory[:, self.hidden], onto=of_inputs)
+        width = self.width
+        counted = self._of_hidden.product(self.outputs(memory), onto=of_inputs)
         gates = np.tanh((counted * self._of_hidden.unit).astype(np.float32))
-        sigmoids = gates[:, : 3 * self.width]
-        sigmoids *= 0.5
-        sigmoids += 0.5
-        admit, keep, show = (sigmoids[:, at : at + self.width] for at in range(0, 3 * self.width, self.width))
-        cell = keep * memory[:, self.cell] + admit * gates[:, 3 * self.width :]
+        doubled = gates[:, : 3 * width]
+        doubled += 1
+        cell = doubled[:, width : 2 * width] * memory[:, self.cell]
+        cell += doubled[:, :width] * gates[:, 3 * width :]
+        cell *= 0.5
         after[:, self.cell] = cell
-        hidden: Numbers = np.rint(show * np.tanh(cell.astype(np.float32)) / HIDDEN.step).astype(np.float64)
-        after[:, self.hidden] = hidden
-        return hidden
+        hidden = doubled[:, 2 * width :] * np.tanh(cell)
+        hidden *= 0.5 / HIDDEN.step
+        np.rint(hidden, out=after[:, self.hidden])
 
 
 class _Outcomes(_Matrix):
-    """Scores of a softmax's outcomes, counted in `unit`. Outcomes that fill up the last block never come."""
+    """Scores of a softmax's outcomes, counted in `unit`."""
 
-    def __init__(self, matrix: Tensor, bias: Tensor, inputs: Scale) -> None:
-        self.size = len(matrix)
-        filled = -self.size % BLOCK
-        super().__init__(
-            nn.functional.pad(matrix, (0, 0, 0, filled)),
-            nn.functional.pad(bias, (0, filled), value=-math.inf),
-            inputs,
-        )
+    def __call__(self, hidden: Numbers) -> Numbers:
+        """Scores (n, outcomes) from hidden activations (n, width)."""
+        return self.product(hidden)
 
     def log_power_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
         """Logarithms (n) of the sums of outcomes' probabilities, each to the power (n)."""
@@ -322,15 +330,14 @@ class _Tail(_Outcomes):
         super().__init__(words, bias, self._scale)
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        """Scores (n, words, filled up) from hidden activations (n, width)."""
-        return super().__call__(np.rint(self._narrow(hidden) * self._narrow.unit / self._scale.step))
+        return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
 
     def log_probabilities(self, hidden: Numbers) -> Numbers:
         """Of the words (n, words) within the tail."""
         scores = self(hidden)
         logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
         logs -= self._log_sums(scores, np.ones(len(scores)))[:, None]
-        return logs[:, : self.size]
+        return logs
 
 
 def _power_of_two(largest: float, bits: int) -> float:
@@ -343,47 +350,40 @@ def _weight_bits(outcomes: int) -> int:
     return SUM_BITS - outcomes.bit_length()
 
 
-def _weights(scores: Numbers, factors: Numbers) -> Numbers:
+def _weights(scores: Numbers, factors: Numbers) -> Weights:
     """exp(factor * score), with the best outcome's for a unit, as whole numbers.
 
     scores (n, outcomes), factors (n). Nothing over- or underflows: the best outcome has the largest weight.
     """
-    below = (scores - scores.max(1, keepdims=True)) * factors[:, None]
-    largest = np.float32(2.0 ** _weight_bits(scores.shape[1]))
-    weights: Numbers = np.rint(largest * np.exp(below.astype(np.float32))).astype(np.float64)
-    return weights
+    below = scores - scores.max(1, keepdims=True)
+    below *= factors[:, None]
+    weights = np.exp(below.astype(np.float32))
+    weights *= 2.0 ** _weight_bits(scores.shape[1])
+    counted: Weights = weights.astype(np.int64)
+    return counted
 
 
-def _draw(weights: Numbers, chances: Numbers) -> Rows:
-    """An outcome for each row of weights (n, outcomes), which are whole numbers."""
-    blocks = weights.reshape(len(weights), -1, BLOCK)
-    of_blocks = blocks.sum(2)
-    totals = of_blocks.sum(1)
-    # Rounding can put the point on the very end, one past the last outcome.
-    points = np.minimum(np.floor(chances * totals), totals - 1)
-    block, points = _fall(of_blocks, points)
-    return block * BLOCK + _fall(blocks[np.arange(len(blocks)), block], points)[0]
+def _draw(weights: Weights, choices: Sequence[Choice]) -> list[int]:
+    """An outcome for each row of weights (n, outcomes)."""
+    outcomes = []
+    for ends, choice in zip(weights.cumsum(1), choices, strict=True):
+        total = int(ends[-1])
+        # Rounding can put the point on the very end, one past the last outcome.
+        point = min(int(choice.chance() * total), total - 1)
+        outcomes.append(int(ends.searchsorted(point, side="right")))
+    return outcomes
 
 
-def _fall(weights: Numbers, points: Numbers) -> tuple[Rows, Numbers]:
-    """On which outcome of each row of weights (n, outcomes) a point from 0 to below their sum falls, and how
-    far into it."""
-    ends = weights.cumsum(1)
-    outcomes: Rows = (ends <= points[:, None]).sum(1)
-    rows = np.arange(len(weights))
-    return outcomes, points - (ends[rows, outcomes] - weights[rows, outcomes])
-
-
-def _best(log: Numbers, weights: Numbers, choice: Choice) -> Rows:
+def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp]:
     """The words that top_k and top_p leave, given all words' log weights and weights."""
-    words: Rows = np.arange(len(log))
+    words: npt.NDArray[np.intp] = np.arange(len(log))
     if choice.top_k is not None and choice.top_k < len(words):
         last = np.partition(log, -choice.top_k)[-choice.top_k]
         words = _by_falling(log, np.flatnonzero(log >= last))[: choice.top_k]
     if choice.top_p is not None:
-        wanted = choice.top_p * weights[words].sum()
+        wanted = choice.top_p * int(weights[words].sum())
         # Sorting all words would take longer than reading; the ones needed are among the heaviest.
-        least, heaviest = weights.max(), words[:0]
+        least, heaviest = float(weights.max()), words[:0]
         while weights[heaviest].sum() < wanted:
             least /= 16
             heaviest = words[weights[words] >= least]
@@ -392,5 +392,5 @@ def _best(log: Numbers, weights: Numbers, choice: Choice) -> Rows:
     return words
 
 
-def _by_falling(log: Numbers, words: Rows) -> Rows:
+def _by_falling(log: Numbers, words: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return words[np.argsort(-log[words], kind="stable")]

@@ -19,7 +19,7 @@ Both work line by line; the line break itself is the vocabulary's <eos>.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 JOINER = "￭"
@@ -198,14 +198,14 @@ _NEVER_ALONE = frozenset(",()")
 _LEFT_BY_A_TOKENIZER = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 
 
-def choose(sample: str) -> Tokenizer:
-    """The tokenizer that fits a sample of the training text.
+def choose(sample: Iterable[str]) -> Tokenizer:
+    """The tokenizer that fits a sample of the training text, given as lines; not all need be read.
 
     Marks that only a tokenizer leaves (<unk>, @-@ and its like) settle it. Otherwise text counts as tokenized
     when at least nine in ten of its commas and brackets stand alone between spaces.
     """
     chunks: Counter[str] = Counter()
-    for line in sample.splitlines():
+    for line in sample:
         of_line = line.split()
         if not _LEFT_BY_A_TOKENIZER.isdisjoint(of_line):
             return BY_NAME["tokenized"]

@@ -44,7 +44,7 @@ def test_a_channel_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train").write_bytes("caf\u00e9\n".encode("latin-1"))
     with pytest.raises(UserError, match="train is not UTF-8"):
-        corpus_files.sample(tmp_path / "train")
+        list(corpus_files.sample(tmp_path / "train"))
 
 
 TEXT = "\ufeffa\r\nb\u2028é  d\r\n\n \rlong-戦場-word \ufeff \x1c\r\n \r\r\nlast"
@@ -78,3 +78,10 @@ def test_blocks_of_any_size_hold_the_text_its_lines_ended_plainly_its_byte_order
 def test_the_last_line_ends_once_and_nothing_has_no_line(tmp_path: Path, content: str, text: str) -> None:
     (tmp_path / "train").write_bytes(content.encode())
     assert b"".join(corpus_files.blocks(tmp_path / "train")).decode() == text
+
+
+def test_a_sample_is_the_beginning_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train").write_bytes(TEXT.encode())
+    for characters in range(1, len(PLAIN) + 2):
+        monkeypatch.setattr(corpus_files, "SAMPLE_CHARACTERS", characters)
+        assert "".join(corpus_files.sample(tmp_path / "train")) == PLAIN.removesuffix("\n")[:characters]

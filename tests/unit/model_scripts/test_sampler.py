@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 import sampler as engine
 from language_model import LanguageModel, Shape
-from sampler import Choice, Sampler
+from sampler import Choice, Memory, Sampler
 from vocabulary import UNKNOWN_ID
 
 CUT = Shape(70, 12, 16, 2, tied=True, cutoffs=(10, 30), widths=(6, 3))
@@ -35,7 +34,7 @@ def a_model(shape: Shape, liveliness: float = 6.0, seed: int = 0) -> LanguageMod
     return model
 
 
-def after(sampler: Sampler, words: Sequence[int]) -> npt.NDArray[np.float64]:
+def after(sampler: Sampler, words: Sequence[int]) -> Memory:
     """The memory (1, memory_width) after some words."""
     memory = sampler.start()[None]
     for word in words:
@@ -53,7 +52,7 @@ def exact(model: LanguageModel, words: Sequence[int]) -> torch.Tensor:
 
 
 def drawn_counts(
-    sampler: Sampler, memory: npt.NDArray[np.float64], draws: int, vocabulary_size: int, **choice: Any
+    sampler: Sampler, memory: Memory, draws: int, vocabulary_size: int, **choice: Any
 ) -> torch.Tensor:
     chance = np.random.Generator(np.random.Philox(1)).random
     how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "chance": chance, **choice})
@@ -170,7 +169,7 @@ def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
             sum(int(w) * x for w, x in zip(row, inputs, strict=True)) + int(b)
             for row, b in zip(matrix._weight.t().tolist(), matrix._bias.tolist(), strict=True)
         ]
-        assert [int(one) for one in matrix(np.array([inputs], float))[0]] == exactly
+        assert [int(one) for one in matrix.product(np.array([inputs], float))[0]] == exactly
     for row, b in zip(matrix._weight.t().tolist(), matrix._bias.tolist(), strict=True):
         assert sum(abs(int(w)) * m for w, m in zip(row, most, strict=True)) + abs(int(b)) <= 2**53
 
@@ -178,22 +177,24 @@ def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
 def test_all_that_is_summed_is_whole_numbers_and_no_sum_can_pass_2_to_the_53(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    multiply, draw, summed = engine._Matrix.__call__, engine._draw, []
+    multiply, weigh, summed = engine._Matrix.product, engine._weights, []
 
-    def checked_product(matrix: engine._Matrix, inputs: engine.Numbers) -> engine.Numbers:
+    def checked_product(matrix: engine._Matrix, inputs: Any, onto: Any = None) -> Any:
         assert np.array_equal(inputs, np.rint(inputs))
-        bias = matrix._bias.numpy()
-        bias = np.where(np.isfinite(bias), bias, 0)
-        summed.append((np.abs(inputs) @ np.abs(matrix._weight.numpy()) + np.abs(bias)).max())
-        return multiply(matrix, inputs)
+        base = matrix._bias.numpy() if onto is None else onto
+        base = np.where(np.isfinite(base), base, 0)
+        assert np.array_equal(base, np.rint(base))
+        summed.append((np.abs(inputs) @ np.abs(matrix._weight.numpy()) + np.abs(base)).max())
+        return multiply(matrix, inputs, onto)
 
-    def checked_draw(weights: engine.Numbers, chances: engine.Numbers) -> engine.Rows:
-        assert np.array_equal(weights, np.rint(weights))
+    def checked_weights(scores: Any, factors: Any) -> Any:
+        weights = weigh(scores, factors)
+        assert weights.dtype == np.int64
         summed.append(weights.sum(1).max())
-        return draw(weights, chances)
+        return weights
 
-    monkeypatch.setattr(engine._Matrix, "__call__", checked_product)
-    monkeypatch.setattr(engine, "_draw", checked_draw)
+    monkeypatch.setattr(engine._Matrix, "product", checked_product)
+    monkeypatch.setattr(engine, "_weights", checked_weights)
     sampler = Sampler(a_model(CUT))
     how = Choice(0.2, None, None, np.random.Generator(np.random.Philox(1)).random)
     memory, words = after(sampler, [1]).repeat(50, 0), list(range(20, 70))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from word_table import LINE_END, WordTable
+from word_table import LINE_END, WordTable, find_words
 
 ODD_SPACES = "\t\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
 NO_SPACES = "\0\x01\x84\u00a1\u180e\u200b\u2027\u20a8\u3001\ufeff"
@@ -26,7 +26,7 @@ def simply_split(text: str) -> list[str]:
 
 
 def read(table: WordTable, text: str) -> list[str]:
-    numbers = table.number(text.encode())
+    numbers = table.number(find_words(text.encode()))
     known = ["", "\n", *table.words(2)]
     assert len(known) == len(table)
     return [known[number] for number in numbers]
@@ -44,7 +44,7 @@ def test_words_and_line_ends_come_back_in_their_order(blocks: list[str]) -> None
 @given(st.lists(texts(), min_size=1, max_size=4))
 def test_a_word_has_one_number_and_a_number_one_word(blocks: list[str]) -> None:
     table = WordTable(bits=1)
-    numbers = [number for block in blocks for number in table.number(block.encode()).tolist()]
+    numbers = [number for block in blocks for number in table.number(find_words(block.encode())).tolist()]
     words = [word for block in blocks for word in simply_split(block)]
     assert len(set(zip(words, numbers, strict=True))) == len(set(words)) == len(set(numbers))
     assert set(numbers) - {LINE_END} == set(range(2, len(table)))
@@ -57,11 +57,15 @@ def test_text_is_cut_at_exactly_what_str_split_cuts_at() -> None:
     assert read(WordTable(), text) == simply_split(text)
 
 
-def test_words_keep_their_numbers_while_the_table_grows() -> None:
+@pytest.mark.parametrize("beginning", ["", "8 bytes:", "more than 16 bytes:"])
+def test_words_keep_their_numbers_while_the_table_grows(beginning: str) -> None:
     table = WordTable(bits=1)
-    words = [f"w{number * 7919 % 1_000_003}" for number in range(20_000)]
-    first = [table.number(" ".join(words[start : start + 900]).encode()) for start in range(0, 20_000, 900)]
-    again = table.number(" ".join(words).encode())
+    words = [f"{beginning}{number * 7919 % 1_000_003}".replace(" ", "_") for number in range(20_000)]
+    first = [
+        table.number(find_words(" ".join(words[start : start + 900]).encode()))
+        for start in range(0, 20_000, 900)
+    ]
+    again = table.number(find_words(" ".join(words).encode()))
     assert [number for block in first for number in block] == again.tolist()
     assert len(set(again.tolist())) == len(set(words)) == len(table) - 2
 
@@ -79,8 +83,10 @@ def test_words_keep_their_numbers_while_the_table_grows() -> None:
     ],
 )
 @pytest.mark.parametrize("after", [b"", b" ", b"\n", b"x", b"\xe3\x80\x80", b"y" * 20])
-def test_bytes_that_are_not_utf_8_show_when_words_are_asked_for(bad: bytes, after: bytes) -> None:
+def test_bytes_that_are_not_utf_8_show_at_the_latest_when_words_are_asked_for(
+    bad: bytes, after: bytes
+) -> None:
     table = WordTable()
-    table.number(b"good " + bad + after + b" text")
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(UnicodeDecodeError):  # noqa: PT012
+        table.number(find_words(b"good " + bad + after + b" text"))
         table.words(2)

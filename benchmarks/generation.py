@@ -1,0 +1,49 @@
+"""Lexline's generation from a trained artifact, called by bench.py, each function in a process of its own.
+
+Words are those of the answers, between spaces: punctuation and line breaks, which the plain loop counts as
+words, come on top here. Threads are torch's default number.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch  # noqa: F401 - loading is timed with torch imported, as in a server that starts
+
+from benchmarks.data import ROOT
+
+sys.path.insert(0, str(ROOT / "model_scripts"))
+
+import generation
+from generation import Request, ServedModel
+
+WORDS = 300
+
+
+def _words_per_second(served: ServedModel, requests: int, words: int) -> float:
+    started = time.perf_counter()
+    running = runs = [served.begin(Request(seed=seed, words=words)) for seed in range(requests)]
+    while running:
+        served.step(running)
+        running = [run for run in running if not run.done]
+    written = sum(run.answer()["words"] for run in runs)
+    return float(written / (time.perf_counter() - started))
+
+
+def single_words_per_second(artifact: Path, words: int = WORDS) -> float:
+    """Words a second of one text on its own, by a model that is loaded and warm."""
+    return batch_words_per_second(artifact, 1, words)
+
+
+def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORDS) -> float:
+    """Words a second, in all, of as many texts at once, without a server, by a loaded and warm model."""
+    served = generation.load(artifact)
+    _words_per_second(served, requests, words // 10)
+    return _words_per_second(served, requests, words)
+
+
+def seconds_to_first_word(artifact: Path) -> float:
+    """From an artifact on disk to its first word. For a fresh process: only modules may be loaded before."""
+    started = time.perf_counter()
+    generation.load(artifact).generate(Request(words=1))
+    return time.perf_counter() - started
