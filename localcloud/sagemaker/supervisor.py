@@ -46,7 +46,11 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def descendants(root: int) -> set[int]:
-    """Every living process below root, however deep; zombies are not living."""
+    """Every living process below root, however deep.
+
+    A zombie is not living, unless it has other threads: the kernel shows a process by its first thread, and
+    that one may have ended before the others.
+    """
     children: dict[int, list[int]] = {}
     zombies = set()
     for entry in os.listdir("/proc"):
@@ -54,11 +58,13 @@ def descendants(root: int) -> set[int]:
             continue
         try:
             with open(f"/proc/{entry}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                fields = file.read().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        children.setdefault(int(parent), []).append(int(entry))
-        if state == b"Z":
+        # proc(5) numbers the fields from the command's name on, which is 2: state is 3, num_threads is 20.
+        state, parent, threads = fields[0], int(fields[1]), int(fields[17])
+        children.setdefault(parent, []).append(int(entry))
+        if state == b"Z" and threads <= 1:
             zombies.add(int(entry))
     found: set[int] = set()
     pending = [root]
@@ -102,7 +108,8 @@ class _Supervisor:
 
     def __init__(self, command: list[str], report: int) -> None:
         self._command = _spawn(command, report)
-        self._exit_code: int | None = None
+        self.exit_code: int | None = None
+        """The command's, once it has ended and been collected."""
         self._deadline: float | None = None
         self._terminated: set[int] = set()
         self._had_children = False
@@ -112,17 +119,17 @@ class _Supervisor:
     def command(self) -> int:
         return self._command
 
-    def reap(self) -> int | None:
-        """Collect whoever has ended; the command's exit code once it is among them."""
+    def reap(self) -> bool:
+        """Collect whoever has ended. Whether anybody is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return self._exit_code
+                return False
             if pid == 0:
-                return self._exit_code
+                return True
             if pid == self._command:
-                self._exit_code = os.waitstatus_to_exitcode(status)
+                self.exit_code = os.waitstatus_to_exitcode(status)
 
     @property
     def stopping(self) -> bool:
@@ -155,12 +162,14 @@ class _Supervisor:
         self._terminated |= due
 
     def sweep(self) -> None:
-        """The command has ended: as in a container, whatever it left running ends too."""
-        while rest := descendants(os.getpid()):
-            _send(rest, signal.SIGKILL)
+        """The command has ended: as in a container, whatever it left running ends too.
+
+        Orphans become this process's children. It collects every one of them, because not every machine's
+        init would; a process that was killed can be collected once the last of its threads has ended.
+        """
+        while self.reap():
+            _send(descendants(os.getpid()), signal.SIGKILL)
             time.sleep(0.01)
-            self.reap()
-        self.reap()  # orphans that died with their parents: not every machine's init would collect them
 
 
 def _tell(report: int, message: str) -> None:
@@ -188,7 +197,7 @@ def main(report: int, temporary: str, command: list[str]) -> NoReturn:
     supervisor = _Supervisor(command, report)
     _tell(report, f"started {supervisor.command}")
     listening = [0, woken]
-    while (code := supervisor.reap()) is None:
+    while supervisor.reap() and supervisor.exit_code is None:
         ready, _, _ = select.select(listening, [], [], _POLL if supervisor.stopping else None)
         if woken in ready:
             os.read(woken, 4096)
@@ -203,7 +212,7 @@ def main(report: int, temporary: str, command: list[str]) -> NoReturn:
             supervisor.press()
     supervisor.sweep()
     _remove(temporary)
-    _tell(report, f"exited {code}")
+    _tell(report, f"exited {supervisor.exit_code}")
     sys.exit(0)
 
 

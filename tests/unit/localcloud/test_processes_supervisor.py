@@ -76,6 +76,26 @@ def test_what_the_command_leaves_running_ends_with_it(start: Start, tmp_path: Pa
     assert processes_naming(str(tmp_path)) == []
 
 
+def test_a_process_whose_first_thread_has_ended_is_not_taken_for_dead(start: Start, lines: list[str]) -> None:
+    """The kernel shows it as a zombie, though its other threads run on."""
+    process = start(
+        "import ctypes, os, threading, time\n"
+        "if os.fork() == 0:\n"
+        "    def work():\n"
+        "        while not open('/proc/self/stat').read().rpartition(')')[2].startswith(' Z'):\n"
+        "            time.sleep(0.01)\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        time.sleep(600)\n"
+        "    threading.Thread(target=work).start()\n"
+        "    ctypes.CDLL(None).pthread_exit(None)\n"
+        "time.sleep(600)"
+    )
+    wait_for(lambda: lines != [], "the thread")
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(60)
+    assert not Path("/proc", lines[0]).exists()
+
+
 def test_stop_kills_after_the_grace_time_whoever_ignores_sigterm(
     start: Start, tmp_path: Path, lines: list[str]
 ) -> None:
