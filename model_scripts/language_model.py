@@ -246,9 +246,7 @@ class LanguageModel(nn.Module):
         """Dropout of (rows, columns, width), by the same mask in every row when it is locked."""
         if not (self.training and share):
             return values
-        if not self.dropout.locked:
-            return functional.dropout(values, share)
-        return values * functional.dropout(values.new_ones(1, *values.shape[1:]), share)
+        return values * mask(values[:1] if self.dropout.locked else values, share)
 
     def _drop_words(self, words: Tensor) -> Tensor:
         """The vectors of words, those of a share of the vocabulary zero throughout the batch."""
@@ -256,8 +254,8 @@ class LanguageModel(nn.Module):
         share = self.dropout.words
         if not (self.training and share):
             return vectors
-        kept = functional.dropout(vectors.new_ones(self.shape.vocabulary_size), share)
-        return vectors * functional.embedding(words, kept.unsqueeze(1))
+        kept = mask(vectors.new_empty(self.shape.vocabulary_size, 1), share)
+        return vectors * functional.embedding(words, kept)
 
     def _run(
         self, layer: nn.Module, inputs: Tensor, state: tuple[Tensor, Tensor]
@@ -267,8 +265,22 @@ class LanguageModel(nn.Module):
         if not (self.training and share):
             return layer(inputs, state)  # type: ignore[no-any-return]
         recurrent = layer.get_parameter("weight_hh_l0")
-        dropped = {"weight_hh_l0": functional.dropout(recurrent, share)}
+        dropped = {"weight_hh_l0": recurrent * mask(recurrent, share)}
         return torch.func.functional_call(layer, dropped, (inputs, state))  # type: ignore[no-any-return]
+
+
+def mask(like: Tensor, share: float) -> Tensor:
+    """What dropout multiplies a tensor of `like`'s shape with: zeros for a share of its numbers, taken to the
+    nearest 1/65,536, and for the others what keeps their sum the same on average.
+
+    torch's own dropout draws a number from the generator for each place, which on a processor took 7 % of a
+    training step; here one of 64 bits serves four places.
+    """
+    places = like.numel()
+    drawn = torch.empty(-(-places // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    dropped = min(round(share * 2**16), 2**16 - 1)
+    kept = drawn.view(torch.int16)[:places].view(like.shape) >= dropped - 2**15
+    return kept.to(like.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 def save_weights(model: LanguageModel, path: Path) -> None:

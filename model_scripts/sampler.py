@@ -23,7 +23,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +41,7 @@ SUM_BITS = 52
 """One fewer than float64 has, which leaves room for what rounding to whole numbers adds to a sum."""
 
 WORDS_KEPT = 2048
-"""Words for which the first layer's share of the work is kept: most of a text is the same few words."""
+"""The most frequent words, for which the first layer's share of the work is kept: most of a text is these."""
 
 
 class Scale(NamedTuple):
@@ -88,7 +87,9 @@ class Sampler:
         for lstm in model.layers:
             self._layers.append(_Layer(lstm, inputs, self.memory_width))
             inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
-        self._of_word = lru_cache(WORDS_KEPT)(lambda word: self._layers[0].of_inputs(vectors(word)))
+        self._vectors = vectors
+        frequent = np.arange(min(WORDS_KEPT, model.shape.vocabulary_size))
+        self._of_frequent = self._layers[0].of_inputs(vectors(frequent))
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
@@ -111,8 +112,7 @@ class Sampler:
     def read(self, words: Sequence[int], memory: Memory) -> Memory:
         """The memory after one more word of each text."""
         after = np.empty_like(memory)
-        of_inputs = np.concatenate([self._of_word(word) for word in words])
-        self._layers[0](of_inputs, memory, after)
+        self._layers[0](self._of_words(np.array(words)), memory, after)
         for before, layer in zip(self._layers, self._layers[1:], strict=False):
             layer(layer.of_inputs(before.outputs(after)), memory, after)
         return after
@@ -143,6 +143,14 @@ class Sampler:
         """Log probabilities (texts, vocabulary) of the next words, except for a term that all words of a
         text share; <unk>'s is minus infinity."""
         return self._log_weights(self._layers[-1].outputs(memory))
+
+    def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
+        """What the first layer makes of words (n): (n, 4 * its width)."""
+        of_words: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
+        rare = np.flatnonzero(words >= len(self._of_frequent))
+        if len(rare):
+            of_words[rare] = self._layers[0].of_inputs(self._vectors(words[rare]))
+        return of_words
 
     def _draw_from_all(self, hidden: Numbers, choices: Sequence[Choice]) -> list[int]:
         powers = np.array([1 / choice.temperature for choice in choices])
@@ -242,17 +250,18 @@ class _Vectors:
             limit = max(limit, float(tail.norm(dim=1).max() * widen.norm(dim=0).max()))
             narrow = Scale.up_to(float(tail.abs().max()))
             matrix = _Matrix(widen.t(), torch.zeros(widen.shape[1]), narrow)
-            self._tails.append((range(start, end), tail.numpy(force=True), narrow, matrix))
+            self._tails.append((start, end, tail.numpy(force=True), narrow, matrix))
         self.scale = Scale.up_to(limit)
 
-    def __call__(self, word: int) -> Numbers:
-        """The vector (1, width) of a word."""
-        vector = self._head[None, min(word, len(self._head) - 1)].astype(np.float64)
-        for words, tail, narrow, matrix in self._tails:
-            if word in words:
-                counted = np.rint(tail[None, word - words.start].astype(np.float64) / narrow.step)
-                vector = matrix.product(counted) * matrix.unit
-        return np.rint(vector / self.scale.step)
+    def __call__(self, words: npt.NDArray[np.int64]) -> Numbers:
+        """The vectors (n, width) of words (n)."""
+        vectors = self._head.take(words, axis=0, mode="clip").astype(np.float64)
+        for start, end, tail, narrow, matrix in self._tails:
+            here = np.flatnonzero((words >= start) & (words < end))
+            if len(here):
+                counted = np.rint(tail[words[here] - start].astype(np.float64) / narrow.step)
+                vectors[here] = matrix.product(counted) * matrix.unit
+        return np.rint(vectors / self.scale.step)
 
 
 class _Layer:
