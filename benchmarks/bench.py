@@ -176,7 +176,7 @@ def generation_rows(models: Models, extent: Extent, progress: Progress) -> list[
             plain_single,
             served,
             at_least=40,
-            note=f"over HTTP from the Ray Serve endpoint; {engine:,.0f} words/s without a server.",
+            note=f"over HTTP from the Ray Serve endpoint; {engine:,.0f} words/s without a server, in one process.",
         ),
     ]
 
@@ -284,6 +284,7 @@ times better ours is.
 - Generation, loading and encoding are medians of {extent.repetitions}, plain and ours by turns, each in a new
   process. Text is generated at temperature 1 by a loaded model. Loading is from the artifact's files to the
   first word, in a process that has imported torch. Memory is the encoding process's peak.
+- A generated word is what the plain loop calls one: a token drawn, punctuation and line ends included.
 - Plain: `{trained.plain.command}`
 """
 

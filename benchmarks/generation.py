@@ -1,7 +1,8 @@
 """Lexline's generation from a trained artifact, called by bench.py, each function in a process of its own.
 
-Words are those of the answers, between spaces: punctuation and line breaks, which the plain loop counts as
-words, come on top here. Threads are torch's default number.
+Words are counted as the plain loop counts its own: every token that is drawn, punctuation and line ends too.
+An answer's `words` are fewer, since there a comma is part of the word before it. Threads are torch's default
+number.
 """
 
 import sys
@@ -20,14 +21,25 @@ from generation import Request, ServedModel
 WORDS = 300
 
 
-def _words_per_second(served: ServedModel, requests: int, words: int) -> float:
-    started = time.perf_counter()
-    running = runs = [served.begin(Request(seed=seed, words=words)) for seed in range(requests)]
+def tokens_drawn(artifact: Path, requests: int) -> int:
+    """How many tokens answer so many requests for WORDS words, with seeds from 0 on."""
+    return _draw(generation.load(artifact), requests, WORDS)
+
+
+def _draw(served: ServedModel, requests: int, words: int) -> int:
+    tokens = 0
+    running = [served.begin(Request(seed=seed, words=words)) for seed in range(requests)]
     while running:
         served.step(running)
+        tokens += len(running)
         running = [run for run in running if not run.done]
-    written = sum(run.answer()["words"] for run in runs)
-    return float(written / (time.perf_counter() - started))
+    return tokens
+
+
+def _words_per_second(served: ServedModel, requests: int, words: int) -> float:
+    started = time.perf_counter()
+    tokens = _draw(served, requests, words)
+    return tokens / (time.perf_counter() - started)
 
 
 def single_words_per_second(artifact: Path, words: int = WORDS) -> float:

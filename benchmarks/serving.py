@@ -1,7 +1,8 @@
 """Words a second from one endpoint in AWS's Ray image, asked by many at once, over HTTP.
 
 The instance is the one the local cloud runs for an endpoint, with all of the machine's cores; whoever asks
-shares them.
+shares them. Words are counted as in generation.py: a request's tokens are the same wherever it is answered,
+so they are counted beforehand, without a server.
 """
 
 import json
@@ -14,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks import generation
 from localcloud.sagemaker.hosting import Fleet, FleetLaunch
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
 SECONDS_TO_START = 300
-WORDS = 150
 ROUNDS = 3
 _NOWHERE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # a model that serves asks AWS for nothing
@@ -40,11 +41,12 @@ class _Folder:
 
 
 def served_words_per_second(artifact: Path, requests: int = 32) -> float:
-    """Over several rounds of so many requests at once, each of which asks for the same number of words.
+    """Over several rounds of so many requests at once, each for as many words as generation.py asks for.
 
     artifact: the folder that training leaves. Raises RuntimeError if a request fails, FleetFailed if the
     model does not serve. Nothing is left running.
     """
+    tokens = generation.tokens_drawn(artifact, requests)
     cores = str(os.cpu_count() or 1)
     container: dict[str, Any] = {
         "Image": IMAGE,
@@ -72,23 +74,22 @@ def served_words_per_second(artifact: Path, requests: int = 32) -> float:
         try:
             fleet.wait_ready(SECONDS_TO_START)
             with ThreadPoolExecutor(requests) as threads:
-                _words(fleet, threads, requests)  # the first steps of a process are its slowest
+                _ask(fleet, threads, requests)  # the first steps of a process are its slowest
                 began = time.perf_counter()
-                words = sum(_words(fleet, threads, requests) for _ in range(ROUNDS))
-                return words / (time.perf_counter() - began)
+                for _ in range(ROUNDS):
+                    _ask(fleet, threads, requests)
+                return ROUNDS * tokens / (time.perf_counter() - began)
         finally:
             fleet.stop(drain=0.0)
 
 
-def _words(fleet: Fleet, threads: ThreadPoolExecutor, requests: int) -> int:
-    """The words of one round."""
+def _ask(fleet: Fleet, threads: ThreadPoolExecutor, requests: int) -> None:
+    """One round, until all are answered."""
 
-    def ask(seed: int) -> int:
-        body = json.dumps({"seed": seed, "words": WORDS}).encode()
+    def ask(seed: int) -> None:
+        body = json.dumps({"seed": seed, "words": generation.WORDS}).encode()
         answer = fleet.invoke(body, "application/json", "application/json")
         if answer.status != 200:
             raise RuntimeError(f"status {answer.status}: {answer.body.decode()[:500]}")
-        words: int = json.loads(answer.body)["words"]
-        return words
 
-    return sum(threads.map(ask, range(requests)))
+    list(threads.map(ask, range(requests)))

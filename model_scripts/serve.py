@@ -4,6 +4,9 @@ requests and answers. A bad request is answered with status 400 and a sentence.
 Requests are batched token by token: a request joins the batch that runs, each step draws one token for all
 of it, and whoever has enough words leaves (iteration-level scheduling: Yu et al., Orca, OSDI 2022). Which
 others are in the batch does not change a request's text.
+
+There is a batch, in a process of its own, for each processor: most of a step is one thread's work, and a
+second thread that helps with the rest of it gains less than a second batch.
 """
 
 import asyncio
@@ -19,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 MOST_AT_ONCE = 256
-"""Requests in the batch; Ray Serve lets the others wait."""
+"""Requests in a batch; Ray Serve lets the others wait."""
 
 Waiting = tuple[Any, "asyncio.Future[dict[str, Any]]"]
 
@@ -89,20 +92,15 @@ def _settle(
 
 
 class Generator:
-    """The deployment: one actor that holds the model."""
+    """A replica of the deployment: an actor that holds the model and has one batch."""
 
     def __init__(self, model_dir: str) -> None:
-        # Serve's own processes want the same processors: OpenMP's threads are to sleep while they wait, not
-        # to spin. They are told when torch is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         # Not at the top: Serve imports this module in processes that never generate, and torch takes seconds.
         import torch
 
         import generation
 
-        # Ray gives an actor that reserves no processor one thread; this one has the instance to itself.
-        processors = os.cpu_count() or 1
-        torch.set_num_threads(min(processors, int(os.environ.get("OMP_THREAD_LIMIT", processors))))
+        torch.set_num_threads(1)
         self._generation: Any = generation
         self._batch = Batch(generation.load(model_dir))
 
@@ -115,8 +113,14 @@ class Generator:
         return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
 
 
+def processors() -> int:
+    """How many this instance may use, by the limit that containers and OpenMP know."""
+    found = os.cpu_count() or 1
+    return max(1, min(found, int(os.environ.get("OMP_THREAD_LIMIT", found))))
+
+
 # An actor that reserves no processor starts on the smallest instance too. The model lies one folder above
 # this file, wherever the artifact was unpacked.
-app = serve.deployment(num_replicas=1, max_ongoing_requests=MOST_AT_ONCE, ray_actor_options={"num_cpus": 0})(
-    Generator
-).bind(str(Path(__file__).resolve().parent.parent))
+app = serve.deployment(
+    num_replicas=processors(), max_ongoing_requests=MOST_AT_ONCE, ray_actor_options={"num_cpus": 0}
+)(Generator).bind(str(Path(__file__).resolve().parent.parent))
