@@ -98,20 +98,11 @@ def write_closed(folder: Path, texts: dict[str, list[list[str]]], fewest: int) -
         (folder / split).write_text("".join(f"{line}\n" for line in closed), encoding="utf-8")
 
 
-def cut(
-    data: Data, folder: Path, train_words: int, held_out_words: int, whole_vocabulary: bool = False
-) -> Data:
-    """The beginning of each split, as a corpus of its own.
-
-    whole_vocabulary: all other words of the whole train text follow, once each.
-    """
+def cut(data: Data, folder: Path, train_words: int, held_out_words: int) -> Data:
+    """The beginning of each split, as a corpus of its own."""
     folder.mkdir(parents=True)
     wanted = {"train": train_words, "valid": held_out_words, "test": held_out_words}
     texts = {split: list(first_lines(read(data.folder / split), wanted[split])) for split in SPLITS}
-    if whole_vocabulary:
-        seen = {word for line in texts["train"] for word in line}
-        others = sorted({word for line in read(data.folder / "train") for word in line} - seen)
-        texts["train"] += [others[start : start + 20] for start in range(0, len(others), 20)]
     write_closed(folder, texts, fewest=1)
     return Data(folder, f"a slice of {data.name}")
 

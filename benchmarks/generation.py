@@ -15,8 +15,13 @@ from benchmarks.data import ROOT
 
 sys.path.insert(0, str(ROOT / "model_scripts"))
 
+import corpus
 import generation
+import hyperparameters
+import recipes
+import train
 from generation import Request, ServedModel
+from language_model import WEIGHTS, save_weights
 
 WORDS = 300
 
@@ -59,3 +64,17 @@ def seconds_to_first_word(artifact: Path) -> float:
     started = time.perf_counter()
     generation.load(artifact).generate(Request(words=1))
     return time.perf_counter() - started
+
+
+def write_untrained(text: Path, artifact: Path, arguments: list[str]) -> None:
+    """The artifact of an untrained model for a text, which draws words as often as the text holds them.
+
+    So it is about as fast as a trained one: speed depends on how rare the drawn words are. arguments:
+    train.py's.
+    """
+    chosen, read = hyperparameters.parse(arguments), corpus.read(text, "auto")
+    counts = train.count(read.splits["train"], len(read.vocabulary))
+    model = recipes.model(chosen, counts)
+    artifact.mkdir(parents=True)
+    train.write_artifact_without_weights(artifact, read, model.shape, chosen)
+    save_weights(model, artifact / WEIGHTS)

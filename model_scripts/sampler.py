@@ -10,7 +10,7 @@ is whole numbers, held in float64 (or int64), and no sum can pass 2^53: every or
 
 That is about as precise as the float32 a model is trained in. All else goes number by number, where there is
 no order, in numpy: torch's sigmoid, for one, treats the last numbers of an array by other code than the rest.
-torch multiplies the matrices, because its threads can be told how many they are.
+numpy multiplies the matrices too, a third faster than torch does where a few texts meet a large matrix.
 
 A tail's words are looked at only where the draw falls on that tail, at any temperature (Sampler.draw).
 
@@ -219,13 +219,13 @@ class _Matrix:
         matrix, bias = matrix.double(), bias.double()
         largest = (matrix * limits).abs_().sum(1) + bias.abs()
         self.unit = _power_of_two(float(largest[largest.isfinite()].max()), SUM_BITS)
-        self._weight = (matrix * (steps / self.unit)).round_().t().contiguous()
-        self._bias = (bias / self.unit).round_()
+        self._weight: Numbers = (matrix * (steps / self.unit)).round_().t().contiguous().numpy()
+        self._bias: Numbers = (bias / self.unit).round_().numpy()
 
     def product(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
         """Outputs (n, outputs) from inputs (n, inputs), on top of the bias or of other outputs."""
-        bias = self._bias if onto is None else torch.from_numpy(onto)
-        outputs: Numbers = torch.addmm(bias, torch.from_numpy(inputs), self._weight).numpy()
+        outputs: Numbers = inputs @ self._weight
+        outputs += self._bias if onto is None else onto
         return outputs
 
     def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:

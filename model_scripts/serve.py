@@ -96,11 +96,8 @@ class Generator:
 
     def __init__(self, model_dir: str) -> None:
         # Not at the top: Serve imports this module in processes that never generate, and torch takes seconds.
-        import torch
-
         import generation
 
-        torch.set_num_threads(1)
         self._generation: Any = generation
         self._batch = Batch(generation.load(model_dir))
 
@@ -119,8 +116,11 @@ def processors() -> int:
     return max(1, min(found, int(os.environ.get("OMP_THREAD_LIMIT", found))))
 
 
-# An actor that reserves no processor starts on the smallest instance too. The model lies one folder above
-# this file, wherever the artifact was unpacked.
+# An actor that reserves no processor starts on the smallest instance too. numpy multiplies by OpenBLAS, which
+# reads its number of threads when it is loaded. The model lies one folder above this file, wherever the
+# artifact was unpacked.
 app = serve.deployment(
-    num_replicas=processors(), max_ongoing_requests=MOST_AT_ONCE, ray_actor_options={"num_cpus": 0}
+    num_replicas=processors(),
+    max_ongoing_requests=MOST_AT_ONCE,
+    ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OPENBLAS_NUM_THREADS": "1"}}},
 )(Generator).bind(str(Path(__file__).resolve().parent.parent))

@@ -50,15 +50,6 @@ def test_a_slice_is_the_beginning_of_the_corpus(tmp_path: Path, source: Path) ->
     assert (cut.folder / "train").read_text() == "the cat sat\n"
 
 
-def test_a_slice_can_keep_the_whole_vocabulary(tmp_path: Path, source: Path) -> None:
-    whole = data.prepare(source, tmp_path / "whole")
-    cut = data.cut(whole, tmp_path / "cut", train_words=4, held_out_words=1, whole_vocabulary=True)
-    train = (cut.folder / "train").read_text()
-    assert train.startswith("the cat sat\n")
-    assert sorted(train.split()[3:]) == ["a", "bird", "dog", "flew"]
-    assert cut.name.startswith("a slice of")
-
-
 def test_words_that_train_lacks_are_unknown_in_the_slices_files(tmp_path: Path, source: Path) -> None:
     whole = data.prepare(source, tmp_path / "whole")
     cut = data.cut(whole, tmp_path / "cut", train_words=4, held_out_words=4)

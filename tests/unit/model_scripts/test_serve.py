@@ -133,8 +133,6 @@ def test_a_request_that_cannot_begin_is_refused_alone(engine: Engine) -> None:
 def generator(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Generator:
     fake = SimpleNamespace(load=lambda model_dir: engine, parse=parse, InvalidRequest=InvalidRequest)
     monkeypatch.setitem(sys.modules, "generation", fake)
-    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     return Generator("/opt/ml/model")
 
 
@@ -170,5 +168,19 @@ def test_a_bad_request_is_answered_with_status_400_and_the_sentence(
 def test_the_deployment_takes_many_requests_at_once_and_starts_on_the_smallest_instance() -> None:
     deployment = serve.app._bound_deployment
     assert deployment.max_ongoing_requests >= 64
-    assert deployment.num_replicas == 1
-    assert deployment.ray_actor_options == {"num_cpus": 0}
+    assert deployment.ray_actor_options["num_cpus"] == 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "limit", "expected"), [(4, None, 4), (4, "2", 2), (2, "8", 2), (None, None, 1)]
+)
+def test_there_is_a_replica_of_one_thread_for_each_processor(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, limit: str | None, expected: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    if limit:
+        monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
+    assert serve.processors() == expected
+    environment = serve.app._bound_deployment.ray_actor_options["runtime_env"]["env_vars"]
+    assert environment == {"OPENBLAS_NUM_THREADS": "1"}
