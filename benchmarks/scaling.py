@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.scaling [--quick]
 
-runs train.py, recipe fast, for some twenty seconds at each of four sizes of each, on synthetic text
+runs train.py, recipe fast, for some ten seconds at each of four sizes of each, on synthetic text
 (synthetic.py) so that one size varies at a time, and prints a table for each. Writes scaling.json beside this
-file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: under 15 minutes.
+file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: about 8 minutes.
 
 Ranks stand for hosts: each has one thread and talks to the others through gloo over the loopback interface,
 whose byte counter is what says how much a rank sends. As many ranks as the machine has cores run as fast as
@@ -192,7 +192,7 @@ def run(quick: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="scaling-", dir=ROOT / "build") as name:
         for number, (case, text) in enumerate(with_texts(cases, Path(name)), start=1):
             with tempfile.TemporaryDirectory(dir=name) as scratch:
-                costs.append(measure(case, text, Path(scratch), seconds=3 if quick else 18))
+                costs.append(measure(case, text, Path(scratch), seconds=3 if quick else 10))
             left = progress.elapsed / number * (len(cases) - number)
             progress.say(f"{case.varied} {size(case)}: {costs[-1].seconds:.1f} s per million words", left)
     results = ASIDE if quick else RESULTS

@@ -30,6 +30,8 @@ __all__ = ["Fleet", "FleetFailed", "FleetLaunch", "InvocationResult"]
 
 _CONTAINER_ROOT = "/opt/ml"
 _LONGEST_CAUSE = 800
+_MOST_CORES = 4
+"""Cores a fleet's instances share at most: a server that runs a copy of the model on each has enough then."""
 """Characters of a cause within a failure reason, which holds 1,024."""
 
 
@@ -233,7 +235,8 @@ class Fleet:
         """The container's Environment, with its paths below /opt/ml led to the fleet's directory.
 
         SAGEMAKER_BASE_DIR leads the server there, and PYTHONPATH the import of the user's module, as in AWS's
-        image. Half of the machine's cores serve: a training job or another fleet runs beside them.
+        image. Half of the machine's cores serve, and _MOST_CORES at most: a training job or another fleet runs
+        beside them.
         """
         declared = {
             name: f"{self._root}{value.removeprefix(_CONTAINER_ROOT)}"
@@ -241,7 +244,8 @@ class Fleet:
             else value
             for name, value in self._launch.container.get("Environment", {}).items()
         }
-        threads = max(1, (os.cpu_count() or 1) // (2 * self._launch.instance_count))
+        cores = min(_MOST_CORES, (os.cpu_count() or 1) // 2)
+        threads = max(1, cores // self._launch.instance_count)
         return container_environment(
             self._launch.environment,
             {

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from language_model import Dropout, LanguageModel, Shape, load, load_weights, save_config, save_weights
+from language_model import (
+    Dropout,
+    LanguageModel,
+    Shape,
+    load,
+    load_weights,
+    mask,
+    save_config,
+    save_weights,
+)
 from user_error import UserError
 
 PLAIN = Shape(vocabulary_size=50, emsize=6, nhid=8, nlayers=2, tied=False)
@@ -201,3 +210,23 @@ def test_an_artifact_of_another_version_is_refused_in_a_sentence(
     (tmp_path / "config.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=f"{age} version of Lexline; this one reads format 2"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.65, 0.99999])
+def test_a_mask_drops_the_share_asked_for_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(1)
+    kept = mask(torch.empty(999, 1001), share)
+    assert kept.unique().numel() <= 2
+    deviation = (share * (1 - share) / kept.numel()) ** 0.5
+    assert abs(float((kept == 0).double().mean()) - share) <= 5 * deviation + 2**-16
+    assert float(kept.max()) * (1 - share) == pytest.approx(1, rel=0.5 if share > 0.9 else 1e-4)
+
+
+def test_neighbours_in_a_mask_are_dropped_independently() -> None:
+    """Four of them come from one random number."""
+    torch.manual_seed(1)
+    dropped = (mask(torch.empty(100_000, 4), 0.3) == 0).double()
+    together = (dropped.T @ dropped) / len(dropped)
+    torch.testing.assert_close(
+        together, torch.full((4, 4), 0.09).double().fill_diagonal_(0.3), atol=0.01, rtol=0
+    )

@@ -1,0 +1,90 @@
+"""Every recipe on the same text, for as many epochs each: what it reaches, and how fast.
+
+    .venv/bin/python -m benchmarks.recipes [--data PATH] [--words 100000] [--epochs 4]
+
+trains on the beginning of the text with the recipes' own settings, one after another, and prints a table. It
+takes some five minutes and compares how the recipes begin; what they reach in the end, only long trainings
+show.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import data
+from benchmarks.bench import machine
+from benchmarks.data import ROOT, Data
+from benchmarks.progress import Progress
+from benchmarks.trainings import our_training
+from benchmarks.turns import TrainingFailed
+
+RECIPES = ("classic", "fast", "awd")
+BATCHES_A_TURN = 25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe's training gave. words_per_second: the median of those it logged."""
+
+    recipe: str
+    parameters: int
+    words_per_second: float
+    valid_perplexity: float
+    test_perplexity: float
+
+
+def measure(recipe: str, text: Data, scratch: Path, epochs: int) -> Outcome:
+    """Train to the end. Raises TrainingFailed."""
+    with our_training(text, scratch, {"recipe": recipe}, epochs, BATCHES_A_TURN) as training:
+        while training.take_turn(hold=False):
+            pass
+        speeds = re.findall(r"\bwords_per_second=(\d+)", "\n".join(training.log))
+        return Outcome(
+            recipe=recipe,
+            parameters=int(training.figure("parameters")),
+            words_per_second=statistics.median(map(int, speeds)),
+            valid_perplexity=training.figure("valid_perplexity"),
+            test_perplexity=training.figure("test_perplexity"),
+        )
+
+
+def to_markdown(outcomes: list[Outcome]) -> str:
+    rows = [
+        f"| {it.recipe} | {it.parameters:,} | {it.words_per_second:,.0f} | {it.valid_perplexity:.1f} "
+        f"| {it.test_perplexity:.1f} |"
+        for it in outcomes
+    ]
+    head = ["| recipe | parameters | words/s | valid perplexity | test perplexity |", "| --- " * 5 + "|"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="a folder or tar archive of train, valid and test")
+    parser.add_argument("--words", type=int, default=100_000, help="of train that are read")
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    progress = Progress()
+    (ROOT / "build").mkdir(exist_ok=True)
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="recipes-", dir=ROOT / "build") as name:
+        whole = data.prepare(options.data, Path(name) / "data")
+        text = data.cut(whole, Path(name) / "slice", options.words, options.words // 5)
+        progress.say(f"{options.words:,} words of {whole.name}, {options.epochs} epochs; {machine()}")
+        for recipe in RECIPES:
+            try:
+                outcomes.append(measure(recipe, text, Path(name) / recipe, options.epochs))
+            except TrainingFailed as problem:
+                print(problem, file=sys.stderr)
+                return 1
+            progress.say(f"{recipe}: test perplexity {outcomes[-1].test_perplexity:.1f}")
+    print("\n" + to_markdown(outcomes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
