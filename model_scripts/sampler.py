@@ -81,15 +81,14 @@ class Sampler:
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
-        vectors = _Vectors(model.encoder)
+        self._vectors = _Vectors(model.encoder)
         self._layers: list[_Layer] = []
-        inputs, self.memory_width = vectors.scale, 0
+        inputs, self.memory_width = self._vectors.scale, 0
         for lstm in model.layers:
             self._layers.append(_Layer(lstm, inputs, self.memory_width))
             inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
-        self._vectors = vectors
         frequent = np.arange(min(WORDS_KEPT, model.shape.vocabulary_size))
-        self._of_frequent = self._layers[0].of_inputs(vectors(frequent))
+        self._of_frequent = self._layers[0].of_inputs(self._vectors(frequent))
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
