@@ -235,8 +235,8 @@ class Fleet:
         """The container's Environment, with its paths below /opt/ml led to the fleet's directory.
 
         SAGEMAKER_BASE_DIR leads the server there, and PYTHONPATH the import of the user's module, as in AWS's
-        image. Half of the machine's cores serve, _MOST_CORES at most: a training job or another fleet runs beside
-        them.
+        image. Half of the machine's cores serve, _MOST_CORES at most: a training job or another fleet
+        runs beside them.
         """
         declared = {
             name: f"{self._root}{value.removeprefix(_CONTAINER_ROOT)}"
