@@ -4,7 +4,7 @@
 
 runs train.py, recipe fast, for some ten seconds at each of four sizes of each, on synthetic text
 (synthetic.py) so that one size varies at a time, and prints a table for each. Writes scaling.json beside this
-file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: about 8 minutes.
+file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: about 6 minutes.
 
 Ranks stand for hosts: each has one thread and talks to the others through gloo over the loopback interface,
 whose byte counter is what says how much a rank sends. As many ranks as the machine has cores run as fast as

@@ -49,9 +49,10 @@ BY_NAME = {
     "awd": Recipe("asgd", activation=2.0, slowness=1.0, decay=1.2e-6, varied_windows=True),
 }
 
-# Words by rank, and the width of their vectors relative to emsize, in the adaptive recipe.
-CUTOFFS = (400, 2_000, 6_000, 14_000)
-SHARES = (2, 4, 8, 8)
+# Words by rank, and the width of their vectors relative to emsize, in the adaptive recipe. What a tail costs
+# grows with its length and with how often it is meant, so large vocabularies are cut more often.
+CUTOFFS = (400, 2_000, 6_000, 14_000, 40_000, 70_000, 120_000, 200_000, 350_000, 600_000, 1_000_000)
+SHARES = (2, 4, 8, 8, *[16] * 7)
 
 # The published settings for WikiText-2, relative to `dropout`, which is AWD-LSTM's output dropout (0.4).
 AWD_WORDS, AWD_INPUTS, AWD_BETWEEN, AWD_WEIGHTS = 0.1 / 0.4, 0.65 / 0.4, 0.2 / 0.4, 0.5 / 0.4

@@ -17,11 +17,12 @@ def test_classic_has_one_softmax_over_the_whole_vocabulary() -> None:
 
 
 def test_fast_cuts_the_vocabulary_and_narrows_what_is_rare() -> None:
-    shape = recipes.shape(Hyperparameters(recipe="fast"), 33_278)
-    assert shape.cutoffs == recipes.CUTOFFS
-    assert len(shape.widths) == len(shape.cutoffs)
-    assert list(shape.widths) == sorted(shape.widths, reverse=True)
-    assert shape.tails[-1][1] == 33_278
+    for words, cutoffs in ((33_278, recipes.CUTOFFS[:4]), (2_000_000, recipes.CUTOFFS)):
+        shape = recipes.shape(Hyperparameters(recipe="fast"), words)
+        assert shape.cutoffs == cutoffs
+        assert len(shape.widths) == len(shape.cutoffs)
+        assert list(shape.widths) == sorted(shape.widths, reverse=True)
+        assert shape.tails[-1][1] == words
 
 
 @pytest.mark.parametrize("vocabulary_size", [3, 400, 401, 2_000, 2_001, 14_001])
