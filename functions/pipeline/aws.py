@@ -11,10 +11,14 @@ from botocore.exceptions import ClientError
 from errors import code_of, message_of
 
 if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -52,6 +56,26 @@ def stepfunctions() -> SFNClient:
 @functools.cache
 def sns() -> SNSClient:
     return boto3.client("sns", config=_CONFIG)
+
+
+@functools.cache
+def scheduler() -> EventBridgeSchedulerClient:
+    return boto3.client("scheduler", config=_CONFIG)
+
+
+@functools.cache
+def cloudwatch() -> CloudWatchClient:
+    return boto3.client("cloudwatch", config=_CONFIG)
+
+
+@functools.cache
+def secretsmanager() -> SecretsManagerClient:
+    return boto3.client("secretsmanager", config=_CONFIG)
+
+
+@functools.cache
+def autoscaling() -> ApplicationAutoScalingClient:
+    return boto3.client("application-autoscaling", config=_CONFIG)
 
 
 def is_missing(error: ClientError) -> bool:

@@ -21,7 +21,7 @@ def handler(given: CreateModelInput) -> ModelCreated:
             ExecutionRoleArn=settings.execution_role_arn(),
             PrimaryContainer={
                 "Image": image,
-                "ModelDataUrl": given.trained.model_artifacts,
+                "ModelDataUrl": given.registered.model_artifacts,
                 # train.py puts its scripts into the artifact, so that it serves without being packed again.
                 # The PyTorch image reads SAGEMAKER_*, the Ray image RAY_*, and neither minds the other's.
                 "Environment": {
@@ -32,10 +32,10 @@ def handler(given: CreateModelInput) -> ModelCreated:
                     "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                     "SAGEMAKER_REGION": settings.region(),
                     "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
-                    "LEXLINE_MODEL": run.name,
+                    "LEXLINE_MODEL": given.registered.model,
                 },
             },
-            Tags=endpoint.tags(run, given.evaluated),
+            Tags=endpoint.tags(run, given.registered),
         )
     except ClientError as error:
         # The name is this execution's own: an earlier attempt of this step made it.
@@ -45,5 +45,5 @@ def handler(given: CreateModelInput) -> ModelCreated:
         name=run.name,
         arn=names.arn(run, "model", run.name),
         image=image,
-        model_artifacts=given.trained.model_artifacts,
+        model_artifacts=given.registered.model_artifacts,
     )

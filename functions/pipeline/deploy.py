@@ -1,28 +1,36 @@
-"""The step that puts the model on the endpoint: create it, or update it, and leave the waiting to the task
-token.
+"""The step that puts the run's model on the endpoint: create it, or update what is there; the task token does
+the waiting.
 
-The endpoint is shared by all runs, one change at a time. A run that finds another's change under way raises
-EndpointBusy and is tried again; a run that finds a model of a run that started later has nothing to do any
-more.
+A real-time endpoint is updated blue/green, its traffic shifted as the run asks and taken back by itself while
+an alarm sounds. A serverless one takes a plain update, for SageMaker offers it nothing else.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 import aws
 import endpoint
 import names
+import settings
 import tokens
 from botocore.exceptions import ClientError
-from contracts import DeployInput, Run
-from errors import EndpointBusy, NothingToDo, PipelineError, ServiceUnavailable, message_of
+from contracts import DeployInput, HostingResources, Lease, Run
+from errors import EndpointBusy, LeaseLost, PipelineError, ServiceUnavailable, message_of
 from step import logger, step
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        DeploymentConfigTypeDef,
+        DescribeEndpointOutputTypeDef,
+        ProductionVariantTypeDef,
+        TagTypeDef,
+        TrafficRoutingConfigTypeDef,
+    )
+
+# A canary may be at most half of the fleet, a linear step at least a tenth and at most half (UpdateEndpoint).
+_CANARY_PERCENT, _LINEAR_PERCENT = 25, 25
 
 
 @step(DeployInput)
@@ -35,12 +43,13 @@ def handler(given: DeployInput) -> None:
     serving = live.get("EndpointConfigName", "") if live else ""
     change = not asked and serving != run.name
     if change:
+        theirs = endpoint.config_tags(run.execution.id, serving) if live and serving else {}
         if live:
-            _must_give_way(live, serving, run)
-        _create_config(given, previous=serving)
+            _must_give_way(live, theirs, run, given.lease)
+        _create_config(given, serving, theirs.get(endpoint.MODEL, ""))
     waiting = tokens.store(arn, given.token, run.name)
     if change:
-        _change(run, exists=live is not None)
+        _change(run, serving, exists=live is not None)
     if not asked:
         tokens.mark_asked(arn, run.name)
     # An event that came before the token was stored, or never came, is made up for here.
@@ -52,25 +61,72 @@ def handler(given: DeployInput) -> None:
         tokens.answer(waiting, outcome)
 
 
-def _change(run: Run, *, exists: bool) -> None:
+def _change(run: Run, serving: str, *, exists: bool) -> None:
     """Have SageMaker accept the run's config for the endpoint."""
+    sagemaker = aws.sagemaker()
     try:
-        if exists:
-            # RetainAllVariantProperties stays off: with it the former instance count would win over
-            # what this run asks for, and nothing scales the variant on its own.
-            aws.sagemaker().update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+        if not exists:
+            sagemaker.create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+        elif run.hosting.endpoint_type == "serverless":
+            sagemaker.update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
         else:
-            aws.sagemaker().create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+            sagemaker.update_endpoint(
+                EndpointName=run.endpoint,
+                EndpointConfigName=run.name,
+                # The count that scaling, or somebody by hand, has brought the fleet to is kept, unless the
+                # deployment now asks for another than it last did.
+                RetainAllVariantProperties=_count_of(serving) == run.hosting.instance_count,
+                DeploymentConfig=deployment_config(run.hosting, settings.alarms()),
+            )
     except ClientError as error:
         if aws.already_exists(error) or aws.is_in_progress(error):
-            raise EndpointBusy(f"Another run was first to change endpoint {run.endpoint}.") from error
+            raise EndpointBusy(f"Somebody else was first to change endpoint {run.endpoint}.") from error
         if aws.is_missing(error):
             raise _not_seen_yet(error) from error
         raise
     logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
 
 
-def _must_give_way(live: DescribeEndpointOutputTypeDef, serving: str, run: Run) -> None:
+def deployment_config(hosting: HostingResources, alarms: list[str]) -> DeploymentConfigTypeDef:
+    """How UpdateEndpoint is to shift traffic, and which alarms take the update back."""
+    routing: TrafficRoutingConfigTypeDef
+    if hosting.instance_count == 1 or hosting.traffic_shifting == "all_at_once":
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    elif hosting.traffic_shifting == "canary":
+        routing = {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": hosting.watch_seconds,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": _CANARY_PERCENT},
+        }
+    else:
+        routing = {
+            "Type": "LINEAR",
+            "WaitIntervalInSeconds": hosting.watch_seconds,
+            "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": _LINEAR_PERCENT},
+        }
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": hosting.watch_seconds,
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in alarms]},
+    }
+
+
+def _count_of(config: str) -> int | None:
+    """The instances a config asks for; None without a config, or for a serverless one."""
+    try:
+        described = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config)
+    except ClientError as error:
+        if not aws.is_missing(error):
+            raise
+        return None
+    return described["ProductionVariants"][0].get("InitialInstanceCount")
+
+
+def _must_give_way(
+    live: DescribeEndpointOutputTypeDef, theirs: dict[str, str], run: Run, lease: Lease
+) -> None:
     """Raise unless `live`, which does not serve this run, may be updated now."""
     status = live["EndpointStatus"]
     if status not in endpoint.SETTLED:
@@ -79,36 +135,41 @@ def _must_give_way(live: DescribeEndpointOutputTypeDef, serving: str, run: Run) 
         # SageMaker allows nothing but DeleteEndpoint on a failed endpoint; the next attempt creates a new
         # one.
         raise endpoint.delete(run.endpoint)
-    if serving.startswith(f"{run.endpoint}-"):
-        theirs = endpoint.config_tags(run, serving)
-        started = theirs.get(endpoint.STARTED)
-        if started and datetime.fromisoformat(started) > run.execution.started:
-            raise NothingToDo(
-                f"Endpoint {run.endpoint} already serves {theirs.get(endpoint.RUN, serving)}, of a run that "
-                "started later than this one; a newer model is not replaced by an older one."
-            )
+    if int(theirs.get(endpoint.GENERATION, 0)) > lease.generation:
+        raise LeaseLost(
+            f"Endpoint {run.endpoint} already serves {theirs.get(endpoint.RUN)}, of a run that had the lease "
+            "after this one; a newer model is not replaced by an older one."
+        )
 
 
-def _create_config(given: DeployInput, previous: str) -> None:
+def _variant(run: Run) -> ProductionVariantTypeDef:
+    hosting = run.hosting
+    variant: ProductionVariantTypeDef = {"VariantName": endpoint.VARIANT, "ModelName": run.name}
+    if hosting.endpoint_type == "serverless":
+        variant["ServerlessConfig"] = {
+            "MemorySizeInMB": hosting.serverless_memory_mb,
+            "MaxConcurrency": hosting.serverless_max_concurrency,
+        }
+    else:
+        variant["InstanceType"] = cast("ProductionVariantInstanceTypeType", hosting.instance_type)
+        variant["InitialInstanceCount"] = hosting.instance_count
+    return variant
+
+
+def _create_config(given: DeployInput, previous: str, previous_model: str) -> None:
     """Create the run's endpoint config, or tell an existing one what it is now to replace."""
     run, sagemaker = given.run, aws.sagemaker()
-    place: TagTypeDef = {"Key": endpoint.PREVIOUS, "Value": previous}
+    place = {
+        endpoint.GENERATION: str(given.lease.generation),
+        endpoint.PREVIOUS: previous,
+        endpoint.PREVIOUS_MODEL: previous_model,
+    }
+    tags: list[TagTypeDef] = [{"Key": key, "Value": value} for key, value in place.items()]
     try:
         sagemaker.create_endpoint_config(
             EndpointConfigName=run.name,
-            ProductionVariants=[
-                {
-                    "VariantName": "AllTraffic",
-                    "ModelName": run.name,
-                    "InstanceType": cast("ProductionVariantInstanceTypeType", run.hosting.instance_type),
-                    "InitialInstanceCount": run.hosting.instance_count,
-                }
-            ],
-            Tags=[
-                *endpoint.tags(run, given.evaluated),
-                {"Key": endpoint.STARTED, "Value": run.execution.started.isoformat()},
-                place,
-            ],
+            ProductionVariants=[_variant(run)],
+            Tags=[*endpoint.tags(run, given.registered), *tags],
         )
     except ClientError as error:
         if aws.is_missing(error):
@@ -116,10 +177,7 @@ def _create_config(given: DeployInput, previous: str) -> None:
         # The name is this execution's own: an earlier attempt of this step made it.
         if not aws.already_exists(error):
             raise
-        sagemaker.add_tags(
-            ResourceArn=names.arn(run, "endpoint-config", run.name),
-            Tags=[place],
-        )
+        sagemaker.add_tags(ResourceArn=names.arn(run, "endpoint-config", run.name), Tags=tags)
 
 
 def _not_seen_yet(error: ClientError) -> ServiceUnavailable:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import aws
 import names
 from botocore.exceptions import ClientError
-from contracts import Deployed, Evaluated, Run
+from contracts import Deployed, Registered, Run
 from errors import EndpointBusy, EndpointFailed, PipelineError, UpdateReverted
 from step import logger
 
@@ -22,19 +22,32 @@ if TYPE_CHECKING:
 # What an endpoint may stay in. Creating, Updating, SystemUpdating, RollingBack and Deleting pass.
 _BROKEN = {"Failed", "UpdateRollbackFailed", "OutOfService"}
 SETTLED = {"InService"} | _BROKEN
+# What an endpoint answers requests in.
+SERVING = {"InService", "Updating", "SystemUpdating", "RollingBack"}
+VARIANT = "AllTraffic"
 
-RUN, DATASET, PERPLEXITY = "lexline:run", "lexline:dataset", "lexline:test-perplexity"
-# When the run started that made the config, and the config that it took the place of.
-STARTED, PREVIOUS = "lexline:started", "lexline:previous"
+# The run that made a model or config, the run that trained the model, and what it was trained on.
+RUN, MODEL, DATASET = "lexline:run", "lexline:model", "lexline:dataset"
+FINGERPRINT, IDENTITY, PERPLEXITY = "lexline:fingerprint", "lexline:identity", "lexline:test-perplexity"
+# The lease's generation when the config was made, and the config and model that it took the place of.
+GENERATION, PREVIOUS, PREVIOUS_MODEL = "lexline:generation", "lexline:previous", "lexline:previous-model"
+# On a config that passed its smoke test: when; and when, or after how long unused, it is to be taken down.
+VERIFIED = "lexline:verified"
+TAKE_DOWN_AT, TAKE_DOWN_WHEN_IDLE = "lexline:take-down-at", "lexline:take-down-when-idle"
 
 
-def tags(run: Run, evaluated: Evaluated) -> list[TagTypeDef]:
+def tags(run: Run, registered: Registered) -> list[TagTypeDef]:
     """What a model and an endpoint config say about themselves."""
-    return [
-        {"Key": RUN, "Value": run.name},
-        {"Key": DATASET, "Value": run.dataset},
-        {"Key": PERPLEXITY, "Value": f"{evaluated.metrics.test_perplexity:.4f}"},
-    ]
+    perplexity = registered.test_perplexity
+    told = {
+        RUN: run.name,
+        MODEL: registered.model,
+        DATASET: registered.dataset,
+        FINGERPRINT: registered.fingerprint,
+        IDENTITY: registered.identity,
+        PERPLEXITY: "" if perplexity is None else f"{perplexity:.4f}",
+    }
+    return [{"Key": key, "Value": value} for key, value in told.items() if value]
 
 
 def describe(name: str) -> DescribeEndpointOutputTypeDef | None:
@@ -83,9 +96,17 @@ def config_exists(name: str) -> bool:
     return True
 
 
-def config_tags(run: Run, config: str) -> dict[str, str]:
-    """The tags of an endpoint config, few enough for one page."""
-    answer = aws.sagemaker().list_tags(ResourceArn=names.arn(run, "endpoint-config", config))
+def config_tags(near: str, config: str) -> dict[str, str]:
+    """The tags of an endpoint config in the region and account of the ARN `near`, few enough for one page.
+
+    Empty for a config that is gone.
+    """
+    try:
+        answer = aws.sagemaker().list_tags(ResourceArn=names.beside(near, "endpoint-config", config))
+    except ClientError as error:
+        if not aws.is_missing(error):
+            raise
+        return {}
     return {tag["Key"]: tag["Value"] for tag in answer["Tags"]}
 
 
@@ -100,20 +121,29 @@ def delete(name: str) -> EndpointBusy:
     return EndpointBusy(f"Endpoint {name} is being deleted.")
 
 
-def delete_config_and_model(run: Run) -> list[str]:
+def delete_config_and_model(name: str) -> list[str]:
     """Delete what carries the run's name and is not served; answers what was there, as `<kind>/<name>`."""
-    sagemaker = aws.sagemaker()
-    removed = []
+    removed = [f"endpoint-config/{name}"] if delete_config(name) else []
+    return [*removed, *([f"model/{name}"] if delete_model(name) else [])]
+
+
+def delete_config(name: str) -> bool:
+    """Delete an endpoint config that no endpoint has; whether it was there."""
     try:
-        sagemaker.delete_endpoint_config(EndpointConfigName=run.name)
-        removed.append(f"endpoint-config/{run.name}")
+        aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)
     except ClientError as error:
         if not aws.is_missing(error):
             raise
+        return False
+    return True
+
+
+def delete_model(name: str) -> bool:
+    """Delete a model that no endpoint config has; whether it was there."""
     try:
-        sagemaker.delete_model(ModelName=run.name)
-        removed.append(f"model/{run.name}")
+        aws.sagemaker().delete_model(ModelName=name)
     except ClientError as error:
         if not aws.is_missing(error):
             raise
-    return removed
+        return False
+    return True

@@ -24,6 +24,14 @@ class NothingToDo(PipelineError):
     """Not a failure: this run has no work. The run ends as Skipped, with the message as its reason."""
 
 
+class Unchanged(NothingToDo):
+    """The model that serves is of the same data, scripts and hyperparameters."""
+
+
+class LeaseLost(PipelineError):
+    """Another run holds the lease on the endpoint by now; this one may not touch it any more."""
+
+
 # --- the uploaded dataset ------------------------------------------------------------------------
 
 
@@ -87,6 +95,29 @@ class ArchiveTooLarge(InvalidDataset):
     """The archive unpacks to more than is accepted: an archive bomb, or simply too much text."""
 
 
+# --- the Git repository of the scripts ------------------------------------------------------------
+
+
+class InvalidSource(PipelineError):
+    """The scripts cannot be taken from the Git repository as named. Subclasses tell the cases apart."""
+
+
+class SourceNotFound(InvalidSource):
+    """No such repository, branch, tag or commit."""
+
+
+class SourceUnauthorized(InvalidSource):
+    """The Git server wants credentials and has none, or none that it accepts."""
+
+
+class SourceIncomplete(InvalidSource):
+    """A script that SageMaker starts is not in the repository."""
+
+
+class SourceTooLarge(InvalidSource):
+    """More in the repository, or in its scripts, than one execution of a function takes in."""
+
+
 # --- AWS ------------------------------------------------------------------------------------------
 
 
@@ -131,6 +162,14 @@ class TrainingStopped(PipelineError):
 
 class TrainingTimedOut(PipelineError):
     """The training job reached max_runtime_seconds and was stopped."""
+
+
+class ModelNotFound(PipelineError):
+    """No registered model has that name or version, or its artifact is gone."""
+
+
+class ModelRejected(PipelineError):
+    """The model was refused, and is deployed only when that is asked for with force."""
 
 
 class EndpointFailed(PipelineError):

@@ -10,6 +10,9 @@ from contracts import Run
 
 Kind = Literal["training-job", "model", "endpoint-config", "endpoint"]
 
+# What stands for the dataset in the names of runs that are about none.
+DEPLOY, TAKE_DOWN, CLEAN_UP = "deploy", "take-down", "clean-up"
+
 
 def run_name(endpoint: str, dataset: str, execution_id: str) -> str:
     """The run's name: at most 62 characters of [a-z0-9-], where SageMaker takes 63.
@@ -23,5 +26,10 @@ def run_name(endpoint: str, dataset: str, execution_id: str) -> str:
 
 def arn(run: Run, kind: Kind, name: str) -> str:
     """The ARN of a SageMaker resource in the execution's own partition, region and account."""
-    _, partition, _, region, account, *_ = run.execution.id.split(":")
+    return beside(run.execution.id, kind, name)
+
+
+def beside(other: str, kind: Kind, name: str) -> str:
+    """The ARN of a SageMaker resource in the partition, region and account of another ARN."""
+    _, partition, _, region, account, *_ = other.split(":")
     return f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{name}"

@@ -1,45 +1,54 @@
 """The first step: turn an execution's input into a Run with everything decided.
 
 The deployment's defaults (the DEFAULTS variable, shaped like the execution input) are laid under the input.
-An upload is claimed, because EventBridge may deliver the same event twice, and training twice costs money.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
+from typing import Any
 
-import aws
 import names
 import settings
-from botocore.exceptions import ClientError
 from contracts import ExecutionInput, PlanInput, Run, Upload
-from errors import InvalidInput, NothingToDo, code_of
+from errors import InvalidInput, NothingToDo
+from file_names import is_incidental
 from pydantic import ValidationError
 from step import logger, sentence, step
-
-# EventBridge's duplicates come within minutes; later, the same input is a person's wish to run again.
-_CLAIM_SECONDS = 15 * 60
 
 
 @step(PlanInput)
 def handler(given: PlanInput) -> Run:
     asked = execution_input(given.request, json.loads(settings.defaults()))
-    dataset = dataset_of(asked.upload, settings.bucket()) if asked.upload else asked.dataset
     endpoint = settings.endpoint_name()
+    dataset = dataset_of(asked.upload, settings.bucket()) if asked.upload else asked.dataset
+    work: dict[str, Any]
+    if asked.take_down:
+        work = {"work": "take_down", "subject": asked.take_down.run}
+        slug = names.TAKE_DOWN
+    elif asked.clean_up:
+        work = {"work": "clean_up", "subject": asked.clean_up.run}
+        slug = names.CLEAN_UP
+    else:
+        work = {"work": "deploy" if asked.model else "train"}
+        slug = dataset or names.DEPLOY
+    name = names.run_name(endpoint, slug, given.execution.id)
     try:
-        run = Run(
-            name=names.run_name(endpoint, str(dataset), given.execution.id),
-            endpoint=endpoint,
-            execution=given.execution,
-            **{**dict(asked), "dataset": dataset},
+        run = Run.model_validate(
+            {
+                "subject": name,
+                **dict(asked),
+                **work,
+                "name": name,
+                "endpoint": endpoint,
+                "execution": given.execution,
+                "dataset": dataset,
+            }
         )
     except ValidationError as error:
         raise InvalidInput(sentence(error)) from error
     logger.set_correlation_id(run.name)
-    if run.upload:
-        _claim(run.upload, run)
     return run
 
 
@@ -59,7 +68,8 @@ def execution_input(request: Mapping[str, object], defaults: Mapping[str, object
 def dataset_of(upload: Upload, bucket: str) -> str:
     """The dataset an uploaded object belongs to: the folder right under uploads/.
 
-    Raises InvalidInput for an object that is in no such folder, NothingToDo for a folder's own marker object.
+    Raises InvalidInput for an object that is in no such folder, NothingToDo for what is no corpus by its
+    name: a folder's own marker object, a README, a licence, a hidden file.
     """
     root, _, rest = upload.key.partition("/")
     dataset, _, file = rest.partition("/")
@@ -73,31 +83,6 @@ def dataset_of(upload: Upload, bucket: str) -> str:
         raise InvalidInput(
             f"upload.key: {upload.key} is in no dataset's folder; upload it as uploads/<dataset>/{dataset}"
         )
+    if is_incidental(file):
+        raise NothingToDo(f"{upload.key} is no corpus: hidden files, READMEs and licences never are.")
     return dataset
-
-
-def _claim(upload: Upload, run: Run) -> None:
-    """Take this version of the object for `run`, or raise NothingToDo if another run has just taken it."""
-    if not upload.version_id:
-        # Without a version two uploads of the same bytes look alike; better to train twice than not at all.
-        return
-    now = int(time.time())
-    try:
-        aws.dynamodb().put_item(
-            TableName=settings.table(),
-            Item={
-                "resource": {"S": f"s3://{upload.bucket}/{upload.key}?versionId={upload.version_id}"},
-                "run": {"S": run.name},
-                "expires": {"N": str(now + _CLAIM_SECONDS)},
-            },
-            ConditionExpression="attribute_not_exists(#resource) OR #run = :run OR #expires < :now",
-            ExpressionAttributeNames={"#resource": "resource", "#run": "run", "#expires": "expires"},
-            ExpressionAttributeValues={":run": {"S": run.name}, ":now": {"N": str(now)}},
-        )
-    except ClientError as error:
-        if code_of(error) != "ConditionalCheckFailedException":
-            raise
-        raise NothingToDo(
-            f"The arrival of {upload.key} was announced twice and another run has it already. To run again, "
-            f'start an execution with {{"dataset": "{run.dataset}"}}.'
-        ) from error

@@ -11,17 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import arrivals
 import aws
 import settings
-from contracts import Hyperparameters, NotPrepared, Prepared, PrepareInput, Run, SourceObject, Split, Upload
-from dataset_objects import SingleObject, SplitSet, find_objects
-from errors import DatasetEmpty, DatasetReplaced, DatasetTooLarge, DatasetTooSmall
+from contracts import Hyperparameters, NotPrepared, Prepared, PrepareInput, Run, SourceObject, Split
+from dataset_objects import SingleObject, SplitSet, find_objects, objects
+from errors import DatasetEmpty, DatasetTooLarge, DatasetTooSmall
 from file_names import SPLIT_NAMES, SplitName
 from object_reader import ObjectReader
-from prepared_folder import Manifest, PreparedFolder, fingerprint
+from prepared_folder import PreparedFolder, fingerprint
 from splits import cut, lines_per_split
 from step import logger, step
 from text_stream import Preview, Tally
@@ -29,28 +29,21 @@ from uploaded_corpus import UploadedCorpus, open_corpus, open_split_corpus
 
 # Lambda stops a function after 900 s, without a word to it; this leaves time to clean up.
 SECONDS = 840
-# The three uploads of a set announce themselves within this time of each other.
-SAME_ARRIVAL = timedelta(minutes=15)
 
 
 @step(PrepareInput)
 def handler(given: PrepareInput) -> Prepared | NotPrepared:
     """Raises InvalidDataset's subclasses, each naming the S3 object and what to do about it."""
-    run = given.run
-    found = find_objects(aws.s3(), settings.bucket(), run.dataset, run.upload)
-    if isinstance(found, NotPrepared):
-        return found
-    try:
-        return _prepared(run, found)
-    except DatasetReplaced as error:
-        # The replacement's own run comes. A run that somebody started by name is worth another attempt.
-        if run.upload is None:
-            raise
-        return NotPrepared(outcome="superseded", dataset=run.dataset, reason=str(error))
+    run, bucket = given.run, settings.bucket()
+    dataset = str(run.dataset)
+    arrivals.mark_handled(dataset, objects(aws.s3(), bucket, dataset))
+    found = find_objects(aws.s3(), bucket, dataset, uploaded=run.upload is not None)
+    return found if isinstance(found, NotPrepared) else _prepared(run, found)
 
 
-def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepared:
+def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared:
     started = time.monotonic()
+    dataset = str(run.dataset)
     readers = _readers(found)
     corpus = _corpus(found, readers)
     needed = words_needed(run.hyperparameters)
@@ -58,11 +51,7 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepare
     source = [
         SourceObject(uri=reader.uri, etag=reader.etag, version_id=reader.version_id) for reader in readers
     ]
-    if run.upload and (reason := _replaced_by_its_like(run.upload, readers)):
-        return NotPrepared(outcome="superseded", dataset=run.dataset, reason=reason)
-    folder = PreparedFolder(
-        aws.s3(), settings.bucket(), run.dataset, fingerprint(content.sha256, content.lines)
-    )
+    folder = PreparedFolder(aws.s3(), settings.bucket(), dataset, fingerprint(content.sha256, content.lines))
     manifest = folder.manifest()
     if manifest is None:
         with folder:
@@ -71,11 +60,9 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepare
             manifest = folder.publish(run.name, source, content.preview)
     else:
         _check_sizes({split: getattr(manifest.sizes, split) for split in SPLIT_NAMES}, needed, readers)
-    if isinstance(found, SplitSet) and (reason := _left_to_another(run, found, source, manifest)):
-        return NotPrepared(outcome="superseded", dataset=run.dataset, reason=reason)
     logger.info("Prepared", uri=folder.uri, seconds=round(time.monotonic() - started, 1))
     return Prepared(
-        dataset=run.dataset,
+        dataset=dataset,
         source=source,
         fingerprint=folder.fingerprint,
         prepared_uri=folder.uri,
@@ -176,36 +163,3 @@ def _check_sizes(
                 f"{where.uri} gives {words:,} words for {split}; at least {needed[split]:,} are needed, "
                 f"and a corpus is cut only between lines. {_ENLARGE}"
             )
-
-
-def _replaced_by_its_like(upload: Upload, readers: Sequence[ObjectReader]) -> str | None:
-    """Why a later upload of the very same bytes takes the run's place; None if the upload is the current one.
-
-    The listing shows ETags, by which equal uploads look alike; the version is known once the object was read.
-    """
-    for reader in readers:
-        current = reader.version_id
-        if reader.key == upload.key and upload.version_id and current and current != upload.version_id:
-            return f"{reader.uri} was uploaded again since; that upload has its own run."
-    return None
-
-
-def _left_to_another(
-    run: Run, found: SplitSet, source: Sequence[SourceObject], manifest: Manifest
-) -> str | None:
-    """Why another of the runs that a set's three uploads started goes on with it; None if this one does.
-
-    Any of the three may be the first to see the set complete, and two may at once. The manifest, of which
-    S3 lets only the first be written, decides between them. Was the set uploaded again unchanged, the
-    manifest is an older run's, and the newest upload's run goes on.
-    """
-    if run.upload is None or manifest.run == run.name:
-        return None
-    if manifest.source == source:
-        if datetime.now(UTC) - manifest.prepared_at > SAME_ARRIVAL:
-            return None
-        return f"The run {manifest.run} has prepared these uploads and goes on with them."
-    newest = found.newest.key
-    if newest == run.upload.key:
-        return None
-    return f"{newest} of the same set was uploaded later; that upload has its own run."

@@ -25,7 +25,7 @@ def bucket() -> str:
 
 
 def table() -> str:
-    """The DynamoDB table of task tokens and upload claims."""
+    """The DynamoDB table of task tokens, gathered uploads and the lease."""
     return _required("TABLE")
 
 
@@ -40,8 +40,38 @@ def execution_role_arn() -> str:
 
 
 def topic_arn() -> str:
-    """The SNS topic that each run's report goes to."""
+    """The SNS topic that tells of each run."""
     return _required("TOPIC_ARN")
+
+
+def state_machine_arn() -> str:
+    """The state machine whose executions these are."""
+    return _required("STATE_MACHINE_ARN")
+
+
+def quiet_seconds() -> float:
+    """How long a dataset has to be quiet before its uploads' run begins."""
+    return float(_required("QUIET_SECONDS"))
+
+
+def alarms() -> list[str]:
+    """The CloudWatch alarms that take an update of the endpoint back."""
+    return [name for name in _required("ALARMS").split(",") if name]
+
+
+def sweep_deletes() -> bool:
+    """Whether the sweep deletes what it finds, or only says so."""
+    return _required("SWEEP") == "delete"
+
+
+def schedule_group() -> str:
+    """The EventBridge Scheduler group of the endpoint's tear-downs."""
+    return _required("SCHEDULE_GROUP")
+
+
+def schedule_role_arn() -> str:
+    """The role EventBridge Scheduler assumes to start the state machine."""
+    return _required("SCHEDULE_ROLE_ARN")
 
 
 def region() -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import lease
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
@@ -22,11 +23,14 @@ Given = TypeVar("Given", bound=BaseModel)
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
-def step(contract: type[Given]) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
+def step(
+    contract: type[Given], *, fenced: bool = True
+) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
     """Make a Lambda handler of a function from a parsed `contract` to a document (or nothing).
 
-    Log lines carry the run's name as correlation id. Raises only errors of `errors.py`; the state machine
-    matches them by class name.
+    A contract with a lease has it renewed before the function is called, so a run that has lost it goes no
+    further; `fenced` False leaves that to the function. Log lines carry the run's name as correlation id.
+    Raises only errors of `errors.py`; the state machine matches them by class name.
     """
 
     def decorate(function: Callable[[Given], BaseModel | None]) -> Handler:
@@ -40,7 +44,10 @@ def step(contract: type[Given]) -> Callable[[Callable[[Given], BaseModel | None]
             metrics.add_dimension(name="step", value=name)
             try:
                 with translated():
-                    answer = function(parsed(event, contract))
+                    given = parsed(event, contract)
+                    if fenced and hasattr(given, "lease"):
+                        lease.renew(given.run, given.lease)  # type: ignore[attr-defined]
+                    answer = function(given)
             except PipelineError as error:
                 metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
                 logger.warning(str(error), error=type(error).__name__)

@@ -8,7 +8,7 @@ took this run's change: until then, what Describe says about the endpoint is not
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,12 @@ from step import logger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# Longer than the state machine may run (8 days); DynamoDB then removes what nobody forgot.
-_KEPT_SECONDS = 10 * 24 * 3600
+# Longer than the state machine may run (30 days); DynamoDB then removes what nobody forgot.
+_KEPT_SECONDS = 31 * 24 * 3600
 # SendTask errors that mean nobody waits on this token any more: the state timed out, ended, or was retried.
 _STALE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
+# The state machine's Catch leads it back to the step that asks for the lease.
+YOUR_TURN = "YourTurn"
 # SendTaskFailure takes at most this many characters of cause.
 _CAUSE_LIMIT = 32_768
 
@@ -85,22 +87,46 @@ def _waiting(resource: str, item: Mapping[str, AttributeValueTypeDef]) -> Waitin
 
 def answer(waiting: Waiting, outcome: BaseModel | PipelineError) -> None:
     """End the wait with a document or an error. A token that nobody waits on any more is not an error."""
+    if isinstance(outcome, PipelineError):
+        heard = _fail(waiting.token, type(outcome).__name__, str(outcome))
+    else:
+        heard = reply(waiting.token, outcome)
+    if heard:
+        logger.info("Answered", resource=waiting.resource, outcome=type(outcome).__name__)
+        _forget(waiting)
+    # Else the item stays: a state that has timed out comes back with a new token and needs to know what was
+    # asked.
+
+
+def reply(token: str, document: BaseModel) -> bool:
+    """End a wait with a document; False when nobody waits on the token any more."""
+    return _sent(
+        lambda: aws.stepfunctions().send_task_success(taskToken=token, output=document.model_dump_json())
+    )
+
+
+def wake(token: str) -> bool:
+    """End a wait for the lease: it is the waiting run's turn to ask again."""
+    return _fail(token, YOUR_TURN, "The lease on the endpoint is this run's.")
+
+
+def _fail(token: str, error: str, cause: str) -> bool:
+    return _sent(
+        lambda: aws.stepfunctions().send_task_failure(
+            taskToken=token, error=error, cause=cause[:_CAUSE_LIMIT]
+        )
+    )
+
+
+def _sent(send: Callable[[], object]) -> bool:
     try:
-        if isinstance(outcome, PipelineError):
-            aws.stepfunctions().send_task_failure(
-                taskToken=waiting.token, error=type(outcome).__name__, cause=str(outcome)[:_CAUSE_LIMIT]
-            )
-        else:
-            aws.stepfunctions().send_task_success(taskToken=waiting.token, output=outcome.model_dump_json())
+        send()
     except ClientError as error:
         if code_of(error) not in _STALE:
             raise
-        # The item stays: a state that has timed out comes back with a new token and needs to know what was
-        # asked.
-        logger.info("Nobody waits on this token any more", resource=waiting.resource, reason=code_of(error))
-        return
-    logger.info("Answered", resource=waiting.resource, outcome=type(outcome).__name__)
-    _forget(waiting)
+        logger.info("Nobody waits on this token any more", reason=code_of(error))
+        return False
+    return True
 
 
 def _forget(waiting: Waiting) -> None:

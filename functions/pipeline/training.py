@@ -5,7 +5,6 @@ from __future__ import annotations
 import aws
 import names
 import settings
-import source_code
 import tokens
 import training_job
 from botocore.exceptions import ClientError
@@ -35,10 +34,11 @@ def _create(given: TrainingInput) -> None:
     request = training_job.request(
         run,
         given.prepared,
+        given.champion,
         image=settings.training_image(run.training.instance_type),
         role=settings.execution_role_arn(),
         bucket=bucket,
-        source=source_code.upload(bucket),
+        source=given.source.uri,
         region=settings.region(),
     )
     try:

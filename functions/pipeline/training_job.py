@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, cast
 import aws
 import settings
 from botocore.exceptions import ClientError
-from contracts import Prepared, Run, Trained, TrainingResources
-from errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut
+from contracts import Champion, Prepared, Run, Trained, TrainingResources
+from errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import TrainingInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import (
+        ChannelTypeDef,
         CreateTrainingJobRequestTypeDef,
         DescribeTrainingJobResponseTypeDef,
+        StoppingConditionTypeDef,
     )
 
 _NUMBER = r"([0-9.eE+-]+|inf|nan)"
@@ -26,6 +28,8 @@ METRICS = {
     "valid:perplexity": f"valid_perplexity={_NUMBER}",
     "test:perplexity": f"test_perplexity={_NUMBER}",
     "vocabulary:size": r"vocabulary_size=([0-9]+)",
+    "champion:perplexity": f"champion_perplexity={_NUMBER}",
+    "challenger:perplexity": f"challenger_perplexity={_NUMBER}",
 }
 # A prepared corpus is at most some gigabytes, and so are models of the sizes the contract allows.
 _VOLUME_GB = 30
@@ -36,9 +40,21 @@ _SECONDS_TO_SAVE = 110
 
 
 def request(
-    run: Run, prepared: Prepared, *, image: str, role: str, bucket: str, source: str, region: str
+    run: Run,
+    prepared: Prepared,
+    champion: Champion,
+    *,
+    image: str,
+    role: str,
+    bucket: str,
+    source: str,
+    region: str,
 ) -> CreateTrainingJobRequestTypeDef:
-    """CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit."""
+    """CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit.
+
+    The champion's artifact goes along as a second channel, so that the job scores both models on one text.
+    """
+    channels = {"training": prepared.prepared_uri, "champion": champion.artifact_prefix}
     hyperparameters = {name: _text(value) for name, value in run.hyperparameters if value is not None}
     environment = {}
     if _needs_torchrun(run.training):
@@ -62,18 +78,7 @@ def request(
             "sagemaker_job_name": run.name,
         },
         "Environment": environment,
-        "InputDataConfig": [
-            {
-                "ChannelName": "training",
-                "DataSource": {
-                    "S3DataSource": {
-                        "S3DataType": "S3Prefix",
-                        "S3Uri": prepared.prepared_uri,
-                        "S3DataDistributionType": "FullyReplicated",
-                    }
-                },
-            }
-        ],
+        "InputDataConfig": [_channel(name, uri) for name, uri in channels.items() if uri],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/runs"},
         # The script leaves there what it goes on from, and finds it again when its instance was replaced.
         "CheckpointConfig": {"S3Uri": f"s3://{bucket}/checkpoints/{run.name}/", "LocalPath": _CHECKPOINTS},
@@ -82,8 +87,34 @@ def request(
             "InstanceCount": run.training.instance_count,
             "VolumeSizeInGB": _VOLUME_GB,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": run.training.max_runtime_seconds},
-        "Tags": [{"Key": "lexline:run", "Value": run.name}, {"Key": "lexline:dataset", "Value": run.dataset}],
+        "EnableManagedSpotTraining": run.training.spot,
+        "StoppingCondition": _stopping_condition(run.training),
+        "Tags": [
+            {"Key": "lexline:run", "Value": run.name},
+            {"Key": "lexline:dataset", "Value": prepared.dataset},
+        ],
+    }
+
+
+def _channel(name: str, uri: str) -> ChannelTypeDef:
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": uri,
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+    }
+
+
+def _stopping_condition(training: TrainingResources) -> StoppingConditionTypeDef:
+    if not training.spot:
+        return {"MaxRuntimeInSeconds": training.max_runtime_seconds}
+    return {
+        "MaxRuntimeInSeconds": training.max_runtime_seconds,
+        "MaxWaitTimeInSeconds": training.max_wait_seconds or 2 * training.max_runtime_seconds,
     }
 
 
@@ -111,6 +142,16 @@ def describe(name: str) -> DescribeTrainingJobResponseTypeDef | None:
         raise
 
 
+def stop(name: str) -> None:
+    """Have a job stopped; one that has just ended is none the less stopped."""
+    try:
+        aws.sagemaker().stop_training_job(TrainingJobName=name)
+    except ClientError as error:
+        # SageMaker will not stop what does not run.
+        if code_of(error) != "ValidationException":
+            raise
+
+
 def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError | None:
     """What the job came to, or None while it runs."""
     name = job["TrainingJobName"]
@@ -121,6 +162,8 @@ def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError 
             arn=job["TrainingJobArn"],
             model_artifacts=job["ModelArtifacts"]["S3ModelArtifacts"],
             instance_type=str(job["ResourceConfig"].get("InstanceType", "")),
+            instance_count=job["ResourceConfig"].get("InstanceCount", 1),
+            spot=job.get("EnableManagedSpotTraining", False),
             training_seconds=job.get("TrainingTimeInSeconds", 0),
             billable_seconds=job.get("BillableTimeInSeconds", 0),
             metrics={metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", [])},
@@ -132,6 +175,13 @@ def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError 
         return TrainingTimedOut(
             f"Training job {name} was stopped at its limit of {limit} s. Raise training.max_runtime_seconds, "
             "take fewer hyperparameters.epochs, or a faster training.instance_type."
+        )
+    if status == "Stopped" and job["SecondaryStatus"] == "MaxWaitTimeExceeded":
+        limit = job["StoppingCondition"].get("MaxWaitTimeInSeconds", 0)
+        return TrainingTimedOut(
+            f"Training job {name} was not done within {limit} s on spot capacity. Raise "
+            "training.max_wait_seconds, or set training.spot to false for capacity that AWS does not take "
+            "back."
         )
     if status in ("Stopped", "Deleting"):
         return TrainingStopped(

@@ -138,7 +138,7 @@ class Endpoint:
         return ServedModel(
             endpoint=self.name,
             status=endpoint["EndpointStatus"],
-            model=config["ProductionVariants"][0]["ModelName"],
+            model=tags.get("lexline:model") or config["ProductionVariants"][0]["ModelName"],
             dataset=tags.get("lexline:dataset"),
             perplexity=float(perplexity) if perplexity else None,
             since=config["CreationTime"].isoformat(),

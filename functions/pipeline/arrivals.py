@@ -1,0 +1,134 @@
+"""Uploads of one dataset, gathered into one run.
+
+The first upload's execution gathers: it waits until the dataset has been quiet for a while, and every upload
+that arrives meanwhile joins it. Once the gatherer's run begins it is closed, before the run looks at what is
+there: so whatever comes later finds nobody to join, gathers anew, and has a run of its own afterwards.
+
+One item of the table for each dataset, under `dataset/<name>`:
+
+    run, execution   who gathers; absent when nobody does
+    quiet, first     when it will have been quiet for long enough; when the first upload came
+    joined           how many uploads were gathered
+    handled          the signature of what a run has last seen of the dataset, for the sweep
+    dropped          when a gathering was last aborted: what was there then is not picked up again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import executions
+import table
+from contracts import Run
+from dataset_objects import UploadedObject
+from errors import NothingToDo, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from table import Item
+
+# However often somebody uploads, a run begins after this many quiet periods.
+_MOST_PERIODS = 20
+_ATTEMPTS = 5
+_FORGET = "REMOVE #run, #execution, #quiet, #first, #joined"
+
+
+def gather(run: Run, quiet_seconds: float) -> int:
+    """Seconds that `run` has yet to wait for its dataset to have been quiet; 0 when it may begin.
+
+    Raises NothingToDo when another execution gathers: this one's upload has then joined that one's run.
+    """
+    for _ in range(_ATTEMPTS):
+        item = table.get(_key(run.dataset))
+        gatherer, now = table.text(item, "run"), time.time()
+        if gatherer == run.name:
+            latest = min(
+                table.seconds(item, "quiet"), table.seconds(item, "first") + _MOST_PERIODS * quiet_seconds
+            )
+            return max(0, math.ceil(latest - now))
+        if gatherer is None or not executions.is_running(item["execution"]["S"]):
+            if _take(run, item, now + quiet_seconds):
+                return math.ceil(quiet_seconds)
+        elif _join(run, gatherer, now + quiet_seconds):
+            raise NothingToDo(
+                f"{run.upload.key if run.upload else run.dataset} joined run {gatherer}, which begins when "
+                f"dataset {run.dataset} has been quiet for {quiet_seconds:g} s."
+            )
+    raise ServiceUnavailable(f"The uploads of dataset {run.dataset} changed at every look.")
+
+
+def close(run: Run) -> None:
+    """Gather no more: what comes from now on has a run of its own."""
+    table.write(_key(run.dataset), _FORGET, {":me": {"S": run.name}}, condition="#run = :me")
+
+
+def leave(dataset: str, execution: str, *, aborted: bool) -> int:
+    """Forget a gatherer whose execution has ended; answers how many uploads it had gathered, 0 for none."""
+    item = table.get(_key(dataset))
+    if item.get("execution", {}).get("S") != execution:
+        return 0
+    values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}}
+    forget = _FORGET
+    if aborted:
+        forget, values[":now"] = f"SET #dropped = :now {forget}", table.number(time.time())
+    gone = table.write(_key(dataset), forget, values, condition="#execution = :ended")
+    return int(table.seconds(item, "joined")) if gone else 0
+
+
+def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
+    """Remember which objects a run has seen."""
+    table.write(_key(dataset), "SET #handled = :handled", {":handled": {"S": signature(objects)}})
+
+
+def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
+    """Whether no run has seen these objects of the dataset, and none will: their event never came.
+
+    Not while the dataset is gathered for, nor when somebody aborted the gathering.
+    """
+    item = table.get(_key(dataset))
+    if "run" in item and executions.is_running(item["execution"]["S"]):
+        return False
+    if all(each.modified.timestamp() <= table.seconds(item, "dropped") for each in objects):
+        return False
+    return table.text(item, "handled") != signature(objects)
+
+
+def signature(objects: Sequence[UploadedObject]) -> str:
+    """A short name for a set of objects and their contents."""
+    told = sorted(f"{each.etag} {each.key}" for each in objects)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _take(run: Run, seen: Item, quiet: float) -> bool:
+    dead = table.text(seen, "execution")
+    values: dict[str, AttributeValueTypeDef] = {
+        ":me": {"S": run.name},
+        ":execution": {"S": run.execution.id},
+        ":quiet": table.number(quiet),
+        ":now": table.number(time.time()),
+        # What a dead gatherer had gathered is now this one's.
+        ":joined": table.number(table.seconds(seen, "joined") + 1),
+    }
+    return table.write(
+        _key(run.dataset),
+        "SET #run = :me, #execution = :execution, #quiet = :quiet, #first = :now, #joined = :joined",
+        {**values, ":dead": {"S": dead}} if dead else values,
+        condition="#execution = :dead" if dead else "attribute_not_exists(#run)",
+    )
+
+
+def _join(run: Run, gatherer: str, quiet: float) -> bool:
+    return table.write(
+        _key(run.dataset),
+        "SET #quiet = :quiet ADD #joined :one",
+        {":quiet": table.number(quiet), ":one": table.number(1), ":gatherer": {"S": gatherer}},
+        condition="#run = :gatherer",
+    )
+
+
+def _key(dataset: str | None) -> str:
+    return f"dataset/{dataset}"

@@ -1,0 +1,56 @@
+"""The state machine's executions: whether they run, what they were asked, and starting another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import aws
+import settings
+from botocore.exceptions import ClientError
+from errors import code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
+
+def describe(arn: str) -> DescribeExecutionOutputTypeDef | None:
+    """The execution, or None: Step Functions forgets them 90 days after their end."""
+    try:
+        return aws.stepfunctions().describe_execution(executionArn=arn)
+    except ClientError as error:
+        if code_of(error) == "ExecutionDoesNotExist":
+            return None
+        raise
+
+
+def is_running(arn: str) -> bool:
+    """Whether the execution has not ended. Its own status is asked, for events may be lost."""
+    execution = describe(arn)
+    return execution is not None and execution["status"] == "RUNNING"
+
+
+def asked(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]:
+    """The execution's input, empty where it is no JSON object."""
+    try:
+        document = json.loads(execution.get("input", "{}")) if execution else {}
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def start(purpose: str, cause: str, document: Mapping[str, Any]) -> str:
+    """Start an execution because of `cause`, and only one however often that is noticed; answers its ARN."""
+    name = f"{purpose}-{hashlib.sha256(cause.encode()).hexdigest()[:24]}"
+    machine = settings.state_machine_arn()
+    try:
+        started = aws.stepfunctions().start_execution(
+            stateMachineArn=machine, name=name, input=json.dumps(document)
+        )
+    except ClientError as error:
+        if code_of(error) != "ExecutionAlreadyExists":
+            raise
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    return started["executionArn"]

@@ -1,0 +1,72 @@
+"""The step after the smoke test: the model has passed, so its config is marked, its fleet is let scale, and
+its end is scheduled where one was asked for.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import aws
+import endpoint
+import names
+import schedules
+from contracts import Finished, FinishInput, Run, TakeDown, TeardownAfter, TeardownWhenIdle, iso8601
+from step import step
+
+_DIMENSION: Literal["sagemaker:variant:DesiredInstanceCount"] = "sagemaker:variant:DesiredInstanceCount"
+_POLICY = "invocations-per-instance"
+
+
+@step(FinishInput)
+def handler(given: FinishInput) -> Finished:
+    run = given.run
+    teardown_at = _schedule(run)
+    tags = {endpoint.VERIFIED: datetime.now(UTC).isoformat(timespec="seconds")}
+    if teardown_at:
+        tags[endpoint.TAKE_DOWN_AT] = teardown_at.isoformat()
+    if isinstance(run.teardown, TeardownWhenIdle):
+        tags[endpoint.TAKE_DOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
+    aws.sagemaker().add_tags(
+        ResourceArn=names.arn(run, "endpoint-config", run.name),
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
+    if run.hosting.scales:
+        scale(run)
+    return Finished(scales=run.hosting.scales, teardown_at=teardown_at)
+
+
+def _schedule(run: Run) -> datetime | None:
+    if isinstance(run.teardown, TeardownAfter):
+        return schedules.take_down(TakeDown(run=run.name), run.teardown.after)
+    if isinstance(run.teardown, TeardownWhenIdle):
+        idle = run.teardown.when_idle
+        return schedules.take_down(TakeDown(run=run.name, when_idle=idle), idle)
+    return None
+
+
+def scale(run: Run) -> None:
+    """Let target tracking keep each instance near the invocations a minute that were asked for."""
+    hosting = run.hosting
+    resource = f"endpoint/{run.endpoint}/variant/{endpoint.VARIANT}"
+    autoscaling = aws.autoscaling()
+    autoscaling.register_scalable_target(
+        ServiceNamespace="sagemaker",
+        ResourceId=resource,
+        ScalableDimension=_DIMENSION,
+        MinCapacity=hosting.instance_count,
+        MaxCapacity=hosting.max_instance_count,
+    )
+    autoscaling.put_scaling_policy(
+        PolicyName=_POLICY,
+        ServiceNamespace="sagemaker",
+        ResourceId=resource,
+        ScalableDimension=_DIMENSION,
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": float(hosting.invocations_per_instance),
+            "PredefinedMetricSpecification": {
+                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+            },
+        },
+    )
