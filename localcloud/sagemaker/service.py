@@ -1,12 +1,13 @@
 """The local SageMaker: AWS's control plane and runtime API as far as a client can see them.
 
-Every operation is in one table: what runs it (jobs.py, models.py, endpoint_configs.py, endpoints.py), and on
-which resources its caller is authorised. json_api.py says what a request goes through on its way.
+Every operation is in one table: what runs it (jobs.py, models.py, endpoint_configs.py, endpoints.py,
+model_package_groups.py, model_packages.py), and on which resources its caller is authorised. json_api.py says
+what a request goes through on its way.
 
 What AWS has and this has not is refused with a sentence that says so, never accepted and ignored: inference
-pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms and
-model packages by name. Accepted and described, but without effect on one machine: VPC, encryption and spot
-settings, traffic shifting in steps, data capture.
+pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms, and
+models made of a model package. Accepted and described, but without effect on one machine: VPC, encryption and
+spot settings, traffic shifting in steps, data capture.
 
 Everything that may wait runs on threads, never on the event loop; invocations, which may wait a minute for a
 model, have threads of their own so that they never keep the control plane waiting.
@@ -33,6 +34,8 @@ from localcloud.sagemaker.host import Host
 from localcloud.sagemaker.hosting import Fleet
 from localcloud.sagemaker.jobs import RunFactory, TrainingJobs
 from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response, anything, failure, response
+from localcloud.sagemaker.model_package_groups import ModelPackageGroups
+from localcloud.sagemaker.model_packages import ModelPackages
 from localcloud.sagemaker.models import Models
 from localcloud.sagemaker.tag_operations import TagOperations
 from localcloud.sagemaker.training import TrainingRun
@@ -65,7 +68,11 @@ class SageMaker:
         self._configs = EndpointConfigs(self._context, self._models)
         self._endpoints = Endpoints(self._context, self._configs, self._models, fleet)
         self._jobs = TrainingJobs(self._context, training_run)
-        self._tags = TagOperations(self._context, self._jobs, self._models, self._configs, self._endpoints)
+        self._groups = ModelPackageGroups(self._context)
+        self._packages = ModelPackages(self._context, self._groups)
+        self._tags = TagOperations(
+            self._context, self._jobs, self._models, self._configs, self._endpoints, self._groups
+        )
         self._runtime = runtime_api.Runtime(self._context, self._endpoints)
         self._api = JsonApi(host, "sagemaker", "SageMaker", TARGET, self._table())
         self._control = ThreadPoolExecutor(CONTROL_THREADS, "sagemaker")
@@ -97,7 +104,8 @@ class SageMaker:
     def _table(self) -> dict[str, Operation]:
         """Every operation there is."""
         jobs, models, configs = self._jobs, self._models, self._configs
-        endpoints, tags = self._endpoints, self._tags
+        endpoints, groups, packages = self._endpoints, self._groups, self._packages
+        tags, tagged = self._tags, _member("ResourceArn")
         job = self._named("training-job", "TrainingJobName")
         model = self._named("model", "ModelName")
         config = self._named("endpoint-config", "EndpointConfigName")
@@ -105,6 +113,12 @@ class SageMaker:
 
         def endpoint_and_config(request: dict[str, Any]) -> list[str]:
             return endpoint(request) + config(request)
+
+        def group(request: dict[str, Any]) -> list[str]:
+            return [groups.arn(request["ModelPackageGroupName"])]
+
+        def package(request: dict[str, Any]) -> list[str]:
+            return [packages.arn(request["ModelPackageName"])]
 
         return {
             "CreateTrainingJob": Operation(jobs.create, job, role="RoleArn"),
@@ -124,9 +138,18 @@ class SageMaker:
             "DescribeEndpoint": Operation(endpoints.describe, endpoint),
             "ListEndpoints": Operation(endpoints.list, anything),
             "DeleteEndpoint": Operation(endpoints.delete, endpoint),
-            "AddTags": Operation(tags.add, _tagged),
-            "ListTags": Operation(tags.list, _tagged),
-            "DeleteTags": Operation(tags.delete, _tagged),
+            "CreateModelPackageGroup": Operation(groups.create, group),
+            "DescribeModelPackageGroup": Operation(groups.describe, group),
+            "ListModelPackageGroups": Operation(groups.list, anything),
+            "DeleteModelPackageGroup": Operation(groups.delete, group),
+            "CreateModelPackage": Operation(packages.create, packages.creating),
+            "DescribeModelPackage": Operation(packages.describe, package),
+            "ListModelPackages": Operation(packages.list, anything),
+            "UpdateModelPackage": Operation(packages.update, _member("ModelPackageArn")),
+            "DeleteModelPackage": Operation(packages.delete, package),
+            "AddTags": Operation(tags.add, tagged),
+            "ListTags": Operation(tags.list, tagged),
+            "DeleteTags": Operation(tags.delete, tagged),
         }
 
     def _named(self, kind: str, member: str) -> Callable[[dict[str, Any]], list[str]]:
@@ -153,5 +176,6 @@ class SageMaker:
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call))
 
 
-def _tagged(request: dict[str, Any]) -> list[str]:
-    return [request["ResourceArn"]]
+def _member(member: str) -> Callable[[dict[str, Any]], list[str]]:
+    """The resource whose ARN is in this member."""
+    return lambda request: [request[member]]

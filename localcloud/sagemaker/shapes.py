@@ -212,7 +212,7 @@ def _broken(shape: Shape, value: Any) -> list[str]:
             broken.append(f"Member must have value greater than or equal to {traits['min']}")
     if isinstance(value, str):
         pattern = traits.get("pattern")
-        if pattern and not _compiled(pattern).fullmatch(value):
+        if pattern and not compiled(pattern).fullmatch(value):
             broken.append(f"Member must satisfy regular expression pattern: {pattern}")
         enum = traits.get("enum")
         if enum and value not in enum:
@@ -236,7 +236,8 @@ def _constraints(shape: Shape) -> list[str]:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of a model, which is Java's."""
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
     pattern = _JAVA_END.sub("$", pattern)
