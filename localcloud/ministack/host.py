@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from localcloud.ministack.callers import caller_denial, pass_role_denial
 from localcloud.ministack.credentials import access_key
 from localcloud.ministack.roles import trusts
 from localcloud.ministack.settings import ACCOUNT, REGION
@@ -16,15 +17,11 @@ class MiniStackHost:
     """`localcloud.sagemaker.host.Host`, which says what each method promises."""
 
     def __init__(self, endpoint_url: str) -> None:
-        from ministack.core import iam_actions, iam_evaluator, router
         from ministack.services import cloudwatch_logs, eventbridge, iam, sts
 
         self.region = REGION
         self.account = ACCOUNT
         self.endpoint_url = endpoint_url
-        self._actions = iam_actions
-        self._evaluator = iam_evaluator
-        self._router = router
         self._logs = cloudwatch_logs
         self._events = eventbridge
         self._iam = iam
@@ -84,7 +81,7 @@ class MiniStackHost:
         action: str,
         resource: str,
     ) -> None:
-        self._enforce(headers, query, action, resource, {})
+        _refuse(caller_denial(headers, query, action, resource))
 
     def authorize_pass_role(
         self,
@@ -92,30 +89,9 @@ class MiniStackHost:
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:
-        passed_to = {"iam:PassedToService": "sagemaker.amazonaws.com"}
-        self._enforce(headers, query, "iam:PassRole", role_arn, passed_to)
+        _refuse(pass_role_denial(headers, query, role_arn, "sagemaker.amazonaws.com"))
 
-    def _enforce(
-        self,
-        headers: Mapping[str, str],
-        query: Mapping[str, Any],
-        action: str,
-        resource: str,
-        context: dict[str, str],
-    ) -> None:
-        key = self._router.extract_access_key_id(dict(headers), dict(query))
-        # An empty key is the root's to MiniStack; here it only means that nobody signed.
-        if not key:
-            raise AccessDenied(f"Nobody signed the request for {action} on {resource}")
-        denied = self._evaluator.enforce(
-            key, action, action.split(":")[0], self.region, resource_arn=resource, service_context=context
-        )
-        if denied is None:
-            return
-        if not hasattr(denied, "principal_arn"):
-            raise AccessDenied(denied.message)
-        raise AccessDenied(
-            self._actions.identity_denial_message(
-                action, denied.principal_arn, resource, denied.decision == "Deny"
-            )
-        )
+
+def _refuse(denial: str | None) -> None:
+    if denial is not None:
+        raise AccessDenied(denial)

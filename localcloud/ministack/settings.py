@@ -14,7 +14,7 @@ ACCOUNT = "000000000000"
 
 SERVICES = (
     "apigateway", "cloudformation", "dynamodb", "events", "iam", "kms", "lambda", "logs", "monitoring", "s3",
-    "secretsmanager", "sns", "sqs", "ssm", "states", "sts", "tagging",
+    "scheduler", "secretsmanager", "sns", "sqs", "ssm", "states", "sts", "tagging",
 )  # fmt: skip
 """MiniStack's services that answer. None of these opens a port of its own."""
 

@@ -49,6 +49,13 @@ class ResourceInUseError(ServiceError):
     status = 400
 
 
+class ConflictError(ServiceError):
+    """What else there is does not allow the change."""
+
+    code = "ConflictException"
+    status = 400
+
+
 class ResourceLimitError(ServiceError):
     """The account's quota is used up."""
 

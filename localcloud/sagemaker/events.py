@@ -16,6 +16,7 @@ from localcloud.sagemaker.host import Host
 
 TRAINING_JOB = "SageMaker Training Job State Change"
 ENDPOINT = "SageMaker Endpoint State Change"
+MODEL_PACKAGE = "SageMaker Model Package State Change"
 ENDPOINT_STATUSES = {
     "Creating": "CREATING",
     "Updating": "UPDATING",
@@ -57,6 +58,23 @@ _ENDPOINT_MEMBERS = (
     "CreationTime",
     "LastModifiedTime",
 )
+_MODEL_PACKAGE_MEMBERS = (
+    "ModelPackageGroupName",
+    "ModelPackageVersion",
+    "ModelPackageArn",
+    "ModelPackageDescription",
+    "CreationTime",
+    "InferenceSpecification",
+    "ModelPackageStatus",
+    "ModelPackageStatusDetails",
+    "CertifyForMarketplace",
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "MetadataProperties",
+    "ModelMetrics",
+    "CustomerMetadataProperties",
+    "LastModifiedTime",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +98,15 @@ class Announcer:
         status = ENDPOINT_STATUSES[description["EndpointStatus"]]
         detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
         self._events.put((ENDPOINT, detail, description["EndpointArn"]))
+
+    def model_package(self, description: dict[str, Any], changed: list[str] | None = None) -> None:
+        """Tell of a model package's creation, or of a change of the members that have `changed`;
+        `description` is what DescribeModelPackage answers.
+        """
+        detail = _detail(description, _MODEL_PACKAGE_MEMBERS)
+        if changed is not None:
+            detail["UpdatedModelPackageFields"] = changed
+        self._events.put((MODEL_PACKAGE, detail, description["ModelPackageArn"]))
 
     def close(self, timeout: float = 5.0) -> None:
         """Send what is left, then stop."""

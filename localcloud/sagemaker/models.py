@@ -105,7 +105,8 @@ def _check(request: dict[str, Any]) -> None:
         raise ValidationError("ExecutionRoleArn is required to create a model.")
     if "Image" not in container:
         raise ValidationError(
-            "Model packages are not available in the local cloud: the container needs an Image."
+            "The local cloud makes no model of a model package: give the container the Image and the "
+            "ModelDataUrl that the package's InferenceSpecification has."
         )
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise ValidationError("Multi-model containers are not available in the local cloud.")

@@ -1,4 +1,4 @@
-"""Requests and responses held against botocore's own model of SageMaker.
+"""Requests and responses held against botocore's own model of a service, SageMaker's if nothing else is said.
 
 `request` turns a JSON document into the operation's input or refuses it the way AWS does: wrong JSON types
 with SerializationException, broken constraints with one ValidationException that lists them all. `document`
@@ -6,9 +6,11 @@ turns a result into JSON by the output's shape. The wording of the constraints i
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import botocore.session
@@ -24,27 +26,30 @@ from botocore.model import (
 
 from localcloud.sagemaker.errors import SerializationError, ValidationError
 
-# Java's classes in the model's patterns, as ranges for Python's `re`; each stands inside a character class.
+# What Java's patterns in the models have and Python's `re` has not, as Python writes it.
 _JAVA_CLASSES = {
     r"\p{Alnum}": "a-zA-Z0-9",
-    r"\p{L}": r"\w",
-    r"\p{N}": r"\d",
-    r"\p{Z}": "\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    r"\p{Print}": "[ -~]",  # this one stands by itself, all others inside a character class
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # characters as two halves each
 }
+_JAVA_CATEGORY = re.compile(r"\\p\{([A-Z])\}")
+_JAVA_END = re.compile(r"\$\{\d+,\d+\}")  # the end, so many times: no more than the end
+_ASSIGNED = (range(0x40000), range(0xE0000, 0xE0200))
+"""Where Unicode has characters, private ones aside."""
 
 
 @cache
-def service_model() -> ServiceModel:
-    """botocore's model of the SageMaker control plane."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+def service_model(service: str = "sagemaker") -> ServiceModel:
+    """botocore's model of a service, by botocore's name for it."""
+    return botocore.session.get_session().get_service_model(service)
 
 
 @cache
-def operation_model(name: str) -> OperationModel:
-    """The model of one operation; raises botocore's OperationNotFoundError for a name SageMaker does not
+def operation_model(name: str, service: str = "sagemaker") -> OperationModel:
+    """The model of one operation; raises botocore's OperationNotFoundError for a name the service does not
     have.
     """
-    return service_model().operation_model(name)
+    return service_model(service).operation_model(name)
 
 
 def output_members(operation: str) -> set[str]:
@@ -207,7 +212,7 @@ def _broken(shape: Shape, value: Any) -> list[str]:
             broken.append(f"Member must have value greater than or equal to {traits['min']}")
     if isinstance(value, str):
         pattern = traits.get("pattern")
-        if pattern and not _compiled(pattern).fullmatch(value):
+        if pattern and not compiled(pattern).fullmatch(value):
             broken.append(f"Member must satisfy regular expression pattern: {pattern}")
         enum = traits.get("enum")
         if enum and value not in enum:
@@ -231,10 +236,28 @@ def _constraints(shape: Shape) -> list[str]:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of a model, which is Java's."""
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    pattern = _JAVA_END.sub("$", pattern)
+    return re.compile(_JAVA_CATEGORY.sub(lambda category: _ranges()[category[1]], pattern))
+
+
+@cache
+def _ranges() -> dict[str, str]:
+    """The characters of each general category of Unicode, by its letter, as ranges for a character class."""
+    ranges: dict[str, list[list[int]]] = {}
+    for code in chain(*_ASSIGNED):
+        found = ranges.setdefault(unicodedata.category(chr(code))[0], [])
+        if found and found[-1][1] == code - 1:
+            found[-1][1] = code
+        else:
+            found.append([code, code])
+    return {
+        category: "".join(rf"\U{first:08X}-\U{last:08X}" for first, last in found)
+        for category, found in ranges.items()
+    }
 
 
 def _step(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""EventBridge in the local cloud: uploads and state changes reach their targets, where these allow it."""
+"""EventBridge in the local cloud: uploads and changes of state reach their targets, where these allow it."""
 
 import json
 import uuid
@@ -182,6 +182,133 @@ def test_a_function_whose_policy_does_not_name_the_rule_is_not_called(
     refusal = f"the policy of {function} does not let events.amazonaws.com invoke it"
     until(lambda: refusal in (cloud.state_dir / "server.log").read_text(), "the refusal in the log")
     assert received(client, queue) == 0
+
+
+# --- what Step Functions tells of its executions ---
+
+ENDS = ["SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"]
+# Ends as its input says: at once, with an error, or not by itself.
+ENDING = {
+    "StartAt": "End",
+    "TimeoutSeconds": 2,
+    "States": {
+        "End": {
+            "Type": "Choice",
+            "Choices": [
+                {"Condition": "{% $states.input.end = 'FAILED' %}", "Next": "Fail"},
+                {"Condition": "{% $states.input.end in ['ABORTED', 'TIMED_OUT'] %}", "Next": "Wait"},
+            ],
+            "Default": "Succeed",
+        },
+        "Fail": {"Type": "Fail", "Error": "NoCorpus", "Cause": "the archive is empty"},
+        # Test sessions wait a fiftieth of what a machine says.
+        "Wait": {"Type": "Wait", "Seconds": 1000, "Next": "Succeed"},
+        "Succeed": {"Type": "Succeed", "Output": {"end": "{% $states.input.end %}"}},
+    },
+}
+DESCRIBES = """
+    import boto3, json, os
+    def handler(event, context):
+        arn = event["detail"]["executionArn"]
+        described = boto3.client("stepfunctions").describe_execution(executionArn=arn)
+        event["described"] = {name: described.get(name) for name in ("status", "error", "cause", "output")}
+        boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(event))
+"""
+
+
+@pytest.fixture
+def told_of_ends(lab: Any, client: Any, until: Any, rule: Any) -> Callable[[str, list[str]], Any]:
+    """told_of_ends(machine, statuses): a function that awaits the next event of such a status."""
+
+    def listen(machine: str, statuses: list[str]) -> Callable[[], dict[str, Any]]:
+        queue = client("sqs").create_queue(QueueName=f"queue-{uuid.uuid4().hex}")["QueueUrl"]
+        allowed = {
+            "Effect": "Allow",
+            "Action": ["sqs:SendMessage", "states:DescribeExecution"],
+            "Resource": "*",
+        }
+        function = lab.function(
+            DESCRIBES,
+            role=lab.role("lambda.amazonaws.com", allowed),
+            Environment={"Variables": {"QUEUE": queue}},
+        )
+        pattern = {
+            "source": ["aws.states"],
+            "detail-type": ["Step Functions Execution Status Change"],
+            "detail": {"stateMachineArn": [machine], "status": statuses},
+        }
+        allow(client, function, rule(pattern, {"Arn": function}))
+
+        def next_event() -> dict[str, Any]:
+            found = until(lambda: client("sqs").receive_message(QueueUrl=queue).get("Messages"), "an event")
+            client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=found[0]["ReceiptHandle"])
+            return dict(json.loads(found[0]["Body"]))
+
+        return next_event
+
+    return listen
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_function_hears_of_an_executions_end_and_finds_it_ended(
+    lab: Any, client: Any, told_of_ends: Any, end: str
+) -> None:
+    machine, other = lab.machine(ENDING), lab.machine(ENDING)
+    next_event = told_of_ends(machine, ENDS)
+    lab.run(other, {"end": "SUCCEEDED"})
+    execution = lab.start(machine, {"end": end})
+    if end == "ABORTED":
+        client("stepfunctions").stop_execution(executionArn=execution, error="Stopped", cause="by hand")
+    event = next_event()
+    assert event["resources"] == [execution]
+    error, cause = {
+        "SUCCEEDED": (None, None),
+        "FAILED": ("NoCorpus", "the archive is empty"),
+        "ABORTED": ("Stopped", "by hand"),
+        "TIMED_OUT": ("States.Timeout", None),
+    }[end]
+    output = json.dumps({"end": end}) if end == "SUCCEEDED" else None
+    detail = event["detail"]
+    assert 0 <= detail.pop("stopDate") - detail.pop("startDate") < 10_000
+    assert {name: value for name, value in detail.items() if not name.startswith("redrive")} == {
+        "executionArn": execution,
+        "stateMachineArn": machine,
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+        "name": execution.rsplit(":", 1)[1],
+        "status": end,
+        "input": json.dumps({"end": end}),
+        "inputDetails": {"included": True},
+        "output": output,
+        "outputDetails": {"included": True} if output else None,
+        "error": error,
+        "cause": cause,
+    }
+    assert event["described"] == {"status": end, "error": error, "cause": cause, "output": output}
+
+
+def test_the_start_of_an_execution_is_told_too(lab: Any, told_of_ends: Any) -> None:
+    machine = lab.machine(ENDING)
+    next_event = told_of_ends(machine, ["RUNNING"])
+    execution = lab.start(machine, {"end": "SUCCEEDED"})
+    detail = next_event()["detail"]
+    assert (detail["executionArn"], detail["stopDate"], detail["output"]) == (execution, None, None)
+
+
+@pytest.mark.parametrize(
+    ("size", "input_included", "output_included"),
+    [(100 * 1024, True, True), (130 * 1024, False, True), (250 * 1024, False, False)],
+)
+def test_what_is_too_large_for_an_event_is_left_out_of_it(
+    lab: Any, told_of_ends: Any, size: int, input_included: bool, output_included: bool
+) -> None:
+    machine = lab.machine(ECHO)
+    next_event = told_of_ends(machine, ["SUCCEEDED"])
+    lab.start(machine, "x" * size)
+    detail = next_event()["detail"]
+    assert detail["inputDetails"] == {"included": input_included}
+    assert detail["outputDetails"] == {"included": output_included}
+    assert (detail["input"] is not None, detail["output"] is not None) == (input_included, output_included)
 
 
 def test_nobody_outside_may_speak_for_an_aws_service(client: Any) -> None:

@@ -1,6 +1,7 @@
 """Step Functions in the local cloud: errors by name, task tokens, and ends of executions, as on AWS."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -227,6 +228,64 @@ def test_a_stopped_execution_stays_aborted_and_its_token_is_worth_nothing(
     assert lab.finish(execution)["status"] == "ABORTED"
     history = states.get_execution_history(executionArn=execution)["events"]
     assert history[-1]["type"] == "ExecutionAborted"
+
+
+SLOW = """
+    import boto3, time
+    def handler(event, context):
+        boto3.client("sqs").send_message(QueueUrl={queue!r}, MessageBody="called")
+        time.sleep({seconds})
+        if {fails}:
+            raise RuntimeError("not this time")
+"""
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda *tasks: {"StartAt": "0", "States": dict(tasks)},
+        lambda *tasks: {
+            "StartAt": "Both",
+            "States": {
+                "Both": {
+                    "Type": "Parallel",
+                    "Branches": [{"StartAt": "0", "States": dict(tasks)}],
+                    "End": True,
+                }
+            },
+        },
+    ],
+    ids=["machine", "branch"],
+)
+@pytest.mark.parametrize("fails", [False, True], ids=["next", "retry"])
+def test_a_stopped_execution_calls_nobody_any_more(
+    lab: Any, client: Any, until: Any, around: Any, fails: bool
+) -> None:
+    queue = client("sqs").create_queue(QueueName=f"calls-{uuid.uuid4().hex}")["QueueUrl"]
+    send = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    function = lab.function(
+        SLOW.format(queue=queue, seconds=1, fails=fails), role=lab.role("lambda.amazonaws.com", send)
+    )
+    retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 5}
+    first = task(INVOKE, function, Retry=[retry], **catching("States.ALL"), Next="Caught")
+    execution = lab.start(lab.machine(around(("0", first), ("Caught", task(INVOKE, function)))))
+
+    def calls() -> int:
+        counted = client("sqs").get_queue_attributes(
+            QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        return int(counted["Attributes"]["ApproximateNumberOfMessages"])
+
+    until(lambda: calls() == 1, "the first call")
+    states = client("stepfunctions")
+    states.stop_execution(executionArn=execution)
+    history = states.get_execution_history(executionArn=execution)["events"]
+    # Until the call that was under way is over, and a next one would be.
+    time.sleep(3)
+    assert calls() == 1
+    assert states.get_execution_history(executionArn=execution)["events"] == history
+    assert history[-1]["type"] == "ExecutionAborted"
+    assert states.describe_execution(executionArn=execution)["status"] == "ABORTED"
 
 
 def test_a_machines_own_time_limit_ends_the_execution(lab: Any) -> None:

@@ -2,6 +2,7 @@
 
 executions      an execution that was stopped, or ran out of its machine's time, runs no further
 tasks           the machine's role must allow what a task calls; Assign and TimeoutSeconds as JSONata has them
+status_changes  an execution's start and end are an event and metrics
 task_tokens     a token is good for one attempt and one answer; a function that fails, fails its waiting task
 execution_log   the history goes to the log group that the machine names
 teststate       TestState evaluates a JSONata task whole, and takes variables
@@ -9,7 +10,13 @@ teststate       TestState evaluates a JSONata task whole, and takes variables
 
 from collections.abc import Callable
 
-from localcloud.ministack.step_functions import execution_log, executions, tasks, teststate
+from localcloud.ministack.step_functions import (
+    execution_log,
+    executions,
+    status_changes,
+    tasks,
+    teststate,
+)
 from localcloud.ministack.step_functions.task_tokens import TaskTokens
 
 
@@ -18,6 +25,7 @@ def mend(log: Callable[[str, str, list[tuple[int, str]]], None]) -> None:
     tokens = TaskTokens()
     tokens.mend()
     executions.mend(tokens.wake)
+    status_changes.mend()
     tasks.mend()
     execution_log.mend(log)
     teststate.mend()

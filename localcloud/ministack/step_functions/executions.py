@@ -1,24 +1,29 @@
 """An execution's life: one that has ended runs no further.
 
 On AWS StopExecution leaves an execution ABORTED and the machine's TimeoutSeconds leaves it TIMED_OUT, past
-any Retry and Catch. In MiniStack a stopped execution goes on and may end as something else, and a machine
-has no time limit.
+any Retry and Catch; its history says nothing of what comes after, and only success gives it an output. In
+MiniStack a stopped execution goes on and may end as something else, its history goes on too, a failed one
+has its error as output, and a machine has no time limit.
 https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
 """
 
 import contextvars
 import functools
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 current: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "current_execution", default=None
 )
 """MiniStack's record of the execution that this thread runs a state of."""
+
+_ENDS = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
+"""The history's events after which there is none."""
 
 
 class Ended(BaseException):
@@ -34,7 +39,7 @@ def still_running() -> None:
 
 def now() -> str:
     """The time as Step Functions' descriptions have it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def mend(wake: Callable[[str | None], None]) -> None:
@@ -43,7 +48,8 @@ def mend(wake: Callable[[str | None], None]) -> None:
 
     run = states._run_execution
     stop = states._stop_execution
-    fail = states._fail_execution
+    branch = states._run_sub_machine
+    add = states._add_event
     sleep = states._scaled_sleep
 
     @functools.wraps(run)
@@ -64,10 +70,23 @@ def mend(wake: Callable[[str | None], None]) -> None:
         wake(data.get("executionArn"))
         return answer
 
-    @functools.wraps(fail)
+    @functools.wraps(branch)
+    def branching(*args: Any) -> Any:
+        try:
+            return branch(*args)
+        except Ended:
+            # On a thread of its own; the execution's thread finds out by itself.
+            return None
+
+    # Every attempt of a task, and every state outside a branch, begins with an event of its own.
+    @functools.wraps(add)
+    def adding(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
+        if execution["events"] and execution["events"][-1]["type"] in _ENDS:
+            raise Ended
+        return add(execution, event_type, details)
+
     def failing(execution: dict[str, Any], error: str, cause: str) -> None:
-        if execution["status"] == "RUNNING":
-            fail(execution, error, cause)
+        _end(execution, "FAILED", error, cause)
 
     @functools.wraps(sleep)
     def sleeping(seconds: float) -> None:
@@ -76,6 +95,8 @@ def mend(wake: Callable[[str | None], None]) -> None:
 
     states._run_execution = running
     states._stop_execution = stopping
+    states._run_sub_machine = branching
+    states._add_event = adding
     states._fail_execution = failing
     states._scaled_sleep = sleeping
 
@@ -104,13 +125,19 @@ def _time_limit(execution: dict[str, Any], wake: Callable[[str | None], None]) -
 
 
 def _time_out(execution: dict[str, Any], wake: Callable[[str | None], None]) -> None:
+    _end(execution, "TIMED_OUT", "States.Timeout", None)
+    wake(execution["executionArn"])
+
+
+def _end(execution: dict[str, Any], status: str, error: str, cause: str | None) -> None:
+    """End an execution that still runs: first its record, then its history, then everybody is told."""
     from ministack.services import stepfunctions as states
 
     if execution["status"] != "RUNNING":
         return
-    execution["status"] = "TIMED_OUT"
-    execution["stopDate"] = now()
-    execution["error"] = "States.Timeout"
-    states._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+    execution.update(error=error, cause=cause, stopDate=now())
+    execution["status"] = status
+    event = {"FAILED": "ExecutionFailed", "TIMED_OUT": "ExecutionTimedOut"}[status]
+    told = {"error": error, **({"cause": cause} if cause else {})}
+    states._add_event(execution, event, {f"{event[0].lower()}{event[1:]}EventDetails": told})
     states._emit_execution_status_event(execution)
-    wake(execution["executionArn"])

@@ -40,6 +40,38 @@ SIMPLE = [
     ("delete_endpoint", {"EndpointName": "Lexline"}, "DeleteEndpoint", "endpoint/lexline"),
     ("list_endpoints", {}, "ListEndpoints", "*"),
     (
+        "describe_model_package_group",
+        {"ModelPackageGroupName": "Sotu"},
+        "DescribeModelPackageGroup",
+        "model-package-group/sotu",
+    ),
+    (
+        "delete_model_package_group",
+        {"ModelPackageGroupName": f"{ARN}:model-package-group/sotu"},
+        "DeleteModelPackageGroup",
+        "model-package-group/sotu",
+    ),
+    ("list_model_package_groups", {}, "ListModelPackageGroups", "*"),
+    (
+        "describe_model_package",
+        {"ModelPackageName": "Sotu/1"},
+        "DescribeModelPackage",
+        "model-package/sotu/1",
+    ),
+    (
+        "update_model_package",
+        {"ModelPackageArn": f"{ARN}:model-package/sotu/1"},
+        "UpdateModelPackage",
+        "model-package/sotu/1",
+    ),
+    (
+        "delete_model_package",
+        {"ModelPackageName": f"{ARN}:model-package/sotu/1"},
+        "DeleteModelPackage",
+        "model-package/sotu/1",
+    ),
+    ("list_model_packages", {}, "ListModelPackages", "*"),
+    (
         "add_tags",
         {"ResourceArn": f"{ARN}:model/m", "Tags": [{"Key": "a", "Value": "b"}]},
         "AddTags",
@@ -69,7 +101,7 @@ def test_the_action_on_that_resource_is_enough(
     if action.startswith("List") and parameters == {}:
         getattr(cloud.caller, call)()
     else:
-        with pytest.raises(ClientError, match=r"Could not find|not found"):
+        with pytest.raises(ClientError, match=r"Could not find|not found|does not exist"):
             getattr(cloud.caller, call)(**parameters)
 
 
@@ -93,6 +125,14 @@ NEEDS = {
         ("sagemaker:CreateEndpoint", f"{ARN}:endpoint-config/first"),
         ("sagemaker:AddTags", f"{ARN}:endpoint/lexline"),
     ],
+    "create_model_package_group": [
+        ("sagemaker:CreateModelPackageGroup", f"{ARN}:model-package-group/run"),
+        ("sagemaker:AddTags", f"{ARN}:model-package-group/run"),
+    ],
+    "create_model_package": [
+        ("sagemaker:CreateModelPackage", f"{ARN}:model-package/sotu/2"),
+        ("sagemaker:CreateModelPackage", f"{ARN}:model-package-group/sotu"),
+    ],
     "update_endpoint": [
         ("sagemaker:UpdateEndpoint", f"{ARN}:endpoint/busy"),
         ("sagemaker:UpdateEndpoint", f"{ARN}:endpoint-config/first"),
@@ -112,6 +152,8 @@ def parameters_of(call: str, requests: Any) -> dict[str, Any]:
             "Tags": tags,
         },
         "create_endpoint": endpoint | {"Tags": tags},
+        "create_model_package_group": {"ModelPackageGroupName": "Run", "Tags": tags},
+        "create_model_package": {"ModelPackageGroupName": "Sotu"},
         "update_endpoint": endpoint | {"EndpointName": "Busy"},
     }[call]
 
@@ -121,6 +163,8 @@ def test_creating_needs_each_permission_of_the_reference_and_no_other(
     cloud: Any, requests: Any, call: str
 ) -> None:
     cloud.endpoint("Busy", "first")
+    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="Sotu")
+    cloud.sagemaker.create_model_package(ModelPackageGroupName="Sotu")
     for missing in NEEDS[call]:
         cloud.host.policies["AKIACALLER"] = [need for need in NEEDS[call] if need != missing]
         message = denial(getattr(cloud.caller, call), **parameters_of(call, requests))

@@ -197,16 +197,27 @@ def test_tags_are_added_overwritten_and_taken_off(cloud: Any, requests: Any) -> 
 def test_every_kind_of_resource_has_tags_and_they_go_with_it(cloud: Any, wait: Any) -> None:
     cloud.endpoint("lexline", "first")
     cloud.train("job")
+    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="sotu")
     tags = [{"Key": "a", "Value": "1"}]
-    for resource in ("model/first", "endpoint-config/first", "endpoint/lexline", "training-job/job"):
+    kinds = (
+        "model/first",
+        "endpoint-config/first",
+        "endpoint/lexline",
+        "training-job/job",
+        "model-package-group/sotu",
+    )
+    for resource in kinds:
         cloud.sagemaker.add_tags(ResourceArn=f"{ARN}:{resource}", Tags=tags)
         assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == tags
     cloud.sagemaker.delete_endpoint(EndpointName="lexline")
     wait(lambda: cloud.sagemaker.list_endpoints()["Endpoints"] == [])
     cloud.sagemaker.delete_endpoint_config(EndpointConfigName="first")
     cloud.sagemaker.delete_model(ModelName="first")
+    cloud.sagemaker.delete_model_package_group(ModelPackageGroupName="sotu")
     cloud.endpoint("lexline", "first")
-    for resource in ("model/first", "endpoint-config/first", "endpoint/lexline"):
+    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="sotu")
+    gone = ("model/first", "endpoint-config/first", "endpoint/lexline", "model-package-group/sotu")
+    for resource in gone:
         assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == []
 
 

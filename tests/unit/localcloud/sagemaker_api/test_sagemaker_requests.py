@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud.sagemaker import shapes
+
 
 def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
     with pytest.raises(ClientError) as caught:
@@ -154,6 +156,29 @@ def test_a_key_with_letters_of_any_script_is_a_tag_key(cloud: Any, requests: Any
 def test_a_key_with_a_bracket_is_not(cloud: Any, requests: Any) -> None:
     error = refusal(cloud.sagemaker.create_model, **requests.model("m", Tags=[{"Key": "a[b", "Value": ""}]))
     assert "'tags.1.member.key' failed to satisfy constraint: Member must satisfy regular" in error["Message"]
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "application-autoscaling"])
+def test_every_pattern_of_the_model_can_be_read(service: str) -> None:
+    model = shapes.service_model(service)
+    traits = [model.shape_for(name).metadata for name in model.shape_names]
+    patterns = {trait["pattern"] for trait in traits if "pattern" in trait}
+    assert patterns
+    for pattern in patterns:
+        shapes.compiled(pattern)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [("Präsident Ōkubo's speeches: 1790-2006 (№ 1 + 2) ☃ 鍵", True), ("a tab\tis a control", False)],
+)
+def test_a_description_may_have_what_can_be_seen(cloud: Any, text: str, fits: bool) -> None:
+    create = cloud.sagemaker.create_model_package_group
+    request = {"ModelPackageGroupName": "sotu", "ModelPackageGroupDescription": text}
+    if fits:
+        create(**request)
+    else:
+        assert "'modelPackageGroupDescription' failed" in refusal(create, **request)["Message"]
 
 
 def test_a_fault_inside_is_an_internal_failure_and_not_a_broken_connection(
