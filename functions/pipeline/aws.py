@@ -78,22 +78,24 @@ def autoscaling() -> ApplicationAutoScalingClient:
     return boto3.client("application-autoscaling", config=_CONFIG)
 
 
-def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says there is no such resource.
+# SageMaker has a code for it, ResourceNotFound, and yet says most of it as a ValidationException in one of
+# these words.
+_MISSING = ("could not find", "not found", "does not exist")
 
-    It has a code for that, ResourceNotFound, and yet answers most such calls with ValidationException and the
-    words "Could not find ..." or "Requested resource not found."
-    """
+
+def is_missing(error: ClientError) -> bool:
+    """Whether SageMaker says there is no such resource."""
     return code_of(error) == "ResourceNotFound" or (
         code_of(error) == "ValidationException"
-        and ("could not find" in message_of(error).lower() or "not found" in message_of(error).lower())
+        and any(words in message_of(error).lower() for words in _MISSING)
     )
 
 
 def already_exists(error: ClientError) -> bool:
     """Whether SageMaker says the name is taken: ResourceInUse for jobs, else a ValidationException."""
     return code_of(error) == "ResourceInUse" or (
-        code_of(error) == "ValidationException" and "already existing" in message_of(error)
+        code_of(error) == "ValidationException"
+        and any(words in message_of(error) for words in ("already existing", "already exists"))
     )
 
 
