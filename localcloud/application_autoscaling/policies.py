@@ -23,7 +23,7 @@ METRICS = (
 _SPECIFICATIONS = ("PredefinedMetricSpecification", "CustomizedMetricSpecification")
 
 
-class Policies:
+class PolicyOperations:
     """The operations on scaling policies."""
 
     def __init__(self, host: Host, targets: ScalableTargets) -> None:
@@ -91,7 +91,9 @@ def _described(target: ScalableTarget, policy: ScalingPolicy) -> dict[str, Any]:
 
 def _checked(request: dict[str, Any], policy: ScalingPolicy | None) -> dict[str, Any]:
     """The configuration the policy is to have; ValidationError when it is not one of target tracking."""
-    kind = request.get("PolicyType", TYPE if policy else None)
+    if policy is None and "PolicyType" not in request:
+        raise ValidationError("A new scaling policy needs a PolicyType.")
+    kind = request.get("PolicyType", TYPE)
     if kind != TYPE:
         raise ValidationError(
             f"The local Application Auto Scaling keeps policies of PolicyType {TYPE} only, not {kind}."

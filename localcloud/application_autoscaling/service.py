@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from localcloud.application_autoscaling.policies import Policies
+from localcloud.application_autoscaling.policies import PolicyOperations
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.resources import variant_id
-from localcloud.application_autoscaling.targets import Targets, Variants
+from localcloud.application_autoscaling.targets import TargetOperations, Variants
 from localcloud.sagemaker.access import Caller
 from localcloud.sagemaker.errors import ValidationError
 from localcloud.sagemaker.host import Host
@@ -39,8 +39,8 @@ class ApplicationAutoScaling:
 
     def __init__(self, host: Host, targets: ScalableTargets, variants: Variants) -> None:
         self._host = host
-        self._targets = Targets(host, targets, variants)
-        self._policies = Policies(host, targets)
+        self._targets = TargetOperations(host, targets, variants)
+        self._policies = PolicyOperations(host, targets)
         self._api = JsonApi(host, SERVICE, "Application Auto Scaling", TARGET, self._table())
 
     async def handle(

@@ -33,7 +33,7 @@ _NOT_HERE = {
 }
 
 
-class Targets:
+class TargetOperations:
     """The operations on scalable targets."""
 
     def __init__(self, host: Host, targets: ScalableTargets, variants: Variants) -> None:

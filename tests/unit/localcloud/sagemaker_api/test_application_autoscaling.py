@@ -188,7 +188,7 @@ def test_a_policy_needs_its_target(scaling: Any) -> None:
     ("change", "message"),
     [
         ({"PolicyType": "StepScaling"}, "PolicyType TargetTrackingScaling only, not StepScaling"),
-        ({"PolicyType": None}, "PolicyType TargetTrackingScaling only, not None"),
+        ({"PolicyType": None}, "A new scaling policy needs a PolicyType"),
         ({"TargetTrackingScalingPolicyConfiguration": None}, "needs a TargetTrackingScalingPolicyConfig"),
         ({"TargetTrackingScalingPolicyConfiguration": {"TargetValue": 1.0}}, "needs either a Predefined"),
         (
