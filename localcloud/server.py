@@ -1,4 +1,4 @@
-"""The local cloud's one process: MiniStack and the SageMaker service behind a loopback port.
+"""The local cloud's one process: MiniStack, SageMaker and Application Auto Scaling behind a loopback port.
 
 Everything it keeps lies below its state directory (mode 0700):
 
@@ -31,7 +31,10 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from localcloud import control, ministack
+from localcloud.application_autoscaling.records import ScalableTargets
+from localcloud.application_autoscaling.service import ApplicationAutoScaling
 from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.scaling import ServedVariant, Targets
 
 logger = logging.getLogger("localcloud")
 
@@ -48,11 +51,14 @@ class Service(Protocol):
     ) -> tuple[int, dict[str, str], bytes]:
         """Answer one request."""
 
+    def variant(self, endpoint: str, name: str) -> ServedVariant | None:
+        """What an endpoint serves as the variant of this name."""
+
     def close(self) -> None:
         """End every process of every job and endpoint."""
 
 
-ServiceFactory = Callable[[Host, Path], Service]
+ServiceFactory = Callable[[Host, Path, Targets], Service]
 
 
 class AlreadyRunning(RuntimeError):
@@ -93,8 +99,11 @@ async def _serve(
     state: Path, listener: socket.socket, port: int, owner: int | None, factory: ServiceFactory
 ) -> None:
     stack = ministack.MiniStack(port)
-    service = factory(stack.host, state / "sagemaker")
+    targets = ScalableTargets()
+    service = factory(stack.host, state / "sagemaker", targets)
     stack.serve("sagemaker", "SageMaker", service.handle)
+    scaling = ApplicationAutoScaling(stack.host, targets, service.variant)
+    stack.serve("application-autoscaling", "AnyScaleFrontendService", scaling.handle)
     key, secret = ministack.new_credentials()
 
     ended = asyncio.Event()

@@ -37,6 +37,7 @@ from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response,
 from localcloud.sagemaker.model_package_groups import ModelPackageGroups
 from localcloud.sagemaker.model_packages import ModelPackages
 from localcloud.sagemaker.models import Models
+from localcloud.sagemaker.scaling import ScaledEndpoints, ServedVariant, Targets
 from localcloud.sagemaker.tag_operations import TagOperations
 from localcloud.sagemaker.training import TrainingRun
 
@@ -50,14 +51,15 @@ _log = logging.getLogger(__name__)
 class SageMaker:
     """One account's SageMaker in one region.
 
-    `directory` holds what jobs and endpoints have on disk while they run. `training_run` and `fleet` make the
-    processes.
+    `directory` holds what jobs and endpoints have on disk while they run, `targets` the variants that
+    Application Auto Scaling may scale. `training_run` and `fleet` make the processes.
     """
 
     def __init__(
         self,
         host: Host,
         directory: Path,
+        targets: Targets,
         *,
         training_run: RunFactory = TrainingRun,
         fleet: FleetFactory = Fleet,
@@ -67,6 +69,7 @@ class SageMaker:
         self._models = Models(self._context)
         self._configs = EndpointConfigs(self._context, self._models)
         self._endpoints = Endpoints(self._context, self._configs, self._models, fleet)
+        self._scaled = ScaledEndpoints(self._endpoints, self._configs, targets)
         self._jobs = TrainingJobs(self._context, training_run)
         self._groups = ModelPackageGroups(self._context)
         self._packages = ModelPackages(self._context, self._groups)
@@ -92,6 +95,10 @@ class SageMaker:
         if endpoint is not None:
             return await self._on(self._invocations, partial(self._invoke, request, endpoint))
         return await self._on(self._control, partial(self._api.call, request))
+
+    def variant(self, endpoint: str, name: str) -> ServedVariant | None:
+        """What an endpoint serves as the variant of this name; None when it serves none."""
+        return self._scaled.served(endpoint, name)
 
     def close(self) -> None:
         """End every process of every job and endpoint."""
@@ -134,10 +141,10 @@ class SageMaker:
             "ListEndpointConfigs": Operation(configs.list, anything),
             "DeleteEndpointConfig": Operation(configs.delete, config),
             "CreateEndpoint": Operation(endpoints.create, endpoint_and_config),
-            "UpdateEndpoint": Operation(endpoints.update, endpoint_and_config),
+            "UpdateEndpoint": Operation(self._scaled.update, endpoint_and_config),
             "DescribeEndpoint": Operation(endpoints.describe, endpoint),
             "ListEndpoints": Operation(endpoints.list, anything),
-            "DeleteEndpoint": Operation(endpoints.delete, endpoint),
+            "DeleteEndpoint": Operation(self._scaled.delete, endpoint, also=self._scaled.may_delete),
             "CreateModelPackageGroup": Operation(groups.create, group),
             "DescribeModelPackageGroup": Operation(groups.describe, group),
             "ListModelPackageGroups": Operation(groups.list, anything),

@@ -1,4 +1,5 @@
-"""The SageMaker service under boto3's own clients, over a host, jobs and fleets that the tests drive.
+"""SageMaker and Application Auto Scaling under boto3's own clients, over a host, jobs and fleets that the
+tests drive.
 
 Requests go through botocore's serializer and signer, and answers through its parser; only the wire between is
 replaced. The host judges every request by the policy of the access key that signed it.
@@ -20,6 +21,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
+from localcloud.application_autoscaling.records import ScalableTargets
+from localcloud.application_autoscaling.service import ApplicationAutoScaling
 from localcloud.sagemaker.host import AccessDenied
 from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationResult
 from localcloud.sagemaker.service import SageMaker
@@ -191,12 +194,18 @@ class Cloud:
         self.runs: list[FakeRun] = []
         self.fleets = Fleets()
         self.directory = directory
-        self.service = SageMaker(self.host, directory, training_run=self._run, fleet=self.fleets)
+        self.targets = ScalableTargets()
+        self.service = SageMaker(
+            self.host, directory, self.targets, training_run=self._run, fleet=self.fleets
+        )
+        self.autoscaling = ApplicationAutoScaling(self.host, self.targets, self.service.variant)
         self.sagemaker: Any = None
         self.unchecked: Any = None
         self.caller: Any = None
         self.runtime: Any = None
         self.caller_runtime: Any = None
+        self.scaling: Any = None
+        self.caller_scaling: Any = None
 
     def _run(self, launch: TrainingLaunch, events: TrainingEvents) -> FakeRun:
         run = FakeRun(launch, events)
@@ -302,13 +311,13 @@ def variant_request(model: str, **parameters: Any) -> dict[str, Any]:
 
 
 class _Wire:
-    """botocore's `before-send`: hands each request to the service of the test that is running."""
+    """botocore's `before-send`: hands each request to the services of the test that is running."""
 
     def __init__(self) -> None:
-        self.service: SageMaker | None = None
+        self.cloud: Cloud | None = None
 
     def __call__(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        assert self.service is not None
+        assert self.cloud is not None
         path = re.sub(r"^https?://[^/]+", "", request.url) or "/"
         headers = {
             name: value.decode() if isinstance(value, bytes) else str(value)
@@ -319,8 +328,10 @@ class _Wire:
             body = body.encode()
         elif not isinstance(body, bytes | bytearray):
             body = body.read()
+        scaling = headers.get("X-Amz-Target", "").startswith("AnyScaleFrontendService.")
+        service = self.cloud.autoscaling if scaling else self.cloud.service
         status, answered, content = asyncio.run(
-            self.service.handle(request.method, path, headers, bytes(body), {})
+            service.handle(request.method, path, headers, bytes(body), {})
         )
         raw = io.BytesIO(content)
         raw.stream = lambda *_, **__: iter([content])  # type: ignore[attr-defined]
@@ -355,6 +366,8 @@ def clients() -> tuple[_Wire, dict[str, Any]]:
         "caller": client("sagemaker", CALLER),
         "runtime": client("sagemaker-runtime", ADMIN),
         "caller_runtime": client("sagemaker-runtime", CALLER),
+        "scaling": client("application-autoscaling", ADMIN),
+        "caller_scaling": client("application-autoscaling", CALLER),
     }
 
 
@@ -362,7 +375,7 @@ def clients() -> tuple[_Wire, dict[str, Any]]:
 def cloud(clients: tuple[_Wire, dict[str, Any]], tmp_path: Path) -> Iterator[Cloud]:
     wire, made = clients
     cloud = Cloud(tmp_path)
-    wire.service = cloud.service
+    wire.cloud = cloud
     for name, client in made.items():
         setattr(cloud, name, client)
     yield cloud

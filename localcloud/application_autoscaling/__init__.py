@@ -1,0 +1,1 @@
+"""The local Application Auto Scaling: scalable targets and policies of SageMaker's endpoint variants."""

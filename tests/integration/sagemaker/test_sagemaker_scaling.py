@@ -1,0 +1,100 @@
+"""Application Auto Scaling through boto3 against the running local cloud, on an endpoint that serves."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+RUN = uuid.uuid4().hex[:8]
+LIMITS = {"MinCapacity": 1, "MaxCapacity": 2}
+TRACKING = {
+    "PolicyName": "invocations",
+    "PolicyType": "TargetTrackingScaling",
+    "TargetTrackingScalingPolicyConfiguration": {
+        "TargetValue": 100.0,
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def endpoint(sagemaker: Any) -> Iterator[str]:
+    """An endpoint in service; gone at the end, whether a test has deleted it or not."""
+    name = f"scaled-{RUN}"
+    config = sagemaker.config(name)
+    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    described = sagemaker.await_endpoint(name, "InService", "Failed")
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    yield name
+    if sagemaker.api.list_endpoints(NameContains=name)["Endpoints"]:
+        sagemaker.api.delete_endpoint(EndpointName=name)
+        sagemaker.await_gone(name)
+
+
+def target(endpoint: str) -> dict[str, str]:
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+
+def test_an_unsigned_request_is_refused(cloud: Any) -> None:
+    client = boto3.client(
+        "application-autoscaling",
+        endpoint_url=cloud.endpoint_url,
+        region_name=cloud.region,
+        config=Config(signature_version=UNSIGNED),
+    )
+    with pytest.raises(ClientError) as refused:
+        client.describe_scalable_targets(ServiceNamespace="sagemaker")
+    assert refused.value.response["Error"]["Code"].startswith("MissingAuthenticationToken")
+
+
+def test_iam_decides_who_may_register(client: Any, lab: Any, sagemaker: Any, endpoint: str) -> None:
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:endpoint/{endpoint}"
+    targets = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target/*"
+    own = {"Effect": "Allow", "Action": "application-autoscaling:*", "Resource": targets}
+    reading = {"Effect": "Allow", "Action": "sagemaker:Describe*", "Resource": "*"}
+    scaling = {"Effect": "Allow", "Action": "sagemaker:UpdateEndpointWeightsAndCapacities", "Resource": arn}
+    alarms = {
+        "Effect": "Allow",
+        "Action": ["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"],
+        "Resource": "*",
+    }
+    service = "application-autoscaling"
+    with pytest.raises(ClientError, match="application-autoscaling:RegisterScalableTarget") as caught:
+        lab.client_as(service, reading, scaling, alarms).register_scalable_target(
+            **target(endpoint), **LIMITS
+        )
+    assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
+    with pytest.raises(ClientError, match=f"UpdateEndpointWeightsAndCapacities on.*{arn}") as caught:
+        lab.client_as(service, own, reading, alarms).register_scalable_target(**target(endpoint), **LIMITS)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    allowed = lab.client_as(service, own, reading, scaling, alarms)
+    allowed.register_scalable_target(**target(endpoint), **LIMITS)
+    allowed.deregister_scalable_target(**target(endpoint))
+
+
+def test_a_variant_is_scaled_until_its_endpoint_goes(client: Any, sagemaker: Any, endpoint: str) -> None:
+    scaling = client("application-autoscaling")
+    with pytest.raises(ClientError, match="No endpoint nobody serves a variant AllTraffic"):
+        scaling.register_scalable_target(**target("nobody"), **LIMITS)
+    with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="No scalable target registered"):
+        scaling.put_scaling_policy(**target(endpoint), **TRACKING)
+    scaling.register_scalable_target(**target(endpoint), **LIMITS)
+    scaling.put_scaling_policy(**target(endpoint), **TRACKING)
+    (policy,) = scaling.describe_scaling_policies(**target(endpoint))["ScalingPolicies"]
+    assert policy.items() >= (target(endpoint) | TRACKING).items()
+    assert sagemaker.ask(endpoint)["model"] == endpoint
+    sagemaker.api.delete_endpoint(EndpointName=endpoint)
+    sagemaker.await_gone(endpoint)
+    found = scaling.describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[target(endpoint)["ResourceId"]]
+    )
+    assert found["ScalableTargets"] == []
