@@ -7,11 +7,13 @@ an alarm sounds. A serverless one takes a plain update, for SageMaker offers it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import aws
 import endpoint
 import names
+import scaling
 import settings
 import tokens
 from botocore.exceptions import ClientError
@@ -70,12 +72,16 @@ def _change(run: Run, serving: str, *, exists: bool) -> None:
         elif run.hosting.endpoint_type == "serverless":
             sagemaker.update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
         else:
+            former = _variant_of(serving)
+            if former.get("InstanceType") != run.hosting.instance_type:
+                # SageMaker refuses another instance type to a variant that scales; Finish lets it scale again.
+                scaling.stop(run.endpoint)
             sagemaker.update_endpoint(
                 EndpointName=run.endpoint,
                 EndpointConfigName=run.name,
                 # The count that scaling, or somebody by hand, has brought the fleet to is kept, unless the
                 # deployment now asks for another than it last did.
-                RetainAllVariantProperties=_count_of(serving) == run.hosting.instance_count,
+                RetainAllVariantProperties=(former.get("InitialInstanceCount") == run.hosting.instance_count),
                 DeploymentConfig=deployment_config(run.hosting, settings.alarms()),
             )
     except ClientError as error:
@@ -113,15 +119,15 @@ def deployment_config(hosting: HostingResources, alarms: list[str]) -> Deploymen
     }
 
 
-def _count_of(config: str) -> int | None:
-    """The instances a config asks for; None without a config, or for a serverless one."""
+def _variant_of(config: str) -> Mapping[str, Any]:
+    """The variant that a config asks for; empty where the config is gone."""
     try:
         described = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config)
     except ClientError as error:
         if not aws.is_missing(error):
             raise
-        return None
-    return described["ProductionVariants"][0].get("InitialInstanceCount")
+        return {}
+    return described["ProductionVariants"][0]
 
 
 def _must_give_way(

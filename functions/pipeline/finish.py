@@ -5,17 +5,14 @@ its end is scheduled where one was asked for.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
 
 import aws
 import endpoint
 import names
+import scaling
 import schedules
 from contracts import Finished, FinishInput, Run, TakeDown, TeardownAfter, TeardownWhenIdle, iso8601
 from step import step
-
-_DIMENSION: Literal["sagemaker:variant:DesiredInstanceCount"] = "sagemaker:variant:DesiredInstanceCount"
-_POLICY = "invocations-per-instance"
 
 
 @step(FinishInput)
@@ -32,7 +29,9 @@ def handler(given: FinishInput) -> Finished:
         Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
     )
     if run.hosting.scales:
-        scale(run)
+        scaling.start(run)
+    else:
+        scaling.stop(run.endpoint)
     return Finished(scales=run.hosting.scales, teardown_at=teardown_at)
 
 
@@ -43,30 +42,3 @@ def _schedule(run: Run) -> datetime | None:
         idle = run.teardown.when_idle
         return schedules.take_down(TakeDown(run=run.name, when_idle=idle), idle)
     return None
-
-
-def scale(run: Run) -> None:
-    """Let target tracking keep each instance near the invocations a minute that were asked for."""
-    hosting = run.hosting
-    resource = f"endpoint/{run.endpoint}/variant/{endpoint.VARIANT}"
-    autoscaling = aws.autoscaling()
-    autoscaling.register_scalable_target(
-        ServiceNamespace="sagemaker",
-        ResourceId=resource,
-        ScalableDimension=_DIMENSION,
-        MinCapacity=hosting.instance_count,
-        MaxCapacity=hosting.max_instance_count,
-    )
-    autoscaling.put_scaling_policy(
-        PolicyName=_POLICY,
-        ServiceNamespace="sagemaker",
-        ResourceId=resource,
-        ScalableDimension=_DIMENSION,
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": float(hosting.invocations_per_instance),
-            "PredefinedMetricSpecification": {
-                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
-            },
-        },
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import aws
 import cost
@@ -169,8 +170,7 @@ def _written(report: Report, given: ReportInput) -> Report:
         {
             **json.loads(document),
             "training": training,
-            "comparison": training.get("comparison"),
-            "verdict": json.loads(report.comparison.model_dump_json()) if report.comparison else None,
+            "comparison": _comparison(given, training),
             "cost": {"run": json.loads(document)["cost"], "endpoint": json.loads(document)["standing_cost"]},
             "provenance": _provenance(report, given),
             "started": given.execution.started.isoformat(),
@@ -184,6 +184,16 @@ def _written(report: Report, given: ReportInput) -> Report:
             Bucket=bucket, Key=f"reports/{name}", Body=body.encode(), ContentType=content_type
         )
     return report
+
+
+def _comparison(given: ReportInput, training: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The training job's comparison, with what the gate made of it."""
+    verdict = given.evaluated.comparison if given.evaluated else None
+    if verdict is None:
+        return None
+    if verdict.reason is not None:
+        return {"comparable": False, "reason": verdict.reason}
+    return {**training.get("comparison", {}), "tolerance": verdict.tolerance, "notes": verdict.notes}
 
 
 def _provenance(report: Report, given: ReportInput) -> dict[str, str]:
