@@ -70,6 +70,31 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = corpus_files.B
     return Corpus(chosen.name, known, splits)
 
 
+@dataclass(frozen=True)
+class Wording:
+    """A text before any vocabulary: its distinct words, and the text as their places among them.
+
+    words: <unk> and <eos> first, whether or not the text holds them.
+    """
+
+    words: list[str]
+    places: TokenIds
+
+    def in_numbers_of(self, known: Vocabulary) -> TokenIds:
+        """The text as a vocabulary numbers its words."""
+        return np.array(known.encode(self.words), dtype=np.int32).take(self.places)
+
+
+def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
+    """One split as `read` cuts it into words, which may then be numbered by any vocabulary. Raises as
+    `read` does."""
+    chunks = Chunks(tokenizer.BY_NAME[tokenizer_name])
+    parts = _read_split(split, corpus_files.find(channel)[split], chunks, corpus_files.BLOCK_BYTES)
+    counts = _count(parts, len(chunks))
+    unchanged = np.arange(len(chunks.words), dtype=np.int32)
+    return Wording(list(chunks.words), chunks.exchange(parts, counts, unchanged))
+
+
 class Chunks:
     """The distinct chunks of a text, numbered from 2 as they come, and the words of each. 1 ends a line."""
 

@@ -7,7 +7,8 @@ number of columns depends on the length of the split alone: the same weights and
 wherever it is computed.
 
 A word the vocabulary does not hold counts as <unk>. Figures therefore compare only between models with the
-same vocabulary; metrics.json tells each split's share of <unk>.
+same vocabulary; metrics.json tells each split's share of <unk>. comparison.py puts models with different
+vocabularies on common terms.
 """
 
 import math
@@ -40,6 +41,14 @@ def mean_loss(model: LanguageModel, tokens: TokenIds) -> float:
 
     Under torchrun every rank calls this, reads its share of the columns, and gets the figure of all.
     """
+    return distributed.total(own_loss(model, tokens)) / len(tokens)
+
+
+def own_loss(model: LanguageModel, tokens: TokenIds) -> Tensor:
+    """The negative log likelihood, in nats and summed, of this rank's share of the columns: float64, 0-d.
+
+    No rank waits here for another one.
+    """
     was_training = model.training
     model.eval()
     device = model.decoder.bias.device
@@ -54,7 +63,7 @@ def mean_loss(model: LanguageModel, tokens: TokenIds) -> float:
             counted = wanted != NOT_COUNTED
             total += model.decoder.loss(hidden[counted], wanted[counted])
     model.train(was_training)
-    return distributed.total(total) / len(tokens)
+    return total
 
 
 def layout(tokens: TokenIds) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Train a word-level LSTM language model: the entry point of a SageMaker training job.
 
     SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text)
+    SM_CHANNEL_CHAMPION   folder with the model.tar.gz that serves now, to compare with; may be missing
     SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and what serves them:
                           code/ and config.yaml
     SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
@@ -28,10 +29,12 @@ import numpy.typing as npt
 import torch
 
 import checkpoint
+import comparison
 import corpus
 import distributed
 import hyperparameters
 import recipes
+import samples
 from checkpoint import Checkpoints
 from corpus import Corpus
 from distributed import RankLost
@@ -71,13 +74,14 @@ TOKENS_AT_ONCE = 2**22
 class Folders:
     """Where SageMaker put the data and where it looks for results.
 
-    checkpoints: None where it keeps none.
+    checkpoints: None where it keeps none. champion: None where there is no model to compare with.
     """
 
     channel: Path
     model: Path
     output: Path
     checkpoints: Path | None
+    champion: Path | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Folders":
@@ -91,7 +95,10 @@ class Folders:
         channel, model, output = (Path(environment[name]) for name in names)
         for folder in (model, output):
             folder.mkdir(parents=True, exist_ok=True)
-        return cls(channel, model, output, checkpoint.folder(environment))
+        champion = environment.get("SM_CHANNEL_CHAMPION")
+        return cls(
+            channel, model, output, checkpoint.folder(environment), Path(champion) if champion else None
+        )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -123,7 +130,8 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
     model = recipes.model(settings, count(text.splits["train"], len(text.vocabulary))).to(device)
     distributed.copy_first(model)
     metrics = Report(
-        folders=(folders.model, folders.output),
+        artifact=folders.model,
+        output=folders.output,
         recipe=settings.recipe,
         world_size=distributed.world(),
         tokenizer=text.tokenizer,
@@ -151,6 +159,13 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
     distributed.copy_first(model)
     metrics.test_loss = mean_loss(model, splits["test"])
     say(**scores("test", metrics.test_loss))
+    champion = distributed.from_first(folders.champion)
+    if champion:
+        outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)
+        outcome.announce()
+        metrics.comparison = outcome.document()
+    if distributed.is_first():
+        metrics.samples = samples.draw(folders.model, splits["valid"])
     metrics.save()
     if distributed.is_first():
         metrics.draw(folders.output / "training_curve.png")

@@ -17,6 +17,8 @@ from typing import Any
 import distributed
 from perplexity import perplexity
 
+MOST_CHARACTERS = 300
+
 
 def say(**values: object) -> None:
     """One line of `key=value` pairs in the log."""
@@ -33,6 +35,16 @@ def tell(sentence: str) -> None:
     if distributed.is_first():
         with contextlib.suppress(BrokenPipeError):
             os.write(sys.stdout.fileno(), f"{sentence}\n".encode())
+
+
+def quoted(sentence: str) -> str:
+    """A sentence as the value of a `key=value` pair."""
+    return json.dumps(sentence, ensure_ascii=False)
+
+
+def in_short(error: Exception) -> str:
+    """An error that nobody foresaw, in one line of at most MOST_CHARACTERS."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARACTERS]
 
 
 def scores(name: str, loss: float) -> dict[str, str]:
@@ -57,12 +69,15 @@ class Epoch:
 class Report:
     """Everything metrics.json tells.
 
-    folders: each gets metrics.json. world_size: the processes that trained together. stopped: why training
-    ended early, if it did. resumed: how many times training went on after an interruption. started: by
-    time.monotonic. seconds_before: those before the interruption.
+    artifact, output: the folders that get metrics.json, the artifact's without `samples`. world_size: the
+    processes that trained together. stopped: why training ended early, if it did. resumed: how many times
+    training went on after an interruption. started: by time.monotonic. seconds_before: those before the
+    interruption. comparison: with the model that serves now (comparison.py), or None where none was given.
+    samples: texts by the finished model (samples.py).
     """
 
-    folders: tuple[Path, ...]
+    artifact: Path
+    output: Path
     recipe: str
     world_size: int
     tokenizer: str
@@ -77,6 +92,8 @@ class Report:
     resumed: int = 0
     test_loss: float | None = None
     seconds_before: float = 0.0
+    comparison: dict[str, Any] | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best(self) -> Epoch | None:
@@ -128,18 +145,22 @@ class Report:
             "valid_perplexity": _finite(perplexity(best.valid_loss)) if best else None,
             "test_loss": self.test_loss,
             "test_perplexity": None if self.test_loss is None else _finite(perplexity(self.test_loss)),
+            "comparison": self.comparison,
+            "samples": self.samples,
             "seconds": self.seconds,
         }
 
     def save(self) -> None:
-        """Write metrics.json, whole at any moment, into each folder; the first rank does."""
+        """Write metrics.json, whole at any moment, into both folders; the first rank does.
+
+        The artifact goes without samples: it travels further than the job's output, and holds no text.
+        """
         if not distributed.is_first():
             return
-        text = json.dumps(self.document(), indent=2, allow_nan=False) + "\n"
-        for folder in self.folders:
-            unfinished = folder / "metrics.json.tmp"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(folder / "metrics.json")
+        document = self.document()
+        _write(self.output / "metrics.json", document)
+        del document["samples"]
+        _write(self.artifact / "metrics.json", document)
 
     def draw(self, path: Path) -> None:
         """The training curve as PNG: perplexity by epoch, the best epoch marked.
@@ -177,6 +198,12 @@ class Report:
         axes.grid(alpha=0.3, which="both")
         axes.legend()
         figure.savefig(path, dpi=100)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _finite(value: float) -> float | None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import socket
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,10 +96,14 @@ Training._step = lambda *arguments: (time.sleep(0.02), own_step(*arguments))[1]
 
 @dataclass(frozen=True)
 class Job:
-    """A training job, as the toolkit would start it. Hyperparameters that are not given are SMALL's."""
+    """A training job, as the toolkit would start it. Hyperparameters that are not given are SMALL's.
+
+    champion: the folder with the model.tar.gz to compare with, if any.
+    """
 
     folder: Path
     channel: Path
+    champion: Path | None = None
 
     @property
     def model(self) -> Path:
@@ -124,6 +129,7 @@ class Job:
             "SM_MODEL_DIR": str(self.model),
             "SM_OUTPUT_DATA_DIR": str(self.data),
             "SM_OUTPUT_DIR": str(self.folder / "output"),
+            **({"SM_CHANNEL_CHAMPION": str(self.champion)} if self.champion else {}),
         }
 
     def arguments(self, hyperparameters: Mapping[str, object]) -> list[str]:
@@ -177,6 +183,15 @@ class Job:
     def weights(self) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = torch.load(self.model / "model.pt", weights_only=True)
         return state
+
+
+def packed(artifact: Path, folder: Path) -> Path:
+    """A model folder as a channel that holds its model.tar.gz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "model.tar.gz", "w:gz", compresslevel=1) as tar:
+        for path in sorted(artifact.iterdir()):
+            tar.add(path, path.name)
+    return folder
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

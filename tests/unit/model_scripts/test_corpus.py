@@ -73,6 +73,18 @@ def test_parts_of_a_text_are_put_together_again(
         assert_as_simple(channel, tokenizer, block_bytes=64)
 
 
+@pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
+def test_a_split_on_its_own_is_worded_as_among_the_others(tmp_path: Path, tokenizer: str) -> None:
+    channel = write(tmp_path, {"train": TEXT * 2, "valid": b"\n", "test": b"\n" + TEXT + b"unheard of <unk>"})
+    whole = corpus.read(channel, tokenizer)
+    for split, tokens in whole.splits.items():
+        wording = corpus.read_split(channel, split, tokenizer)
+        assert wording.words[:2] == ["<unk>", "<eos>"]
+        assert len(set(wording.words)) == len(wording.words)
+        assert set(wording.places.tolist()) | {0, 1} == set(range(len(wording.words)))
+        assert wording.in_numbers_of(whole.vocabulary).tolist() == tokens.tolist()
+
+
 def test_splits_are_32_bit_numbers_in_one_run_of_memory(tmp_path: Path) -> None:
     splits = corpus.read(write(tmp_path, {"train": TEXT, "valid": TEXT, "test": TEXT}), "prose").splits
     assert list(splits) == ["train", "valid", "test"]

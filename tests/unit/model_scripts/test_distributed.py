@@ -18,6 +18,7 @@ from tests.unit.model_scripts.conftest import (
     SLOWLY,
     Job,
     free_port,
+    packed,
     same,
     wait_for,
     write_large_vocabulary,
@@ -229,6 +230,86 @@ def test_another_number_of_ranks_may_go_on(
 ) -> None:
     job = continued(stopped, tmp_path / "one", fork_server, ranks=1)
     assert job.metrics()["test_perplexity"] == pytest.approx(one_rank["0.1"], rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def champion(channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a job on another part of the words, as a channel."""
+    folder = tmp_path_factory.mktemp("champion")
+    other = folder / "training"
+    other.mkdir()
+    for split in ("train", "valid", "test"):
+        words = (channel / split).read_text().split()
+        (other / split).write_text("\n".join(word for word in words if word.endswith(("1", "2", "3"))) + "\n")
+    job = Job(folder / "job", other)
+    assert job.run(**SETTINGS) == 0
+    return packed(job.model, folder / "channel")
+
+
+def test_ranks_compare_with_the_champion_that_the_first_one_has_as_one_rank_does(
+    channel: Path, champion: Path, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    alone = Job(tmp_path / "alone", channel, champion)
+    assert alone.start(fork_server, **SETTINGS, dropout=0).wait() == 0
+    jobs = [Job(tmp_path / "0", channel, champion), Job(tmp_path / "1", channel)]
+    port = free_port()
+    forks = [
+        job.start(fork_server, rank=rank, ranks=2, port=port, **SETTINGS, dropout=0)
+        for rank, job in enumerate(jobs)
+    ]
+    assert [fork.wait() for fork in forks] == [0, 0], forks[0].log.read_text()
+    found, expected = jobs[0].metrics()["comparison"], alone.metrics()["comparison"]
+    assert expected["champion"]["unknown_share"] > 0.5
+    for name in ("champion", "challenger"):
+        assert found[name] == {
+            **expected[name],
+            "perplexity": pytest.approx(expected[name]["perplexity"], 1e-4),
+        }
+    assert (found["words"], found["tokens"]) == (expected["words"], expected["tokens"])
+    assert forks[0].log.read_text().count("champion_perplexity=") == 1
+    assert jobs[0].metrics()["samples"]
+    assert not forks[1].log.read_text()
+
+
+FAILING_ON_THE_SECOND = """
+import comparison, distributed, torch
+def own_loss(model, tokens):
+    if distributed.rank() == 1:
+        raise torch.OutOfMemoryError("no room on this device")
+    return torch.zeros(())
+comparison.own_loss = own_loss
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "artifact", "expected"),
+    [
+        ("", b"no archive", "BadGzipFile"),
+        (FAILING_ON_THE_SECOND, None, "OutOfMemoryError: no room on this device"),
+    ],
+)
+def test_what_is_wrong_with_a_champion_on_any_rank_ends_the_comparison_and_not_the_job(
+    before: str,
+    artifact: bytes | None,
+    expected: str,
+    channel: Path,
+    champion: Path,
+    tmp_path: Path,
+    fork_server: ForkServer,
+) -> None:
+    folder = champion
+    if artifact:
+        folder = tmp_path / "champion"
+        folder.mkdir()
+        (folder / "model.tar.gz").write_bytes(artifact)
+    job = Job(tmp_path / "job", channel, folder)
+    forks = job.start_ranks(fork_server, 2, before=before, **{**SETTINGS, "epochs": 1})
+    assert [fork.wait() for fork in forks] == [0, 0], forks[0].log.read_text()
+    found = job.metrics()["comparison"]
+    assert found["comparable"] is False
+    assert f"The champion cannot be read and scored ({expected}" in found["reason"]
+    assert forks[0].log.read_text().count("champion=incomparable reason=") == 1
+    assert not forks[1].log.read_text()
 
 
 def test_outside_torchrun_there_is_one_rank_with_all_columns() -> None:

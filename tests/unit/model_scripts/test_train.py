@@ -70,7 +70,9 @@ def test_it_learns(trained: Job) -> None:
 
 def test_metrics_tell_the_whole_run(trained: Job) -> None:
     found = trained.metrics()
-    assert found == json.loads((trained.model / "metrics.json").read_text())
+    of_artifact = json.loads((trained.model / "metrics.json").read_text())
+    assert found == {**of_artifact, "samples": found["samples"]}
+    assert found["comparison"] is None
     epochs = found["epochs"]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     best = min(epochs, key=lambda epoch: epoch["valid_loss"])
