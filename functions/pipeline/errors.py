@@ -87,15 +87,38 @@ class ArchiveTooLarge(InvalidDataset):
     """The archive unpacks to more than is accepted: an archive bomb, or simply too much text."""
 
 
+# --- the Git repository of the scripts ------------------------------------------------------------
+
+
+class InvalidSource(PipelineError):
+    """The scripts cannot be taken from the Git repository as named. Subclasses tell the cases apart."""
+
+
+class SourceNotFound(InvalidSource):
+    """No such repository, branch, tag or commit."""
+
+
+class SourceUnauthorized(InvalidSource):
+    """The Git server wants credentials and has none, or none that it accepts."""
+
+
+class SourceIncomplete(InvalidSource):
+    """A script that SageMaker starts is not in the repository."""
+
+
+class SourceTooLarge(InvalidSource):
+    """More in the repository, or in its scripts, than one execution of a function takes in."""
+
+
 # --- AWS ------------------------------------------------------------------------------------------
 
 
 class Throttled(PipelineError):
-    """AWS asked to slow down. Retried."""
+    """AWS, or the Git server, asked to slow down. Retried."""
 
 
 class ServiceUnavailable(PipelineError):
-    """AWS failed on its own side, or could not be reached. Retried."""
+    """AWS, or the Git server, failed on its own side or could not be reached. Retried."""
 
 
 class CapacityUnavailable(PipelineError):

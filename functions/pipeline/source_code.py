@@ -1,8 +1,8 @@
-"""The code that SageMaker runs, shipped from this artifact: model_scripts/ as a sourcedir.tar.gz keyed by
-content.
+"""The code that SageMaker runs, packed as a sourcedir.tar.gz and keyed by content.
 
-The same scripts always make the same bytes, so they are uploaded once and every run says exactly which it
-used.
+It is model_scripts/, shipped in this artifact, or the same files of a Git repository (git_repository.py). The
+same scripts always make the same bytes, wherever they come from, so they are uploaded once and every run says
+exactly which it used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import gzip
 import hashlib
 import io
 import tarfile
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 import aws
 from botocore.exceptions import ClientError
@@ -22,36 +23,47 @@ from errors import Misconfigured, ServiceUnavailable, code_of
 SCRIPTS = Path(__file__).with_name("model_scripts")
 
 
-@functools.cache
-def archive(folder: Path = SCRIPTS) -> bytes:
-    """*.py, config.yaml and requirements.txt of `folder` as a gzipped tar; the same files, the same bytes."""
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and (file.suffix == ".py" or file.name in ("config.yaml", "requirements.txt"))
-        and "__pycache__" not in file.parts
-    )
-    if not files:
-        raise Misconfigured(f"There are no scripts in {folder}; build and deploy template.yaml again.")
+def is_script(path: PurePath) -> bool:
+    """Whether a file is packed: *.py, config.yaml (Ray Serve's) and requirements.txt, in any folder."""
+    wanted = path.suffix == ".py" or path.name in ("config.yaml", "requirements.txt")
+    return wanted and "__pycache__" not in path.parts
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A gzipped tar of `files`, path to content; the same files, the same bytes.
+
+    Paths are relative, with forward slashes, and of at most 100 bytes: a ustar header holds so many.
+    """
     buffer = io.BytesIO()
     # mtime=0 and an empty name keep the gzip header constant too.
     with (
         gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for file in files:
-            content = file.read_bytes()
-            member = tarfile.TarInfo(file.relative_to(folder).as_posix())
+        for path, content in sorted(files.items()):
+            member = tarfile.TarInfo(path)
             member.size = len(content)
             member.mode = 0o644
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def upload(bucket: str) -> str:
-    """Make sure the scripts are in `bucket` and answer their S3 URI."""
-    body = archive()
+@functools.cache
+def archive(folder: Path = SCRIPTS) -> bytes:
+    """The scripts of `folder`, packed. Raises Misconfigured where there are none."""
+    files = {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and is_script(file.relative_to(folder))
+    }
+    if not files:
+        raise Misconfigured(f"There are no scripts in {folder}; build and deploy template.yaml again.")
+    return pack(files)
+
+
+def upload(bucket: str, packed: bytes | None = None) -> str:
+    """Make sure that `packed` scripts, or the stack's own, are in `bucket` and answer their S3 URI."""
+    body = archive() if packed is None else packed
     key = f"code/{hashlib.sha256(body).hexdigest()}/sourcedir.tar.gz"
     try:
         aws.s3().put_object(
