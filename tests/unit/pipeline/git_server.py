@@ -1,5 +1,5 @@
-"""Git servers on this machine: Dulwich's, which speaks the protocol's first version, and Git's own, which
-speaks the second and leaves files out. Both are behind a door that asks for credentials, redirects or hangs
+"""Git servers on this machine: Dulwich's, which speaks the older protocol, and Git's own, which speaks
+version 2 and leaves files out. Both are behind a door that asks for credentials, redirects or hangs
 where a test says so.
 """
 
@@ -28,8 +28,6 @@ from dulwich.web import make_wsgi_chain
 Kind = Literal["dulwich", "git"]
 HAS_GIT = shutil.which("git") is not None
 LINK, SUBMODULE = stat.S_IFLNK, 0o160000
-
-
 # The least that SageMaker starts.
 SCRIPTS = {"model_scripts/train.py": b"print('train')\n", "model_scripts/generate.py": b"WORDS = 7\n"}
 
@@ -119,7 +117,7 @@ class Request:
 
 @dataclass
 class Door:
-    """A server's front. `login` is who may enter ("user:password", or anybody); `moved` says where a
+    """A server's front. `login` is who may enter ("user:password"; None: anybody); `moved` says where a
     repository has gone; a path in `silent` is never answered; `answers` gives fixed ones, in pieces.
     Paths are beginnings or ends. `seen` has all requests.
     """

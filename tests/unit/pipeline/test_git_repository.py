@@ -220,8 +220,15 @@ def test_a_commit_that_is_not_there(url: str, history: list[str]) -> None:
 
 def test_a_tag_of_no_commit(url: str, repository: Repository, history: list[str]) -> None:
     repository.point("refs/tags/picture", repository.blob(b"GIF89a"))
-    with pytest.raises(errors.InvalidSource, match="a tag of no commit"):
+    with pytest.raises(errors.InvalidSource, match=r"leads to no commit\. Name a branch, a tag or a commit"):
         checkout(url, branch="picture")
+
+
+def test_a_name_of_something_else_is_no_commit(
+    url: str, kind: Kind, repository: Repository, history: list[str]
+) -> None:
+    with pytest.raises(errors.InvalidSource, match="leads to no commit" if kind == "git" else "no commit"):
+        checkout(url, commit=repository.blob(b"print('train')\n"))
 
 
 # --- which files -----------------------------------------------------------------------------------
@@ -275,7 +282,10 @@ def test_what_sagemaker_starts_has_to_be_there(url: str, repository: Repository,
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({**SCRIPTS, "model_scripts/train.py": Entry(b"x.py", LINK)}, "train.py is as a symbolic link"),
+        (
+            {**SCRIPTS, "model_scripts/train.py": Entry(b"x.py", LINK)},
+            r"train.py is a symbolic link, which is not followed, in .* at commit",
+        ),
         ({"model_scripts": Entry(b"src", LINK), "train.py": b""}, "model_scripts of .* is a symbolic link"),
         ({"model_scripts": Entry(b"1" * 40, SUBMODULE)}, "model_scripts of .* is a submodule"),
         ({"model_scripts": b"text"}, "model_scripts of .* is a file"),
