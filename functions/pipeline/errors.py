@@ -122,11 +122,11 @@ class SourceTooLarge(InvalidSource):
 
 
 class Throttled(PipelineError):
-    """AWS asked to slow down. Retried."""
+    """AWS, or the Git server, asked to slow down. Retried."""
 
 
 class ServiceUnavailable(PipelineError):
-    """AWS failed on its own side, or could not be reached. Retried."""
+    """AWS, or the Git server, failed on its own side or could not be reached. Retried."""
 
 
 class CapacityUnavailable(PipelineError):

@@ -19,8 +19,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from dulwich.client import AbstractHttpGitClient, default_user_agent_string
-from dulwich.errors import HangupException
-from dulwich.objects import ObjectID
+from dulwich.objects import ObjectID, valid_hexsha
 from dulwich.refs import Ref
 from errors import (
     InvalidSource,
@@ -89,6 +88,8 @@ class GitServer:
     def refs(self) -> Refs:
         with self._client.talking(LARGEST_LISTING, "It has too many branches and tags."):
             listed = self._client.get_refs("", ref_prefix=[_HEAD, _HEADS, _TAGS])
+            if not all(valid_hexsha(name) for name in listed.refs.values() if name):
+                raise ValueError("it lists what are no names of commits")
         if listed.object_format not in (None, "sha1"):
             raise InvalidSource(
                 f"{self.url} names its commits by {listed.object_format}; use one with SHA-1."
@@ -135,8 +136,8 @@ class GitServer:
         def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
             return [ObjectID(want.encode())]
 
-        try:
-            with self._client.talking(LARGEST_PACK, "Keep the scripts in a repository without data."):
+        with self._client.talking(LARGEST_PACK, "Keep the scripts in a repository without data."):
+            try:
                 self._client.fetch_pack(
                     "",
                     wanted,
@@ -146,13 +147,13 @@ class GitServer:
                     ref_prefix=[_HEAD],
                     filter_spec=leave_out,
                 )
-        except _Objection:
-            return False
+            except _Objection:
+                return False
         file.flush()
         return True
 
 
-class _Objection(InvalidSource):
+class _Objection(Exception):
     """The server's own words on why it does not do what it is asked."""
 
 
@@ -175,7 +176,7 @@ class _Client(AbstractHttpGitClient):
     def __init__(self, url: str, credentials: Credentials | None, timeout: float) -> None:
         super().__init__(url)
         self._url = url
-        self._host = urlsplit(url).netloc
+        self.host = urlsplit(url).netloc
         self._credentials = credentials
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
@@ -190,8 +191,6 @@ class _Client(AbstractHttpGitClient):
             yield
         except PipelineError:
             raise
-        except HangupException:
-            raise ServiceUnavailable(f"{self._host} ended the connection in the middle.") from None
         except Exception as error:
             # The server's own words, or what Dulwich's parser ran into. Not as the cause: a server may repeat
             # what it was sent.
@@ -206,15 +205,15 @@ class _Client(AbstractHttpGitClient):
             yield
         except ssl.SSLCertVerificationError as error:
             raise InvalidSource(
-                f"{self._host} has a TLS certificate that is not accepted: {error.verify_message}. Use a server "
-                "whose certificate is valid and signed by a public authority."
+                f"{self.host} has a TLS certificate that is not accepted: {error.verify_message}. Use a "
+                "server whose certificate is valid and signed by a public authority."
             ) from None
         except TimeoutError:
             raise self._too_slow() from None
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise ServiceUnavailable(
-                f"{self._host} could not be reached: {self._shown(repr(error))}. Check source.repo; functions "
-                "in a VPC also need a way to the internet."
+                f"{self.host} could not be reached: {self._shown(error)}. Check source.repo; functions in a "
+                "VPC also need a way to the internet."
             ) from None
 
     def check_time(self) -> float:
@@ -231,11 +230,14 @@ class _Client(AbstractHttpGitClient):
             )
 
     def _too_slow(self) -> ServiceUnavailable:
-        return ServiceUnavailable(f"{self._host} did not answer within {self._timeout:g} seconds.")
+        return ServiceUnavailable(
+            f"{self.host} was silent for too long, or took more than {self._timeout:g} seconds in all. Start "
+            "again; if that does not help, check source.repo."
+        )
 
     def _shown(self, words: object) -> str:
         """Words from outside, without the credentials, and in one line."""
-        text = str(words)
+        text = str(words) or type(words).__name__
         if self._credentials:
             text = self._credentials.scrubbed(text)
         return "".join(letter if letter.isprintable() else " " for letter in text[:300])
@@ -272,13 +274,15 @@ class _Client(AbstractHttpGitClient):
         objection = answer.objection() if data is not None else None
         if objection is not None:
             answer.close()
-            raise _Objection(f"{self._url} says: {self._shown(objection)}")
+            raise _Objection(objection)
         return answer, answer.read
 
     def _request(
         self, url: str, headers: dict[str, str], data: bytes | Iterator[bytes] | None
     ) -> http.client.HTTPResponse:
         sent = {"User-Agent": default_user_agent_string(), "Pragma": "no-cache", **headers}
+        # One request for each connection, which is closed with the response.
+        sent["Connection"] = "close"
         scheme, host, port = _origin(url)
         if self._credentials and (scheme, host, port) == _origin(self._url):
             sent["Authorization"] = self._credentials.header()
@@ -289,10 +293,13 @@ class _Client(AbstractHttpGitClient):
         else:
             connection = http.client.HTTPConnection(host, port, timeout=silence)
         path = url.partition("://")[2].partition("/")[2]
-        with self.network_told():
-            connection.request("GET" if data is None else "POST", f"/{path}", data, sent)
-            # The response keeps the connection open, and closes it with itself.
-            return connection.getresponse()
+        try:
+            with self.network_told():
+                connection.request("GET" if data is None else "POST", f"/{path}", data, sent)
+                return connection.getresponse()
+        except PipelineError:
+            connection.close()
+            raise
 
     def _redirected(self, at: str, location: str, *, posted: bool) -> str:
         """Where a redirect leads, if it may be followed there."""
@@ -304,7 +311,8 @@ class _Client(AbstractHttpGitClient):
             raise InvalidSource(f"{self._url} redirects to what is not a URL.") from None
         if not safe or "@" in parts.netloc:
             raise InvalidSource(f"{self._url} redirects to an address that is not safe. Give the final one.")
-        if posted or not target.endswith("/info/refs?service=git-upload-pack"):
+        asks = parts.path.endswith("/info/refs") and parts.query == "service=git-upload-pack"
+        if posted or parts.fragment or not asks:
             raise InvalidSource(
                 f"{self._url} redirects to {parts.hostname}, and not to a repository: to a page for signing "
                 "in, perhaps. Give the address that `git clone` takes, and a secret if it is private."
@@ -334,9 +342,9 @@ class _Client(AbstractHttpGitClient):
             unseen = f", or none that the credentials in secret {secret} may see" if secret else ""
             return SourceNotFound(f"There is no repository at {self._url}{unseen}. Check source.repo.")
         if status == 429:
-            return Throttled(f"{self._host} asks to slow down (429).")
+            return Throttled(f"{self.host} asks to slow down (429).")
         if status >= 500:
-            return ServiceUnavailable(f"{self._host} failed on its own side ({status}).")
+            return ServiceUnavailable(f"{self.host} failed on its own side ({status}).")
         return InvalidSource(f"{self._url} answers with HTTP status {status}. Check source.repo.")
 
 
@@ -349,7 +357,7 @@ class _Answer:
         self._size = 0
         self._ahead = b""
         self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Mapping[str, str] = dict(response.headers.items())
         self.content_type = response.headers.get("Content-Type")
         self.redirect_location = redirect_location
 
@@ -360,32 +368,36 @@ class _Answer:
         self._response.close()
 
     def objection(self) -> str | None:
-        """What the server objects to, if the answer starts with an ERR packet (gitprotocol-pack); else it is
-        left to be read.
-
-        Dulwich does not look for one here.
+        """What the server objects to, if the answer starts with an ERR packet (gitprotocol-pack); else the
+        answer is left to be read. Dulwich does not look for one here.
         """
-        start = self.read(8)  # a packet's length in four hex digits, and what it starts with
+        start = self._up_to(8)  # a packet's length in four hex digits, and what it starts with
         if start[4:] != b"ERR ":
             self._ahead = start
             return None
-        return self.read(max(0, int(start[:4], 16) - 8)).decode("utf-8", "replace")
+        return self._up_to(max(0, int(start[:4], 16) - 8)).decode("utf-8", "replace")
 
     def read(self, amt: int | None = None) -> bytes:
-        """Exactly `amt` bytes, or all that are left."""
-        pieces, self._ahead = [self._ahead[:amt]], self._ahead[amt:] if amt is not None else b""
-        amt = None if amt is None else amt - len(pieces[0])
-        while amt is None or amt > 0:
+        """The next `amt` bytes. Raises ServiceUnavailable if the answer has fewer: it says its own end."""
+        data = self._up_to(LARGEST_PACK if amt is None else amt)
+        if amt is not None and len(data) < amt:
+            raise ServiceUnavailable(f"{self._client.host} ended the connection in the middle. Start again.")
+        return data
+
+    def _up_to(self, amt: int) -> bytes:
+        pieces, self._ahead = [self._ahead[:amt]], self._ahead[amt:]
+        left = amt - len(pieces[0])
+        while left:
             # One look at the socket at a time: a server that dribbles must not outlast the deadline.
             self._client.check_time()
             with self._client.network_told():
-                piece = self._response.read1(-1 if amt is None else amt)
+                piece = self._response.read1(left)
             if not piece:
                 break
             pieces.append(piece)
+            left -= len(piece)
             self._size += len(piece)
             self._client.check_size(self._size)
-            amt = None if amt is None else amt - len(piece)
         return b"".join(pieces)
 
 

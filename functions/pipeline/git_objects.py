@@ -33,11 +33,14 @@ FOLDER = "model_scripts"
 # What SageMaker starts: the training job, and hosting in the PyTorch image.
 REQUIRED = ("train.py", "generate.py")
 
+# Within all of these, unpacking takes 100 MB of memory and 3 seconds of a processor, most of them for the
+# number of objects (measured with 48,000 small objects, 60 MB of noise, and 240 MB of repeated lines).
 LARGEST_PACK = 64 * 1024**2
 LARGEST_UNPACKED = 256 * 1024**2
 # Three or four times this are in memory at once while differences are applied.
 LARGEST_OBJECT = 16 * 1024**2
 MOST_OBJECTS = 50_000
+# Of the scripts themselves, far beyond what anybody writes by hand.
 LARGEST_FILE = 1024**2
 LARGEST_SCRIPTS = 8 * 1024**2
 MOST_SCRIPTS = 1_000
@@ -69,7 +72,8 @@ class Objects:
                 data.check()
                 # Names are worked out from the objects here: what is found under one is what was meant.
                 pack = Pack.from_objects(data, MemoryPackIndex.for_pack(data))
-            yield cls(pack, url)
+            with pack:
+                yield cls(pack, url)
 
     def commit_of(self, name: str) -> str:
         """The commit that a commit's or a tag's name leads to."""
@@ -108,7 +112,7 @@ class Objects:
             for path in REQUIRED:
                 mode, _ = found.get(PurePosixPath(path), (0, None))
                 if not stat.S_ISREG(mode):
-                    what = f"as {_kind(mode)}, which is not followed," if mode else "not"
+                    what = f"{_kind(mode)}, which is not followed," if mode else "not"
                     raise SourceIncomplete(
                         f"{folder}{path} is {what} in {self._url} at commit {commit[:12]}. SageMaker starts "
                         f"{' and '.join(REQUIRED)}; they have to be in {FOLDER}/ or at the repository's root."
@@ -184,7 +188,9 @@ class Objects:
         while isinstance(found, Tag):
             found = self._pack[found.object[1]]
         if not isinstance(found, Commit):
-            raise InvalidSource(f"What source.branch names in {self._url} is a tag of no commit.")
+            raise InvalidSource(
+                f"{name} of {self._url} leads to no commit. Name a branch, a tag or a commit with scripts."
+            )
         return found
 
     def _tree(self, name: ObjectID) -> Tree:

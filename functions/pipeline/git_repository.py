@@ -62,7 +62,7 @@ def checkout(
     """
     url = address(repo)
     sought = _sought(commit)
-    # Dulwich takes longer to import than all else that the steps share, and only this needs it.
+    # Imported only here: from a layer, which has no bytecode, Dulwich takes 0.6 s of a processor.
     from git_http import GitServer
 
     server = GitServer(url, credentials, timeout)
@@ -76,7 +76,7 @@ def checkout(
     if branch is None and len(sought) == 40 and server.gives_single_commits:
         with server.objects(sought) as objects:
             if objects is not None:
-                return _read(objects, sought, branch)
+                return _read(objects, objects.commit_of(sought), branch)
     tip = _tip(refs, branch, url)
     return _in_history(server, tip, sought, branch, f"the history of {branch or refs.default!r}")
 
@@ -88,7 +88,7 @@ def address(repo: str) -> str:
     """
     if not (repo.isascii() and repo.isprintable()) or " " in repo:
         raise InvalidSource(
-            "source.repo has a space, or a character beyond ASCII, in it. Write such characters as %20 and so on."
+            "source.repo has a space or a character beyond ASCII in it. Write those as %20 and the like."
         )
     short = _SCP.fullmatch(repo)
     if short or repo.startswith(("ssh://", "git+ssh://")):
@@ -100,7 +100,7 @@ def address(repo: str) -> str:
     try:
         parts = urlsplit(repo)
         host, named = parts.hostname, parts.netloc
-        _ = parts.port
+        _ = parts.port  # raises for one that is no number
     except ValueError:
         raise InvalidSource("source.repo is not a URL. Give one such as https://HOST/PATH.") from None
     if "@" in named:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import git_repository
 import names
 import settings
 from contracts import ExecutionInput, PlanInput, Run, Upload
@@ -21,6 +22,8 @@ from step import logger, sentence, step
 @step(PlanInput)
 def handler(given: PlanInput) -> Run:
     asked = execution_input(given.request, json.loads(settings.defaults()))
+    if asked.source:
+        git_repository.address(asked.source.repo)
     endpoint = settings.endpoint_name()
     dataset = dataset_of(asked.upload, settings.bucket()) if asked.upload else asked.dataset
     work: dict[str, Any]

@@ -39,6 +39,17 @@ def test_the_same_files_make_the_same_bytes_whenever_and_wherever(tmp_path: Path
     assert source_code.archive(first) == source_code.archive(second)
 
 
+def test_a_folder_and_a_mapping_of_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
+    files = {
+        "train.py": b"print('train')\n",
+        "requirements.txt": b"numpy\n",
+        "helpers/text.py": b"WORDS = 1\n",
+        "config.yaml": b"applications: []\n",
+    }
+    assert source_code.pack(files) == source_code.archive(scripts(tmp_path))
+    assert source_code.pack({**files, "train.py": b"print('other')\n"}) != source_code.pack(files)
+
+
 def test_the_repositorys_scripts_are_within_reach() -> None:
     with tarfile.open(fileobj=io.BytesIO(source_code.archive())) as tar:
         assert {"train.py", "generate.py", "serve.py", "config.yaml"} <= set(tar.getnames())
@@ -63,6 +74,14 @@ def test_the_archive_is_uploaded_under_its_hash_if_it_is_not_there(stubbed: Any)
         ContentType="application/gzip",
     )
     assert source_code.upload("texts") == f"s3://texts/{key}"
+
+
+def test_scripts_from_elsewhere_are_uploaded_in_the_same_way(stubbed: Any) -> None:
+    body = source_code.pack({"train.py": b"print('other')\n"})
+    key = f"code/{hashlib.sha256(body).hexdigest()}/sourcedir.tar.gz"
+    put = {"IfNoneMatch": "*", "ContentType": "application/gzip"}
+    stubbed.answers("s3", "put_object", {}, Bucket="texts", Key=key, Body=body, **put)
+    assert source_code.upload("texts", body) == f"s3://texts/{key}"
 
 
 def test_an_archive_that_is_there_already_is_taken(stubbed: Any) -> None:
