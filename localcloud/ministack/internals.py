@@ -42,8 +42,18 @@ INTERNALS = {
     "ministack.core.sigv4:decode_header_value": "(value)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
+    "ministack.services.cloudformation.custom_resource:_normalise_resource_properties": "(value)",
+    "ministack.services.cloudformation.custom_resource:_response_url": "(token)",
+    "ministack.services.cloudformation.custom_resource:invoke_custom_resource": (
+        "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)"
+    ),
+    "ministack.services.cloudformation.custom_resource:register_token": "(token)",
+    "ministack.services.cloudformation.engine:_extract_deps": "(resource_def, all_resource_names)",
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"
+    ),
+    "ministack.services.cloudformation.stacks:_delete_resource": (
+        "(resource_type, physical_id, props, stack_name, logical_id)"
     ),
     "ministack.services.cloudwatch:record_metric": "(namespace, metric_name, value, unit, dimensions)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
@@ -117,7 +127,9 @@ STORES = (
     "ministack.core.iam_evaluator:EvalContext",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
     "ministack.core.router:SERVICE_PATTERNS",
+    "ministack.services.cloudformation.custom_resource:_pending",
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",
+    "ministack.services.cloudformation:_stacks",
     "ministack.services.eventbridge:_SCHEDULER_TICK_INTERVAL",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",
