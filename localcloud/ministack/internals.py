@@ -55,7 +55,22 @@ INTERNALS = {
     "ministack.services.cloudformation.stacks:_delete_resource": (
         "(resource_type, physical_id, props, stack_name, logical_id)"
     ),
+    "ministack.services.cloudwatch:_calc_stats": "(points)",
+    "ministack.services.cloudwatch:_dims_from_list": "(dimensions)",
+    "ministack.services.cloudwatch:_dims_key": "(dims)",
+    "ministack.services.cloudwatch:_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
+    "ministack.services.cloudwatch:_evaluate_alarm": "(alarm)",
+    "ministack.services.cloudwatch:_evaluate_all_alarms": "()",
+    "ministack.services.cloudwatch:_evaluate_parent_alarms": "(child, seen)",
+    "ministack.services.cloudwatch:_record_history": (
+        "(alarm_name, old_state, new_state, reason, alarm_type, reason_data)"
+    ),
+    "ministack.services.cloudwatch:_stat_value": "(stats, stat_name, points)",
+    "ministack.services.cloudwatch:_store_datum": (
+        "(namespace, name, dims, ts, unit, value, values, counts, stat_values)"
+    ),
     "ministack.services.cloudwatch:record_metric": "(namespace, metric_name, value, unit, dimensions)",
+    "ministack.services.cloudwatch_logs:_append_log_events": "(stream, events)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
     "ministack.services.cloudwatch_logs:_create_log_stream": "(data)",
     "ministack.services.cloudwatch_logs:_put_log_events": "(data)",
@@ -130,6 +145,7 @@ STORES = (
     "ministack.services.cloudformation.custom_resource:_pending",
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",
     "ministack.services.cloudformation:_stacks",
+    "ministack.services.cloudwatch:_metrics",
     "ministack.services.eventbridge:_SCHEDULER_TICK_INTERVAL",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",

@@ -439,3 +439,68 @@ def test_a_schedule_of_a_taken_name_fails_the_stack_and_is_left_alone(
     assert status == "ROLLBACK_COMPLETE"
     assert scheduler.get_schedule_group(Name=name)["State"] == "ACTIVE"
     scheduler.delete_schedule_group(Name=name)
+
+
+# --- alarms and dashboards ---
+
+
+def watched(threshold: int, title: str) -> Template:
+    body = {"widgets": [{"type": "text", "properties": {"markdown": title}}]}
+    return {
+        "Resources": {
+            "Topic": {"Type": "AWS::SNS::Topic"},
+            "Alarm": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": {
+                    "AlarmActions": [{"Ref": "Topic"}],
+                    "ComparisonOperator": "GreaterThanThreshold",
+                    "DatapointsToAlarm": 1,
+                    "Dimensions": [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}],
+                    "EvaluationPeriods": 2,
+                    "MetricName": "Errors",
+                    "Namespace": "Lexline/Stacks",
+                    "Period": 60,
+                    "Statistic": "Sum",
+                    "Threshold": threshold,
+                    "TreatMissingData": "notBreaching",
+                },
+            },
+            "Dashboard": {
+                "Type": "AWS::CloudWatch::Dashboard",
+                "Properties": {
+                    "DashboardName": {"Fn::Sub": "${AWS::StackName}"},
+                    "DashboardBody": json.dumps(body),
+                },
+            },
+        },
+        "Outputs": {
+            "Alarm": {"Value": {"Ref": "Alarm"}},
+            "Dashboard": {"Value": {"Ref": "Dashboard"}},
+            "Stack": {"Value": {"Ref": "AWS::StackName"}},
+        },
+    }
+
+
+def test_a_stacks_alarm_goes_off_and_its_dashboard_shows(
+    stacks: Stacks, client: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    cloudwatch = client("cloudwatch")
+    stack, status = stacks.create(watched(3, "before"))
+    assert status == "CREATE_COMPLETE"
+    made = stacks.outputs(stack)
+
+    def described() -> Any:
+        return cloudwatch.describe_alarms(AlarmNames=[made["Alarm"]])["MetricAlarms"]
+
+    dimension = {"Name": "Stack", "Value": made["Stack"]}
+    datum = {"MetricName": "Errors", "Value": 2, "Dimensions": [dimension]}
+    cloudwatch.put_metric_data(Namespace="Lexline/Stacks", MetricData=[datum])
+    until(lambda: described()[0]["StateValue"] == "OK", "the alarm to see nothing wrong")
+    assert stacks.update(stack, watched(1, "after")) == "UPDATE_COMPLETE"
+    until(lambda: described()[0]["StateValue"] == "ALARM", "the alarm")
+    shown = cloudwatch.get_dashboard(DashboardName=made["Dashboard"])["DashboardBody"]
+    assert json.loads(shown)["widgets"][0]["properties"]["markdown"] == "after"
+    assert stacks.delete(stack) == "DELETE_COMPLETE"
+    assert described() == []
+    with pytest.raises(cloudwatch.exceptions.ResourceNotFound):
+        cloudwatch.get_dashboard(DashboardName=made["Dashboard"])
