@@ -8,7 +8,7 @@ rely on:
 - A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
   `events`, `scheduler`, `step_functions`, `custom_resources`, `stack_deletion`, `alarms`, `embedded_metrics`,
-  `api_gateway`, `transport`. Each says what AWS does and what MiniStack does.
+  `leading_keys`, `api_gateway`, `transport`. Each says what AWS does and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
@@ -27,6 +27,7 @@ from localcloud.ministack import (
     events,
     lambda_credentials,
     lambda_failures,
+    leading_keys,
     scheduler,
     stack_deletion,
     step_functions,
@@ -80,6 +81,7 @@ class MiniStack:
         stack_deletion.mend()
         embedded_metrics.mend()
         alarms.mend()
+        leading_keys.mend()
         self.app: AsgiApp = Gate()
 
     async def add_administrator(self, name: str, access_key_id: str, secret_access_key: str) -> None:

@@ -19,6 +19,7 @@ INTERNALS = {
     "ministack.app:_credential_failure": "(service, iam_action, request_id, denied, headers)",
     "ministack.app:pin_request_origin": "(source_ip, secure_transport)",
     "ministack.app:_parse_execute_api_url": "(host, path)",
+    "ministack.core.iam_actions:dynamodb_service_context": "(body)",
     "ministack.core.iam_actions:extract_resource_arn": (
         "(service, method, path, headers, body, query_params, region, account_id)"
     ),
@@ -146,6 +147,7 @@ STORES = (
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",
     "ministack.services.cloudformation:_stacks",
     "ministack.services.cloudwatch:_metrics",
+    "ministack.services.dynamodb:_tables",
     "ministack.services.eventbridge:_SCHEDULER_TICK_INTERVAL",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",

@@ -132,6 +132,46 @@ def test_a_transaction_needs_the_permission_of_each_of_its_parts(
     lab.client_as("dynamodb", may_both).transact_write_items(TransactItems=[put, check])
 
 
+def test_a_role_may_be_kept_to_its_own_items(lab: Any, cloud: Any, table: str) -> None:
+    dynamodb = lab.client_as(
+        "dynamodb",
+        {
+            "Effect": "Allow",
+            "Action": "dynamodb:*",
+            "Resource": f"arn:aws:dynamodb:{cloud.region}:{cloud.account}:table/{table}",
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["run/*"]}},
+        },
+    )
+
+    def operations(key: str) -> list[Callable[[], Any]]:
+        item = {"resource": {"S": key}}
+        named: dict[str, Any] = {"TableName": table, "Key": item}
+        query = {
+            "ExpressionAttributeNames": {"#key": "resource"},
+            "ExpressionAttributeValues": {":key": {"S": key}},
+        }
+        return [
+            lambda: dynamodb.put_item(TableName=table, Item=item),
+            lambda: dynamodb.get_item(**named),
+            lambda: dynamodb.query(TableName=table, KeyConditionExpression="#key = :key", **query),
+            lambda: dynamodb.update_item(**named, UpdateExpression="REMOVE expires"),
+            lambda: dynamodb.batch_get_item(RequestItems={table: {"Keys": [item]}}),
+            lambda: dynamodb.batch_write_item(RequestItems={table: [{"DeleteRequest": {"Key": item}}]}),
+            lambda: dynamodb.delete_item(**named),
+        ]
+
+    for own, others in zip(operations("run/1"), operations("endpoint/lexline"), strict=True):
+        own()
+        with pytest.raises(ClientError, match="AccessDeniedException"):
+            others()
+    own, others = (
+        {"Put": {"TableName": table, "Item": {"resource": {"S": key}}}} for key in ("run/1", "endpoint/1")
+    )
+    dynamodb.transact_write_items(TransactItems=[own])
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        dynamodb.transact_write_items(TransactItems=[own, others])
+
+
 @pytest.mark.parametrize("by", ["Name", "ARN"])
 def test_a_secret_is_read_by_who_may_read_it_whatever_its_suffix(
     lab: Any, client: Any, cloud: Any, by: str
