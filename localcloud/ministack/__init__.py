@@ -7,8 +7,8 @@ rely on:
   (`lambda_credentials`).
 - A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
-  `events`, `scheduler`, `step_functions`, `api_gateway`, `transport`. Each says what AWS does and what
-  MiniStack does.
+  `events`, `scheduler`, `step_functions`, `custom_resources`, `stack_deletion`, `alarms`, `embedded_metrics`,
+  `leading_keys`, `api_gateway`, `transport`. Each says what AWS does and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
@@ -20,11 +20,16 @@ import time
 from urllib.parse import urlencode
 
 from localcloud.ministack import (
+    alarms,
     api_gateway,
+    custom_resources,
+    embedded_metrics,
     events,
     lambda_credentials,
     lambda_failures,
+    leading_keys,
     scheduler,
+    stack_deletion,
     step_functions,
     transport,
 )
@@ -72,6 +77,11 @@ class MiniStack:
         api_gateway.mend()
         step_functions.mend(self.host.log)
         scheduler.mend()
+        custom_resources.mend()
+        stack_deletion.mend()
+        embedded_metrics.mend()
+        alarms.mend()
+        leading_keys.mend()
         self.app: AsgiApp = Gate()
 
     async def add_administrator(self, name: str, access_key_id: str, secret_access_key: str) -> None:

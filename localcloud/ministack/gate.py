@@ -9,6 +9,9 @@ from urllib.parse import parse_qs
 
 from localcloud.ministack.asgi import Answer, Receive, Scope, Send, json_error
 
+_ANSWERS = "/_ministack/cfn-response/"
+"""Before the token, in the URL that the function of a custom resource puts its answer to."""
+
 
 class Gate:
     """An ASGI application: refuses what MiniStack would serve unsigned, hands it everything else.
@@ -19,8 +22,10 @@ class Gate:
     def __init__(self) -> None:
         from ministack import app
         from ministack.core import iam_evaluator, router, sigv4
+        from ministack.services.cloudformation import custom_resource
 
         self._app = app
+        self._custom_resource = custom_resource
         self._decode = sigv4.decode_header_value
         self._evaluator = iam_evaluator
         self._router = router
@@ -57,8 +62,8 @@ class Gate:
     ) -> Answer | None:
         if path in ("/_ministack/health", "/_ministack/ready"):
             return None
-        # CloudFormation's callbacks, whose path is the secret, as a pre-signed URL is on AWS.
-        if path.startswith(("/_ministack/cfn-response/", "/_ministack/cfn-signal/")):
+        # The answer of a custom resource: its path is the secret, as a pre-signed URL's signature is on AWS.
+        if method == "PUT" and path.removeprefix(_ANSWERS) in self._custom_resource._pending:
             return None
         # Whatever the Host header says: MiniStack looks at these paths before it looks for an API.
         if path.startswith(("/_", "/health")) and not path.startswith("/_aws/execute-api/"):

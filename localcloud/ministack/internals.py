@@ -19,6 +19,7 @@ INTERNALS = {
     "ministack.app:_credential_failure": "(service, iam_action, request_id, denied, headers)",
     "ministack.app:pin_request_origin": "(source_ip, secure_transport)",
     "ministack.app:_parse_execute_api_url": "(host, path)",
+    "ministack.core.iam_actions:dynamodb_service_context": "(body)",
     "ministack.core.iam_actions:extract_resource_arn": (
         "(service, method, path, headers, body, query_params, region, account_id)"
     ),
@@ -42,10 +43,35 @@ INTERNALS = {
     "ministack.core.sigv4:decode_header_value": "(value)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
+    "ministack.services.cloudformation.custom_resource:_normalise_resource_properties": "(value)",
+    "ministack.services.cloudformation.custom_resource:_response_url": "(token)",
+    "ministack.services.cloudformation.custom_resource:invoke_custom_resource": (
+        "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)"
+    ),
+    "ministack.services.cloudformation.custom_resource:register_token": "(token)",
+    "ministack.services.cloudformation.engine:_extract_deps": "(resource_def, all_resource_names)",
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"
     ),
+    "ministack.services.cloudformation.stacks:_delete_resource": (
+        "(resource_type, physical_id, props, stack_name, logical_id)"
+    ),
+    "ministack.services.cloudwatch:_calc_stats": "(points)",
+    "ministack.services.cloudwatch:_dims_from_list": "(dimensions)",
+    "ministack.services.cloudwatch:_dims_key": "(dims)",
+    "ministack.services.cloudwatch:_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
+    "ministack.services.cloudwatch:_evaluate_alarm": "(alarm)",
+    "ministack.services.cloudwatch:_evaluate_all_alarms": "()",
+    "ministack.services.cloudwatch:_evaluate_parent_alarms": "(child, seen)",
+    "ministack.services.cloudwatch:_record_history": (
+        "(alarm_name, old_state, new_state, reason, alarm_type, reason_data)"
+    ),
+    "ministack.services.cloudwatch:_stat_value": "(stats, stat_name, points)",
+    "ministack.services.cloudwatch:_store_datum": (
+        "(namespace, name, dims, ts, unit, value, values, counts, stat_values)"
+    ),
     "ministack.services.cloudwatch:record_metric": "(namespace, metric_name, value, unit, dimensions)",
+    "ministack.services.cloudwatch_logs:_append_log_events": "(stream, events)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
     "ministack.services.cloudwatch_logs:_create_log_stream": "(data)",
     "ministack.services.cloudwatch_logs:_put_log_events": "(data)",
@@ -117,7 +143,11 @@ STORES = (
     "ministack.core.iam_evaluator:EvalContext",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
     "ministack.core.router:SERVICE_PATTERNS",
+    "ministack.services.cloudformation.custom_resource:_pending",
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",
+    "ministack.services.cloudformation:_stacks",
+    "ministack.services.cloudwatch:_metrics",
+    "ministack.services.dynamodb:_tables",
     "ministack.services.eventbridge:_SCHEDULER_TICK_INTERVAL",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",

@@ -25,6 +25,8 @@ class Lab:
         self.iam = cloud.client("iam")
         self.functions = cloud.client("lambda")
         self.states = cloud.client("stepfunctions")
+        self.sns = cloud.client("sns")
+        self.sqs = cloud.client("sqs")
 
     def role(self, service: str, *statements: Mapping[str, Any], name: str = "") -> str:
         """The ARN of a role that the service may assume and that allows what the statements say."""
@@ -78,6 +80,23 @@ class Lab:
             roleArn=role or self.role("states.amazonaws.com", invoke),
         )
         return str(made["stateMachineArn"])
+
+    def topic(self) -> tuple[str, str]:
+        """The ARN of a topic, and the URL of a queue that gets what is published there."""
+        topic = self.sns.create_topic(Name=f"topic-{uuid.uuid4().hex[:12]}")["TopicArn"]
+        queue = self.sqs.create_queue(QueueName=f"queue-{uuid.uuid4().hex}")["QueueUrl"]
+        told = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        arn = told["Attributes"]["QueueArn"]
+        may_send = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        self.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": _document(may_send)})
+        self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return str(topic), str(queue)
 
     def start(self, machine: str, data: Any = None) -> str:
         """Start an execution; its ARN."""
