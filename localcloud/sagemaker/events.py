@@ -16,6 +16,7 @@ from localcloud.sagemaker.host import Host
 
 TRAINING_JOB = "SageMaker Training Job State Change"
 ENDPOINT = "SageMaker Endpoint State Change"
+DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
 ENDPOINT_STATUSES = {
     "Creating": "CREATING",
     "Updating": "UPDATING",
@@ -80,6 +81,13 @@ class Announcer:
         status = ENDPOINT_STATUSES[description["EndpointStatus"]]
         detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
         self._events.put((ENDPOINT, detail, description["EndpointArn"]))
+
+    def deployment(self, description: dict[str, Any], tags: dict[str, str]) -> None:
+        """Tell of a change within an endpoint's update; `description` as for `endpoint`."""
+        status = ENDPOINT_STATUSES[description["EndpointStatus"]]
+        members = (*_ENDPOINT_MEMBERS, "PendingDeploymentSummary")
+        detail = _detail(description, members) | {"EndpointStatus": status, "Tags": tags}
+        self._events.put((DEPLOYMENT, detail, description["EndpointArn"]))
 
     def close(self, timeout: float = 5.0) -> None:
         """Send what is left, then stop."""
