@@ -5,11 +5,9 @@ rely on:
 
 - Nothing is served without a verified signature (`gate`), and a function's credentials are secret
   (`lambda_credentials`).
-- A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs, metrics and permissions
-  (`host`).
+- A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
-  `events`, `cloudwatch`, `step_functions`, `api_gateway`, `transport`. Each says what AWS does and what
-  MiniStack does.
+  `events`, `step_functions`, `api_gateway`, `transport`. Each says what AWS does and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
@@ -22,7 +20,6 @@ from urllib.parse import urlencode
 
 from localcloud.ministack import (
     api_gateway,
-    cloudwatch,
     events,
     lambda_credentials,
     lambda_failures,
@@ -70,7 +67,6 @@ class MiniStack:
         lambda_failures.mend()
         lambda_credentials.mend()
         events.mend()
-        cloudwatch.mend()
         api_gateway.mend()
         step_functions.mend(self.host.log)
         self.app: AsgiApp = Gate()

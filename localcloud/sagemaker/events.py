@@ -16,7 +16,6 @@ from localcloud.sagemaker.host import Host
 
 TRAINING_JOB = "SageMaker Training Job State Change"
 ENDPOINT = "SageMaker Endpoint State Change"
-DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
 ENDPOINT_STATUSES = {
     "Creating": "CREATING",
     "Updating": "UPDATING",
@@ -26,6 +25,7 @@ ENDPOINT_STATUSES = {
     "Deleting": "DELETING",
 }
 """DescribeEndpoint's spelling of a status, and the event's."""
+DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
 
 _TRAINING_MEMBERS = (
     "TrainingJobName",
@@ -76,18 +76,18 @@ class Announcer:
         detail = _detail(description, _TRAINING_MEMBERS) | {"Tags": tags}
         self._events.put((TRAINING_JOB, detail, description["TrainingJobArn"]))
 
-    def endpoint(self, description: dict[str, Any], tags: dict[str, str]) -> None:
-        """Tell of an endpoint's change; `description` is what DescribeEndpoint answers."""
-        status = ENDPOINT_STATUSES[description["EndpointStatus"]]
-        detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
-        self._events.put((ENDPOINT, detail, description["EndpointArn"]))
-
     def deployment(self, description: dict[str, Any], tags: dict[str, str]) -> None:
         """Tell of a change within an endpoint's update; `description` as for `endpoint`."""
         status = ENDPOINT_STATUSES[description["EndpointStatus"]]
         members = (*_ENDPOINT_MEMBERS, "PendingDeploymentSummary")
         detail = _detail(description, members) | {"EndpointStatus": status, "Tags": tags}
         self._events.put((DEPLOYMENT, detail, description["EndpointArn"]))
+
+    def endpoint(self, description: dict[str, Any], tags: dict[str, str]) -> None:
+        """Tell of an endpoint's change; `description` is what DescribeEndpoint answers."""
+        status = ENDPOINT_STATUSES[description["EndpointStatus"]]
+        detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
+        self._events.put((ENDPOINT, detail, description["EndpointArn"]))
 
     def close(self, timeout: float = 5.0) -> None:
         """Send what is left, then stop."""

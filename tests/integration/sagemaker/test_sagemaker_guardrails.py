@@ -23,22 +23,14 @@ def endpoint(sagemaker: Any, client: Any) -> Iterator[str]:
     name = f"guarded-{RUN}"
     config = sagemaker.config(GOOD, instances=2)
     sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=config)
-    watch(client, EndpointName=name, VariantName="AllTraffic")
-    described = sagemaker.await_endpoint(name, "InService", "Failed")
-    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
-    yield name
-    sagemaker.api.delete_endpoint(EndpointName=name)
-    sagemaker.await_gone(name)
-    client("cloudwatch").delete_alarms(AlarmNames=[ALARM])
-
-
-def watch(client: Any, **dimensions: str) -> None:
-    """Have the alarm be set off by one server error within a minute, of what has these dimensions."""
     client("cloudwatch").put_metric_alarm(
         AlarmName=ALARM,
         Namespace="AWS/SageMaker",
         MetricName="Invocation5XXErrors",
-        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        Dimensions=[
+            {"Name": "EndpointName", "Value": name},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+        ],
         Statistic="Sum",
         Period=60,
         EvaluationPeriods=1,
@@ -46,6 +38,12 @@ def watch(client: Any, **dimensions: str) -> None:
         ComparisonOperator="GreaterThanOrEqualToThreshold",
         TreatMissingData="notBreaching",
     )
+    described = sagemaker.await_endpoint(name, "InService", "Failed")
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    yield name
+    sagemaker.api.delete_endpoint(EndpointName=name)
+    sagemaker.await_gone(name)
+    client("cloudwatch").delete_alarms(AlarmNames=[ALARM])
 
 
 class Asking:
@@ -90,9 +88,9 @@ def canary(wait: int) -> dict[str, Any]:
     }
 
 
-def total(client: Any, metric: str, endpoint: str, config: str) -> float:
-    """The sum of a metric over all that the configuration's fleet has answered."""
-    names = {"EndpointName": endpoint, "VariantName": "AllTraffic", "EndpointConfigName": config}
+def total(client: Any, metric: str, endpoint: str, **more: str) -> float:
+    """The sum of a metric over all that the endpoint has answered."""
+    names = {"EndpointName": endpoint, "VariantName": "AllTraffic", **more}
     statistics = client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SageMaker",
         MetricName=metric,
@@ -105,43 +103,9 @@ def total(client: Any, metric: str, endpoint: str, config: str) -> float:
     return float(sum(point["Sum"] for point in statistics["Datapoints"]))
 
 
-def test_a_canary_that_fails_is_taken_back_by_the_alarm_it_sets_off(
-    sagemaker: Any, endpoint: str, client: Any, until: Any
-) -> None:
-    faulty = sagemaker.config(FAULTY, instances=2)
-    with Asking(sagemaker, endpoint) as asking:
-        sagemaker.api.update_endpoint(
-            EndpointName=endpoint, EndpointConfigName=faulty, DeploymentConfig=canary(wait=3600)
-        )
-        described = sagemaker.await_endpoint(endpoint, "InService", "RollingBack")
-        assert described["EndpointConfigName"] == GOOD
-        described = sagemaker.await_endpoint(endpoint, "InService")
-        failed = len(asking.errors)
-        served = len(asking.served)
-        until(lambda: len(asking.served) > served + 50, "the old model to go on answering")
-        assert len(asking.errors) == failed
-    assert described["FailureReason"] == (
-        f'The update was rolled back because of CloudWatch alarm "{ALARM}" in state ALARM.'
-    )
-    assert described["EndpointConfigName"] == GOOD
-    assert set(asking.served) == {GOOD}
-    assert {error.response["Error"]["Code"] for error in asking.errors} == {"ModelError"}
-    assert 0 < failed < served
-    until(
-        lambda: total(client, "Invocation5XXErrors", endpoint, FAULTY) == len(asking.errors),
-        "every error to be measured",
-    )
-    until(
-        lambda: total(client, "Invocations", endpoint, GOOD) == len(asking.served),
-        "every answer to be measured",
-    )
-
-
 def test_a_canary_that_answers_takes_over_without_a_failed_request(
     sagemaker: Any, endpoint: str, client: Any, until: Any
 ) -> None:
-    # The errors of the test before this one would keep the alarm on both fleets in ALARM for a minute.
-    watch(client, EndpointName=endpoint, VariantName="AllTraffic", EndpointConfigName=BETTER)
     better = sagemaker.config(BETTER, instances=2)
     with Asking(sagemaker, endpoint) as asking:
         sagemaker.api.update_endpoint(
@@ -154,3 +118,33 @@ def test_a_canary_that_answers_takes_over_without_a_failed_request(
         until(lambda: set(asking.served[-9:]) == {BETTER}, "the new model to answer alone")
     assert asking.errors == []
     assert set(asking.served[shifting:]) == {GOOD, BETTER}
+    until(lambda: total(client, "Invocations", endpoint) == len(asking.served), "every answer to be measured")
+
+
+def test_a_canary_that_fails_is_taken_back_by_the_alarm_it_sets_off(
+    sagemaker: Any, endpoint: str, client: Any, until: Any
+) -> None:
+    faulty = sagemaker.config(FAULTY, instances=2)
+    with Asking(sagemaker, endpoint) as asking:
+        sagemaker.api.update_endpoint(
+            EndpointName=endpoint, EndpointConfigName=faulty, DeploymentConfig=canary(wait=3600)
+        )
+        described = sagemaker.await_endpoint(endpoint, "InService", "RollingBack")
+        assert described["EndpointConfigName"] == BETTER
+        described = sagemaker.await_endpoint(endpoint, "InService")
+        failed = len(asking.errors)
+        served = len(asking.served)
+        until(lambda: len(asking.served) > served + 50, "the old model to go on answering")
+        assert len(asking.errors) == failed
+    assert described["FailureReason"] == (
+        f'The update was rolled back because of CloudWatch alarm "{ALARM}" in state ALARM.'
+    )
+    assert described["EndpointConfigName"] == BETTER
+    assert set(asking.served) == {BETTER}
+    assert {error.response["Error"]["Code"] for error in asking.errors} == {"ModelError"}
+    assert 0 < failed < served
+    for metric in ("Invocations", "Invocation5XXErrors"):
+        until(
+            lambda metric=metric: total(client, metric, endpoint, EndpointConfigName=FAULTY) == failed,
+            "every error to be measured",
+        )
