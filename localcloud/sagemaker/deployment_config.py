@@ -75,17 +75,12 @@ def shift(config: dict[str, Any] | None, counts: Collection[int]) -> Shift:
     Raises ValidationError when a step is too large or too small a part of the instances.
     """
     config = config or {}
+    rolling = config.get("RollingUpdatePolicy")
+    policy = rolling or config.get("BlueGreenUpdatePolicy", {})
+    steps = _rolling_steps(rolling, counts) if rolling else _blue_green_steps(policy, counts)
     alarms = config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-    policy = config.get("BlueGreenUpdatePolicy") or config.get("RollingUpdatePolicy") or {}
-    if "RollingUpdatePolicy" in config:
-        shares = _equal_steps(_percent(policy["MaximumBatchSize"], "MaximumBatchSize", counts))
-        last = Step(1.0, policy["WaitIntervalInSeconds"], "WaitIntervalInSeconds")
-    else:
-        shares = _shares(policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"}), counts)
-        last = Step(1.0, policy.get("TerminationWaitInSeconds", 0), "TerminationWaitInSeconds")
-    interval = policy.get("TrafficRoutingConfiguration", policy).get("WaitIntervalInSeconds", 0)
     return Shift(
-        steps=(*(Step(share, interval, "WaitIntervalInSeconds") for share in shares), last),
+        steps=tuple(steps),
         limit=policy.get("MaximumExecutionTimeoutInSeconds"),
         alarms=tuple(alarm["AlarmName"] for alarm in alarms),
     )
@@ -115,17 +110,28 @@ def _check_share(percent: float, member: str, given: str) -> None:
         )
 
 
-def _shares(routing: dict[str, Any], counts: Collection[int]) -> list[float]:
-    """The new fleet's shares before it gets everything."""
+def _blue_green_steps(policy: dict[str, Any], counts: Collection[int]) -> list[Step]:
+    last = Step(1.0, policy.get("TerminationWaitInSeconds", 0), "TerminationWaitInSeconds")
+    routing = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"})
     member = _SIZES[routing["Type"]]
     if member is None:
-        return []
+        return [last]
     percent = _percent(routing[member], member, counts)
-    return _equal_steps(percent) if member == "LinearStepSize" else [percent / 100]
+    shares = _equal_shares(percent) if member == "LinearStepSize" else [percent / 100]
+    return [*_waiting(shares, routing), last]
 
 
-def _equal_steps(percent: float) -> list[float]:
-    """The last step, which is not among these, may be a smaller one."""
+def _rolling_steps(policy: dict[str, Any], counts: Collection[int]) -> list[Step]:
+    shares = _equal_shares(_percent(policy["MaximumBatchSize"], "MaximumBatchSize", counts))
+    return _waiting([*shares, 1.0], policy)
+
+
+def _waiting(shares: list[float], waits: dict[str, Any]) -> list[Step]:
+    return [Step(share, waits["WaitIntervalInSeconds"], "WaitIntervalInSeconds") for share in shares]
+
+
+def _equal_shares(percent: float) -> list[float]:
+    """The shares before the last one, which is everything."""
     steps = math.ceil(100 / percent - 1e-9)  # 100 / (100 / 3) is a little more than 3
     return [step * percent / 100 for step in range(1, steps)]
 

@@ -7,8 +7,8 @@ the output's shape.
 
 What AWS has and this has not is refused with a sentence that says so, never accepted and ignored: inference
 pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms and
-model packages by name. Accepted and described, but without effect on one machine: VPC and encryption settings,
-data capture.
+model packages by name. Accepted and described, but without effect on one machine: VPC and encryption
+settings, data capture.
 
 Everything that may wait runs on threads, never on the event loop; invocations, which may wait a minute for a
 model, have threads of their own so that they never keep the control plane waiting.
