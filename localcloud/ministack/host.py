@@ -1,31 +1,35 @@
-"""The cloud around the SageMaker service: events, logs, roles and permissions, by MiniStack's services."""
+"""The cloud around the SageMaker service: events, logs, metrics, roles and permissions, by MiniStack's
+services."""
 
 import json
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localcloud.ministack.callers import caller_denial, pass_role_denial
+from localcloud.ministack.cloudwatch import CloudWatch
 from localcloud.ministack.credentials import access_key
 from localcloud.ministack.roles import trusts
 from localcloud.ministack.settings import ACCOUNT, REGION
-from localcloud.sagemaker.host import AccessDenied
+from localcloud.sagemaker.host import AccessDenied, Measurement
 
 
 class MiniStackHost:
     """`localcloud.sagemaker.host.Host`, which says what each method promises."""
 
     def __init__(self, endpoint_url: str) -> None:
-        from ministack.services import cloudwatch_logs, eventbridge, iam, sts
+        from ministack.services import cloudwatch_logs, eventbridge, iam, stepfunctions, sts
 
         self.region = REGION
         self.account = ACCOUNT
         self.endpoint_url = endpoint_url
+        self.wait_scale = float(stepfunctions._SFN_WAIT_SCALE)
         self._logs = cloudwatch_logs
         self._events = eventbridge
         self._iam = iam
         self._sts = sts
+        self._cloudwatch = CloudWatch()
         self._logs_lock = threading.Lock()
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
@@ -45,6 +49,12 @@ class MiniStackHost:
             self._logs._create_log_stream({**name, "logStreamName": stream})
             events = [{"timestamp": timestamp, "message": message} for timestamp, message in lines]
             self._logs._put_log_events({**name, "logStreamName": stream, "logEvents": events})
+
+    def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
+        self._cloudwatch.put(namespace, measurements)
+
+    def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
+        return self._cloudwatch.alarm_states(names, role_arn)
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
         name = role_arn.rsplit("/", 1)[-1]

@@ -1,14 +1,14 @@
 """One endpoint configuration brought to life: a fleet per production variant, and requests routed among them.
 
-An endpoint has one deployment that serves and, while it is updated, a second one that is being started. A
-request holds the deployment it was routed to until it is answered, so the old fleet ends only when its last
-request has.
+An endpoint has one deployment that serves and, while it is updated, a second one that is started and takes
+over by and by. A request holds the deployment it was routed to until it is answered, so whichever fleet has
+to go ends only when its last request has.
 """
 
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,20 +41,32 @@ Log = Callable[[str, int, str], None]
 
 
 @dataclass(frozen=True)
+class Size:
+    """A variant's weight among the variants, and how many instances it has."""
+
+    weight: float
+    instance_count: int
+
+
+@dataclass(frozen=True)
 class Variant:
     """A production variant and the fleet that serves it."""
 
     config: dict[str, Any]
     model: Model
     fleet: Fleet
-    weight: float
-    instance_count: int
+    size: Size
     resolved: datetime
 
     @property
     def name(self) -> str:
         name: str = self.config["VariantName"]
         return name
+
+    @property
+    def serverless(self) -> dict[str, Any] | None:
+        """Its ServerlessConfig; None when it is of instances."""
+        return self.config.get("ServerlessConfig")
 
     @property
     def timeout(self) -> float:
@@ -71,23 +83,27 @@ class Variant:
             "DeployedImages": [
                 {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": self.resolved}
             ],
-            "CurrentWeight": self.weight,
-            "DesiredWeight": self.weight,
-            "CurrentInstanceCount": self.instance_count,
-            "DesiredInstanceCount": self.instance_count,
+            "CurrentWeight": self.size.weight,
+            "DesiredWeight": self.size.weight,
         }
-        if "ServerlessConfig" in self.config:
-            summary["CurrentServerlessConfig"] = summary["DesiredServerlessConfig"] = self.config[
-                "ServerlessConfig"
-            ]
-            del summary["CurrentInstanceCount"], summary["DesiredInstanceCount"]
-        return summary
+        if self.serverless:
+            return summary | {
+                "CurrentServerlessConfig": self.serverless,
+                "DesiredServerlessConfig": self.serverless,
+            }
+        return summary | {
+            "CurrentInstanceCount": self.size.instance_count,
+            "DesiredInstanceCount": self.size.instance_count,
+        }
 
 
 class Deployment:
     """The fleets of one configuration."""
 
-    def __init__(self, config: EndpointConfig, variants: list[Variant], directory: Path) -> None:
+    def __init__(
+        self, endpoint: str, config: EndpointConfig, variants: list[Variant], directory: Path
+    ) -> None:
+        self.endpoint = endpoint
         self.config = config
         self.variants = variants
         self._directory = directory
@@ -131,44 +147,55 @@ class Deployment:
         """The variant asked for, else one drawn by the weights; None when none fits."""
         if target is not None:
             return next((variant for variant in self.variants if variant.name == target), None)
-        weights = [variant.weight for variant in self.variants]
+        weights = [variant.size.weight for variant in self.variants]
         if sum(weights) <= 0:
             return None
         return random.choices(self.variants, weights)[0]  # noqa: S311 - routing, not secrecy
 
 
+def sizes(config: EndpointConfig, retained: Mapping[str, Mapping[str, Any]]) -> dict[str, Size]:
+    """By variant, what the configuration says, unless `retained` has a DesiredWeight or DesiredInstanceCount
+    for it.
+    """
+    found = {}
+    for variant in config.variants:
+        kept = retained.get(variant["VariantName"], {})
+        found[variant["VariantName"]] = Size(
+            weight=kept.get("DesiredWeight", variant["InitialVariantWeight"]),
+            instance_count=kept.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1)),
+        )
+    return found
+
+
 def deploy(
     config: EndpointConfig,
-    models: dict[str, Model],
-    environments: dict[str, dict[str, str]],
+    models: Mapping[str, Model],
+    environments: Mapping[str, dict[str, str]],
     factory: FleetFactory,
     *,
+    sizes: Mapping[str, Size],
     endpoint: str,
     directory: Path,
     log: Log,
-    retained: dict[str, dict[str, Any]],
     moment: datetime,
 ) -> Deployment:
     """A deployment of the configuration, not started yet.
 
-    `models` are by variant, `environments` by role. `retained` holds, by variant, the weight and the instance
-    count to keep from the deployment that serves now.
+    `models` and `sizes` are by variant, `environments` by role.
     """
     variants = []
     for variant in config.variants:
-        name, model = variant["VariantName"], models[variant["VariantName"]]
-        kept = retained.get(name, {})
-        count = kept.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
+        name = variant["VariantName"]
+        model, size = models[name], sizes[name]
         launch = FleetLaunch(
             endpoint_name=endpoint,
             variant_name=name,
             model_name=model.name,
             container=model.container,
-            instance_count=count,
+            instance_count=size.instance_count,
             directory=directory / name,
             environment=environments[model.role],
             log=log,
         )
-        weight = kept.get("DesiredWeight", variant["InitialVariantWeight"])
-        variants.append(Variant(variant, model, factory(launch), weight, count, moment))
-    return Deployment(config, variants, directory)
+        variants.append(Variant(variant, model, factory(launch), size, moment))
+    return Deployment(endpoint, config, variants, directory)

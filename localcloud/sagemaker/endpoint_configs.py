@@ -7,7 +7,7 @@ from typing import Any
 from localcloud.sagemaker import listing
 from localcloud.sagemaker.context import Context, now
 from localcloud.sagemaker.errors import ValidationError
-from localcloud.sagemaker.models import Models
+from localcloud.sagemaker.models import Model, Models
 from localcloud.sagemaker.tags import tags_of
 
 _NOT_HERE = {
@@ -35,6 +35,11 @@ class EndpointConfig:
         variants: list[dict[str, Any]] = self.request["ProductionVariants"]
         return variants
 
+    @property
+    def serverless(self) -> bool:
+        """Whether it is of a serverless endpoint; a real-time one has instances."""
+        return any("ServerlessConfig" in variant for variant in self.variants)
+
     def summary(self) -> dict[str, Any]:
         return {"EndpointConfigName": self.name, "EndpointConfigArn": self.arn, "CreationTime": self.created}
 
@@ -54,7 +59,9 @@ class EndpointConfigs:
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         _check(request)
         for variant in request["ProductionVariants"]:
-            self._models.get(variant["ModelName"])
+            model = self._models.get(variant["ModelName"])
+            if "ServerlessConfig" in variant:
+                _check_serverless(request, variant, model)
         variants = [{"InitialVariantWeight": 1.0} | variant for variant in request["ProductionVariants"]]
         arn = self._context.arn("endpoint-config", request["EndpointConfigName"])
         with self._context.lock:
@@ -122,3 +129,32 @@ def _check_variant(variant: dict[str, Any]) -> None:
         raise ValidationError(
             f"Variant {name} needs InstanceType and InitialInstanceCount, or a ServerlessConfig."
         )
+
+
+def _check_serverless(request: dict[str, Any], variant: dict[str, Any], model: Model) -> None:
+    """Limits and exclusions:
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+    """
+    name, config = variant["VariantName"], variant["ServerlessConfig"]
+    if config["MemorySizeInMB"] % 1024:
+        raise ValidationError(
+            f"Invalid MemorySizeInMB {config['MemorySizeInMB']} of variant {name}. Valid values are in 1 GB "
+            "increments: 1024 MB, 2048 MB, 3072 MB, 4096 MB, 5120 MB, or 6144 MB."
+        )
+    if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+        raise ValidationError(
+            f"Invalid ProvisionedConcurrency {config['ProvisionedConcurrency']} of variant {name}. It should "
+            f"be less than or equal to MaxConcurrency, {config['MaxConcurrency']}."
+        )
+    excluded = {
+        "multiple production variants": len(request["ProductionVariants"]) > 1,
+        "data capture": "DataCaptureConfig" in request,
+        "VPC configuration": "VpcConfig" in model.request,
+        "network isolation": model.request.get("EnableNetworkIsolation", False),
+    }
+    for feature, used in excluded.items():
+        if used:
+            raise ValidationError(
+                f"Serverless Inference does not support {feature} (variant {name}). Leave it out, or give "
+                "the variant InstanceType and InitialInstanceCount."
+            )

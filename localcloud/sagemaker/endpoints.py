@@ -1,30 +1,40 @@
-"""Endpoints: the records, their status machine, and the operations on them.
+"""Endpoints: their status machine, and the operations on them.
 
     CreateEndpoint: Creating -> InService | Failed
     UpdateEndpoint: InService -> Updating -> InService           (with the new configuration)
                                  Updating -> RollingBack -> InService  (with the old one, and a FailureReason)
     DeleteEndpoint: InService | Failed -> Deleting -> gone
 
-An update is blue/green: the new configuration's fleet starts beside the one that serves, takes over when it
-answers /ping, and the old one ends when its last request is answered. Each change of an endpoint has a thread
-of its own. DeploymentConfig is checked and kept; traffic always shifts all at once, and no alarm is watched.
+An update is blue/green: the new configuration's fleet starts beside the one that serves and, when it answers
+/ping, takes over its requests in the steps that the DeploymentConfig asks for (rollout.py). The old one ends
+when its last request is answered. If the new one does not come up, or a CloudWatch alarm of the
+DeploymentConfig is in ALARM meanwhile, it is the new one that ends. Each change of an endpoint has a thread
+of its own.
 """
 
 import logging
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.sagemaker import deployment_config, listing
 from localcloud.sagemaker.context import Context, now
-from localcloud.sagemaker.deployment import INVOCATION_TIMEOUT, Deployment, FleetFactory, deploy
+from localcloud.sagemaker.deployment import (
+    INVOCATION_TIMEOUT,
+    Deployment,
+    FleetFactory,
+    Size,
+    deploy,
+    sizes,
+)
 from localcloud.sagemaker.endpoint_configs import EndpointConfig, EndpointConfigs
+from localcloud.sagemaker.endpoint_record import Endpoint, Update
 from localcloud.sagemaker.errors import ServiceError, ValidationError
 from localcloud.sagemaker.hosting import FleetFailed
+from localcloud.sagemaker.invocation_metrics import InvocationMetrics
 from localcloud.sagemaker.models import Model, Models
+from localcloud.sagemaker.rollout import Abandoned, RolledBack, Rollout
 from localcloud.sagemaker.tags import tags_of
 
 LOG_GROUP = "/aws/sagemaker/Endpoints/{}"
@@ -32,54 +42,6 @@ IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deletin
 MAX_REASON = 1024  # characters of a FailureReason
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Endpoint:
-    """One endpoint's record."""
-
-    name: str
-    arn: str
-    config: EndpointConfig
-    created: datetime
-    modified: datetime
-    status: str = "Creating"
-    failure_reason: str | None = None
-    serving: Deployment | None = None
-    pending: EndpointConfig | None = None
-    pending_since: datetime | None = None
-    deployment_config: dict[str, Any] | None = None
-
-    def enter(self, status: str) -> None:
-        self.status = status
-        self.modified = now()
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "EndpointName": self.name,
-            "EndpointArn": self.arn,
-            "CreationTime": self.created,
-            "LastModifiedTime": self.modified,
-            "EndpointStatus": self.status,
-        }
-
-    def describe(self) -> dict[str, Any]:
-        """What DescribeEndpoint answers; until an update has succeeded, of what still serves."""
-        description = self.summary() | {
-            "EndpointConfigName": self.config.name,
-            "FailureReason": self.failure_reason,
-            "LastDeploymentConfig": self.deployment_config,
-            "DataCaptureConfig": _data_capture(self.config),
-        }
-        if self.serving:
-            description["ProductionVariants"] = [variant.summary() for variant in self.serving.variants]
-        if self.pending:
-            description["PendingDeploymentSummary"] = {
-                "EndpointConfigName": self.pending.name,
-                "ProductionVariants": [_pending(variant) for variant in self.pending.variants],
-                "StartTime": self.pending_since,
-            }
-        return description
 
 
 class Endpoints:
@@ -94,7 +56,8 @@ class Endpoints:
         self._fleet = fleet
         self._endpoints: dict[str, Endpoint] = {}
         self._deployments: set[Deployment] = set()
-        self._closed = False
+        self._closing = threading.Event()
+        self.metrics = InvocationMetrics(context.host)
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["EndpointName"]
@@ -104,6 +67,7 @@ class Endpoints:
             if arn in self._endpoints:
                 raise ValidationError(f'Cannot create already existing endpoint "{arn}".')
             config = self._configs.get(request["EndpointConfigName"])
+            _refuse_guardrails_without_instances(policy, config)
             models = self._models_of(config)
             self._context.tags.put(arn, tags_of(request))
             moment = now()
@@ -125,14 +89,19 @@ class Endpoints:
                 )
             config = self._configs.get(request["EndpointConfigName"])
             models = self._models_of(config)
-            if not request.get("RetainDeploymentConfig", False):
-                endpoint.deployment_config = policy
+            if request.get("RetainDeploymentConfig", False):
+                policy = endpoint.deployment_config
+            _check_change(endpoint, config, policy)
+            new = sizes(config, _retained(endpoint, request))
+            shift = deployment_config.shift(policy, [size.instance_count for size in new.values()])
+            endpoint.deployment_config = policy
             endpoint.failure_reason = None  # AWS keeps a reason only until the next update
-            endpoint.pending, endpoint.pending_since = config, now()
+            endpoint.update = update = Update(config, new, now())
             endpoint.enter("Updating")
             self._announce(endpoint)
-            retained = _retained(endpoint, request)
-        self._in_background(endpoint, lambda: self._update(endpoint, config, models, retained))
+            role = config.request.get("ExecutionRoleArn") or next(iter(models.values())).role
+        rollout = Rollout(shift, self._context.host, role, self._closing)
+        self._in_background(endpoint, lambda: self._update(endpoint, update, models, rollout))
         return {"EndpointArn": endpoint.arn}
 
     def delete(self, request: dict[str, Any]) -> None:
@@ -157,28 +126,29 @@ class Endpoints:
         return arn in self._endpoints
 
     def held(self, name: str) -> Deployment | None:
-        """The deployment that serves the endpoint now, held for one request; None when nothing serves."""
+        """The deployment the endpoint's next request is for, held for it; None when nothing serves."""
         with self._context.lock:
             endpoint = self._endpoints.get(self._context.arn("endpoint", name))
-            if endpoint is None or endpoint.serving is None or endpoint.status == "Deleting":
-                return None
-            endpoint.serving.hold()
-            return endpoint.serving
+            deployment = endpoint.next_deployment() if endpoint else None
+            if deployment:
+                deployment.hold()
+            return deployment
 
     def close(self) -> None:
         """End every fleet at once, those just being started included."""
         with self._context.lock:
-            self._closed = True
+            self._closing.set()
             deployments = list(self._deployments)
         threads = [threading.Thread(target=self._stop, args=(deployment, 0.0)) for deployment in deployments]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        self.metrics.close()
 
     def _create(self, endpoint: Endpoint, models: dict[str, Model]) -> None:
         try:
-            deployment = self._started(endpoint, endpoint.config, models, {})
+            deployment = self._started(endpoint, endpoint.config, models, sizes(endpoint.config, {}))
         except _NotServing as failure:
             with self._context.lock:
                 endpoint.failure_reason = failure.reason
@@ -190,34 +160,52 @@ class Endpoints:
             endpoint.enter("InService")
             self._announce(endpoint)
 
-    def _update(
-        self,
-        endpoint: Endpoint,
-        config: EndpointConfig,
-        models: dict[str, Model],
-        retained: dict[str, dict[str, Any]],
-    ) -> None:
+    def _update(self, endpoint: Endpoint, update: Update, models: dict[str, Model], rollout: Rollout) -> None:
+        def step(status: str, message: str, share: float) -> None:
+            with self._context.lock:
+                update.enter(status, message, share)
+                self._announce_deployment(endpoint)
+
+        step("Creating", "Launching", 0.0)
         try:
-            deployment = self._started(endpoint, config, models, retained)
+            deployment = self._started(endpoint, update.config, models, update.sizes)
         except _NotServing as failure:
             self._roll_back(endpoint, failure.reason)
             return
         with self._context.lock:
+            update.deployment = deployment
+        try:
+            rollout.run(step)
+        except Abandoned:
+            return
+        except RolledBack as reason:
+            self._roll_back(endpoint, str(reason), deployment)
+            return
+        except Exception as error:
+            self._roll_back(endpoint, _NotServing(error).reason, deployment)
+            return
+        with self._context.lock:
             old = endpoint.serving
-            endpoint.serving, endpoint.config = deployment, config
-            endpoint.pending = endpoint.pending_since = None
+            endpoint.serving, endpoint.config, endpoint.update = deployment, update.config, None
             endpoint.enter("InService")
             self._announce(endpoint)
         if old:
             self._stop(old, INVOCATION_TIMEOUT)
 
-    def _roll_back(self, endpoint: Endpoint, reason: str) -> None:
-        """The old fleet has never stopped serving; only the record goes back."""
+    def _roll_back(self, endpoint: Endpoint, reason: str, deployment: Deployment | None = None) -> None:
+        """Send every request to the old fleet, which has never stopped serving, and end the new one."""
         with self._context.lock:
-            endpoint.failure_reason = reason
+            endpoint.failure_reason = reason[:MAX_REASON]
             endpoint.enter("RollingBack")
+            if endpoint.update:
+                endpoint.update.deployment = None
+                endpoint.update.enter("Deleting", "Terminating", 0.0)
             self._announce(endpoint)
-            endpoint.pending = endpoint.pending_since = None
+            self._announce_deployment(endpoint)
+        if deployment:
+            self._stop(deployment, INVOCATION_TIMEOUT)
+        with self._context.lock:
+            endpoint.update = None
             endpoint.enter("InService")
             self._announce(endpoint)
 
@@ -233,7 +221,7 @@ class Endpoints:
         endpoint: Endpoint,
         config: EndpointConfig,
         models: dict[str, Model],
-        retained: dict[str, dict[str, Any]],
+        sizes: Mapping[str, Size],
     ) -> Deployment:
         """A deployment that answers /ping; raises _NotServing, leaving nothing running, when it does not."""
         directory = self._context.directory / "endpoints" / f"{endpoint.name.lower()}-{uuid.uuid4().hex[:8]}"
@@ -244,16 +232,16 @@ class Endpoints:
                 models,
                 self._environments(endpoint, models),
                 self._fleet,
+                sizes=sizes,
                 endpoint=endpoint.name,
                 directory=directory,
                 log=lambda stream, moment, line: self._context.host.log(group, stream, [(moment, line)]),
-                retained=retained,
                 moment=now(),
             )
         except Exception as error:
             raise _NotServing(error) from error
         with self._context.lock:
-            if self._closed:
+            if self._closing.is_set():
                 raise _NotServing(FleetFailed("The local cloud is stopping."))
             self._deployments.add(deployment)
         try:
@@ -297,6 +285,9 @@ class Endpoints:
     def _announce(self, endpoint: Endpoint) -> None:
         self._context.announcer.endpoint(endpoint.describe(), self._context.tags.mapping(endpoint.arn))
 
+    def _announce_deployment(self, endpoint: Endpoint) -> None:
+        self._context.announcer.deployment(endpoint.describe(), self._context.tags.mapping(endpoint.arn))
+
     def _in_background(self, endpoint: Endpoint, change: Callable[[], None]) -> None:
         threading.Thread(target=change, name=f"endpoint-{endpoint.name}", daemon=True).start()
 
@@ -309,7 +300,7 @@ class _NotServing(Exception):
             self.reason = str(error)[:MAX_REASON]
         else:
             _log.error("a deployment failed", exc_info=error)
-            self.reason = f"Internal error while starting the fleet: {error}"[:MAX_REASON]
+            self.reason = f"Internal error while deploying: {error}"[:MAX_REASON]
         super().__init__(self.reason)
 
 
@@ -327,27 +318,32 @@ def _retained(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, dict[str
     }
 
 
-def _pending(variant: dict[str, Any]) -> dict[str, Any]:
-    pending = {
-        "VariantName": variant["VariantName"],
-        "DesiredWeight": variant["InitialVariantWeight"],
-        "DesiredInstanceCount": variant.get("InitialInstanceCount"),
-        "InstanceType": variant.get("InstanceType"),
-        "DesiredServerlessConfig": variant.get("ServerlessConfig"),
-        "VariantStatus": [{"Status": "Creating"}],
-    }
-    return {name: value for name, value in pending.items() if value is not None}
+def _check_change(endpoint: Endpoint, config: EndpointConfig, policy: dict[str, Any] | None) -> None:
+    """What AWS says an update cannot change.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    """
+    if config.serverless and not endpoint.config.serverless:
+        raise ValidationError(
+            f'Cannot update real-time endpoint "{endpoint.arn}" to serverless inference: the endpoint '
+            f'configuration "{config.arn}" is serverless. Create a new endpoint for it.'
+        )
+    for each in (endpoint.config, config):
+        _refuse_guardrails_without_instances(policy, each)
+    old, new = ({variant["VariantName"] for variant in each.variants} for each in (endpoint.config, config))
+    if policy and old != new:
+        raise ValidationError(
+            "With a DeploymentConfig, the new endpoint configuration must have the same variant names as the "
+            f"old one: they are {', '.join(sorted(new))}, and were {', '.join(sorted(old))}."
+        )
+    if policy and "RollingUpdatePolicy" in policy and len(new) > 1:
+        raise ValidationError("RollingUpdatePolicy is not supported for endpoints with several variants.")
 
 
-def _data_capture(config: EndpointConfig) -> dict[str, Any] | None:
-    """As configured; the local cloud captures nothing, and says so."""
-    capture = config.request.get("DataCaptureConfig")
-    if capture is None:
-        return None
-    return {
-        "EnableCapture": capture.get("EnableCapture", False),
-        "CaptureStatus": "Stopped",
-        "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
-        "DestinationS3Uri": capture["DestinationS3Uri"],
-        "KmsKeyId": capture.get("KmsKeyId", ""),
-    }
+def _refuse_guardrails_without_instances(policy: dict[str, Any] | None, config: EndpointConfig) -> None:
+    if policy and config.serverless:
+        raise ValidationError(
+            "DeploymentConfig is not supported for serverless endpoints, and the endpoint configuration "
+            f'"{config.arn}" is serverless: leave DeploymentConfig out.'
+        )

@@ -26,6 +26,7 @@ ENDPOINT_STATUSES = {
     "Deleting": "DELETING",
 }
 """DescribeEndpoint's spelling of a status, and the event's."""
+DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
 
 _TRAINING_MEMBERS = (
     "TrainingJobName",
@@ -92,6 +93,13 @@ class Announcer:
         """Tell of a training job's change; `description` is what DescribeTrainingJob answers."""
         detail = _detail(description, _TRAINING_MEMBERS) | {"Tags": tags}
         self._events.put((TRAINING_JOB, detail, description["TrainingJobArn"]))
+
+    def deployment(self, description: dict[str, Any], tags: dict[str, str]) -> None:
+        """Tell of a change within an endpoint's update; `description` as for `endpoint`."""
+        status = ENDPOINT_STATUSES[description["EndpointStatus"]]
+        members = (*_ENDPOINT_MEMBERS, "PendingDeploymentSummary")
+        detail = _detail(description, members) | {"EndpointStatus": status, "Tags": tags}
+        self._events.put((DEPLOYMENT, detail, description["EndpointArn"]))
 
     def endpoint(self, description: dict[str, Any], tags: dict[str, str]) -> None:
         """Tell of an endpoint's change; `description` is what DescribeEndpoint answers."""

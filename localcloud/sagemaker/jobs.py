@@ -3,9 +3,12 @@
 A job's statuses, as AWS has them:
 
     InProgress (Starting -> Downloading -> Training -> Uploading) -> Completed | Failed
-        | StopTrainingJob, or MaxRuntimeInSeconds over
+        | StopTrainingJob, or MaxRuntimeInSeconds or MaxWaitTimeInSeconds over
         v
-    Stopping (Stopping -> Uploading) -> Stopped (Stopped | MaxRuntimeExceeded)
+    Stopping (Stopping -> Uploading) -> Stopped (Stopped | MaxRuntimeExceeded | MaxWaitTimeExceeded)
+
+A managed spot job whose instances are taken away is Interrupted, still InProgress, and goes on with Starting.
+What spot instances cost less is no matter here: the time billed is the time trained.
 
 A `TrainingRun` does the work and reports each step from its own threads; the record changes first, then the
 event goes out.
@@ -24,9 +27,9 @@ from localcloud.sagemaker.metrics import Metrics
 from localcloud.sagemaker.shapes import output_members
 from localcloud.sagemaker.tags import tags_of
 from localcloud.sagemaker.training import TrainingEvents, TrainingLaunch, TrainingOutcome
+from localcloud.sagemaker.training_clock import DEFAULT_MAX_RUNTIME
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-DEFAULT_MAX_RUNTIME = 86_400  # seconds: StoppingCondition's default
 INSTANCE_QUOTA = 20  # instances of one type in training at a time; AWS's quotas differ by type and account
 
 _FINAL_MESSAGES = {
@@ -34,6 +37,7 @@ _FINAL_MESSAGES = {
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided by the user",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided by the user",
 }
 _log = logging.getLogger(__name__)
 
@@ -283,11 +287,11 @@ def _check_waiting(request: dict[str, Any]) -> None:
     condition = request.get("StoppingCondition", {})
     wait = condition.get("MaxWaitTimeInSeconds")
     spot = request.get("EnableManagedSpotTraining", False)
-    if spot and wait is None:
-        raise ValidationError("MaxWaitTimeInSeconds is required when EnableManagedSpotTraining is true.")
     if not spot and wait is not None:
-        raise ValidationError("MaxWaitTimeInSeconds is only allowed when EnableManagedSpotTraining is true.")
-    if wait is not None and wait < condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME):
+        raise ValidationError(
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
+        )
+    if spot and (wait is None or wait < condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)):
         raise ValidationError(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
             "MaxRuntimeInSeconds"

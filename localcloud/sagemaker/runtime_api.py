@@ -4,13 +4,16 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 """
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from localcloud.sagemaker.context import Context
+from localcloud.sagemaker.deployment import Deployment, Variant
 from localcloud.sagemaker.endpoints import LOG_GROUP, Endpoints
 from localcloud.sagemaker.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
 from localcloud.sagemaker.hosting import InvocationResult
+from localcloud.sagemaker.invocation_metrics import Invocation
 
 MAX_BODY = 6_291_456  # bytes
 _PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations$")
@@ -49,6 +52,7 @@ class Runtime:
 
         Raises RuntimeValidationError, PayloadTooLargeError or ModelError.
         """
+        began = time.perf_counter()
         if len(body) > MAX_BODY:
             raise PayloadTooLargeError(f"HTTP content length exceeded {MAX_BODY} bytes.")
         for header, feature in _NOT_HERE.items():
@@ -68,14 +72,31 @@ class Runtime:
                     if target
                     else f"No variant of endpoint {name} has a weight above zero."
                 )
+            sent = time.perf_counter()
             result = variant.fleet.invoke(
                 body,
                 headers.get("content-type", "application/octet-stream"),
                 headers.get("accept", "*/*"),
             )
+            self._measure(deployment, variant, result.status, time.perf_counter() - sent, sent - began)
         if result.status != 200:
             raise self._model_error(name, result)
         return Answer(variant.name, result.content_type, result.body)
+
+    def _measure(
+        self, deployment: Deployment, variant: Variant, status: int, latency: float, overhead: float
+    ) -> None:
+        self._endpoints.metrics.add(
+            Invocation(
+                endpoint=deployment.endpoint,
+                config=deployment.config.name,
+                variant=variant.name,
+                instances=None if variant.serverless else variant.size.instance_count,
+                status=status,
+                model_latency=latency,
+                overhead_latency=overhead,
+            )
+        )
 
     def _model_error(self, name: str, result: InvocationResult) -> ModelError:
         host = self._context.host

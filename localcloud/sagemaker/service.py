@@ -6,8 +6,8 @@ what a request goes through on its way.
 
 What AWS has and this has not is refused with a sentence that says so, never accepted and ignored: inference
 pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms, and
-models made of a model package. Accepted and described, but without effect on one machine: VPC, encryption and
-spot settings, traffic shifting in steps, data capture.
+models made of a model package. Accepted and described, but without effect on one machine: VPC and encryption
+settings, data capture.
 
 Everything that may wait runs on threads, never on the event loop; invocations, which may wait a minute for a
 model, have threads of their own so that they never keep the control plane waiting.

@@ -7,6 +7,9 @@
                  checkpoints go to S3
     Uploading    /opt/ml/model and /opt/ml/output/data go to S3 as model.tar.gz and output.tar.gz
 
+The instances of a managed spot job can be taken away (`TrainingRun.interrupt`): it is then Interrupted, and
+begins anew in other directories, with the checkpoints that S3 has.
+
 The toolkit finds its directory through SAGEMAKER_BASE_DIR: jobs and hosts run side by side, /opt stays
 untouched. Hosts meet through torchrun, which finds the others by programs/torchrun.py instead of by DNS.
 """
@@ -15,7 +18,6 @@ import logging
 import os
 import shutil
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +28,11 @@ from localcloud.sagemaker.checkpoints import Checkpoints
 from localcloud.sagemaker.failure import shorten
 from localcloud.sagemaker.images import ImageNotFound, training_runner
 from localcloud.sagemaker.process import container_environment
+from localcloud.sagemaker.training_clock import TrainingClock
 from localcloud.sagemaker.training_hosts import TrainingHost, TrainingHosts
 
 _BY_TORCHRUN = "sagemaker_torch_distributed_enabled"
 _CHECKPOINTS = "/opt/ml/checkpoints"
-_DEFAULT_MAX_RUNTIME = 86_400
-"""Seconds; AWS's default when the request names none."""
 _TORCHRUN = Path(__file__).parent / "programs" / "torchrun.py"
 
 log = logging.getLogger(__name__)
@@ -62,11 +63,12 @@ class TrainingOutcome:
 
     failure_reason: set when status is Failed, at most 1,024 characters.
     model_artifacts_uri: s3://.../model.tar.gz when one was uploaded.
-    training_seconds: whole seconds from the start of the download to the end of the upload (AWS bills these).
+    training_seconds: whole seconds from the start of the download to the end of the upload, without those in
+        which the job had no instances (AWS bills these).
     """
 
     status: Literal["Completed", "Failed", "Stopped"]
-    secondary_status: Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded"]
+    secondary_status: Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
     failure_reason: str | None
     model_artifacts_uri: str | None
     training_seconds: int
@@ -76,7 +78,9 @@ class TrainingEvents(Protocol):
     """Hears what happens to a job, on the run's own threads."""
 
     def secondary_status(self, status: str, message: str) -> None:
-        """The job moved to Starting, Downloading, Training, Uploading or Stopping; never a final status."""
+        """The job moved to Starting, Downloading, Training, Interrupted, Uploading or Stopping; never a final
+        status.
+        """
 
     def log(self, stream: str, timestamp_ms: int, line: str) -> None:
         """The job printed a line (stdout or stderr); stream is "<job name>/<host>-<epoch ms>"."""
@@ -85,12 +89,19 @@ class TrainingEvents(Protocol):
         """The job has ended, exactly once: no process of it runs and its directory is gone."""
 
 
+_Ending = Literal["Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
+
+
 class _Failed(Exception):
     """The job cannot go on; the message is its FailureReason."""
 
 
 class _Stopped(Exception):
     """The job was asked to end before it was done."""
+
+
+class _Interrupted(Exception):
+    """The job's instances were taken away."""
 
 
 class TrainingRun:
@@ -105,17 +116,20 @@ class TrainingRun:
         stop_grace: float = 120.0,
     ) -> None:
         """store: where channels and artifacts are; by default S3, as the execution role.
-        stop_grace: seconds between SIGTERM and SIGKILL when the job is stopped; AWS gives 120.
+        stop_grace: seconds between SIGTERM and SIGKILL when the job is stopped or interrupted; AWS gives 120.
         """
         self._launch = launch
         self._events = events
         self._store = store
         self._stop_grace = stop_grace
         self._lock = threading.Lock()
-        self._stopping: Literal["Stopped", "MaxRuntimeExceeded"] | None = None
+        self._stopping: _Ending | None = None
+        self._asked_to_stop = threading.Event()
+        self._pause: float | None = None
+        self._trained = False
         self._closed = False
-        self._began: float | None = None
-        self._hosts = TrainingHosts(launch.job_name, launch.request, launch.directory, self._hear)
+        self._clock = TrainingClock(launch.request.get("StoppingCondition", {}))
+        self._hosts = self._new_hosts()
         self._checkpoints: list[Checkpoints] = []
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
 
@@ -126,6 +140,22 @@ class TrainingRun:
     def stop(self) -> None:
         """Ask the job to stop; returns at once. The outcome, Stopped, arrives as events.finished."""
         self._end("Stopped", "Stopping the training job", self._stop_grace)
+
+    def interrupt(self, pause: float = 0.0) -> None:
+        """Take the job's spot instances away; returns at once.
+
+        The processes get SIGTERM, and SIGKILL after stop_grace. Then the job is Interrupted, and waits for
+        other instances for `pause` seconds. A job that has trained, or is stopping, is let be.
+
+        Raises ValueError when the job has no spot instances.
+        """
+        if not self._launch.request.get("EnableManagedSpotTraining", False):
+            raise ValueError(f"{self._launch.job_name} is not a managed spot training job.")
+        with self._lock:
+            if self._trained or self._stopping or self._pause is not None:
+                return
+            self._pause = pause
+            self._hosts.stop(self._stop_grace)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the job has finished; False when it has not within timeout seconds."""
@@ -139,17 +169,25 @@ class TrainingRun:
         self._end("Stopped", "The local cloud is going down", 0)
         self.join()
 
-    def _end(self, final: Literal["Stopped", "MaxRuntimeExceeded"], message: str, grace: float) -> None:
+    def _end(self, final: _Ending, message: str, grace: float) -> None:
         with self._lock:
             first = self._stopping is None
             self._stopping = self._stopping or final
+            self._asked_to_stop.set()
             self._hosts.stop(grace)
         if first:
             self._report("Stopping", message)
 
     def _still_wanted(self) -> None:
+        if self._clock.wait_left <= 0:
+            self._end_of_wait()
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._stopping:
             raise _Stopped
+        if self._pause is not None:
+            raise _Interrupted
 
     def _report(self, status: str, message: str) -> None:
         if not self._closed:
@@ -167,9 +205,8 @@ class TrainingRun:
         model: str | None = None
         try:
             try:
-                self._report("Starting", "Preparing the instances for training")
-                self._prepare()
-                self._train()
+                while not self._attempt():
+                    self._await_instances()
                 self._report("Uploading", "Uploading generated training model")
             except _Stopped:
                 pass
@@ -180,17 +217,39 @@ class TrainingRun:
                 model = self._upload("model", "model.tar.gz")
                 self._upload("output/data", "output.tar.gz")
         except _Failed as failure:
-            return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, self._seconds())
+            return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, self._clock.seconds)
         except Exception as error:
             log.exception("training job %s", self._launch.job_name)
             reason = shorten("InternalServerError: We encountered an internal error. ", repr(error))
-            return TrainingOutcome("Failed", "Failed", reason, None, self._seconds())
+            return TrainingOutcome("Failed", "Failed", reason, None, self._clock.seconds)
         if self._stopping:
-            return TrainingOutcome("Stopped", self._stopping, None, model, self._seconds())
-        return TrainingOutcome("Completed", "Completed", None, model, self._seconds())
+            return TrainingOutcome("Stopped", self._stopping, None, model, self._clock.seconds)
+        return TrainingOutcome("Completed", "Completed", None, model, self._clock.seconds)
 
-    def _seconds(self) -> int:
-        return 0 if self._began is None else round(time.monotonic() - self._began)
+    def _attempt(self) -> bool:
+        """Train on instances of its own; False when they were taken away."""
+        try:
+            self._report("Starting", "Preparing the instances for training")
+            self._prepare()
+            self._train()
+        except _Interrupted:
+            return False
+        return True
+
+    def _await_instances(self) -> None:
+        """Nothing is left of the instances that were taken away, but what S3 has; wait for others."""
+        self._report("Interrupted", "The managed spot training instances were interrupted")
+        self._clock.has_no_instances()
+        shutil.rmtree(self._launch.directory, ignore_errors=True)
+        self._checkpoints = []
+        with self._lock:
+            self._hosts = self._new_hosts()
+            pause, self._pause = self._pause or 0.0, None
+        self._asked_to_stop.wait(min(pause, self._clock.wait_left))
+        self._still_wanted()
+
+    def _new_hosts(self) -> TrainingHosts:
+        return TrainingHosts(self._launch.job_name, self._launch.request, self._launch.directory, self._hear)
 
     def _prepare(self) -> None:
         request, directory = self._launch.request, self._launch.directory
@@ -203,7 +262,7 @@ class TrainingRun:
         (directory / "programs").mkdir()
         (directory / "programs" / "torchrun").symlink_to(_TORCHRUN)
         self._still_wanted()
-        self._began = time.monotonic()
+        self._clock.has_instances()
         self._report("Downloading", "Downloading input data")
         for channel in request.get("InputDataConfig", []):
             self._download(channel)
@@ -241,30 +300,36 @@ class TrainingRun:
             checkpoints.follow()
         try:
             with self._lock:
-                self._still_wanted()
+                self._go_on()
                 self._hosts.start(self._environment)
             self._report("Training", "Training image download completed. Training in progress.")
             self._await_hosts()
         finally:
             for checkpoints in self._checkpoints:
                 checkpoints.abandon()
+        with self._lock:
+            self._trained = self._pause is None
         if not self._closed:
             self._finish_checkpoints()
-        self._still_wanted()
-        if self._hosts.failure:
+        if self._hosts.failure and not self._stopping:
             raise _Failed(self._hosts.failure)
+        self._go_on()
 
     def _await_hosts(self) -> None:
-        limit = self._launch.request.get("StoppingCondition", {}).get(
-            "MaxRuntimeInSeconds", _DEFAULT_MAX_RUNTIME
-        )
-        if not self._hosts.wait(limit):
-            self._end(
-                "MaxRuntimeExceeded",
-                "Training job runtime exceeded MaxRuntimeInSeconds provided",
-                self._stop_grace,
-            )
+        self._clock.trains()
+        runtime_left, wait_left = self._clock.runtime_left, self._clock.wait_left
+        if not self._hosts.wait(min(runtime_left, wait_left)):
+            if wait_left < runtime_left:
+                self._end_of_wait()
+            else:
+                message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
+                self._end("MaxRuntimeExceeded", message, self._stop_grace)
             self._hosts.wait()
+        self._clock.has_trained()
+
+    def _end_of_wait(self) -> None:
+        message = "Training job wait time exceeded MaxWaitTimeInSeconds provided"
+        self._end("MaxWaitTimeExceeded", message, self._stop_grace)
 
     def _finish_checkpoints(self) -> None:
         try:

@@ -65,7 +65,7 @@ GENERATE = """
         return json.loads(body)
 
     def predict_fn(request, model):
-        if request.get("fail"):
+        if request.get("fail") or model.startswith("faulty"):
             raise ValueError("no such word")
         time.sleep(request.get("seconds", 0))
         return {"model": model, "seed": request.get("seed")}
@@ -143,8 +143,11 @@ class Sagemaker:
         }
         return request
 
-    def config(self, name: str, *, artifact: bool = True) -> str:
-        """An endpoint configuration with a model of the same name, which answers with its name."""
+    def config(self, name: str, *, artifact: bool = True, instances: int = 1) -> str:
+        """An endpoint configuration with a model of the same name, which answers with its name.
+
+        A model named broken-* does not load, and one named faulty-* answers no request.
+        """
         key = f"models/{name}/model.tar.gz"
         if artifact:
             code = textwrap.dedent(GENERATE)
@@ -172,7 +175,7 @@ class Sagemaker:
                     "VariantName": "AllTraffic",
                     "ModelName": name,
                     "InstanceType": "ml.m5.large",
-                    "InitialInstanceCount": 1,
+                    "InitialInstanceCount": instances,
                 }
             ],
         )
@@ -285,4 +288,5 @@ def sagemaker_of(client: Callable[..., Any], lab: Any) -> Sagemaker:
         "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload"],
         "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
     }
-    return Sagemaker(client, bucket, lab.role("sagemaker.amazonaws.com", allowed))
+    watching = {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"}
+    return Sagemaker(client, bucket, lab.role("sagemaker.amazonaws.com", allowed, watching))

@@ -98,7 +98,7 @@ def test_an_update_that_fails_leaves_what_served(
         bad = sagemaker.config(f"absent-{RUN}", artifact=False)
     else:
         bad = sagemaker.config(f"broken-{RUN}")
-    told = len(inbox.of(before["EndpointArn"]))
+    told = len(states(inbox, before["EndpointArn"]))
     sagemaker.api.update_endpoint(EndpointName=endpoint, EndpointConfigName=bad)
     after = sagemaker.await_endpoint(endpoint, "InService")
     assert after["EndpointConfigName"] == before["EndpointConfigName"]
@@ -108,9 +108,17 @@ def test_an_update_that_fails_leaves_what_served(
     else:
         assert "did not pass the ping health check" in after["FailureReason"]
     assert sagemaker.ask(endpoint)["model"] == before["EndpointConfigName"]
-    until(lambda: len(inbox.of(before["EndpointArn"])) >= told + 3, "the events of the update")
-    statuses = [event["detail"]["EndpointStatus"] for event in inbox.of(before["EndpointArn"])]
-    assert sorted(statuses[told:]) == ["IN_SERVICE", "ROLLING_BACK", "UPDATING"]
+    until(lambda: len(states(inbox, before["EndpointArn"])) >= told + 3, "the events of the update")
+    assert sorted(states(inbox, before["EndpointArn"])[told:]) == ["IN_SERVICE", "ROLLING_BACK", "UPDATING"]
+
+
+def states(inbox: Any, arn: str) -> list[str]:
+    """The statuses that the endpoint's events have told of so far."""
+    return [
+        event["detail"]["EndpointStatus"]
+        for event in inbox.of(arn)
+        if event["detail-type"] == "SageMaker Endpoint State Change"
+    ]
 
 
 def test_an_endpoint_whose_first_model_is_missing_fails_and_can_be_deleted(sagemaker: Any) -> None:

@@ -10,7 +10,7 @@ import io
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from botocore.config import Config
 
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
-from localcloud.sagemaker.host import AccessDenied
+from localcloud.sagemaker.host import AccessDenied, Measurement
 from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationResult
 from localcloud.sagemaker.service import SageMaker
 from localcloud.sagemaker.training import TrainingEvents, TrainingLaunch, TrainingOutcome
@@ -38,11 +38,16 @@ HOSTING_IMAGE = f"763104351884.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:
 
 
 class FakeHost:
-    """A host whose principals may do what `policies` lists: by access key, (action, resource) patterns."""
+    """A host whose principals may do what `policies` lists: by access key, (action, resource) patterns.
+
+    `alarms` are CloudWatch's, by name their states; a role of `unwatching` may not look at them. A test that
+    makes `looks` a semaphore says when each look at them ends. Waits take no time.
+    """
 
     region = REGION
     account = ACCOUNT
     endpoint_url = "http://127.0.0.1:1"
+    wait_scale = 0.0
 
     def __init__(self) -> None:
         self.policies: dict[str, list[tuple[str, str]]] = {ADMIN: [("*", "*")], CALLER: []}
@@ -50,12 +55,26 @@ class FakeHost:
         self.asked: list[tuple[str, str]] = []
         self.events: list[tuple[str, dict[str, Any], list[str]]] = []
         self.logs: list[tuple[str, str, int, str]] = []
+        self.metrics: list[tuple[str, Measurement]] = []
+        self.alarms: dict[str, str] = {}
+        self.unwatching: set[str] = set()
+        self.looks: threading.Semaphore | None = None
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
         self.events.append((detail_type, dict(detail), resources))
 
     def log(self, group: str, stream: str, lines: list[tuple[int, str]]) -> None:
         self.logs += [(group, stream, moment, line) for moment, line in lines]
+
+    def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
+        self.metrics += [(namespace, measurement) for measurement in measurements]
+
+    def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
+        if role_arn in self.unwatching:
+            raise AccessDenied(f"{role_arn} is not authorized to perform: cloudwatch:DescribeAlarms")
+        if self.looks:
+            assert self.looks.acquire(timeout=10), "the test never let the alarms be looked at"
+        return {name: self.alarms[name] for name in names if name in self.alarms}
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
         if role_arn not in self.roles:
@@ -154,6 +173,7 @@ class FakeFleet:
         self.answering += 1
         try:
             assert self.script.answer.wait(10), "the test never let the fleet answer"
+            time.sleep(self.script.delay)
             assert not self.stopped, "the fleet was stopped under a request"
             if self.script.result:
                 result: InvocationResult = self.script.result
@@ -167,7 +187,7 @@ class FakeFleet:
 
 
 class Fleets:
-    """Makes fleets; `hold`, `fail`, `crash` and `answer` script those made from then on."""
+    """Makes fleets; `script` says how those fare that were made since the last `reset`."""
 
     def __init__(self) -> None:
         self.made: list[FakeFleet] = []
@@ -175,7 +195,12 @@ class Fleets:
 
     def reset(self) -> None:
         self.script = SimpleNamespace(
-            ready=threading.Event(), answer=threading.Event(), failure=None, crash=None, result=None
+            ready=threading.Event(),
+            answer=threading.Event(),
+            delay=0.0,
+            failure=None,
+            crash=None,
+            result=None,
         )
         self.script.ready.set()
         self.script.answer.set()

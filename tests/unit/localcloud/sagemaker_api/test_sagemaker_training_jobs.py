@@ -245,10 +245,13 @@ def test_instances_beyond_the_quota_are_refused_until_some_are_free(cloud: Any, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds is required"),
+        (
+            {"EnableManagedSpotTraining": True},
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntime",
+        ),
         (
             {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}},
-            "MaxWaitTimeInSeconds is only allowed",
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to",
         ),
         (
             {
@@ -279,11 +282,40 @@ def test_channels_have_names_of_their_own(cloud: Any, requests: Any) -> None:
     assert "Duplicate channel names" in refusal(cloud.sagemaker.create_training_job, **request)["Message"]
 
 
-def test_spot_training_with_enough_waiting_time_is_accepted(cloud: Any, requests: Any) -> None:
+def spot(cloud: Any) -> Any:
     condition = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
-    cloud.train("job", EnableManagedSpotTraining=True, StoppingCondition=condition)
+    return cloud.train("job", EnableManagedSpotTraining=True, StoppingCondition=condition)
+
+
+def test_an_interrupted_spot_job_goes_on_in_progress(cloud: Any, wait: Any) -> None:
+    run = spot(cloud)
+    run.reach("Downloading", "Training", "Interrupted")
     job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
     assert job["EnableManagedSpotTraining"] is True
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("InProgress", "Interrupted")
+    started = job["TrainingStartTime"]
+    run.reach("Starting", "Downloading", "Training", "Uploading")
+    run.finish()
+    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
+    statuses = [step["Status"] for step in job["SecondaryStatusTransitions"]]
+    assert statuses == [
+        *("Starting", "Downloading", "Training", "Interrupted"),
+        *("Starting", "Downloading", "Training", "Uploading", "Completed"),
+    ]
+    assert all("EndTime" in step for step in job["SecondaryStatusTransitions"])
+    assert job["TrainingStartTime"] == started
+    assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] == 42
+    wait(lambda: cloud.events(EVENT, "SecondaryStatus") == statuses)
+
+
+def test_a_spot_job_out_of_waiting_time_is_stopped(cloud: Any, wait: Any) -> None:
+    run = spot(cloud)
+    run.reach("Downloading", "Training", "Interrupted", "Stopping")
+    run.finish("Stopped", "MaxWaitTimeExceeded")
+    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    assert "FailureReason" not in job
+    wait(lambda: cloud.events(EVENT, "SecondaryStatus")[-2:] == ["Stopping", "MaxWaitTimeExceeded"])
 
 
 def test_closing_ends_the_jobs_that_still_run(cloud: Any) -> None:
