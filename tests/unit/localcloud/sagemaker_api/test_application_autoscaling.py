@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.unit.localcloud.sagemaker_api.conftest import eventually
+
 RESOURCE = "endpoint/lexline/variant/AllTraffic"
 TARGET = {
     "ServiceNamespace": "sagemaker",
@@ -130,6 +132,8 @@ def test_serverless_and_burstable_variants_do_not_scale(cloud: Any) -> None:
     cloud.await_endpoint("InService")
     register = cloud.scaling.register_scalable_target
     assert "You cannot register a variant with ml.t2.medium" in refusal(register, **TARGET, **LIMITS)[1]
+    cloud.sagemaker.delete_endpoint(EndpointName="lexline")
+    eventually(lambda: not cloud.sagemaker.list_endpoints()["Endpoints"])
     cloud.model("serverless")
     variant = {
         "VariantName": "AllTraffic",
@@ -137,7 +141,7 @@ def test_serverless_and_burstable_variants_do_not_scale(cloud: Any) -> None:
         "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1},
     }
     cloud.sagemaker.create_endpoint_config(EndpointConfigName="serverless", ProductionVariants=[variant])
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="serverless")
+    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="serverless")
     cloud.await_endpoint("InService")
     assert "is serverless: it has no instances to scale" in refusal(register, **TARGET, **LIMITS)[1]
 
