@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.faults.plan import Faults
+
 from tests.faults.world import ENDPOINT, World, text
 from tests.stack import DeployedStack
 
@@ -264,7 +264,7 @@ def test_uploads_during_a_run_make_exactly_one_more_on_the_newest_data(world: Wo
     newest = world.reports()[-1]["dataset"] or next(
         r["dataset"] for r in world.reports()[::-1] if r.get("job")
     )
-    assert newest["source"][0]["etag"] == hashlib.md5(text(3)).hexdigest()  # noqa: S324 - S3's ETag
+    assert newest["source"][0]["etag"] == hashlib.md5(text(3)).hexdigest()
     world.assert_one_at_a_time()
     world.assert_sound(serves=world.trained()[-1])
 
@@ -277,7 +277,7 @@ def test_an_object_replaced_between_its_event_and_its_run_is_trained_on_once(wor
     world.rest()
     trained = [report for report in world.reports() if report.get("job")]
     assert [report["dataset"]["source"][0]["etag"] for report in trained] == [
-        hashlib.md5(text(2)).hexdigest()  # noqa: S324 - S3's ETag
+        hashlib.md5(text(2)).hexdigest()
     ]
     world.assert_sound(serves=world.trained()[-1])
 
