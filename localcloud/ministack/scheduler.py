@@ -78,7 +78,7 @@ def _flaw(schedule: Schedule) -> str | None:
     now = time.time()
     try:
         following = _following({"CreationDate": now, **schedule}, now - 1)
-    except (LookupError, ValueError):
+    except (LookupError, OSError, ValueError):
         following = None
     if following is None:
         return f"Invalid Schedule Expression {expression}."
@@ -114,8 +114,10 @@ def _knowing_groups(resource_arn: Callable[..., str]) -> Callable[..., str]:
         service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: Any, *rest: Any
     ) -> str:
         if service == "scheduler" and path.startswith("/schedules/"):
-            given = query.get("groupName") or _document(body).get("GroupName") or "default"
-            group = given[0] if isinstance(given, list) else given
+            # Where MiniStack's handlers take it from, too.
+            makes = method in ("POST", "PUT")
+            given = _document(body).get("GroupName") if makes else query.get("groupName")
+            group = (given[0] if isinstance(given, list) else given) or "default"
             return f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/{group}/{path.rsplit('/', 1)[1]}"
         return resource_arn(service, method, path, headers, body, query, *rest)
 
@@ -136,7 +138,7 @@ def _document(body: bytes) -> dict[str, Any]:
 def _following(schedule: Schedule, after: float) -> float | None:
     """The first moment after `after`, in seconds since the epoch, at which a schedule is to fire, if any.
 
-    Raises LookupError or ValueError for an expression or a time zone that there is not.
+    Raises LookupError, OSError or ValueError for an expression or a time zone that there is not.
     """
     from ministack.services import eventbridge
 

@@ -238,6 +238,7 @@ def test_a_schedule_is_made_by_who_may_pass_its_role_to_the_scheduler(
         ({"ScheduleExpression": "at(2020-01-01T00:00:00)"}, "Invalid Schedule Expression at"),
         ({"ScheduleExpression": "rate(0 days)"}, "Invalid Schedule Expression rate"),
         ({"ScheduleExpressionTimezone": "Middle/Earth"}, "Invalid Schedule Expression"),
+        ({"ScheduleExpressionTimezone": "America"}, "Invalid Schedule Expression"),
         ({"Role": "lambda.amazonaws.com"}, "must allow AWS EventBridge Scheduler to assume the role"),
         ({"Target": "arn:aws:sqs:us-east-1:000000000000:q"}, "Targets are state machines and functions"),
     ],

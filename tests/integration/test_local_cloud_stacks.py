@@ -1,6 +1,7 @@
 """Stacks in the local cloud: custom resources, the order of deletion, and what a stack makes."""
 
 import json
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -140,7 +141,6 @@ class Provider:
 
     def template(self, **properties: Any) -> dict[str, Any]:
         """Names in reverse: nothing here is deleted in the right order by chance."""
-        code = "\n".join(line[4:] for line in PROVIDER.splitlines())
         allow = {"Effect": "Allow", "Action": ["s3:*", "sqs:SendMessage"], "Resource": "*"}
         trust = {
             "Effect": "Allow",
@@ -170,7 +170,7 @@ class Provider:
                         "Handler": "index.handler",
                         "Timeout": 30,
                         "Role": {"Fn::GetAtt": ["Zrole", "Arn"]},
-                        "Code": {"ZipFile": code},
+                        "Code": {"ZipFile": textwrap.dedent(PROVIDER)},
                         "Environment": {"Variables": environment},
                     },
                 },
@@ -183,7 +183,6 @@ class Provider:
             "Outputs": {
                 "Id": {"Value": {"Ref": "Sweep"}},
                 "Found": {"Value": {"Fn::GetAtt": ["Sweep", "Found"]}},
-                "Function": {"Value": {"Ref": "Function"}},
             },
         }
 
