@@ -31,8 +31,8 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DATA)
 
-test: $(STAMP) ## every test: unit, integration, end to end
-	$(BIN)/pytest
+test: $(STAMP) ## every test: unit, integration, end to end, under faults
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 bench: $(STAMP) ## training and generation against a plain PyTorch loop, in 75 minutes (QUICK=1: a slice, in 3; DATA=path)
 	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,6 +12,19 @@ import pytest
 from localcloud import control
 from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out among processes, where there are several: what needs a cloud goes to one of them.
+
+    Tests of one group run in one process, so each cloud is started once. The longest groups come first.
+    """
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = {"faults": "faults", "integration": "cloud", "e2e": "cloud"}.get(folder, str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = {"faults": 0, "cloud": 1}
+    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], 2))
 
 
 @pytest.fixture(scope="session")
