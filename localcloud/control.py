@@ -97,13 +97,14 @@ def start(
     environment: Mapping[str, str] | None = None,
     timeout: float = 60.0,
     beside: Container[str] = (),
+    module: str = "localcloud",
 ) -> LocalCloud:
     """Start a server in the background, in a session of its own, and wait until it answers.
 
     With `owner` it ends when that process does; without, it lives until `stop`. `environment` is added to
     what the server, its Lambda functions and its jobs inherit, e.g. SFN_WAIT_SCALE. What a killed server has
     left in the directory is cleared away. `beside` names what else of the caller's may be in it, to be
-    removed with it.
+    removed with it. `module` is the program to run, with the arguments of `python -m localcloud`.
 
     Raises LocalCloudError when one already runs there, when the directory is somebody else's, or when the
     server ends, or is not ready in `timeout` seconds.
@@ -112,7 +113,7 @@ def start(
     if load(state) is not None:
         raise LocalCloudError(f"A local cloud already runs in {state}")
     claim(state, beside)
-    command = [sys.executable, "-m", "localcloud", "--state-dir", str(state)]
+    command = [sys.executable, "-m", module, "--state-dir", str(state)]
     if owner is not None:
         command += ["--owner", str(owner)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}

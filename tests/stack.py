@@ -82,7 +82,7 @@ class DeployedStack:
             description: dict[str, Any] = states.describe_execution(executionArn=execution)
             if description["status"] != "RUNNING":
                 return description
-            time.sleep(0.2)
+            time.sleep(0.05)
         raise AssertionError(f"{execution} still runs after {seconds} s")
 
 

@@ -33,6 +33,7 @@ INTERNALS = {
     "ministack.core.iam_evaluator:evaluate": "(ctx, policies, limits)",
     "ministack.core.iam_evaluator:evaluate_resource_policy": "(doc, ctx, service, named_only, direct_only)",
     "ministack.core.iam_evaluator:is_root_access_key": "(access_key_id)",
+    "ministack.core.lambda_runtime:Worker._spawn": "(self)",
     "ministack.core.lambda_runtime:Worker.invoke": (
         "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)"
     ),
@@ -88,6 +89,7 @@ INTERNALS = {
     "ministack.services.lambda_svc:_execute_function_warm": "(func, event, request_id)",
     "ministack.services.lambda_svc:_execution_record_for_config": "(func, config)",
     "ministack.services.lambda_svc:_get_func_record_for_ref": "(function_ref)",
+    "ministack.services.lambda_svc:_resolve_layer_zip": "(attachment)",
     "ministack.services.lambda_svc:execution_credentials": "(config)",
     "ministack.services.lambda_svc:function_policy_for_arn": "(resource_arn)",
     "ministack.services.lambda_svc:invoke_async_with_retry": "(func, event)",

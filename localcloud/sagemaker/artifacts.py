@@ -1,6 +1,8 @@
 """What moves between S3 and a job's or a model's directory."""
 
+import functools
 import tarfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CHUNK = 1 << 20
+_making_a_client = threading.Lock()
 
 
 class StoreError(Exception):
@@ -44,21 +47,22 @@ class S3Store:
     """S3 as the role whose credentials an environment holds sees it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._client: S3Client = boto3.session.Session(
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=environment.get("AWS_SESSION_TOKEN"),
-            region_name=environment["AWS_REGION"],
-        ).client(
-            "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            config=botocore.config.Config(
-                retries={"mode": "standard"},
-                connect_timeout=10,
-                read_timeout=60,
-                s3={"addressing_style": "path"},
-            ),
-        )
+        # A session makes one client at a time; the clients themselves may be used from any thread.
+        with _making_a_client:
+            self._client: S3Client = _session().client(
+                "s3",
+                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+                aws_session_token=environment.get("AWS_SESSION_TOKEN"),
+                region_name=environment["AWS_REGION"],
+                endpoint_url=environment["AWS_ENDPOINT_URL"],
+                config=botocore.config.Config(
+                    retries={"mode": "standard"},
+                    connect_timeout=10,
+                    read_timeout=60,
+                    s3={"addressing_style": "path"},
+                ),
+            )
 
     def keys(self, bucket: str, prefix: str) -> Iterator[str]:
         """See ObjectStore; needs s3:ListBucket."""
@@ -94,6 +98,12 @@ class S3Store:
             self._client.delete_object(Bucket=bucket, Key=key)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise _store_error(error) from error
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """One for all clients: it keeps S3's model, which takes long to read."""
+    return boto3.session.Session()
 
 
 def _store_error(error: Exception) -> StoreError:

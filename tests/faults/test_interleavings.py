@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from tests.faults.conftest import KEPT
 from tests.faults.plan import Faults
-
 from tests.faults.world import World
 from tests.stack import DeployedStack
 

@@ -4,8 +4,8 @@ import concurrent.futures
 import time
 
 import pytest
-from tests.faults.plan import Faults
 
+from tests.faults.plan import Faults
 from tests.faults.world import World
 from tests.stack import DeployedStack
 

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from tests.faults.plan import Faults
 
+from tests.faults.plan import Faults
 from tests.faults.world import ENDPOINT, World, text
 from tests.stack import DeployedStack
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3.dynamodb.types
-from tests.faults.plan import Faults
 
+from tests.faults.plan import Faults
 from tests.stack import DeployedStack
 
 ENDPOINT = "lexline"

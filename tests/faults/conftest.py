@@ -1,0 +1,78 @@
+"""A cloud in which things go wrong as planned, the stack deployed on it once, and a clean start for each test.
+
+`cloud`, `client` and `stack` are this folder's own; they have the names they have for the other tests.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from botocore.config import Config
+
+from localcloud import control
+from localcloud.control import LocalCloud
+from tests.faults.byhand import ByHand
+from tests.faults.plan import Faults
+from tests.stack import TINY, DeployedStack, deploy
+
+KEPT = ("code/", "lexline/")
+"""Objects that stay from test to test: the packed scripts, which every run shares, and what SAM has deployed."""
+ENVIRONMENT = {"SFN_WAIT_SCALE": "0.002", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05"}
+"""A minute of a state machine's waiting, or of an SDK's, is an eighth of a second."""
+ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """The running cloud, ended with the session; nothing of it may be left then."""
+    state_dir = tmp_path_factory.mktemp("faults") / "state"
+    running = control.start(
+        state_dir, owner=os.getpid(), environment=ENVIRONMENT, module="tests.faults.cloud"
+    )
+    server = psutil.Process(running.pid)
+    yield running
+    tree = [server, *server.children(recursive=True)]
+    control.stop(state_dir)
+    assert not state_dir.exists()
+    assert [process for process in tree if process.is_running()] == []
+
+
+@pytest.fixture(scope="session")
+def client(cloud: LocalCloud) -> Callable[..., Any]:
+    """client(service, **arguments): a boto3 client of the cloud, as its administrator; made once."""
+    return functools.cache(cloud.client)
+
+
+@pytest.fixture(scope="session")
+def deployed(cloud: LocalCloud) -> DeployedStack:
+    """template.yaml deployed. Tests take `stack`."""
+    return deploy(cloud, TINY)
+
+
+@pytest.fixture
+def stack(deployed: DeployedStack, faults: Faults) -> DeployedStack:
+    """The stack as it is when it has just been deployed."""
+    return deployed
+
+
+@pytest.fixture
+def faults(cloud: LocalCloud) -> Faults:
+    """The cloud's fault plan, empty, and nothing left of the test before."""
+    plan = Faults(cloud)
+    plan.reset(KEPT)
+    return plan
+
+
+@pytest.fixture(scope="session")
+def once(cloud: LocalCloud) -> Callable[[str], Any]:
+    """once(service): a client that makes one attempt, and so shows each fault; made once."""
+    return functools.cache(lambda service: cloud.client(service, config=ONE_ATTEMPT))
+
+
+@pytest.fixture
+def byhand(once: Callable[[str], Any], faults: Faults) -> ByHand:
+    """SageMaker without the pipeline."""
+    return ByHand(once)

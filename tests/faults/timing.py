@@ -1,0 +1,47 @@
+"""What is waited for: a task's token, for a twentieth of the time its machine says; an execution's start, not at all.
+
+A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The other waits are
+scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds before it can do anything.
+"""
+
+import time
+from typing import Any
+
+from localcloud.ministack.step_functions import task_tokens
+
+SCALE = 0.05
+_START = 0.15
+"""Seconds MiniStack lets pass before an execution's first state; AWS has no such pause."""
+
+
+class TokenWaits:
+    """Sets itself into the state machines. `seconds`: the longest wait, if a test wants it short."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._limit = task_tokens.time_limit
+        task_tokens.time_limit = self._scaled
+
+    def _scaled(self, seconds: Any) -> float | None:
+        limit = self._limit(seconds)
+        if limit is None or self.seconds is None:
+            return None if limit is None else limit * SCALE
+        return min(limit * SCALE, self.seconds)
+
+
+class _Clock:
+    """The module `time`, without the pause before an execution."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds != _START:
+            time.sleep(seconds)
+
+
+def start_at_once() -> None:
+    """Let executions begin when they are started."""
+    from ministack.services import stepfunctions
+
+    stepfunctions.time = _Clock()

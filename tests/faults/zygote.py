@@ -1,0 +1,88 @@
+"""python zygote.py FD: a process that has imported what every function imports, and of which functions' processes fork.
+
+A function's process takes a second or two of imports before its first line; a test that kills functions would do
+little else. FD is a socket: for each message, a JSON document with three file descriptors, a process is forked that
+runs the document's script with these as its standard streams; the answer is its process id. It ends with the socket.
+"""
+
+import functools
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+_MOST_BYTES = 1 << 20
+# What the PyTorch environment of the tests brings along and Lambda's runtime does not.
+_NOT_THERE = ("awscrt", "OpenSSL")
+_IMPORTED = (
+    "boto3",
+    "botocore.handlers",
+    "pydantic",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_xray_sdk.core",
+)
+_SERVICES = ("dynamodb", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")
+
+
+def prepare(layers: str) -> None:
+    """Import what functions import, from the layers they have, and read the models of the services they call."""
+    for name in _NOT_THERE:
+        sys.modules[name] = None  # type: ignore[assignment]
+    for layer in layers.split(os.pathsep):
+        sys.path.insert(0, os.path.join(layer, "python"))  # noqa: PTH118 - as the worker's script does it
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    import boto3
+    import botocore.loaders
+
+    # A session keeps them for itself; here they outlive it.
+    botocore.loaders.JSONFileLoader.load_file = functools.cache(  # type: ignore[method-assign]
+        botocore.loaders.JSONFileLoader.load_file
+    )
+    session = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
+    for service in _SERVICES:
+        session.client(service)
+
+
+def serve(door: socket.socket) -> None:
+    """Fork for every message, until nobody is there to send one."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for the children; the system removes them.
+    while True:
+        message, streams, _, _ = socket.recv_fds(door, _MOST_BYTES, 3)
+        if not message:
+            return
+        pid = os.fork()
+        if pid == 0:
+            door.close()
+            _become(json.loads(message), streams)
+        for stream in streams:
+            os.close(stream)
+        door.send(str(pid).encode())
+
+
+def _become(wanted: dict[str, object], streams: list[int]) -> NoReturn:
+    """Run the script as a process of its own would."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(wanted["environment"])  # type: ignore[arg-type, call-overload]
+    os.chdir(str(wanted["directory"]))
+    code = 1
+    try:
+        runpy.run_path(str(wanted["script"]), run_name="__main__")
+        code = 0
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    prepare(os.environ["_LAMBDA_LAYERS_DIRS"])
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(0)  # Nothing of what was imported needs an end of its own.
