@@ -13,6 +13,7 @@ from typing import Any
 
 from localcloud.sagemaker.host import AccessDenied, Host
 from localcloud.sagemaker.hosting import FleetLaunch
+from localcloud.sagemaker.scaling import ServedVariant, Targets
 from localcloud.sagemaker.service import Response, SageMaker
 from tests.faults import calls, events, reset, timing, workers
 from tests.faults.events import FaultyAnnouncer, Post, Veils
@@ -31,8 +32,9 @@ Run = Callable[[dict[str, Any]], dict[str, Any] | None]
 class FaultySageMaker:
     """What `localcloud.server` serves in place of SageMaker. It also sets the plan into the rest of the cloud."""
 
-    def __init__(self, host: Host, directory: Path) -> None:
+    def __init__(self, host: Host, directory: Path, targets: Targets) -> None:
         self._host = host
+        self._targets = targets
         self._directory = directory
         self._plan = Plan()
         self._veils = Veils()
@@ -61,6 +63,10 @@ class FaultySageMaker:
             return _answer(403, {"message": str(error)})
         except (ValueError, KeyError) as error:
             return _answer(400, {"message": repr(error)})
+
+    def variant(self, endpoint: str, name: str) -> ServedVariant | None:
+        """What an endpoint serves as the variant of this name; None when it serves none."""
+        return self._service.variant(endpoint, name)
 
     def close(self) -> None:
         """End every job and fleet."""
@@ -103,16 +109,22 @@ class FaultySageMaker:
 
     def _made(self) -> SageMaker:
         """A SageMaker without resources."""
-        service = SageMaker(self._host, self._directory, training_run=Jobs(self._plan), fleet=self._fleet)
+        service = SageMaker(
+            self._host,
+            self._directory,
+            self._targets,
+            training_run=Jobs(self._plan),
+            fleet=self._fleet,
+        )
         service._context.announcer.close()
         service._context.announcer = FaultyAnnouncer(self._host, self._post)
-        for name, operation in service._operations.items():
+        for name, operation in service._api._operations.items():
             run = operation.run
             if name in _DESCRIBED:
                 run = self._veiled(run, _DESCRIBED[name])
             if name in _CHANGES:
                 run = self._noted(run, _CHANGES[name])
-            service._operations[name] = dataclasses.replace(operation, run=run)
+            service._api._operations[name] = dataclasses.replace(operation, run=run)
         return service
 
     def _fleet(self, launch: FleetLaunch) -> ScriptedFleet:

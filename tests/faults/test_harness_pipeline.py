@@ -34,7 +34,7 @@ def test_an_upload_is_trained_and_served(ended: Any) -> None:
     report = ended()
     assert report["status"] == "Succeeded"
     assert report["metrics"]["test_perplexity"] == 50.0
-    assert set(report["smoke_test"]["text"].split()) <= set(CORPUS.decode().split())
+    assert set(report["smoke_test"]["texts"][0]["text"].split()) <= set(CORPUS.decode().split())
 
 
 def test_a_throttled_service_delays_a_run_and_nothing_more(faults: Faults, ended: Any) -> None:
