@@ -56,7 +56,8 @@ def _clean_up(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> W
     """Have somebody clean up after a holder that could not do it itself; None where that is not needed.
 
     An execution that ended by its own Succeed or Fail state has cleaned up, or has said in its report that it
-    could not. Errors named States.* can end one without any of its states being asked.
+    could not. Errors named States.* can end one without any of its states being asked. What the dead one
+    was asked to do with the endpoint at its end is the other's to do.
     """
     status = execution["status"] if execution else "forgotten"
     if status == "SUCCEEDED":
@@ -68,10 +69,11 @@ def _clean_up(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> W
         return None
     before = asked.get("clean_up")
     subject = before["run"] if isinstance(before, dict) else held.owner
+    wish = {"teardown": asked["teardown"]} if "teardown" in asked else {}
     started = executions.start(
         "clean-up",
         str(held.execution),
-        {"clean_up": {"run": subject, "execution": str(held.execution), "status": status}},
+        {"clean_up": {"run": subject, "execution": str(held.execution), "status": status}, **wish},
     )
     run = names.run_name(held.endpoint, names.CLEAN_UP, started)
     token = next((waiter.token for waiter in held.waiting if waiter.run == run), "")
