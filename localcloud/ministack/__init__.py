@@ -7,8 +7,8 @@ rely on:
   (`lambda_credentials`).
 - A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
-  `events`, `scheduler`, `step_functions`, `api_gateway`, `transport`. Each says what AWS does and what
-  MiniStack does.
+  `events`, `alarm_events`, `scheduler`, `step_functions`, `api_gateway`, `transport`. Each says what AWS does
+  and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
@@ -20,6 +20,7 @@ import time
 from urllib.parse import urlencode
 
 from localcloud.ministack import (
+    alarm_events,
     api_gateway,
     events,
     lambda_credentials,
@@ -69,6 +70,7 @@ class MiniStack:
         lambda_failures.mend()
         lambda_credentials.mend()
         events.mend()
+        alarm_events.mend()
         api_gateway.mend()
         step_functions.mend(self.host.log)
         scheduler.mend()

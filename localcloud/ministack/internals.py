@@ -45,6 +45,7 @@ INTERNALS = {
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"
     ),
+    "ministack.services.cloudwatch:_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
     "ministack.services.cloudwatch:record_metric": "(namespace, metric_name, value, unit, dimensions)",
     "ministack.services.cloudwatch_logs:_create_log_group": "(data)",
     "ministack.services.cloudwatch_logs:_create_log_stream": "(data)",
