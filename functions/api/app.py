@@ -64,7 +64,9 @@ def health() -> dict[str, str]:
 def one_error_format(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
     """Gives every error the one body format, Chalice's own errors (405, 415, 500) included."""
     if request is not None:
-        logger.append_keys(request_id=request.context.get("requestId"), path=request.path)
+        # The id that the caller and the access log know the request by.
+        logger.set_correlation_id(request.context.get("requestId"))
+        logger.append_keys(path=request.path)
         if request.path not in app.routes:
             return error_response(
                 404, "not_found", f"There is no such path; there are {', '.join(app.routes)}."

@@ -18,6 +18,8 @@ from step import logger, step
 @step(StateChange)
 def handler(event: StateChange) -> None:
     resource = event.resources[0]
+    # A training job's name is its run's.
+    logger.set_correlation_id(resource.rpartition("/")[2])
     waiting = tokens.find(resource)
     if waiting is None:
         logger.info("Nobody waits on this resource", resource=resource)

@@ -775,7 +775,7 @@ class Report(Contract):
     page: S3Uri | None
 
 
-# --- callback, ended, sweep ----------------------------------------------------------------------
+# --- callback, ended, sweep, alarm ---------------------------------------------------------------
 
 
 class StateChange(BaseModel):
@@ -796,6 +796,28 @@ class ExecutionChange(BaseModel):
     """EventBridge's word that an execution has ended; only its ARN is read, for the same reasons."""
 
     detail: ExecutionDetail
+
+
+class AlarmState(BaseModel):
+    reason: str
+
+
+class AlarmConfiguration(BaseModel):
+    description: str = ""
+
+
+class Alarm(BaseModel):
+    """A CloudWatch alarm that went off: what it stands for, and the data that set it off."""
+
+    name: str = Field(alias="alarmName")
+    state: AlarmState
+    configuration: AlarmConfiguration
+
+
+class AlarmChange(BaseModel):
+    """EventBridge's word that an alarm has gone off."""
+
+    detail: Alarm
 
 
 class SweepInput(BaseModel):

@@ -1,14 +1,14 @@
 """What people are told: a message when a run begins and one when it ends, the point in the first line.
 
 The attribute `event` is what a subscription filters on: started, deployed, rolled_back, rejected, unchanged,
-skipped, torn_down, cleaned_up, failed or swept.
+skipped, torn_down, cleaned_up, failed, swept or alarm.
 """
 
 from __future__ import annotations
 
 import aws
 import settings
-from contracts import Report, Run, Swept
+from contracts import Alarm, Report, Run, Swept
 
 # SNS's limit for a subject, which must also be printable ASCII.
 _SUBJECT_LIMIT = 100
@@ -52,6 +52,12 @@ def swept(found: Swept) -> None:
     if found.started:
         parts.append(f"Started for events that never came: {', '.join(found.started)}.")
     _publish("swept", "sweep", f"Sweep: {' '.join(parts)}", found.model_dump_json(indent=2), "Swept")
+
+
+def alarm(sounding: Alarm) -> None:
+    """Tell that an alarm has gone off."""
+    what = " ".join(sounding.configuration.description.split())
+    _publish("alarm", sounding.name, f"Alarm {sounding.name}: {what}", sounding.state.reason, "Alarm")
 
 
 def _publish(event: str, run: str, first_line: str, rest: str, status: str = "Started") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import messages
 import report_page
 import settings
 import training_output
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from botocore.exceptions import ClientError
 from contracts import Caught, EndpointCost, Failure, Report, ReportInput, RunCost
 from cost import PriceTable
@@ -31,12 +32,35 @@ PRICES = "prices.json"
 def handler(given: ReportInput) -> Report:
     report = report_on(given, prices())
     metrics.add_metric(name=f"Runs{report.status}", unit=MetricUnit.Count, value=1)
+    _measure(report)
     if given.lease is not None and report.run:
         report = _written(report, given)
     if given.lease is not None or report.status == "Failed":
         # An upload that joined another's run is told of with that run.
         messages.ended(report)
     return report
+
+
+def _measure(report: Report) -> None:
+    """Put what the training took and came to into metrics, by dataset: only there do they compare."""
+    job, dataset = report.job, report.dataset
+    if job is None or dataset is None:
+        return
+    came_to = report.metrics
+    figures = (
+        ("TrainingSeconds", MetricUnit.Seconds, job.training_seconds),
+        ("BillableSeconds", MetricUnit.Seconds, job.billable_seconds),
+        ("TestPerplexity", MetricUnit.NoUnit, came_to.test_perplexity if came_to else None),
+        ("WordsPerSecond", MetricUnit.CountPerSecond, came_to.words_per_second if came_to else None),
+    )
+    by_dataset = EphemeralMetrics()
+    by_dataset.add_dimension(name="dataset", value=dataset.dataset)
+    by_dataset.add_metadata(key="correlation_id", value=report.run)
+    for name, unit, value in figures:
+        # Infinity and NaN, of a training that diverged, are no metric's values.
+        if value is not None and math.isfinite(value):
+            by_dataset.add_metric(name=name, unit=unit, value=value)
+    by_dataset.flush_metrics()
 
 
 def report_on(given: ReportInput, table: PriceTable) -> Report:

@@ -18,19 +18,20 @@ import settings
 import training_job
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, WaiterError
-from errors import translated
+from errors import EndpointBusy, translated
 from step import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import WaiterConfigTypeDef
 
 # The endpoint may be in the middle of an update, which is to end first; then deleting takes a minute or two.
-_LOOK_SECONDS, _LOOKS = 10, 60
+# Both waits and the rest have to fit into the function's 900 s.
+_LOOK_SECONDS, _LOOKS = 10, 40
 _KEPT = "uploads/"
 _LONGEST_REASON = 1000
 
 
-@logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context(correlation_id_path="RequestId", clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Answers CloudFormation whatever happens: without an answer it would wait for an hour."""
     status, reason = "SUCCESS", ""
@@ -95,7 +96,13 @@ def _delete_endpoint(name: str) -> None:
             # It has failed, or is still not done: deleting will tell.
             logger.info("The endpoint did not come into service", endpoint=name)
     endpoint.delete(name)
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=patience)
+    try:
+        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=patience)
+    except WaiterError as error:
+        raise EndpointBusy(
+            f"Endpoint {name} could not be deleted within {_LOOK_SECONDS * _LOOKS} s. Delete the stack again "
+            "once no update of it is under way."
+        ) from error
 
 
 def _made(prefix: str) -> Iterator[tuple[str, str]]:

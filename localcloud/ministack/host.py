@@ -15,6 +15,10 @@ from localcloud.ministack.settings import ACCOUNT, REGION
 from localcloud.sagemaker.host import AccessDenied, Measurement
 
 
+# What a request says beside its resource, by service. Only SageMaker's resources scale here.
+_CONTEXT = {"application-autoscaling": {"application-autoscaling:service-namespace": "sagemaker"}}
+
+
 class MiniStackHost:
     """`localcloud.sagemaker.host.Host`, which says what each method promises."""
 
@@ -91,7 +95,8 @@ class MiniStackHost:
         action: str,
         resource: str,
     ) -> None:
-        _refuse(caller_denial(headers, query, action, resource))
+        service, _, _ = action.partition(":")
+        _refuse(caller_denial(headers, query, action, resource, _CONTEXT.get(service)))
 
     def authorize_pass_role(
         self,

@@ -184,6 +184,44 @@ def test_a_function_whose_policy_does_not_name_the_rule_is_not_called(
     assert received(client, queue) == 0
 
 
+def test_an_alarm_that_goes_off_is_an_event(
+    client: Any, until: Any, rule: Callable[..., str], recorder: Any
+) -> None:
+    queue, function = recorder()
+    name = f"alarm-{uuid.uuid4().hex[:12]}"
+    cloudwatch = client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription="Something is wrong.",
+        Namespace="Lexline/test",
+        MetricName=name,
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        TreatMissingData="notBreaching",
+    )
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    pattern = {
+        "source": ["aws.cloudwatch"],
+        "detail-type": ["CloudWatch Alarm State Change"],
+        "resources": [alarm["AlarmArn"]],
+        "detail": {"state": {"value": ["ALARM"]}},
+    }
+    allow(client, function, rule(pattern, {"Arn": function}))
+    for state in ("OK", "ALARM"):
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason=f"It is {state}.")
+    until(lambda: received(client, queue) == 1, "the event")
+    event = json.loads(client("sqs").receive_message(QueueUrl=queue)["Messages"][0]["Body"])
+    assert event["resources"] == [alarm["AlarmArn"]]
+    assert event["detail"]["alarmName"] == name
+    assert event["detail"]["configuration"]["description"] == "Something is wrong."
+    assert event["detail"]["previousState"]["value"] == "OK"
+    assert event["detail"]["state"]["reason"] == "It is ALARM."
+    cloudwatch.delete_alarms(AlarmNames=[name])
+
+
 # --- what Step Functions tells of its executions ---
 
 ENDS = ["SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"]

@@ -59,7 +59,13 @@ def test_an_unsigned_request_is_refused(cloud: Any) -> None:
 def test_iam_decides_who_may_register(client: Any, lab: Any, sagemaker: Any, endpoint: str) -> None:
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:endpoint/{endpoint}"
     targets = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target/*"
-    own = {"Effect": "Allow", "Action": "application-autoscaling:*", "Resource": targets}
+    own = {
+        "Effect": "Allow",
+        "Action": "application-autoscaling:*",
+        "Resource": targets,
+        "Condition": {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}},
+    }
+    others = own | {"Condition": {"StringEquals": {"application-autoscaling:service-namespace": "ecs"}}}
     reading = {"Effect": "Allow", "Action": "sagemaker:Describe*", "Resource": "*"}
     scaling = {"Effect": "Allow", "Action": "sagemaker:UpdateEndpointWeightsAndCapacities", "Resource": arn}
     alarms = {
@@ -69,7 +75,7 @@ def test_iam_decides_who_may_register(client: Any, lab: Any, sagemaker: Any, end
     }
     service = "application-autoscaling"
     with pytest.raises(ClientError, match="application-autoscaling:RegisterScalableTarget") as caught:
-        lab.client_as(service, reading, scaling, alarms).register_scalable_target(
+        lab.client_as(service, others, reading, scaling, alarms).register_scalable_target(
             **target(endpoint), **LIMITS
         )
     assert caught.value.response["Error"]["Code"] == "AccessDeniedException"

@@ -301,3 +301,28 @@ def test_a_mistake_of_ours_is_500_in_the_same_format(
         "code": "internal_server_error",
         "message": "Something went wrong inside the API.",
     }
+
+
+def test_every_line_of_the_log_carries_the_id_that_the_caller_was_given(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(api.logger.registered_handler, "stream", log)
+    missing_endpoint(cloud)
+    request = "b3c5a0f2-6b8e-4a59-a2ad-d8f20c2c6e34"
+    event = {
+        "requestContext": {
+            "requestId": request,
+            "httpMethod": "GET",
+            "resourcePath": "/model",
+            "path": "/model",
+        },
+        "headers": {},
+        "pathParameters": {},
+        "stageVariables": {},
+        "multiValueQueryStringParameters": None,
+        "body": None,
+    }
+    assert api.app(event, None)["statusCode"] == 404
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["correlation_id"] for line in lines] == [request]

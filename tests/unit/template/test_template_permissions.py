@@ -1,17 +1,22 @@
 """Who may do what: every role is its own, and names what it may touch."""
 
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from tests.unit.template.conftest import ACCOUNT, Template, listed, source, statements
+from tests.unit.template.conftest import ACCOUNT, PROJECT, Template, listed, source, statements
+from tests.unit.template.source_calls import asked_by
 
 NO_RESOURCE_TO_NAME = {
     "ecr:GetAuthorizationToken",
     "cloudwatch:PutMetricData",
+    "cloudwatch:GetMetricStatistics",
+    "sagemaker:ListTrainingJobs",
+    "sagemaker:ListEndpointConfigs",
+    "sagemaker:ListModels",
+    "sagemaker:ListModelPackages",
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
     "xray:GetSamplingRules",
@@ -26,6 +31,50 @@ NO_RESOURCE_TO_NAME = {
     "logs:DescribeLogGroups",
 }
 """The actions used here that take no resource but `*`, by AWS's service authorization reference."""
+
+ASKED_FOR_WITHOUT_A_NAME = {
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:DeleteAlarms",
+}
+"""Application Auto Scaling tries these as whoever registers a target, before it has an alarm to name.
+https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
+"""
+
+NEEDED_FOR = {
+    "s3:HeadObject": {"s3:GetObject"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+    "s3:ListObjectVersions": {"s3:ListBucketVersions"},
+    "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "s3:CreateMultipartUpload": {"s3:PutObject"},
+    "s3:UploadPart": {"s3:PutObject"},
+    "s3:CompleteMultipartUpload": {"s3:PutObject"},
+    "sagemaker:CreateTrainingJob": {"sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole"},
+    "sagemaker:CreateModel": {"sagemaker:CreateModel", "sagemaker:AddTags", "iam:PassRole"},
+    "sagemaker:CreateEndpointConfig": {"sagemaker:CreateEndpointConfig", "sagemaker:AddTags"},
+    # SageMaker ends the scaling of an endpoint for whoever deletes it.
+    "sagemaker:DeleteEndpoint": {
+        "sagemaker:DeleteEndpoint",
+        "application-autoscaling:DeregisterScalableTarget",
+    },
+    "scheduler:CreateSchedule": {"scheduler:CreateSchedule", "iam:PassRole"},
+    "application-autoscaling:RegisterScalableTarget": {
+        "application-autoscaling:RegisterScalableTarget",
+        "iam:CreateServiceLinkedRole",
+        "sagemaker:DescribeEndpoint",
+        "sagemaker:DescribeEndpointConfig",
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        *ASKED_FOR_WITHOUT_A_NAME,
+    },
+}
+"""What an operation needs, where that is not one action of its own name."""
+
+NEEDED_BESIDES = {
+    # One of its deletions names a version.
+    "PrepareFunction": {"s3:DeleteObjectVersion"},
+    # Its update of the endpoint names alarms.
+    "DeployFunction": {"cloudwatch:DescribeAlarms"},
+}
 
 FUNCTIONS = [
     name for name, each in source()["Resources"].items() if each["Type"] == "AWS::Serverless::Function"
@@ -53,13 +102,16 @@ def test_only_actions_that_have_no_resource_are_allowed_on_everything(template: 
     everywhere = {
         action for _, each in documents(template) if "*" in each["Resource"] for action in each["Action"]
     }
-    assert everywhere <= NO_RESOURCE_TO_NAME
+    assert everywhere == NO_RESOURCE_TO_NAME | ASKED_FOR_WITHOUT_A_NAME
 
 
-def test_no_statement_mixes_actions_on_everything_with_others(template: Template) -> None:
-    for name, each in documents(template):
-        if "*" in each["Resource"]:
-            assert set(each["Action"]) <= NO_RESOURCE_TO_NAME, name
+def test_who_scales_may_touch_alarms_without_a_name_and_nobody_else(template: Template) -> None:
+    found = [
+        name
+        for name, each in documents(template)
+        if "*" in each["Resource"] and ASKED_FOR_WITHOUT_A_NAME & set(each["Action"])
+    ]
+    assert found == ["FinishRole"]
 
 
 def test_no_action_is_a_pattern(template: Template) -> None:
@@ -69,17 +121,89 @@ def test_no_action_is_a_pattern(template: Template) -> None:
     assert patterns == []
 
 
-def test_resources_name_service_account_and_the_beginning_of_the_name(template: Template) -> None:
-    for name, each in documents(template):
+def test_resources_name_service_and_account_and_begin_with_a_name_of_this_deployment(
+    deployed_with: Callable[..., Template],
+) -> None:
+    # SageMaker's own group for all jobs of the account, and targets whose ids are random.
+    shared = ("log-group:/aws/sagemaker/TrainingJobs:", "scalable-target/")
+    for _, each in documents(deployed_with(EndpointName="poems")):
         for resource in each["Resource"]:
             if resource == "*" or resource.startswith("<"):
                 continue
             _, _, service, _, account, path = resource.split(":", 5)
-            assert service != "*", name
             # The images are AWS's own, in its accounts.
             assert account == ACCOUNT or service == "ecr", resource
-            assert not path.startswith("*"), resource
-            assert not path.partition("/")[2].startswith("*"), resource
+            beginning, pattern, _ = path.partition("*")
+            named = any(f"{mark}{name}" in beginning for mark in "/:" for name in ("poems", "lexline"))
+            assert not pattern or named or beginning in shared, resource
+
+
+def test_no_statement_lets_other_services_resources_be_scaled(template: Template) -> None:
+    for _, each in documents(template):
+        if any(action.startswith("application-autoscaling:") for action in each["Action"]):
+            assert each["Condition"] == {
+                "StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}
+            }
+
+
+def test_the_bucket_and_the_table_are_the_stacks_own(template: Template) -> None:
+    for _, each in documents(template):
+        for service, owned in (("s3:", "<Bucket.Arn>"), ("dynamodb:", "<Table.Arn>")):
+            if any(action.startswith(service) for action in each["Action"]):
+                assert all(resource.startswith(owned) for resource in each["Resource"]), each
+
+
+def test_a_function_writes_in_its_own_folder_of_the_bucket(template: Template) -> None:
+    folders = {
+        name: each["Resource"]
+        for name, each in documents(template)
+        if "s3:PutObject" in each["Action"] and name != "ExecutionRole"
+    }
+    assert folders == {
+        "PrepareRole": ["<Bucket.Arn>/prepared/*"],
+        "SourceRole": ["<Bucket.Arn>/code/*"],
+        "ReportRole": ["<Bucket.Arn>/reports/*"],
+    }
+
+
+def test_only_at_the_stacks_end_may_uploads_be_touched(template: Template) -> None:
+    reaching = {
+        name
+        for name, each in documents(template)
+        if {"s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"} & set(each["Action"])
+        and any(
+            resource.startswith(("<Bucket.Arn>/uploads", "<Bucket.Arn>/*")) for resource in each["Resource"]
+        )
+    }
+    assert reaching == {"StackDeletionRole"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_allows_what_its_functions_code_asks_for_and_nothing_else(
+    template: Template, function: str
+) -> None:
+    """Read from the source, through the modules that the handler calls."""
+    properties = source()["Resources"][function]["Properties"]
+    asked = asked_by(PROJECT / properties["CodeUri"], properties["Handler"]).operations
+    needed = {action for operation in asked for action in NEEDED_FOR.get(operation, {operation})}
+    needed |= NEEDED_BESIDES.get(function, set())
+    if "EventInvokeConfig" in properties:
+        needed.add("sqs:SendMessage")
+    role = template.of("AWS::IAM::Role")[f"{function.removesuffix('Function')}Role"]
+    allowed = {action for each in statements(role) for action in each["Action"]}
+    assert {action for action in allowed if not action.startswith("logs:")} == needed
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_given_the_variables_its_code_reads_and_no_other(
+    template: Template, function: str
+) -> None:
+    properties = source()["Resources"][function]["Properties"]
+    read = asked_by(PROJECT / properties["CodeUri"], properties["Handler"]).variables
+    variables = template.of("AWS::Lambda::Function")[function]["Environment"]["Variables"]
+    given = {name for name in variables if not name.startswith("POWERTOOLS_")}
+    # Lambda sets the region itself.
+    assert given == read - {"AWS_REGION"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -121,7 +245,7 @@ def test_sam_adds_no_role_or_policy_of_its_own(template: Template) -> None:
     }
 
 
-@pytest.mark.parametrize("service", ["states", "events", "sagemaker"])
+@pytest.mark.parametrize("service", ["states", "events", "scheduler", "sagemaker"])
 def test_a_service_assumes_its_role_for_this_account_only(template: Template, service: str) -> None:
     trusts = [trust(role) for role in template.of("AWS::IAM::Role").values()]
     own = [each for each in trusts if each["Principal"] == {"Service": f"{service}.amazonaws.com"}]
@@ -145,20 +269,48 @@ def test_every_role_is_assumed_by_one_service(template: Template) -> None:
         assert trust(role)["Action"] == "sts:AssumeRole"
 
 
-def test_a_role_is_passed_to_sagemaker_only_and_only_the_execution_role(template: Template) -> None:
-    passing = [(name, each) for name, each in documents(template) if "iam:PassRole" in each["Action"]]
-    assert {name for name, _ in passing} == {"TrainingRole", "ModelRole"}
-    for _, each in passing:
+def test_a_role_is_passed_to_the_one_service_it_is_for(template: Template) -> None:
+    passing = {name: each for name, each in documents(template) if "iam:PassRole" in each["Action"]}
+    assert {name: each["Resource"] for name, each in passing.items()} == {
+        "TrainingRole": ["<ExecutionRole.Arn>"],
+        "ModelRole": ["<ExecutionRole.Arn>"],
+        "FinishRole": ["<ScheduleRole.Arn>"],
+        "TeardownRole": ["<ScheduleRole.Arn>"],
+    }
+    for each in passing.values():
+        service = "sagemaker" if each["Resource"] == ["<ExecutionRole.Arn>"] else "scheduler"
         assert each["Action"] == ["iam:PassRole"]
-        assert each["Resource"] == ["<ExecutionRole.Arn>"]
-        assert each["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        assert each["Condition"] == {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
+
+
+def test_what_starts_the_machine_starts_this_one(template: Template) -> None:
+    name = template.one("AWS::StepFunctions::StateMachine")["StateMachineName"]
+    starting = {
+        role: each["Resource"]
+        for role, each in documents(template)
+        if "states:StartExecution" in each["Action"]
+    }
+    assert starting.keys() == {"UploadRuleRole", "ScheduleRole", "AcquireRole", "EndedRole", "SweepRole"}
+    for resources in starting.values():
+        (resource,) = resources
+        assert resource == "<StateMachine>" or resource.endswith(f":stateMachine:{name}")
+
+
+def test_who_may_publish_is_who_has_something_to_tell(template: Template) -> None:
+    publishing = {
+        name: each["Resource"] for name, each in documents(template) if "sns:Publish" in each["Action"]
+    }
+    roles = ("AcquireRole", "ReportRole", "SweepRole", "AlarmRole")
+    assert publishing == {role: ["<Topic>"] for role in roles}
 
 
 def test_the_state_machine_may_invoke_its_steps_and_nothing_else(template: Template) -> None:
     role = template.of("AWS::IAM::Role")["StateMachineRole"]
     invoked = [each["Resource"] for each in statements(role) if each["Action"] == ["lambda:InvokeFunction"]]
-    steps = {f"<{name}.Arn>" for name in FUNCTIONS} - {"<ApiFunction.Arn>", "<CallbackFunction.Arn>"}
-    assert set(*invoked) == steps
+    steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
+    assert sorted(*invoked) == sorted(steps)
+    others = {"Api", "Callback", "Ended", "Sweep", "Alarm", "StackDeletion"}
+    assert {f"<{name}.Arn>" for name in FUNCTIONS} - {*steps} == {f"<{name}Function.Arn>" for name in others}
 
 
 @pytest.mark.parametrize(
@@ -187,9 +339,24 @@ def test_the_execution_role_lists_only_what_it_reads(template: Template) -> None
     assert listing["Condition"] == {"StringLike": {"s3:prefix": read}}
 
 
+def test_the_execution_role_sees_the_alarms_of_an_update(template: Template) -> None:
+    """SageMaker looks at them as this role: without it, every update would be refused or unwatched.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    watched = {
+        name: each["Resource"]
+        for name, each in documents(template)
+        if each["Action"] == ["cloudwatch:DescribeAlarms"]
+    }
+    alarms = ["<EndpointErrorsAlarm.Arn>", "<EndpointLatencyAlarm.Arn>"]
+    assert watched == {"ExecutionRole": alarms, "DeployRole": alarms}
+    names = template.of("AWS::Lambda::Function")["DeployFunction"]["Environment"]["Variables"]["ALARMS"]
+    assert names == "<EndpointErrorsAlarm>,<EndpointLatencyAlarm>"
+
+
 @pytest.mark.parametrize("module", ["functions/pipeline", "functions/api"])
 def test_every_handler_is_there(template: Template, module: str) -> None:
-    project = Path(__file__).resolve().parents[3]
     handlers: Mapping[str, Any] = {
         name: each["Properties"]["Handler"]
         for name, each in source()["Resources"].items()
@@ -198,5 +365,5 @@ def test_every_handler_is_there(template: Template, module: str) -> None:
     assert handlers
     for name, handler in handlers.items():
         file, _, attribute = handler.partition(".")
-        text = (project / module / f"{file}.py").read_text(encoding="utf-8")
+        text = (PROJECT / module / f"{file}.py").read_text(encoding="utf-8")
         assert f"\ndef {attribute}(" in text or f"\n{attribute} = " in text, name

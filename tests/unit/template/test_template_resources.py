@@ -9,26 +9,9 @@ from typing import Any
 import pytest
 from contracts import ExecutionInput
 
-from tests.unit.template.conftest import PROJECT, Template, source
+from tests.unit.template.conftest import ACCOUNT, PROJECT, REGION, Template, source, statements
 
 DEFINITION = PROJECT / "statemachine" / "pipeline.asl.json"
-HYPERPARAMETERS = {
-    "Recipe": "fast",
-    "Emsize": "200",
-    "Nhid": "200",
-    "Nlayers": "2",
-    "Lr": "auto",
-    "Clip": "auto",
-    "Epochs": "auto",
-    "BatchSize": "20",
-    "Bptt": "35",
-    "Dropout": "auto",
-    "Tied": "true",
-    "Seed": "1111",
-    "LogInterval": "200",
-    "Tokenizer": "auto",
-}
-
 
 # --- the bucket ---
 
@@ -148,15 +131,27 @@ def test_the_state_machine_logs_its_course_but_not_its_data(template: Template) 
 
 def test_roles_that_answer_the_state_machine_name_it_as_it_is_called(template: Template) -> None:
     name = template.one("AWS::StepFunctions::StateMachine")["StateMachineName"]
-    answering = [
-        statement["Resource"]
-        for role in template.of("AWS::IAM::Role").values()
-        for policy in role.get("Policies", [])
-        for statement in policy["PolicyDocument"]["Statement"]
-        if "states:SendTaskSuccess" in statement["Action"]
-    ]
-    assert len(answering) == 3
-    assert {arn.rpartition(":")[2] for arn in answering} == {name}
+    answering = {
+        role: statement["Resource"]
+        for role, properties in template.of("AWS::IAM::Role").items()
+        for statement in statements(properties)
+        if "states:SendTaskFailure" in statement["Action"]
+    }
+    assert answering.keys() == {
+        f"{function}Role" for function in ("Acquire", "Training", "Deploy", "Callback", "Ended", "Sweep")
+    }
+    assert {arn.rpartition(":")[2] for (arn,) in answering.values()} == {name}
+
+
+def test_functions_and_roles_mean_the_state_machine_that_there_is(template: Template) -> None:
+    """They name it instead of referring to it, for it comes after them."""
+    name = template.one("AWS::StepFunctions::StateMachine")["StateMachineName"]
+    given = {
+        function["Environment"]["Variables"]["STATE_MACHINE_ARN"]
+        for function in template.of("AWS::Lambda::Function").values()
+        if "STATE_MACHINE_ARN" in function["Environment"]["Variables"]
+    }
+    assert given == {f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"}
 
 
 # --- what the functions import ---
@@ -228,114 +223,6 @@ def test_the_end_of_a_job_or_endpoint_of_this_deployment_wakes_the_callback(
         permission = template.of("AWS::Lambda::Permission")[f"{name}Permission"]
         assert permission["Principal"] == "events.amazonaws.com"
         assert permission["SourceArn"] == f"<{name}.Arn>"
-
-
-# --- parameters ---
-
-
-@pytest.mark.parametrize("name", source()["Parameters"])
-def test_a_parameter_has_a_description_a_default_and_says_what_it_allows(name: str) -> None:
-    parameter = source()["Parameters"][name]
-    assert parameter["Description"].endswith(".")
-    default = str(parameter["Default"])
-    if "AllowedValues" in parameter:
-        assert default in map(str, parameter["AllowedValues"])
-    else:
-        assert re.fullmatch(parameter["AllowedPattern"], default)
-        assert parameter["ConstraintDescription"]
-
-
-def test_every_parameter_is_shown_in_one_group() -> None:
-    groups = source()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    shown = [name for group in groups for name in group["Parameters"]]
-    assert sorted(shown) == sorted(source()["Parameters"])
-
-
-def test_the_default_hyperparameters_are_the_training_scripts_own(template: Template) -> None:
-    assert {name: template.parameters[name] for name in HYPERPARAMETERS} == HYPERPARAMETERS
-
-
-def defaults(template: Template) -> dict[str, Any]:
-    text = template.of("AWS::Lambda::Function")["PlanFunction"]["Environment"]["Variables"]["DEFAULTS"]
-    parsed: dict[str, Any] = json.loads(text)
-    return parsed
-
-
-def test_plan_gets_the_parameters_as_an_execution_input_it_accepts(template: Template) -> None:
-    given = ExecutionInput.model_validate({"dataset": "sotu", **defaults(template)})
-    assert given == ExecutionInput(dataset="sotu")
-
-
-def test_a_parameter_changes_the_field_of_its_name(deployed_with: Callable[..., Template]) -> None:
-    changed = {
-        "Recipe": "classic",
-        "Emsize": "128",
-        "Nhid": "128",
-        "Nlayers": "3",
-        "Lr": "0.5",
-        "Clip": "1.25",
-        "Epochs": "6",
-        "BatchSize": "40",
-        "Bptt": "70",
-        "Dropout": "0.5",
-        "Tied": "false",
-        "Seed": "7",
-        "LogInterval": "10",
-        "Tokenizer": "prose",
-        "TrainingInstanceType": "ml.g5.xlarge",
-        "TrainingInstanceCount": "4",
-        "MaxTrainingSeconds": "3600",
-        "HostingInstanceType": "ml.c5.large",
-        "HostingInstanceCount": "2",
-        "Teardown": "always",
-    }
-    for name, value in changed.items():
-        spec = source()["Parameters"][name]
-        assert value in spec.get("AllowedValues", []) or re.fullmatch(spec["AllowedPattern"], value), name
-    given = ExecutionInput.model_validate({"dataset": "sotu", **defaults(deployed_with(**changed))})
-    assert given.hyperparameters.model_dump() == {
-        "recipe": "classic",
-        "emsize": 128,
-        "nhid": 128,
-        "nlayers": 3,
-        "lr": 0.5,
-        "clip": 1.25,
-        "epochs": 6,
-        "batch_size": 40,
-        "bptt": 70,
-        "dropout": 0.5,
-        "tied": False,
-        "seed": 7,
-        "log_interval": 10,
-        "tokenizer": "prose",
-    }
-    assert (given.training.instance_type, given.training.instance_count) == ("ml.g5.xlarge", 4)
-    assert given.training.max_runtime_seconds == 3600
-    assert (given.hosting.instance_type, given.hosting.instance_count) == ("ml.c5.large", 2)
-    assert given.teardown == "always"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("EndpointName", "Lexline"),
-        ("EndpointName", "two--hyphens"),
-        ("EndpointName", "-first"),
-        ("Lr", ".5"),
-        ("Lr", "1e3"),
-        ("Dropout", "1"),
-        ("Dropout", "1.5"),
-        ("Epochs", "0"),
-        ("Epochs", "1.5"),
-        ("Seed", "-1"),
-        ("HostingInstanceCount", "0"),
-        ("TrainingInstanceCount", "0"),
-        ("TrainingInstanceCount", "65"),
-        ("TrainingInstanceType", "m5.xlarge"),
-    ],
-)
-def test_a_value_that_no_run_could_use_is_refused_at_deployment(name: str, value: str) -> None:
-    assert not re.fullmatch(source()["Parameters"][name]["AllowedPattern"], value)
 
 
 # --- what runs use of it ---

@@ -1,0 +1,165 @@
+"""What a function's code asks of AWS and reads of its environment, found by reading its source.
+
+From the handler on, every definition that is mentioned is followed through the modules, a class with all its
+methods. What is found is what may be called: more, at most, than what one invocation calls.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import contracts
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from tests.unit.template.conftest import PROJECT
+
+PIPELINE = PROJECT / "functions" / "pipeline"
+_ANSWERED_BY = {"monitoring": "cloudwatch"}
+"""IAM's name for a service where it is not the one that its requests are signed for."""
+
+
+@dataclass
+class Asked:
+    """`operations` as `<IAM's name of the service>:<Operation>`, and the names of environment variables."""
+
+    operations: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
+
+
+def asked_by(folder: Path, handler: str) -> Asked:
+    """What the handler, as `<module>.<name>`, asks for; of an app, what any of its routes does."""
+    module, _, name = handler.partition(".")
+    reader = _Reader(folder)
+    for each in [name] if name == "handler" else _read(folder, module).definitions:
+        reader.follow(module, each)
+    return reader.asked
+
+
+class _Reader:
+    def __init__(self, folder: Path) -> None:
+        self.asked = Asked()
+        self._folder = folder
+        self._seen: set[tuple[str, str]] = set()
+
+    def follow(self, module: str, name: str) -> None:
+        source = _read(self._folder, module)
+        node = source.definitions.get(name) if source else None
+        if node is None or (module, name) in self._seen:
+            return
+        self._seen.add((module, name))
+        if (module, name) == ("step", "step"):
+            # It renews the lease for those alone whose contract has one; the handler says which.
+            return
+        if name == "handler" and _is_fenced(node):
+            self.follow("lease", "renew")
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                self.follow(*source.imported.get(part.id, (module, part.id)))
+            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                self.follow(source.imported.get(part.value.id, ("", ""))[0], part.attr)
+            elif isinstance(part, ast.Call) and module == "settings":
+                self.asked.variables |= {text for text in _texts(part) if text.isupper()}
+            elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "os.environ":
+                self.asked.variables |= {ast.literal_eval(part.slice)}
+            if isinstance(part, ast.Call):
+                self._note(part)
+
+    def _note(self, call: ast.Call) -> None:
+        if not isinstance(call.func, ast.Attribute):
+            return
+        name = call.func.attr
+        if name == "get_paginator":
+            (name,) = _texts(call)
+        elif name == "get_waiter":
+            (waiter,) = _texts(call)
+            # Both waiters for an endpoint ask for its description.
+            assert waiter.startswith("endpoint_"), waiter
+            name = "describe_endpoint"
+        receiver = ast.unparse(call.func.value)
+        if name in _methods(self._folder) and not receiver.startswith("aws."):
+            return
+        found = _operations().get(name, set())
+        # Two services have a DeleteEndpoint, and a client is called what its service is.
+        self.asked.operations |= {
+            each for each in found if len(found) == 1 or each.partition(":")[0] in receiver
+        }
+
+
+@dataclass
+class _Source:
+    definitions: dict[str, ast.AST] = field(default_factory=dict)
+    imported: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By the name in this module: the module it is from, and its name there ("" for the module itself)."""
+
+
+@cache
+def _read(folder: Path, module: str) -> _Source:
+    """The module's source; an empty one for what is not in the folder."""
+    source, file = _Source(), folder / f"{module.replace('.', '/')}.py"
+    if not module or not file.exists():
+        return source
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            source.definitions[node.name] = node
+        elif isinstance(node, ast.Import):
+            source.imported |= {each.asname or each.name: (each.name, "") for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source.imported |= {
+                each.asname or each.name: (str(node.module), each.name) for each in node.names
+            }
+    return source
+
+
+@cache
+def _methods(folder: Path) -> set[str]:
+    """The names of the methods that the folder's own classes have."""
+    return {
+        method.name
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        for method in node.body
+        if isinstance(method, ast.FunctionDef)
+    }
+
+
+@cache
+def _operations() -> dict[str, set[str]]:
+    """By the name of boto3's method, the operations of the services that the functions have clients for."""
+    clients = (PIPELINE / "aws.py").read_text(encoding="utf-8")
+    services = {
+        service
+        for call in ast.walk(ast.parse(clients))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "boto3.client"
+        for service in _texts(call)
+    }
+    found: dict[str, set[str]] = {}
+    for service in services:
+        model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+        prefix = _ANSWERED_BY.get(model.signing_name, model.signing_name)
+        for operation in model.operation_names:
+            found.setdefault(xform_name(operation), set()).add(f"{prefix}:{operation}")
+    return found
+
+
+def _is_fenced(handler: ast.AST) -> bool:
+    """Whether the step renews its lease before it works."""
+    for decorator in getattr(handler, "decorator_list", []):
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "step":
+            contract = getattr(contracts, ast.unparse(decorator.args[0]))
+            unfenced = [each for each in decorator.keywords if each.arg == "fenced"]
+            return "lease" in contract.model_fields and not unfenced
+    return False
+
+
+def _texts(call: ast.Call) -> Iterator[str]:
+    for argument in call.args:
+        for part in ast.walk(argument):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value

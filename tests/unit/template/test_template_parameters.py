@@ -1,0 +1,250 @@
+"""The stack's parameters: each says what it allows, and allows nothing that a run would refuse."""
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+from contracts import EndpointName, ExecutionInput
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from tests.unit.template.conftest import Template, source
+
+PARAMETERS = source()["Parameters"]
+HYPERPARAMETERS = {
+    "Recipe": "fast",
+    "Emsize": "200",
+    "Nhid": "200",
+    "Nlayers": "2",
+    "Lr": "auto",
+    "Clip": "auto",
+    "Epochs": "auto",
+    "BatchSize": "20",
+    "Bptt": "35",
+    "Dropout": "auto",
+    "Tied": "true",
+    "Seed": "1111",
+    "LogInterval": "200",
+    "Tokenizer": "auto",
+}
+DEFAULTS = source()["Resources"]["PlanFunction"]["Properties"]["Environment"]["Variables"]["DEFAULTS"]
+IN_RUNS = sorted(set(re.findall(r"\$\{(\w+)\}", DEFAULTS["Fn::Sub"])))
+"""The parameters that every run has as its defaults."""
+BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
+    "EndpointName": (["a", "a-b-c", "9" * 30], ["", "Lexline", "two--hyphens", "-first", "last-", "a" * 31]),
+    "TrainingInstanceType": (["ml.m5.xlarge", "ml.p4d.24xlarge"], ["m5.xlarge", "ml.m5", "ml.M5.xlarge"]),
+    "TrainingInstanceCount": (["1", "64"], ["0", "65", "1.5", "01"]),
+    "MaxTrainingSeconds": (["60", "99", "100", "429999", "432000"], ["0", "59", "432001", "500000", "1e3"]),
+    "QuietSeconds": (["0", "0.3", "9999.999"], ["-1", ".5", "10000", ""]),
+    "HostingInstanceType": (["ml.m5.large", "ml.g5.12xlarge"], ["m5.large", "ml.m5.large "]),
+    "HostingInstanceCount": (["1", "100"], ["0", "101"]),
+    "HostingMaxInstanceCount": (["0", "1", "999"], ["1000", "-1"]),
+    "InvocationsPerInstance": (["1", "999999"], ["0", "1000000"]),
+    "ServerlessMaxConcurrency": (["1", "200"], ["0", "201"]),
+    "WatchSeconds": (["0", "3600"], ["3601", "-1", "1.5"]),
+    "MaxLatencySeconds": (["1", "60"], ["0", "61"]),
+    "Tolerance": (["0", "0.02", "9.999999"], ["-0.1", "10", ".5"]),
+    "Teardown": (
+        [
+            "never",
+            "always",
+            "on_failure",
+            "after:PT8H",
+            "when_idle:PT1H30M",
+            "after:P366D",
+            "after:PT999999S",
+        ],
+        [
+            "sometimes",
+            "after:",
+            "after:8H",
+            "after:PT",
+            "after:P1DT",
+            "after:P367D",
+            "when_idle:PT0S",
+            "PT8H",
+        ],
+    ),
+    "Emsize": (["1", "4096"], ["0", "4097", "9999"]),
+    "Nhid": (["1", "8192"], ["0", "8193"]),
+    "Nlayers": (["1", "16"], ["0", "17"]),
+    "Lr": (
+        ["auto", "0.000000001", "0.10", "1000", "999.999999999"],
+        ["0", "0.0", "1000.5", ".5", "1e3", "-1"],
+    ),
+    "Clip": (["auto", "0.25", "1000"], ["0", "0.000", "1001", "none"]),
+    "Epochs": (["auto", "1", "1000"], ["0", "1001", "1.5"]),
+    "BatchSize": (["1", "4096"], ["0", "4097"]),
+    "Bptt": (["1", "4096"], ["0", "4097"]),
+    "Dropout": (["auto", "0", "0.999999999"], ["1", "1.5", "1.0", ".5", "-0.1"]),
+    "Seed": (["0", "999999999"], ["-1", "1000000000"]),
+    "LogInterval": (["1", "999999"], ["0", "1000000"]),
+    "ApiRate": (["1", "9999"], ["0", "10000"]),
+    "ApiBurst": (["1", "9999"], ["0", "10000"]),
+    "ApiDailyQuota": (["1", "999999999"], ["0"]),
+}
+"""Values that are just allowed, and values that are just not."""
+
+
+def defaults(template: Template, **parameters: str) -> dict[str, Any]:
+    """What Plan is given as the deployment's defaults."""
+    changed = copy.copy(template)
+    changed.parameters = {**template.parameters, **parameters}
+    parsed: dict[str, Any] = json.loads(changed.resolve(DEFAULTS))
+    return parsed
+
+
+def run_with(template: Template, **parameters: str) -> ExecutionInput:
+    """The input of an execution that asks for nothing but a dataset, with a recipe that takes any rate."""
+    recipe = {"Recipe": "classic"} if "Lr" in parameters else {}
+    return ExecutionInput.model_validate(
+        {"dataset": "sotu", **defaults(template, **{**recipe, **parameters})}
+    )
+
+
+def allows(name: str, value: str) -> bool:
+    parameter = PARAMETERS[name]
+    if "AllowedValues" in parameter:
+        return value in map(str, parameter["AllowedValues"])
+    fits = re.fullmatch(parameter["AllowedPattern"], value) is not None
+    return fits and len(value) <= parameter.get("MaxLength", len(value))
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_has_a_description_a_default_and_says_what_it_allows(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert parameter["Description"].endswith(".")
+    assert allows(name, str(parameter["Default"]))
+    assert "AllowedValues" in parameter or parameter["ConstraintDescription"]
+
+
+def test_every_parameter_is_shown_in_one_group() -> None:
+    groups = source()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(PARAMETERS)
+
+
+def test_every_parameter_is_used() -> None:
+    text = json.dumps([source()[part] for part in ("Conditions", "Globals", "Resources")])
+    unused = [name for name in PARAMETERS if f'"{name}"' not in text and f"${{{name}}}" not in text]
+    assert unused == []
+
+
+def test_the_default_hyperparameters_are_the_training_scripts_own(template: Template) -> None:
+    assert {name: template.parameters[name] for name in HYPERPARAMETERS} == HYPERPARAMETERS
+
+
+# --- what a deployment allows, a run accepts ---
+
+
+def test_plan_gets_the_parameters_as_an_execution_input_it_accepts(template: Template) -> None:
+    assert run_with(template) == ExecutionInput(dataset="sotu")
+
+
+def test_every_parameter_is_tried_at_its_boundaries() -> None:
+    assert BOUNDARIES.keys() == {name for name in PARAMETERS if "AllowedPattern" in PARAMETERS[name]}
+
+
+@pytest.mark.parametrize("name", IN_RUNS)
+def test_a_run_accepts_every_listed_value(template: Template, name: str) -> None:
+    for value in PARAMETERS[name].get("AllowedValues") or BOUNDARIES[name][0]:
+        assert allows(name, str(value)), value
+        run_with(template, **{name: str(value)})
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDARIES))
+def test_a_deployment_accepts_the_last_value_and_not_the_one_after(name: str) -> None:
+    accepted, refused = BOUNDARIES[name]
+    assert [value for value in accepted if not allows(name, value)] == []
+    assert [value for value in refused if allows(name, value)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in IN_RUNS if "AllowedPattern" in PARAMETERS[name]])
+@settings(max_examples=30, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_a_run_accepts_whatever_a_pattern_lets_through(
+    template: Template, name: str, data: st.DataObject
+) -> None:
+    pattern = PARAMETERS[name]["AllowedPattern"].removeprefix("^").removesuffix("$")
+    run_with(template, **{name: data.draw(st.from_regex(pattern, fullmatch=True))})
+
+
+def test_the_endpoints_name_is_one_that_names_are_made_of() -> None:
+    for name in BOUNDARIES["EndpointName"][0]:
+        TypeAdapter(EndpointName).validate_python(name)
+
+
+def test_a_parameter_changes_the_field_of_its_name(template: Template) -> None:
+    changed = {
+        "Recipe": "classic",
+        "Emsize": "128",
+        "Nhid": "128",
+        "Nlayers": "3",
+        "Lr": "0.5",
+        "Clip": "1.25",
+        "Epochs": "6",
+        "BatchSize": "40",
+        "Bptt": "70",
+        "Dropout": "0.5",
+        "Tied": "false",
+        "Seed": "7",
+        "LogInterval": "10",
+        "Tokenizer": "prose",
+        "TrainingInstanceType": "ml.g5.xlarge",
+        "TrainingInstanceCount": "4",
+        "MaxTrainingSeconds": "3600",
+        "SpotTraining": "false",
+        "EndpointType": "serverless",
+        "HostingInstanceType": "ml.c5.large",
+        "HostingInstanceCount": "2",
+        "HostingMaxInstanceCount": "8",
+        "InvocationsPerInstance": "600",
+        "ServerlessMemoryMb": "4096",
+        "ServerlessMaxConcurrency": "20",
+        "TrafficShifting": "linear",
+        "WatchSeconds": "60",
+        "MaxLatencySeconds": "5",
+        "Tolerance": "0.02",
+        "Teardown": "when_idle:PT2H",
+    }
+    assert sorted(changed) == IN_RUNS
+    run = run_with(template, **changed)
+    assert run.hyperparameters.model_dump() == {
+        "recipe": "classic",
+        "emsize": 128,
+        "nhid": 128,
+        "nlayers": 3,
+        "lr": 0.5,
+        "clip": 1.25,
+        "epochs": 6,
+        "batch_size": 40,
+        "bptt": 70,
+        "dropout": 0.5,
+        "tied": False,
+        "seed": 7,
+        "log_interval": 10,
+        "tokenizer": "prose",
+    }
+    assert run.training.model_dump(exclude_none=True) == {
+        "instance_type": "ml.g5.xlarge",
+        "instance_count": 4,
+        "max_runtime_seconds": 3600,
+        "spot": False,
+    }
+    assert run.hosting.model_dump() == {
+        "endpoint_type": "serverless",
+        "instance_type": "ml.c5.large",
+        "instance_count": 2,
+        "max_instance_count": 8,
+        "invocations_per_instance": 600,
+        "traffic_shifting": "linear",
+        "watch_seconds": 60,
+        "serverless_memory_mb": 4096,
+        "serverless_max_concurrency": 20,
+        "max_latency_seconds": 5,
+    }
+    assert run.tolerance == 0.02
+    assert run.model_dump(mode="json")["teardown"] == {"when_idle": "PT2H"}
