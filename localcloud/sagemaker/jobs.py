@@ -5,7 +5,7 @@ A job's statuses, as AWS has them:
     InProgress (Starting -> Downloading -> Training -> Uploading) -> Completed | Failed
         | StopTrainingJob, or MaxRuntimeInSeconds over
         v
-    Stopping (Stopping -> Uploading) -> Stopped (Stopped | MaxRuntimeExceeded)
+    Stopping (Stopping -> Uploading) -> Stopped (Stopped | MaxRuntimeExceeded | MaxWaitTimeExceeded)
 
 A `TrainingRun` does the work and reports each step from its own threads; the record changes first, then the
 event goes out.
@@ -34,6 +34,7 @@ _FINAL_MESSAGES = {
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided by the user",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided by the user",
 }
 _log = logging.getLogger(__name__)
 

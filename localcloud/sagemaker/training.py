@@ -66,7 +66,7 @@ class TrainingOutcome:
     """
 
     status: Literal["Completed", "Failed", "Stopped"]
-    secondary_status: Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded"]
+    secondary_status: Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
     failure_reason: str | None
     model_artifacts_uri: str | None
     training_seconds: int

@@ -136,7 +136,11 @@ class ByHand:
 def role(iam: Any, service: str, actions: list[str], resources: list[str]) -> str:
     """The ARN of a new role that the service may assume and that allows these actions on these resources."""
     name = f"role-{uuid.uuid4().hex[:12]}"
-    trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
     allowed = {"Effect": "Allow", "Action": actions, "Resource": resources}
     made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
     iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps({"Statement": [allowed]}))

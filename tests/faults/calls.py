@@ -1,4 +1,5 @@
-"""Faults of calls: between MiniStack's door and its services, so that every service's callers meet them alike.
+"""Faults of calls: between MiniStack's door and its services, so that every service's callers meet them
+alike.
 
 A call that is refused has not been authorized yet, as on AWS, where throttling comes first.
 """
@@ -23,11 +24,15 @@ _THROTTLED = {
     "s3": ("SlowDown", 503),
     "sns": ("Throttled", 429),
 }
-_DENIED = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "lambda": ("AccessDeniedException", 403)}
+_DENIED = {
+    "s3": ("AccessDenied", 403),
+    "sns": ("AuthorizationError", 403),
+    "lambda": ("AccessDeniedException", 403),
+}
 _XML = {
     "rest-xml": "<Error><Code>{code}</Code><Message>{message}</Message></Error>",
-    "query-xml": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-    "</ErrorResponse>",
+    "query-xml": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    "</Error></ErrorResponse>",
 }
 
 _port: contextvars.ContextVar[int] = contextvars.ContextVar("caller's port", default=0)
@@ -68,7 +73,7 @@ def mend(plan: Plan, veils: Veils) -> None:
 
 @dataclass(frozen=True)
 class _Call:
-    """One request: the service's name in MiniStack, the operation, its content, and the function that sent it."""
+    """One request: the service (MiniStack's name), the operation, its content, the function that sent it."""
 
     service: str
     operation: str
@@ -137,7 +142,11 @@ def _veiled(answer: Answer, veils: Veils) -> Answer:
     described = _document(body)
     if status != 200 or veils.over(described["executionArn"]) is None:
         return answer
-    shown = {name: value for name, value in described.items() if name not in ("stopDate", "output", "error", "cause")}
+    shown = {
+        name: value
+        for name, value in described.items()
+        if name not in ("stopDate", "output", "error", "cause")
+    }
     return status, headers, json.dumps({**shown, "status": "RUNNING"}).encode()
 
 

@@ -34,9 +34,15 @@ def test_each_service_throttles_by_its_own_name(faults: Faults, once: Callable[[
     for operation in ("PutItem", "PutObject", "Publish"):
         faults.throttle(operation)
     key = {"resource": {"S": "a"}}
-    assert code_of(once("dynamodb").put_item, TableName="waits", Item=key) == "ProvisionedThroughputExceededException"
+    assert (
+        code_of(once("dynamodb").put_item, TableName="waits", Item=key)
+        == "ProvisionedThroughputExceededException"
+    )
     assert code_of(once("s3").put_object, Bucket="bucket", Key="a", Body=b"") == "SlowDown"
-    assert code_of(once("sns").publish, TopicArn="arn:aws:sns:us-east-1:000000000000:t", Message="m") == "Throttled"
+    assert (
+        code_of(once("sns").publish, TopicArn="arn:aws:sns:us-east-1:000000000000:t", Message="m")
+        == "Throttled"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,11 +101,13 @@ def test_what_did_not_happen_is_told(faults: Faults, byhand: ByHand) -> None:
 
 
 def test_a_fault_of_an_unknown_form_is_refused(faults: Faults) -> None:
-    with pytest.raises(AssertionError, match="400|kind"):
+    with pytest.raises(AssertionError, match="A fault has after, "):
         faults._request("POST", "", {"kind": "weather"})
 
 
-def test_only_the_administrator_comes_in_by_the_door(faults: Faults, byhand: ByHand, cloud: LocalCloud) -> None:
+def test_only_the_administrator_comes_in_by_the_door(
+    faults: Faults, byhand: ByHand, cloud: LocalCloud
+) -> None:
     iam = cloud.client("iam")
     iam.create_user(UserName=byhand.bucket)
     key = iam.create_access_key(UserName=byhand.bucket)["AccessKey"]

@@ -2,10 +2,10 @@
 
 import json
 
-import generation
 import pytest
 from botocore.exceptions import ClientError
 
+import generation
 from tests.faults import fleets
 from tests.faults.byhand import ByHand
 from tests.faults.plan import Faults
@@ -47,7 +47,9 @@ def test_a_scripted_model_refuses_what_a_real_one_refuses(body: str) -> None:
             return True
         return False
 
-    assert refused(fleets.parsed, fleets.InvalidRequest) == refused(generation.parse, generation.InvalidRequest)
+    assert refused(fleets.parsed, fleets.InvalidRequest) == refused(
+        generation.parse, generation.InvalidRequest
+    )
 
 
 def test_the_same_request_gives_the_same_text_of_the_model_that_is_served(byhand: ByHand) -> None:
@@ -58,7 +60,9 @@ def test_the_same_request_gives_the_same_text_of_the_model_that_is_served(byhand
     assert set(answer["text"].split()) <= {"the", "cat", "sat", "mat"}
     assert json.loads(byhand.ask("endpoint", seed=1, words=20)) == answer
     for other in ({"seed": 2}, {"temperature": 2.0}, {"prompt": "the"}):
-        assert json.loads(byhand.ask("endpoint", **{"seed": 1, "words": 20, **other}))["text"] != answer["text"]
+        assert (
+            json.loads(byhand.ask("endpoint", **{"seed": 1, "words": 20, **other}))["text"] != answer["text"]
+        )
     byhand.updated("endpoint", byhand.config("model-b"))
     other = json.loads(byhand.ask("endpoint", seed=1, words=20))
     assert other["model"] == "model-b"

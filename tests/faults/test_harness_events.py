@@ -16,7 +16,7 @@ PASSES = {"Type": "Pass"}
 
 
 class Inbox:
-    """The details of all events of SageMaker, S3 and Step Functions since it was made, an object's key among them."""
+    """The details of all events since it was made, of SageMaker, S3 (with the key) and Step Functions."""
 
     def __init__(self, client: Callable[[str], Any]) -> None:
         self.read: list[dict[str, Any]] = []
@@ -30,7 +30,9 @@ class Inbox:
 
     def told(self, **detail: str) -> int:
         """How many events have come so far whose detail has these members."""
-        while messages := self._queues.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+        while messages := self._queues.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
             for message in messages:
                 read = json.loads(message["Body"])["detail"]
                 self.read.append({**read, **read.get("object", {})})
@@ -125,7 +127,9 @@ def test_an_executions_event_is_lost_or_early(
     passes = machine(client, PASSES)
     faults.event("execution", "lost", name="a")
     faults.event("execution", "early", name="b", seconds=1.5)
-    started = [states.start_execution(stateMachineArn=passes, name=name)["executionArn"] for name in ("a", "b")]
+    started = [
+        states.start_execution(stateMachineArn=passes, name=name)["executionArn"] for name in ("a", "b")
+    ]
     inbox.wait(name="b", status="SUCCEEDED")
     assert inbox.told(name="a", status="SUCCEEDED") == 0
     described = [states.describe_execution(executionArn=arn) for arn in started]

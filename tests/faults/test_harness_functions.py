@@ -18,7 +18,8 @@ STOPS_JOBS = """
     import boto3
     from botocore.config import Config
 
-    sagemaker = boto3.client("sagemaker", config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
+    retries = {"total_max_attempts": 3, "mode": "standard"}
+    sagemaker = boto3.client("sagemaker", config=Config(retries=retries))
 
     def handler(event, context):
         for job in event["jobs"]:
@@ -70,7 +71,9 @@ def test_a_function_is_killed_at_its_second_call(
     assert answer["error"] == "Unhandled"
     assert answer["payload"]["errorType"] == "Runtime.ExitError"
     assert faults.fired(fault) == 1
-    statuses = [byhand.api.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] for name in running]
+    statuses = [
+        byhand.api.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] for name in running
+    ]
     assert [status == "InProgress" for status in statuses] == [False, when == "before", True]
 
 
@@ -81,6 +84,12 @@ def test_only_the_named_functions_calls_are_throttled_and_its_sdk_tries_again(
     byhand.api.stop_training_job(TrainingJobName=running.pop())
     assert stops(*running) == {"error": None, "payload": "stopped"}
     assert faults.unused() == []
+
+
+def test_a_function_is_not_there_for_its_caller(faults: Faults, stops: Callable[..., dict[str, Any]]) -> None:
+    faults.unavailable("stops", error="Lambda.TooManyRequestsException")
+    assert stops()["payload"]["errorType"] == "Lambda.TooManyRequestsException"
+    assert stops()["payload"] == "stopped"
 
 
 def test_an_execution_is_timed_out(faults: Faults, client: Callable[[str], Any]) -> None:
@@ -115,7 +124,11 @@ def test_nothing_of_a_test_is_left_for_the_next(
 
     assert faults.planned() == []
     assert byhand.api.list_training_jobs()["TrainingJobSummaries"] == []
-    assert byhand.api.list_endpoints()["Endpoints"] == byhand.api.list_endpoint_configs()["EndpointConfigs"] == []
+    assert (
+        byhand.api.list_endpoints()["Endpoints"]
+        == byhand.api.list_endpoint_configs()["EndpointConfigs"]
+        == []
+    )
     assert byhand.api.list_models()["Models"] == []
     assert states.list_executions(stateMachineArn=arn)["executions"] == []
     assert dynamodb.scan(TableName=table)["Items"] == []
