@@ -1,7 +1,7 @@
 """Lambda: a layer is unpacked once, for every environment of every function that has it.
 
-MiniStack unpacks it for each environment anew, which then also compiles its modules anew: half of a cold start. On
-AWS a layer is read-only, so that nobody can tell how many there are.
+MiniStack unpacks it for each environment anew, which then also compiles its modules anew: half of a cold
+start. On AWS a layer is read-only, so that nobody can tell how many there are.
 https://docs.aws.amazon.com/lambda/latest/dg/chapter-layers.html
 """
 

@@ -1,4 +1,5 @@
-"""Faults of calls: between MiniStack's door and its services, so that every service's callers meet them alike.
+"""Faults of calls: between MiniStack's door and its services, so that every service's callers meet them
+alike.
 
 A call that is refused has not been authorized yet, as on AWS, where throttling comes first.
 """
@@ -30,8 +31,8 @@ _DENIED = {
 }
 _XML = {
     "rest-xml": "<Error><Code>{code}</Code><Message>{message}</Message></Error>",
-    "query-xml": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-    "</ErrorResponse>",
+    "query-xml": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    "</Error></ErrorResponse>",
 }
 
 _port: contextvars.ContextVar[int] = contextvars.ContextVar("caller's port", default=0)
@@ -72,7 +73,7 @@ def mend(plan: Plan, veils: Veils) -> None:
 
 @dataclass(frozen=True)
 class _Call:
-    """One request: the service's name in MiniStack, the operation, its content, and the function that sent it."""
+    """One request: the service (MiniStack's name), the operation, its content, the function that sent it."""
 
     service: str
     operation: str

@@ -1,8 +1,9 @@
-"""python -m tests.faults.cloud --state-dir DIRECTORY [--owner PID]: a local cloud in which things go wrong as planned.
+"""python -m tests.faults.cloud --state-dir DIRECTORY [--owner PID]: a local cloud in which things go wrong as
+planned.
 
-It is the local cloud (localcloud.server) with its real SageMaker API, over jobs and fleets of a few milliseconds
-(jobs, fleets), and with a fault plan (plan, matching). Nothing of this is in the product: faults are set into the
-cloud here, as `localcloud.ministack` mends MiniStack.
+It is the local cloud (localcloud.server) with its real SageMaker API, over jobs and fleets of a few
+milliseconds (jobs, fleets), and with a fault plan (plan, matching). Nothing of this is in the product: faults
+are set into the cloud here, as `localcloud.ministack` mends MiniStack.
 
     sagemaker   the service, and the door to the plan
     calls       calls that are refused, slow, or whose answer is lost; functions killed in the middle of one

@@ -1,4 +1,5 @@
-"""A cloud in which things go wrong as planned, the stack deployed on it once, and a clean start for each test.
+"""A cloud in which things go wrong as planned, the stack deployed on it once, and a clean start for each
+test.
 
 `cloud`, `client` and `stack` are this folder's own; they have the names they have for the other tests.
 """
@@ -19,7 +20,7 @@ from tests.faults.plan import Faults
 from tests.stack import TINY, DeployedStack, deploy
 
 KEPT = ("code/", "lexline/")
-"""Objects that stay from test to test: the packed scripts, which every run shares, and what SAM has deployed."""
+"""Objects that stay from test to test: the packed scripts, which all runs share, and what SAM deploys."""
 ENVIRONMENT = {"SFN_WAIT_SCALE": "0.002", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05"}
 """A minute of a state machine's waiting, or of an SDK's, is an eighth of a second."""
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})

@@ -1,7 +1,7 @@
 """Events that are lost, come twice, late, or before what they tell of is to be seen.
 
-SageMaker's leave through its announcer, where the record has changed and nobody has read it yet; S3's and Step
-Functions' through EventBridge.
+SageMaker's leave through its announcer, where the record has changed and nobody has read it yet; S3's and
+Step Functions' through EventBridge.
 """
 
 import contextvars
@@ -47,7 +47,7 @@ class Veils:
 
 
 class Post:
-    """Delivers events as the plan says; drops all of them while it is `closed`, and what was late before that."""
+    """Delivers events as the plan says. Entered, it drops all, and those of before that are still to come."""
 
     def __init__(self, plan: Plan, veils: Veils) -> None:
         self._plan = plan
@@ -71,7 +71,7 @@ class Post:
         before: dict[str, Any],
         send: Callable[[], None],
     ) -> None:
-        """Send one event: of a resource that has come to a status, and was described as `before` until then."""
+        """Send one event, of a resource that has come to a status and was described as `before` until now."""
         if self._closed:
             return
         on = [f"{resource}:{status}", *([resource] if status in _ENDS[resource] else [])]

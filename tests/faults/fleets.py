@@ -1,7 +1,7 @@
 """Fleets that load no model: they answer at once, the same text for the same request, as generate.py would.
 
-What a fleet is asked is checked as `model_scripts/generation.py` checks it; a test holds the two against each other.
-The text is drawn from the words the model was trained on.
+What a fleet is asked is checked as `model_scripts/generation.py` checks it; a test holds the two against each
+other. The text is drawn from the words the model was trained on.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Training jobs that train nothing: the status machine, the log, the metrics and the artifacts of a real one.
 
-A job reads what a real one reads and leaves what a real one leaves, with its execution role's credentials, and so
-fails where the role or the data would have failed it. How it ends, and how good its model is, the plan says:
+A job reads what a real one reads and leaves what a real one leaves, with its execution role's credentials,
+and so fails where the role or the data would have failed it. How it ends, and how good its model is, the plan
+says:
 
     test_perplexity          a hundredth better with each job, from 50 on
     valid_perplexity, train_perplexity, words_per_second, vocabulary_size
@@ -94,6 +95,7 @@ class ScriptedRun:
         self._script = script
         self._stopping = threading.Event()
         self._closed = False
+        self._trained: dict[str, Any] = {}
         self._stream = f"{launch.job_name}/algo-1-{time.time_ns() // 1_000_000}"
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
 
@@ -106,7 +108,8 @@ class ScriptedRun:
     def close(self) -> None:
         self._closed = True
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -121,21 +124,38 @@ class ScriptedRun:
         try:
             self._store = S3Store(self._launch.environment)
             self._report("Starting", "Preparing the instances for training")
+            if ended == "MaxWaitTimeExceeded":
+                return TrainingOutcome("Stopped", "MaxWaitTimeExceeded", None, None, 0)
             self._prepare()
-            trained = self._train()
+            self._train()
             if ended == "Failed":
                 raise _Failed(self._script.reason)
             if ended in ("Stopped", "MaxRuntimeExceeded"):
                 self._report("Stopping", "Stopping the training job")
             self._report("Uploading", "Uploading generated training model")
-            model = self._upload(trained)
+            model = self._upload()
         except _Stopped:
-            return TrainingOutcome("Stopped", "Stopped", None, None, TRAINING_SECONDS)
+            return self._stopped()
         except _Failed as failure:
             return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, TRAINING_SECONDS)
-        if ended == "Stopped" or ended == "MaxRuntimeExceeded":
-            return TrainingOutcome("Stopped", ended, None, model, TRAINING_SECONDS)
+        except Exception as error:
+            reason = shorten("InternalServerError: We encountered an internal error. ", repr(error))
+            return TrainingOutcome("Failed", "Failed", reason, None, TRAINING_SECONDS)
+        if ended == "Stopped":
+            return TrainingOutcome("Stopped", "Stopped", None, model, TRAINING_SECONDS)
+        if ended == "MaxRuntimeExceeded":
+            return TrainingOutcome("Stopped", "MaxRuntimeExceeded", None, model, TRAINING_SECONDS)
         return TrainingOutcome("Completed", "Completed", None, model, TRAINING_SECONDS)
+
+    def _stopped(self) -> TrainingOutcome:
+        """What a job that was stopped leaves: the model as far as it had come."""
+        model = None
+        if self._trained and not self._closed:
+            try:
+                model = self._upload()
+            except _Failed as failure:
+                return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, TRAINING_SECONDS)
+        return TrainingOutcome("Stopped", "Stopped", None, model, TRAINING_SECONDS)
 
     def _report(self, status: str, message: str) -> None:
         if self._closed:
@@ -151,7 +171,7 @@ class ScriptedRun:
         line = " ".join(f"{key}={value}" for key, value in values.items())
         self._events.log(self._stream, time.time_ns() // 1_000_000, line)
 
-    # --- reading ----------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
         request, directory = self._launch.request, self._launch.directory
@@ -184,10 +204,10 @@ class ScriptedRun:
                 f' data source of channel "{channel}". Please ensure that objects exist under that S3 prefix.'
             )
 
-    # --- training ---------------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------------------------
 
-    def _train(self) -> dict[str, Any]:
-        """What metrics.json tells."""
+    def _train(self) -> None:
+        """Print, and prepare, what the artifacts hold: metrics.json, and the words of the text."""
         self._report("Training", "Training image download completed. Training in progress.")
         self._keep_checkpoint()
         if self._script.outcome == "Interrupted":
@@ -197,8 +217,8 @@ class ScriptedRun:
         words = self._words()
         metrics = self._metrics(len(words))
         self._tell(metrics)
+        self._trained = self._document(metrics, words)
         self._wait(None if self._script.outcome == "InProgress" else self._script.seconds)
-        return self._document(metrics, words)
 
     def _words(self) -> list[str]:
         """The words of the training text, in order of the alphabet."""
@@ -278,7 +298,7 @@ class ScriptedRun:
             "words": words[:_MOST_WORDS],
         }
 
-    # --- writing ----------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------
 
     def _keep_checkpoint(self) -> None:
         config = self._launch.request.get("CheckpointConfig")
@@ -293,13 +313,13 @@ class ScriptedRun:
                     f"ClientError: Checkpoint upload failed: {error} ({config['S3Uri']})"
                 ) from error
 
-    def _upload(self, document: dict[str, Any]) -> str:
+    def _upload(self) -> str:
         """model.tar.gz and output.tar.gz; the model's URI."""
-        words = document.pop("words")
+        document = {name: value for name, value in self._trained.items() if name != "words"}
         identity = {
             "job": self._launch.job_name,
             "test_perplexity": document["test_perplexity"],
-            "words": words,
+            "words": self._trained["words"],
         }
         self._put("output.tar.gz", {"metrics.json": document})
         return self._put("model.tar.gz", {IDENTITY: identity, "metrics.json": document})

@@ -2,13 +2,11 @@
 
 A fault is a document:
 
-    kind    call | job | metrics | event | endpoint | answer
-    on      what it waits for: an operation, a resource, a change (plan.Faults says which, by kind)
-    name    how the resource's name begins; "" is any
-    by      the function that calls, by its name or its handler's module; "" is anybody
-    after   how many matches pass before it strikes
-    times   how many it strikes; null is every one
-    do      what then happens
+    kind    call | invocation | job | metrics | event | endpoint | answer
+    on      what it waits for: an operation, a function, a resource, a change (plan.Faults says which, by
+    kind) name    how the resource's name begins; "" is any by      the function that calls, by its name or
+    its handler's module; "" is anybody after   how many matches pass before it strikes times   how many it
+    strikes; null is every one do      what then happens
 """
 
 import threading
@@ -16,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("call", "job", "metrics", "event", "endpoint", "answer")
+KINDS = ("call", "invocation", "job", "metrics", "event", "endpoint", "answer")
 _MEMBERS = {"kind", "on", "name", "by", "after", "times", "do"}
 
 

@@ -7,17 +7,19 @@
     ...
     assert faults.unused() == []
 
-Each call adds a fault to the plan of the running test cloud (tests.faults.cloud), which records when it has struck.
-A fault strikes `times` times (None: always), after `after` matches that pass. `name` narrows it to resources whose
-names begin so, `by` to the calls of one function: its name, or its handler's module, as "deploy".
+Each call adds a fault to the plan of the running test cloud (tests.faults.cloud), which records when it has
+struck. A fault strikes `times` times (None: always), after `after` matches that pass. `name` narrows it to
+resources whose names begin so, `by` to the calls of one function: its name, or its handler's module, as
+"deploy".
 
-Times are of requests, and a function's SDK makes several for one call: `functions/pipeline/aws.py` has four attempts.
+Times are of requests, and a function's SDK makes several for one call: `functions/pipeline/aws.py` has four
+attempts.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import botocore.auth
 import botocore.awsrequest
@@ -30,8 +32,19 @@ DOOR = "/faults"
 
 Resource = Literal["training-job", "endpoint", "upload", "execution"]
 Delivery = Literal["lost", "doubled", "late", "early"]
-Outcome = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "Interrupted", "InProgress"]
+Outcome = Literal[
+    "Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded", "Interrupted", "InProgress"
+]
 Answer = Literal["empty", "unknown", "another model", "another text", "slow", "failing", "garbage"]
+
+
+class Where(TypedDict, total=False):
+    """Which calls a fault strikes: see above."""
+
+    name: str
+    by: str
+    after: int
+    times: int | None
 
 
 @dataclass(frozen=True)
@@ -49,21 +62,21 @@ class Faults:
         self._cloud = cloud
         self._session = botocore.httpsession.URLLib3Session()
 
-    # --- calls of any service: "CreateTrainingJob", or with its service where the name has several --------------
+    # --- calls of any service: "CreateTrainingJob", or with its service where the name has several --------
 
-    def throttle(self, operation: str, **where: Any) -> Fault:
+    def throttle(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Refused by too many calls, under the service's own name for it."""
         return self._call(operation, {"error": "throttled"}, **where)
 
-    def limit(self, operation: str, **where: Any) -> Fault:
+    def limit(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Refused because the account's quota is used up: ResourceLimitExceeded."""
         return self.refuse(operation, "ResourceLimitExceeded", **where)
 
-    def internal_error(self, operation: str, **where: Any) -> Fault:
+    def internal_error(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Answered with status 500, nothing done."""
         return self.refuse(operation, "InternalFailure", status=500, **where)
 
-    def deny(self, operation: str, **where: Any) -> Fault:
+    def deny(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Refused as by IAM."""
         return self._call(operation, {"error": "denied"}, **where)
 
@@ -74,16 +87,16 @@ class Faults:
         *,
         message: str = "As planned by a test.",
         status: int = 400,
-        **where: Any,
+        **where: Unpack[Where],
     ) -> Fault:
         """Refused with an error of this code."""
         return self._call(operation, {"error": code, "message": message, "status": status}, **where)
 
-    def lose_answer(self, operation: str, **where: Any) -> Fault:
+    def lose_answer(self, operation: str, **where: Unpack[Where]) -> Fault:
         """It takes effect, and the caller gets an internal error instead of the answer."""
         return self._call(operation, {"error": "lost"}, **where)
 
-    def slow(self, operation: str, seconds: float, **where: Any) -> Fault:
+    def slow(self, operation: str, seconds: float, **where: Unpack[Where]) -> Fault:
         """The call takes so much longer."""
         return self._call(operation, {"seconds": seconds}, **where)
 
@@ -103,7 +116,13 @@ class Faults:
         """
         return self._call(operation, {"kill": when}, by=function, after=call - 1, name=name, times=times)
 
-    # --- what SageMaker does ----------------------------------------------------------------------------------
+    def unavailable(
+        self, function: str, *, error: str = "Lambda.ServiceException", after: int = 0, times: int | None = 1
+    ) -> Fault:
+        """The function is asked for and does not run; a state machine sees the error by this name."""
+        return self._add("invocation", function, {"error": error}, after=after, times=times)
+
+    # --- what SageMaker does ------------------------------------------------------------------------------
 
     def job(
         self,
@@ -116,8 +135,8 @@ class Faults:
     ) -> Fault:
         """How the next training job ends, `seconds` after its training began.
 
-        Failed has the reason; Interrupted loses its spot instance once and then completes; InProgress ends when it
-        is stopped.
+        Failed has the reason; MaxWaitTimeExceeded never gets a spot instance; Interrupted loses it once and
+        then completes; InProgress ends when it is stopped.
         """
         return self._add("job", "training-job", {"outcome": outcome, "reason": reason, "seconds": seconds},
                          name=name, times=times)  # fmt: skip
@@ -131,8 +150,8 @@ class Faults:
         return self._add("endpoint", "create", {"reason": reason}, name=name, times=times)
 
     def update_reverts(self, reason: str = "", *, name: str = "", times: int | None = 1) -> Fault:
-        """The next update of an endpoint is taken back; without a reason, in silence: InService as before, and no
-        FailureReason.
+        """The next update of an endpoint is taken back; without a reason, in silence: InService as before,
+        and no FailureReason.
         """
         return self._add("endpoint", "update", {"reason": reason}, name=name, times=times)
 
@@ -146,7 +165,7 @@ class Faults:
         do = {"how": how, "seconds": seconds}
         return self._add("answer", "fleet", do, name=name, after=after, times=times)
 
-    # --- events -----------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------
 
     def event(
         self,
@@ -161,19 +180,19 @@ class Faults:
     ) -> Fault:
         """How the resource's next event travels: of its end, or of the status given (Describe's spelling).
 
-        late: `seconds` after the change. early: the change is to be seen, in Describe's answers, `seconds` after the
-        event. An upload's event cannot be early: S3 shows an object before it tells of it.
+        late: `seconds` after the change. early: the change is to be seen, in Describe's answers, `seconds`
+        after the event. An upload's event cannot be early: S3 shows an object before it tells of it.
         """
         if resource == "upload" and how == "early":
             raise ValueError("S3 shows an object before it tells of it.")
         on = f"{resource}:{status}" if status else resource
         return self._add("event", on, {"how": how, "seconds": seconds}, name=name, after=after, times=times)
 
-    # --- the plan and its cloud -------------------------------------------------------------------------------
+    # --- the plan and its cloud ---------------------------------------------------------------------------
 
     def fired(self, fault: Fault) -> int:
         """How often the fault has struck."""
-        return next(found["fired"] for found in self.planned() if found["number"] == fault.number)
+        return int(next(found["fired"] for found in self.planned() if found["number"] == fault.number))
 
     def unused(self) -> list[str]:
         """The faults that have struck less often than planned, or never if they strike always."""
@@ -203,22 +222,13 @@ class Faults:
     def reset(self, keep: Sequence[str]) -> None:
         """Clear the plan, and leave of what tests have made only what is deployed, logs, and kept objects.
 
-        Gone are SageMaker's resources, executions, the items of all tables, and the objects of all buckets but for
-        those whose keys begin with one of `keep`. Nobody is told by events, and no function goes on.
+        Gone are SageMaker's resources, executions, the items of all tables, and the objects of all buckets
+        but for those whose keys begin with one of `keep`. Nobody is told by events, and no function goes on.
         """
         self._request("POST", "/reset", {"keep": list(keep)})
 
-    def _call(
-        self,
-        operation: str,
-        do: dict[str, Any],
-        *,
-        name: str = "",
-        by: str = "",
-        after: int = 0,
-        times: int | None = 1,
-    ) -> Fault:
-        return self._add("call", operation, do, name=name, by=by, after=after, times=times)
+    def _call(self, operation: str, do: dict[str, Any], **where: Unpack[Where]) -> Fault:
+        return self._add("call", operation, do, **where)
 
     def _add(
         self,

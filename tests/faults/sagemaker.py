@@ -18,6 +18,7 @@ from localcloud.sagemaker.service import Response, SageMaker
 from tests.faults import calls, events, reset, timing, workers
 from tests.faults.events import FaultyAnnouncer, Post, Veils
 from tests.faults.fleets import ScriptedFleet
+from tests.faults.invocations import Invocations
 from tests.faults.jobs import Jobs
 from tests.faults.matching import Plan
 from tests.faults.plan import DOOR
@@ -30,7 +31,7 @@ Run = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 class FaultySageMaker:
-    """What `localcloud.server` serves in place of SageMaker. It also sets the plan into the rest of the cloud."""
+    """What `localcloud.server` serves as SageMaker. It also sets the plan into the rest of the cloud."""
 
     def __init__(self, host: Host, directory: Path, targets: Targets) -> None:
         self._host = host
@@ -45,7 +46,7 @@ class FaultySageMaker:
         self._waits = timing.TokenWaits()
         calls.mend(self._plan, self._veils)
         events.mend(self._post)
-        self._invocations = reset.Invocations()
+        self._invocations = Invocations(self._plan)
         self._service = self._made()
 
     async def handle(

@@ -16,7 +16,7 @@ PASSES = {"Type": "Pass"}
 
 
 class Inbox:
-    """The details of all events of SageMaker, S3 and Step Functions since it was made, an object's key among them."""
+    """The details of all events since it was made, of SageMaker, S3 (with the key) and Step Functions."""
 
     def __init__(self, client: Callable[[str], Any]) -> None:
         self.read: list[dict[str, Any]] = []

@@ -18,7 +18,8 @@ STOPS_JOBS = """
     import boto3
     from botocore.config import Config
 
-    sagemaker = boto3.client("sagemaker", config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
+    retries = {"total_max_attempts": 3, "mode": "standard"}
+    sagemaker = boto3.client("sagemaker", config=Config(retries=retries))
 
     def handler(event, context):
         for job in event["jobs"]:
@@ -83,6 +84,12 @@ def test_only_the_named_functions_calls_are_throttled_and_its_sdk_tries_again(
     byhand.api.stop_training_job(TrainingJobName=running.pop())
     assert stops(*running) == {"error": None, "payload": "stopped"}
     assert faults.unused() == []
+
+
+def test_a_function_is_not_there_for_its_caller(faults: Faults, stops: Callable[..., dict[str, Any]]) -> None:
+    faults.unavailable("stops", error="Lambda.TooManyRequestsException")
+    assert stops()["payload"]["errorType"] == "Lambda.TooManyRequestsException"
+    assert stops()["payload"] == "stopped"
 
 
 def test_an_execution_is_timed_out(faults: Faults, client: Callable[[str], Any]) -> None:

@@ -71,6 +71,14 @@ def test_a_job_is_stopped_as_planned(faults: Faults, byhand: ByHand, outcome: An
     assert "S3ModelArtifacts" in job["ModelArtifacts"]
 
 
+def test_a_job_that_never_gets_its_spot_instance_trains_nothing(faults: Faults, byhand: ByHand) -> None:
+    faults.job("MaxWaitTimeExceeded")
+    job = byhand.trained("job")
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    assert stages(job) == ["Starting", "MaxWaitTimeExceeded"]
+    assert "ModelArtifacts" not in job
+
+
 def test_an_interrupted_job_goes_on_on_another_instance(faults: Faults, byhand: ByHand) -> None:
     faults.job("Interrupted")
     job = byhand.trained("job")
@@ -86,7 +94,9 @@ def test_a_job_without_end_ends_when_it_is_stopped(faults: Faults, byhand: ByHan
     time.sleep(0.2)
     assert byhand.api.describe_training_job(TrainingJobName="job")["SecondaryStatus"] == "Training"
     byhand.api.stop_training_job(TrainingJobName="job")
-    assert byhand.ended("job")["TrainingJobStatus"] == "Stopped"
+    job = byhand.ended("job")
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert "S3ModelArtifacts" in job["ModelArtifacts"]
 
 
 def test_a_slow_job_takes_so_long(faults: Faults, byhand: ByHand) -> None:

@@ -1,7 +1,9 @@
-"""What is waited for: a task's token, for a twentieth of the time its machine says; an execution's start, not at all.
+"""What is waited for: a task's token, for a twentieth of the time its machine says; an execution's start, not
+at all.
 
-A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The other waits are
-scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds before it can do anything.
+A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The other
+waits are scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds before it
+can do anything.
 """
 
 import time

@@ -25,7 +25,7 @@ _HURRY = """    import botocore.endpoint, types
 
 
 def hurry() -> None:
-    """Start functions' processes as forks, and scale the pauses between their SDK's attempts by SFN_WAIT_SCALE."""
+    """Start functions' processes as forks, and scale their SDK's pauses by SFN_WAIT_SCALE."""
     from ministack.core import lambda_runtime as runtime
 
     script = runtime._PYTHON_WORKER_SCRIPT
@@ -43,9 +43,12 @@ def function_of(access_key: str) -> tuple[str, ...]:
     session: dict[str, Any] = sts._sessions.get(access_key) or {}
     name = str(session.get("Arn", "")).rsplit("/", 1)[-1]
     function = lambda_svc._functions.get(name)
-    if function is None:
-        return ()
-    return name, function["config"]["Handler"].rsplit(".", 1)[0]
+    return () if function is None else names_of(function["config"])
+
+
+def names_of(config: Mapping[str, Any]) -> tuple[str, str]:
+    """The function's name and its handler's module."""
+    return str(config["FunctionName"]), str(config.get("Handler", "")).rsplit(".", 1)[0]
 
 
 def kill(function: str, port: int) -> None:
@@ -93,7 +96,7 @@ class _Zygote:
 
     def __init__(self, layers: str) -> None:
         self._lock = threading.Lock()
-        self._door, theirs = socket.socketpair()
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("zygote.py")), str(theirs.fileno())],
@@ -128,9 +131,9 @@ class _Fork:
         self.pid = zygote.fork(script, environment, directory, [theirs_in, theirs_out, theirs_err])
         for stream in (theirs_in, theirs_out, theirs_err):
             os.close(stream)
-        self.stdin = open(ours_in, "w", buffering=1)  # noqa: SIM115
-        self.stdout = open(ours_out)  # noqa: SIM115
-        self.stderr = open(ours_err)  # noqa: SIM115
+        self.stdin = os.fdopen(ours_in, "w", buffering=1)
+        self.stdout = os.fdopen(ours_out)
+        self.stderr = os.fdopen(ours_err)
         self.returncode: int | None = None
         try:
             self._handle = os.pidfd_open(self.pid)
@@ -139,13 +142,13 @@ class _Fork:
 
     def poll(self) -> int | None:
         """None while it runs. Its code is the zygote's to know; here it is always 1."""
-        if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+        if self.returncode is None and self._over(0):
             self._ended()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            if not select.select([self._handle], [], [], timeout)[0]:
+            if not self._over(timeout):
                 raise subprocess.TimeoutExpired("function", timeout or 0)
             self._ended()
         return 1
@@ -159,6 +162,11 @@ class _Fork:
     def _send(self, number: signal.Signals) -> None:
         if self.poll() is None:
             signal.pidfd_send_signal(self._handle, number)
+
+    def _over(self, seconds: float | None) -> bool:
+        watch = select.poll()  # select() knows no more than 1,024 files.
+        watch.register(self._handle, select.POLLIN)
+        return bool(watch.poll(None if seconds is None else 1000 * seconds))
 
     def _ended(self) -> None:
         self.returncode = 1

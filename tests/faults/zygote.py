@@ -1,8 +1,10 @@
-"""python zygote.py FD: a process that has imported what every function imports, and of which functions' processes fork.
+"""python zygote.py FD: a process that has imported what every function imports, and of which functions'
+processes fork.
 
-A function's process takes a second or two of imports before its first line; a test that kills functions would do
-little else. FD is a socket: for each message, a JSON document with three file descriptors, a process is forked that
-runs the document's script with these as its standard streams; the answer is its process id. It ends with the socket.
+A function's process takes a second or two of imports before its first line; a test that kills functions would
+do little else. FD is a socket: for each message, a JSON document with three file descriptors, a process is
+forked that runs the document's script with these as its standard streams; the answer is its process id. It
+ends with the socket.
 """
 
 import functools
@@ -13,7 +15,8 @@ import runpy
 import signal
 import socket
 import sys
-from typing import NoReturn
+import traceback
+from typing import Any, NoReturn
 
 _MOST_BYTES = 1 << 20
 # What the PyTorch environment of the tests brings along and Lambda's runtime does not.
@@ -29,7 +32,7 @@ _SERVICES = ("dynamodb", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfun
 
 
 def prepare(layers: str) -> None:
-    """Import what functions import, from the layers they have, and read the models of the services they call."""
+    """Import what functions import, from their layers too, and read the models of the services they call."""
     for name in _NOT_THERE:
         sys.modules[name] = None  # type: ignore[assignment]
     for layer in layers.split(os.pathsep):
@@ -43,7 +46,9 @@ def prepare(layers: str) -> None:
     botocore.loaders.JSONFileLoader.load_file = functools.cache(  # type: ignore[method-assign]
         botocore.loaders.JSONFileLoader.load_file
     )
-    session = boto3.Session(aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1")
+    session: Any = boto3.Session(
+        aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1"
+    )
     for service in _SERVICES:
         session.client(service)
 
@@ -64,20 +69,23 @@ def serve(door: socket.socket) -> None:
         door.send(str(pid).encode())
 
 
-def _become(wanted: dict[str, object], streams: list[int]) -> NoReturn:
+def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
     """Run the script as a process of its own would."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.stdin = os.fdopen(0)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
     os.environ.clear()
-    os.environ.update(wanted["environment"])  # type: ignore[arg-type, call-overload]
-    os.chdir(str(wanted["directory"]))
+    os.environ.update(wanted["environment"])
+    os.chdir(wanted["directory"])
     code = 1
     try:
-        runpy.run_path(str(wanted["script"]), run_name="__main__")
+        runpy.run_path(wanted["script"], run_name="__main__")
         code = 0
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

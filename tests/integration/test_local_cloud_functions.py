@@ -1,6 +1,9 @@
 """Lambda in the local cloud: what a function sees, and what a failure looks like to its caller."""
 
+import io
 import json
+import uuid
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -166,3 +169,21 @@ def test_powertools_is_quiet_and_its_lines_reach_cloudwatch_logs(
     assert [line["message"] for line in lines if "message" in line] == ["prepared"]
     assert [line["Runs"] for line in lines if "Runs" in line] == [[1.0]]
     assert len(lines) == 2
+
+
+def test_functions_share_the_files_of_a_layer(lab: Any) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("python/shared.py", "WORD = 'from the layer'")
+    layer = lab.functions.publish_layer_version(
+        LayerName=f"layer-{uuid.uuid4().hex[:12]}", Content={"ZipFile": archive.getvalue()}
+    )["LayerVersionArn"]
+    source = """
+        import shared
+
+        def handler(event, context):
+            return {"word": shared.WORD, "file": shared.__file__}
+        """
+    said = [invoke(lab, lab.function(source, Layers=[layer]))[1] for _ in range(2)]
+    assert said[0] == said[1]
+    assert said[0]["word"] == "from the layer"

@@ -117,6 +117,16 @@ def test_start_says_why_the_server_did_not_start(tmp_path: Path, monkeypatch: py
         control.start(tmp_path / "state")
 
 
+def test_start_runs_another_server_with_the_same_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "another.py").write_text("import sys\nraise SystemExit(' '.join(sys.argv[1:]))")
+    monkeypatch.setattr(control, "_PACKAGE_ROOT", tmp_path)
+    state = tmp_path / "state"
+    with pytest.raises(control.LocalCloudError, match=f"--state-dir {state} --owner 7$"):
+        control.start(state, owner=7, module="another")
+
+
 def test_start_gives_up_on_a_server_that_is_never_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
