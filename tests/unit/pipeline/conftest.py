@@ -1,8 +1,8 @@
 """What the pipeline's unit tests share: documents that cross the steps, and AWS as botocore's own stub.
 
 The stub checks every request against botocore's model of the service, and refuses a call that was not
-announced or was announced with other parameters. Every announced call must be made. DynamoDB may be taken
-from memory instead (`table`), for there an answer depends on what was written before.
+announced or was announced with other parameters. Every announced call must be made. DynamoDB and Step
+Functions may be taken from memory instead (`table`, `machine`), where an answer depends on what was before.
 """
 
 import copy
@@ -25,8 +25,11 @@ os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 
 import aws
 import lease
+import names
+from contracts import Run
 
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 NAME = "lexline-sotu-0123456789ab"
@@ -137,6 +140,15 @@ def table(stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch) -> TableInMemory
     in_memory = TableInMemory(ENVIRONMENT["TABLE"])
     in_memory.client.meta.events.register("provide-client-params", stubbed.note)
     monkeypatch.setattr(aws, "dynamodb", lambda: in_memory.client)
+    return in_memory
+
+
+@pytest.fixture
+def machine(stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch) -> ExecutionsInMemory:
+    """The state machine's executions in memory, in place of Step Functions' stub; none moves by itself."""
+    in_memory = ExecutionsInMemory(ENVIRONMENT["STATE_MACHINE_ARN"])
+    in_memory.client.meta.events.register("provide-client-params", stubbed.note)
+    monkeypatch.setattr(aws, "stepfunctions", lambda: in_memory.client)
     return in_memory
 
 
@@ -325,6 +337,20 @@ def documents() -> SimpleNamespace:
             }
         )
     )
+
+
+@pytest.fixture
+def new_run(machine: ExecutionsInMemory) -> Callable[..., Run]:
+    """new_run(name, **more): the run of a new execution so named, of dataset sotu unless it is told more."""
+
+    def made(name: str, **more: Any) -> Run:
+        asked = {"dataset": "sotu", **more}
+        arn = machine.start(name, {"upload": asked["upload"]} if asked.get("upload") else {"dataset": "sotu"})
+        run = names.run_name("lexline", "sotu", arn)
+        execution = {**_EXECUTION, "id": arn}
+        return Run.model_validate({**_RUN, **asked, "name": run, "subject": run, "execution": execution})
+
+    return made
 
 
 @pytest.fixture

@@ -1,27 +1,25 @@
-"""The DynamoDB table in memory behind a real boto3 client.
+"""The DynamoDB table in memory.
 
-boto3 still checks every parameter; the fake answers in the place of the network. Of the language of
-expressions it knows what the pipeline uses, and refuses the rest as DynamoDB refuses what is malformed: names
-and values that are not told or not used, paths that overlap, a path into a map that is not there. A read that
-is not consistent may be late, so it answers with the item as it was before the last write.
+Of the language of expressions it knows what the pipeline uses, and refuses the rest as DynamoDB refuses what
+is malformed: names and values that are not told or not used, paths that overlap, a path into a map that is
+not there. A read that is not consistent may be late, so it answers with the item as it was before the last
+write.
 """
 
 import copy
 import functools
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
+from tests.unit.pipeline.in_memory import InMemory, Refusal
 
 Item = dict[str, Any]
 Path = tuple[str, ...]
-Value = Callable[[Item], Any]
+Change = Callable[[Item, Item], None]
 
-# An item's limit, names and values together, and a sort of DynamoDB's own arithmetic of it.
+# The service's limit for an item, names and values together.
 _LARGEST_ITEM = 400 * 1024
 _TOKEN = re.compile(r"\s*(#\w+|:\w+|\w+|<=|>=|<>|[=<>,.()])")
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -34,94 +32,57 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-class Refusal(Exception):
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or code)
-        self.code = code
+class TableInMemory(InMemory):
+    """One table by the key `resource`; `items` are as DynamoDB has them."""
 
-
-class TableInMemory:
-    """One table by the key `resource`. `items` are as DynamoDB has them; `calls` lists the operations."""
+    SERVICE = "dynamodb"
+    READS = ("GetItem",)
 
     def __init__(self, name: str = "tokens") -> None:
+        super().__init__()
         self.name = name
         self.items: dict[str, Item] = {}
-        self.calls: list[str] = []
         self._before_last_write: dict[str, Item] = {}
-        self._meanwhile: list[Callable[[], object]] = []
-        self._lock = threading.Lock()
-        self.client = _session().client("dynamodb")
-        events: Any = self.client.meta.events
-        events.register_first("before-parameter-build.dynamodb.*", self._remember)
-        events.register("before-call.dynamodb.*", self._answer)
 
     # --- what a test does and sees
 
     def put(self, key: str, **attributes: Any) -> None:
         """Let an item be there, whatever was; numbers, texts and mappings are given plainly."""
-        self.items[key] = {
-            "resource": {"S": key},
-            **{name: typed(value) for name, value in attributes.items()},
-        }
+        plainly = {"resource": key, **attributes}
+        self.items[key] = {name: typed(value) for name, value in plainly.items()}
 
     def get(self, key: str) -> dict[str, Any]:
         """An item's attributes, plainly, but for its key; empty when there is none."""
         item = self.items.get(key, {})
         return {name: plain(value) for name, value in item.items() if name != "resource"}
 
-    def meanwhile(self, action: Callable[[], object]) -> None:
-        """Let this happen right before the next write, once: after whatever that write's maker has read."""
-        self._meanwhile.append(action)
-
     # --- between boto3 and the network
-
-    def _remember(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-        context["asked"] = copy.deepcopy(params)
-
-    def _answer(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
-        asked = context["asked"]
-        self.calls.append(model.name)
-        if model.name != "GetItem" and self._meanwhile:
-            self._meanwhile.pop(0)()
-        try:
-            with self._lock:
-                answer, status = self._operation(model.name)(asked), 200
-        except Refusal as refusal:
-            answer, status = {"Error": {"Code": refusal.code, "Message": str(refusal)}}, 400
-        return SimpleNamespace(status_code=status), {**answer, "ResponseMetadata": {"HTTPStatusCode": status}}
-
-    def _operation(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        known = {"GetItem": self._get_item, "UpdateItem": self._update_item, "DeleteItem": self._delete_item}
-        if name not in known:
-            raise Refusal("UnknownOperationException", f"the table in memory has no {name}")
-        return known[name]
 
     def _key(self, asked: dict[str, Any]) -> str:
         if asked["TableName"] != self.name:
             raise Refusal("ResourceNotFoundException", "Requested resource not found")
         key = asked["Key"].get("resource", {}).get("S", "")
         if set(asked["Key"]) != {"resource"} or not 0 < len(key.encode()) <= 2048:
-            raise Refusal("ValidationException", "The provided key element does not match the schema")
+            raise _invalid("The provided key element does not match the schema")
         return str(key)
 
-    def _get_item(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _GetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
         key = self._key(asked)
         item = (self.items if asked.get("ConsistentRead") else self._before_last_write).get(key)
         return {"Item": copy.deepcopy(item)} if item else {}
 
-    def _update_item(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _UpdateItem(self, asked: dict[str, Any]) -> dict[str, Any]:
         key = self._key(asked)
         item = copy.deepcopy(self.items.get(key, {"resource": {"S": key}}))
-        changes = self._parsed(asked, key)
         seen = copy.deepcopy(item)
-        for change in changes:
+        for change in self._parsed(asked, key):
             change(seen, item)
         if _size(item) > _LARGEST_ITEM:
-            raise Refusal("ValidationException", "Item size to update has exceeded the maximum allowed size")
+            raise _invalid("Item size to update has exceeded the maximum allowed size")
         self._write(key, item)
         return {"Attributes": copy.deepcopy(item)} if asked.get("ReturnValues") == "ALL_NEW" else {}
 
-    def _delete_item(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
         key = self._key(asked)
         self._parsed(asked, key)
         self._write(key, None)
@@ -134,23 +95,23 @@ class TableInMemory:
         else:
             self.items[key] = item
 
-    def _parsed(self, asked: dict[str, Any], key: str) -> list[Callable[[Item, Item], None]]:
+    def _parsed(self, asked: dict[str, Any], key: str) -> list[Change]:
         """The update's changes, once the condition was found to hold."""
         names = asked.get("ExpressionAttributeNames")
         values = asked.get("ExpressionAttributeValues")
         if names == {} or values == {}:
-            raise Refusal("ValidationException", "ExpressionAttributeNames and -Values must not be empty")
+            raise _invalid("ExpressionAttributeNames and -Values must not be empty")
         for value in (values or {}).values():
             _check(value)
         told = {*(names or {}), *(values or {})}
         used: set[str] = set()
         condition = _Condition(asked.get("ConditionExpression", ""), names or {}, values or {}, used)
         holds = condition.parsed() if "ConditionExpression" in asked else lambda _: True
-        changes: list[Callable[[Item, Item], None]] = []
+        changes: list[Change] = []
         if "UpdateExpression" in asked:
             changes = _Update(asked["UpdateExpression"], names or {}, values or {}, used).parsed()
         if told - used:
-            raise Refusal("ValidationException", f"unused in expressions: {', '.join(sorted(told - used))}")
+            raise _invalid(f"unused in expressions: {', '.join(sorted(told - used))}")
         if not holds(self.items.get(key, {})):
             raise Refusal("ConditionalCheckFailedException", "The conditional request failed")
         return changes
@@ -174,7 +135,7 @@ class _Expression:
 
     @staticmethod
     def malformed(token: str) -> Refusal:
-        return Refusal("ValidationException", f"Invalid expression: Syntax error; token: {token!r}")
+        return _invalid(f"Invalid expression: Syntax error; token: {token!r}")
 
     @property
     def next(self) -> str:
@@ -197,14 +158,14 @@ class _Expression:
         token = self.take()
         # Plain names are DynamoDB's to take as well, were it not for its hundreds of reserved words.
         if token not in self.names:
-            raise Refusal("ValidationException", f"An expression attribute name is not defined: {token}")
+            raise _invalid(f"An expression attribute name is not defined: {token}")
         self.used.add(token)
         return self.names[token]
 
     def value(self) -> Any:
         token = self.take()
         if token not in self.values:
-            raise Refusal("ValidationException", f"An expression attribute value is not defined: {token}")
+            raise _invalid(f"An expression attribute value is not defined: {token}")
         self.used.add(token)
         return self.values[token]
 
@@ -253,27 +214,27 @@ class _Condition(_Expression):
 class _Update(_Expression):
     """Clauses, each at most once: SET path = value, REMOVE path, ADD path number."""
 
-    def parsed(self) -> list[Callable[[Item, Item], None]]:
-        changes: list[Callable[[Item, Item], None]] = []
+    def parsed(self) -> list[Change]:
+        changes: list[Change] = []
         paths: list[Path] = []
         clauses: set[str] = set()
         while self.next:
             clause = self.take("SET", "REMOVE", "ADD")
             if clause in clauses:
-                raise Refusal("ValidationException", f"The {clause!r} section can only be used once")
+                raise _invalid(f"The {clause!r} section can only be used once")
             clauses.add(clause)
             for path, change in self._actions(clause):
                 if any(path[: len(other)] == other[: len(path)] for other in paths):
-                    raise Refusal("ValidationException", "Two document paths overlap with each other")
+                    raise _invalid("Two document paths overlap with each other")
                 if path[0] == "resource":
-                    raise Refusal("ValidationException", "Cannot update attribute resource, part of the key")
+                    raise _invalid("Cannot update attribute resource, part of the key")
                 paths.append(path)
                 changes.append(change)
         if not changes:
             raise self.malformed("<EOF>")
         return changes
 
-    def _actions(self, clause: str) -> Iterator[tuple[Path, Callable[[Item, Item], None]]]:
+    def _actions(self, clause: str) -> Iterator[tuple[Path, Change]]:
         while True:
             path = self.path()
             if clause == "REMOVE":
@@ -288,6 +249,10 @@ class _Update(_Expression):
             self.take(",")
 
 
+def _invalid(message: str) -> Refusal:
+    return Refusal("ValidationException", message)
+
+
 def _set(path: Path, value: Any, seen: Item, item: Item) -> None:
     _parent(item, path)[path[-1]] = copy.deepcopy(value)
 
@@ -299,7 +264,7 @@ def _remove(path: Path, seen: Item, item: Item) -> None:
 def _add(path: Path, value: Any, seen: Item, item: Item) -> None:
     before = _look(seen, path) or {"N": "0"}
     if "N" not in before or "N" not in value:
-        raise Refusal("ValidationException", "An operand in the update expression has an incorrect data type")
+        raise _invalid("An operand in the update expression has an incorrect data type")
     _parent(item, path)[path[-1]] = {"N": str(Decimal(before["N"]) + Decimal(value["N"]))}
 
 
@@ -309,10 +274,7 @@ def _parent(item: Item, path: Path) -> Item:
     for step in path[:-1]:
         inner = inner.get(step, {}).get("M")
         if inner is None:
-            raise Refusal(
-                "ValidationException",
-                "The document path provided in the update expression is invalid for update",
-            )
+            raise _invalid("The document path provided in the update expression is invalid for update")
     found: Item = inner
     return found
 
@@ -330,7 +292,7 @@ def _look(item: Item, path: Path) -> Any:
 def _length(value: Any) -> int:
     kind, content = next(iter(value.items()))
     if kind not in ("S", "M", "L"):
-        raise Refusal("ValidationException", f"Invalid operand type for size: {kind}")
+        raise _invalid(f"Invalid operand type for size: {kind}")
     return len(content)
 
 
@@ -340,9 +302,9 @@ def _check(value: Mapping[str, Any]) -> None:
         try:
             number = Decimal(content)
         except InvalidOperation:
-            raise Refusal("ValidationException", f"{content!r} cannot be converted to a number") from None
+            raise _invalid(f"{content!r} cannot be converted to a number") from None
         if not number.is_finite() or len(number.as_tuple().digits) > 38:
-            raise Refusal("ValidationException", f"{content!r} is no number of at most 38 digits")
+            raise _invalid(f"{content!r} is no number of at most 38 digits")
     elif kind == "M":
         for inner in content.values():
             _check(inner)
@@ -367,8 +329,3 @@ def plain(value: Mapping[str, Any]) -> Any:
     if kind == "M":
         return {name: plain(inner) for name, inner in content.items()}
     return float(content) if kind == "N" else content
-
-
-@functools.cache
-def _session() -> Any:
-    return boto3.Session("id", "secret", region_name="eu-west-1")
