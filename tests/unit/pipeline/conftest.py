@@ -354,6 +354,19 @@ def new_run(machine: ExecutionsInMemory) -> Callable[..., Run]:
 
 
 @pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """clock(seconds): let so much time pass."""
+    passed = [0.0]
+    now = time.time
+
+    def let_pass(seconds: float) -> None:
+        passed[0] += seconds
+
+    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
+    return let_pass
+
+
+@pytest.fixture
 def metrics_written(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """What the handler wrote to its log, metrics in embedded metric format among it."""
     return lambda: capsys.readouterr().out

@@ -30,13 +30,17 @@ class InMemory:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self._meanwhile: list[Callable[[], object]] = []
+        self._interrupted = False
         self.client = _session().client(self.SERVICE)
         events: Any = self.client.meta.events
         events.register_first(f"before-parameter-build.{self.SERVICE}.*", self._remember)
         events.register(f"before-call.{self.SERVICE}.*", self._answered)
 
     def meanwhile(self, *actions: Callable[[], object]) -> None:
-        """Let these happen, one right before each of the next writes: after what their makers have read."""
+        """Let these happen, one right before each of the next writes: after what their makers have read.
+
+        What they write themselves is not interrupted.
+        """
         self._meanwhile += actions
 
     def _remember(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -44,8 +48,10 @@ class InMemory:
 
     def _answered(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         self.calls.append(model.name)
-        if model.name not in self.READS and self._meanwhile:
+        if model.name not in self.READS and self._meanwhile and not self._interrupted:
+            self._interrupted = True
             self._meanwhile.pop(0)()
+            self._interrupted = False
         operation = getattr(self, f"_{model.name}", None)
         try:
             if operation is None:

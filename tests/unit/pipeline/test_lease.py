@@ -18,19 +18,6 @@ def runs(new_run: Callable[..., Run]) -> list[Run]:
     return [new_run(name) for name in ("first", "second", "third")]
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """clock(seconds): let so much time pass."""
-    passed = [0.0]
-    now = time.time
-
-    def let_pass(seconds: float) -> None:
-        passed[0] += seconds
-
-    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
-    return let_pass
-
-
 def held() -> Held:
     return lease.read("lexline")
 
