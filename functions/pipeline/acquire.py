@@ -8,7 +8,6 @@ lost.
 
 from __future__ import annotations
 
-import arrivals
 import lease
 import messages
 import tokens
@@ -28,8 +27,6 @@ def handler(given: AcquireInput) -> None:
     if got is None:
         logger.info("Waiting for the lease", holder=held.owner, in_line=len(held.waiting))
         return
-    if run.upload:
-        arrivals.close(run)
     messages.started(run)
     if not tokens.reply(given.token, got):
         # This execution may have ended meanwhile, before it had anything to pass on.

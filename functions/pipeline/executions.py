@@ -33,8 +33,8 @@ def is_running(arn: str) -> bool:
 
 
 def ended_by_itself(execution: DescribeExecutionOutputTypeDef | None) -> bool:
-    """Whether it ended in its own Succeed or Fail state, and so has cleaned up, or has said in its report that
-    it could not. Errors named States.* can end one without any of its states being asked.
+    """Whether it ended in its own Succeed or Fail state, so that it has cleaned up or reported that it could
+    not. Errors named States.* can end one without any of its states being asked.
     """
     if execution is None:
         return False

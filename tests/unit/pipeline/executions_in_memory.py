@@ -21,7 +21,6 @@ class Execution:
     token: str = ""
     """What it waits on now; empty while it does not wait."""
     heard: str = ""
-    """How its last wait ended: Success, or the error's name."""
 
 
 class ExecutionsInMemory(InMemory):
@@ -50,6 +49,14 @@ class ExecutionsInMemory(InMemory):
     def input(self, arn: str) -> Any:
         return json.loads(self.executions[arn].input)
 
+    def started(self, purpose: str) -> list[str]:
+        """The executions that the pipeline itself has started for a purpose."""
+        return [arn for arn in self.executions if f":{purpose}-" in arn]
+
+    def heard(self, arn: str) -> str:
+        """How the execution's last wait ended: Success, or the error's name; empty if it did not."""
+        return self.executions[arn].heard
+
     def end(self, arn: str, status: str, error: str = "") -> None:
         """Let an execution end; whatever it waited on is no longer heard."""
         execution = self.executions[arn]
@@ -59,7 +66,7 @@ class ExecutionsInMemory(InMemory):
         """Let an execution wait, on a new token; the one before is no longer heard."""
         token = f"token-{len(self._tokens)}"
         self._tokens[token] = arn
-        self.executions[arn].token = token
+        self.executions[arn].token, self.executions[arn].heard = token, ""
         return token
 
     # --- between boto3 and the network
