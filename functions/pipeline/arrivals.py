@@ -9,8 +9,7 @@ One item of the table for each dataset, under `dataset/<name>`:
     run, execution   who gathers; absent when nobody does
     quiet, first     when it will have been quiet for long enough; when the first upload came
     joined           how many uploads were gathered
-    handled          marks of the objects that a run has last seen of the dataset, for the sweep
-    dropped          when a gathering was last aborted: what was there then is not picked up again
+    handled          marks of the objects that a run has seen, or whose own run was aborted; for the sweep
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import executions
 import table
-from contracts import Run
+from contracts import Run, Upload
 from dataset_objects import UploadedObject
 from errors import NothingToDo, ServiceUnavailable
 
@@ -75,38 +74,39 @@ def joined(dataset: str, execution: str) -> int:
     return int(table.seconds(item, "joined")) if table.text(item, "execution") == execution else 0
 
 
-def leave(dataset: str, execution: str, uploads: int, *, aborted: bool) -> bool:
-    """Forget a gatherer whose execution has ended; False when it has gathered more than `uploads` by now."""
+def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) -> bool:
+    """Forget a gatherer whose execution has ended; False when it has gathered more than `uploads` by now.
+
+    `dropped` is its own upload, where somebody aborted it and so does not want a run.
+    """
     if not uploads:
         return True
-    values: dict[str, AttributeValueTypeDef] = {
-        ":ended": {"S": execution},
-        ":joined": table.number(uploads),
-    }
     forget = _FORGET
-    if aborted:
-        forget, values[":now"] = f"SET #dropped = :now {forget}", table.number(time.time())
+    values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}, ":joined": table.number(uploads)}
+    if dropped:
+        forget, values[":mark"] = f"ADD #handled :mark {forget}", {"SS": [_mark(dropped)]}
     condition = "#execution = :ended AND #joined = :joined"
     return table.write(_key(dataset), forget, values, condition=condition) or not joined(dataset, execution)
 
 
 def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
     """Remember which objects a run has seen."""
-    seen = " ".join(sorted(map(_mark, _newest(objects))))
-    table.write(_key(dataset), "SET #handled = :handled", {":handled": {"S": seen}})
+    # A set holds something once.
+    marks = sorted(set(map(_mark, _newest(objects))))
+    if marks:
+        table.write(_key(dataset), "SET #handled = :marks", {":marks": {"SS": marks}})
 
 
 def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
     """Whether no run has seen one of these objects of the dataset, and none will: its event never came.
 
-    Not while the dataset is gathered for, nor when somebody aborted the gathering.
+    Not while the dataset is gathered for.
     """
     item = table.get(_key(dataset))
     if "run" in item and executions.is_running(item["execution"]["S"]):
         return False
-    seen = set((table.text(item, "handled") or "").split())
-    dropped = table.seconds(item, "dropped")
-    return any(_mark(each) not in seen and each.modified.timestamp() > dropped for each in _newest(objects))
+    handled = set(item.get("handled", {}).get("SS", ()))
+    return any(_mark(each) not in handled for each in _newest(objects))
 
 
 def signature(objects: Sequence[UploadedObject]) -> str:
@@ -118,7 +118,7 @@ def _newest(objects: Sequence[UploadedObject]) -> list[UploadedObject]:
     return sorted(objects, key=lambda each: (each.modified, each.key))[-_MOST_MARKS:]
 
 
-def _mark(each: UploadedObject) -> str:
+def _mark(each: UploadedObject | Upload) -> str:
     return hashlib.sha256(f"{each.etag} {each.key}".encode()).hexdigest()[:16]
 
 

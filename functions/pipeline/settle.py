@@ -13,8 +13,10 @@ import executions
 import lease
 import names
 import tokens
+from contracts import Upload
 from errors import ServiceUnavailable
 from lease import Held, Waiter
+from pydantic import ValidationError
 from step import logger
 
 if TYPE_CHECKING:
@@ -32,22 +34,19 @@ def settle(endpoint: str, arn: str) -> bool:
     if execution is None and not (held.execution == arn and held.free):
         # Step Functions forgets what ended long ago. What has only just begun it may not know yet.
         return False
-    queued = [waiter.run for waiter in held.waiting if waiter.execution == arn]
-    for run in queued:
-        lease.leave(endpoint, run)
-    if queued:
-        # Its turn may have come before it was out of the line.
-        held = lease.read(endpoint)
+    for waiter in held.waiting:
+        if waiter.execution == arn:
+            lease.leave(endpoint, waiter.run)
     unheard = _pass_on(held, execution) if held.execution == arn else None
     _release_uploads(execution, arn)
     if unheard:
-        # Whoever has the lease now may have ended as well, and that may have been noticed before he had it.
+        # It may have ended as well, and that may have been noticed before it had the lease.
         settle(endpoint, unheard)
     return True
 
 
 def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> str | None:
-    """Pass the lease on; answers the execution that has it now and did not hear of it, if it did not."""
+    """Pass the lease on; answers the execution that has it now, if that did not hear of it."""
     former = held
     cleaner = _clean_up(held, execution)
     for _ in range(_ATTEMPTS):
@@ -94,11 +93,10 @@ def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str)
 
     So does its own upload, unless somebody aborted it, or its report has told why it failed.
     """
-    upload = executions.asked(execution).get("upload")
-    parts = str(upload.get("key", "")).split("/") if isinstance(upload, dict) else []
-    if execution is None or len(parts) < 3:
+    upload = _upload(execution)
+    if execution is None or upload is None:
         return
-    dataset, aborted = parts[1], execution["status"] == "ABORTED"
+    dataset, aborted = upload.key.split("/")[1], execution["status"] == "ABORTED"
     own = 1 if aborted or executions.ended_by_itself(execution) else 0
     for _ in range(_ATTEMPTS):
         joined = arrivals.joined(dataset, arn)
@@ -107,6 +105,15 @@ def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str)
             # joins meanwhile may be too late for this run, and gets another.
             executions.start("gathered", f"{arn} {joined}", {"dataset": dataset})
             logger.info("Uploads go on in a run of their own", dataset=dataset)
-        if arrivals.leave(dataset, arn, joined, aborted=aborted):
+        if arrivals.leave(dataset, arn, joined, upload if aborted else None):
             return
     raise ServiceUnavailable(f"The uploads of dataset {dataset} changed at every look.")
+
+
+def _upload(execution: DescribeExecutionOutputTypeDef | None) -> Upload | None:
+    """The upload that the execution was started by, if its input is one that plan takes."""
+    try:
+        upload = Upload.model_validate(executions.asked(execution).get("upload"))
+    except ValidationError:
+        return None
+    return upload if upload.key.count("/") > 1 else None

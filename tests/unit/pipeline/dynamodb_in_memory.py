@@ -47,7 +47,7 @@ class TableInMemory(InMemory):
     # --- what a test does and sees
 
     def put(self, key: str, **attributes: Any) -> None:
-        """Let an item be there, whatever was; numbers, texts and mappings are given plainly."""
+        """Let an item be there, whatever was; numbers, texts, sets and mappings are given plainly."""
         plainly = {"resource": key, **attributes}
         self.items[key] = {name: typed(value) for name, value in plainly.items()}
 
@@ -212,7 +212,7 @@ class _Condition(_Expression):
 
 
 class _Update(_Expression):
-    """Clauses, each at most once: SET path = value, REMOVE path, ADD path number."""
+    """Clauses, each at most once: SET path = value, REMOVE path, ADD name number-or-set."""
 
     def parsed(self) -> list[Change]:
         changes: list[Change] = []
@@ -262,10 +262,14 @@ def _remove(path: Path, seen: Item, item: Item) -> None:
 
 
 def _add(path: Path, value: Any, seen: Item, item: Item) -> None:
-    before = _look(seen, path) or {"N": "0"}
-    if "N" not in before or "N" not in value:
+    ((kind, more),) = value.items()
+    before = _look(seen, path) or {kind: "0" if kind == "N" else []}
+    if len(path) > 1 or kind not in ("N", "SS") or kind not in before:
         raise _invalid("An operand in the update expression has an incorrect data type")
-    _parent(item, path)[path[-1]] = {"N": str(Decimal(before["N"]) + Decimal(value["N"]))}
+    if kind == "N":
+        item[path[0]] = {"N": str(Decimal(before["N"]) + Decimal(more))}
+    else:
+        item[path[0]] = {"SS": sorted({*before["SS"], *more})}
 
 
 def _parent(item: Item, path: Path) -> Item:
@@ -291,7 +295,7 @@ def _look(item: Item, path: Path) -> Any:
 
 def _length(value: Any) -> int:
     kind, content = next(iter(value.items()))
-    if kind not in ("S", "M", "L"):
+    if kind not in ("S", "SS", "M", "L"):
         raise _invalid(f"Invalid operand type for size: {kind}")
     return len(content)
 
@@ -305,6 +309,8 @@ def _check(value: Mapping[str, Any]) -> None:
             raise _invalid(f"{content!r} cannot be converted to a number") from None
         if not number.is_finite() or len(number.as_tuple().digits) > 38:
             raise _invalid(f"{content!r} is no number of at most 38 digits")
+    elif kind == "SS" and (not content or len(set(content)) != len(content)):
+        raise _invalid("A set may be neither empty nor hold anything twice")
     elif kind == "M":
         for inner in content.values():
             _check(inner)
@@ -320,6 +326,8 @@ def typed(value: Any) -> dict[str, Any]:
     """A value as DynamoDB has it."""
     if isinstance(value, Mapping):
         return {"M": {name: typed(inner) for name, inner in value.items()}}
+    if isinstance(value, set):
+        return {"SS": sorted(value)}
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
@@ -328,4 +336,6 @@ def plain(value: Mapping[str, Any]) -> Any:
     ((kind, content),) = value.items()
     if kind == "M":
         return {name: plain(inner) for name, inner in content.items()}
+    if kind == "SS":
+        return set(content)
     return float(content) if kind == "N" else content

@@ -21,6 +21,8 @@ class Execution:
     token: str = ""
     """What it waits on now; empty while it does not wait."""
     heard: str = ""
+    output: str = ""
+    """What its last wait was answered with."""
 
 
 class ExecutionsInMemory(InMemory):
@@ -98,16 +100,16 @@ class ExecutionsInMemory(InMemory):
 
     def _SendTaskSuccess(self, asked: dict[str, Any]) -> dict[str, Any]:
         json.loads(asked["output"])
-        return self._hear(asked["taskToken"], "Success")
+        return self._hear(asked["taskToken"], "Success", asked["output"])
 
     def _SendTaskFailure(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return self._hear(asked["taskToken"], asked["error"])
+        return self._hear(asked["taskToken"], asked["error"], "")
 
-    def _hear(self, token: str, what: str) -> dict[str, Any]:
+    def _hear(self, token: str, what: str, output: str) -> dict[str, Any]:
         if token not in self._tokens:
             raise Refusal("InvalidToken", "Invalid token")
         execution = self.executions[self._tokens[token]]
         if execution.token != token:
             raise Refusal("TaskTimedOut", "Task Timed Out: Provided task does not exist anymore")
-        execution.token, execution.heard = "", what
+        execution.token, execution.heard, execution.output = "", what, output
         return {}

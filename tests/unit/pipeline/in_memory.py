@@ -39,9 +39,9 @@ class InMemory:
     def meanwhile(self, *actions: Callable[[], object]) -> None:
         """Let these happen, one right before each of the next writes: after what their makers have read.
 
-        What they write themselves is not interrupted.
+        What they write themselves is not interrupted. What was to happen before this is forgotten.
         """
-        self._meanwhile += actions
+        self._meanwhile = list(actions)
 
     def _remember(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         context["asked"] = copy.deepcopy(params)
