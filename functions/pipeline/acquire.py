@@ -2,12 +2,12 @@
 
 A run whose turn has come is woken by a failure of the wait named YourTurn, and asks again: so the lease is
 only ever said to be held by the step that has just read so. A wait that is not answered ends after some
-minutes and leads here too; then the holder's execution is looked at, in case the event of its end was lost.
+minutes and leads here too; the holder's execution is looked at each time, in case the event of its end was
+lost.
 """
 
 from __future__ import annotations
 
-import arrivals
 import lease
 import messages
 import tokens
@@ -19,14 +19,15 @@ from step import logger, step
 @step(AcquireInput)
 def handler(given: AcquireInput) -> None:
     run = given.run
+    held = lease.read(run.endpoint)
+    if held.execution and held.owner != run.name:
+        # Also where it has lapsed: what a dead holder left is cleaned up before anybody else works.
+        settle(run.endpoint, held.execution)
     got = lease.acquire(run, given.token)
     if got is None:
-        held = lease.read(run.endpoint)
-        if held.execution and held.owner != run.name:
-            settle(run.endpoint, held.execution)
         logger.info("Waiting for the lease", holder=held.owner, in_line=len(held.waiting))
         return
-    if run.upload:
-        arrivals.close(run)
     messages.started(run)
-    tokens.reply(given.token, got)
+    if not tokens.reply(given.token, got):
+        # This execution may have ended meanwhile, before it had anything to pass on.
+        settle(run.endpoint, run.execution.id)

@@ -9,8 +9,7 @@ One item of the table for each dataset, under `dataset/<name>`:
     run, execution   who gathers; absent when nobody does
     quiet, first     when it will have been quiet for long enough; when the first upload came
     joined           how many uploads were gathered
-    handled          the signature of what a run has last seen of the dataset, for the sweep
-    dropped          when a gathering was last aborted: what was there then is not picked up again
+    handled          marks of the objects that a run has seen, or whose own run was aborted; for the sweep
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import executions
 import table
-from contracts import Run
+from contracts import Run, Upload
 from dataset_objects import UploadedObject
 from errors import NothingToDo, ServiceUnavailable
 
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 # However often somebody uploads, a run begins after this many quiet periods.
 _MOST_PERIODS = 20
 _ATTEMPTS = 5
+# As many objects of a dataset are told apart, so that one that is deleted is not taken for one that came. The
+# newest decide what is trained on, and an item of the table holds 400 KB.
+_MOST_MARKS = 2000
 _FORGET = "REMOVE #run, #execution, #quiet, #first, #joined"
 
 
@@ -66,41 +68,58 @@ def close(run: Run) -> None:
     table.write(_key(run.dataset), _FORGET, {":me": {"S": run.name}}, condition="#run = :me")
 
 
-def leave(dataset: str, execution: str, *, aborted: bool) -> int:
-    """Forget a gatherer whose execution has ended; answers how many uploads it had gathered, 0 for none."""
+def joined(dataset: str, execution: str) -> int:
+    """How many uploads an execution gathers that has not begun its run; 0 when it is not the one."""
     item = table.get(_key(dataset))
-    if item.get("execution", {}).get("S") != execution:
-        return 0
-    values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}}
+    return int(table.seconds(item, "joined")) if table.text(item, "execution") == execution else 0
+
+
+def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) -> bool:
+    """Forget a gatherer whose execution has ended; False when it has gathered more than `uploads` by now.
+
+    `dropped` is its own upload, where somebody aborted it and so does not want a run.
+    """
+    if not uploads:
+        return True
     forget = _FORGET
-    if aborted:
-        forget, values[":now"] = f"SET #dropped = :now {forget}", table.number(time.time())
-    gone = table.write(_key(dataset), forget, values, condition="#execution = :ended")
-    return int(table.seconds(item, "joined")) if gone else 0
+    values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}, ":joined": table.number(uploads)}
+    if dropped:
+        forget, values[":mark"] = f"ADD #handled :mark {forget}", {"SS": [_mark(dropped)]}
+    condition = "#execution = :ended AND #joined = :joined"
+    return table.write(_key(dataset), forget, values, condition=condition) or not joined(dataset, execution)
 
 
 def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
     """Remember which objects a run has seen."""
-    table.write(_key(dataset), "SET #handled = :handled", {":handled": {"S": signature(objects)}})
+    # A set holds something once.
+    marks = sorted(set(map(_mark, _newest(objects))))
+    if marks:
+        table.write(_key(dataset), "SET #handled = :marks", {":marks": {"SS": marks}})
 
 
 def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
-    """Whether no run has seen these objects of the dataset, and none will: their event never came.
+    """Whether no run has seen one of these objects of the dataset, and none will: its event never came.
 
-    Not while the dataset is gathered for, nor when somebody aborted the gathering.
+    Not while the dataset is gathered for.
     """
     item = table.get(_key(dataset))
     if "run" in item and executions.is_running(item["execution"]["S"]):
         return False
-    if all(each.modified.timestamp() <= table.seconds(item, "dropped") for each in objects):
-        return False
-    return table.text(item, "handled") != signature(objects)
+    handled = set(item.get("handled", {}).get("SS", ()))
+    return any(_mark(each) not in handled for each in _newest(objects))
 
 
 def signature(objects: Sequence[UploadedObject]) -> str:
     """A short name for a set of objects and their contents."""
-    told = sorted(f"{each.etag} {each.key}" for each in objects)
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    return hashlib.sha256(" ".join(sorted(map(_mark, objects))).encode()).hexdigest()
+
+
+def _newest(objects: Sequence[UploadedObject]) -> list[UploadedObject]:
+    return sorted(objects, key=lambda each: (each.modified, each.key))[-_MOST_MARKS:]
+
+
+def _mark(each: UploadedObject | Upload) -> str:
+    return hashlib.sha256(f"{each.etag} {each.key}".encode()).hexdigest()[:16]
 
 
 def _take(run: Run, seen: Item, quiet: float) -> bool:

@@ -32,6 +32,16 @@ def is_running(arn: str) -> bool:
     return execution is not None and execution["status"] == "RUNNING"
 
 
+def ended_by_itself(execution: DescribeExecutionOutputTypeDef | None) -> bool:
+    """Whether it ended in its own Succeed or Fail state, so that it has cleaned up or reported that it could
+    not. Errors named States.* can end one without any of its states being asked.
+    """
+    if execution is None:
+        return False
+    failed = execution["status"] == "FAILED" and not execution.get("error", "").startswith("States.")
+    return failed or execution["status"] == "SUCCEEDED"
+
+
 def asked(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]:
     """The execution's input, empty where it is no JSON object."""
     try:

@@ -27,9 +27,13 @@ from errors import LeaseLost, ServiceUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# Longer than any function or pause between two steps (900 s), so that it lapses only where a run is dead.
-SECONDS = 30 * 60
+# Longer than a run can go without a step that renews it, its retries used up (Prepare to Train: 900 s of reading
+# and some 40 minutes of pauses). It lapses only where a run hangs, for that of a dead one is passed on at once.
+SECONDS = 2 * 3600
 _ATTEMPTS = 5
+# That the lease is as it was read: nobody's, or its holder's and not renewed since.
+_AS_FREE = "#generation = :generation AND attribute_not_exists(#owner)"
+_AS_HELD = "#generation = :generation AND #owner = :former AND #until = :lapses"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Held:
     def free(self) -> bool:
         return self.owner is None or self.until < time.time()
 
+    def waiter(self, run: str) -> Waiter | None:
+        """The run's place in line, if it has one."""
+        return next((waiter for waiter in self.waiting if waiter.run == run), None)
+
 
 def read(endpoint: str) -> Held:
     """The lease as it is now."""
@@ -81,10 +89,10 @@ def acquire(run: Run, token: str) -> Lease | None:
         held = read(run.endpoint)
         if held.owner == run.name:
             lease = Lease(owner=run.name, generation=held.generation)
-            renew(run, lease)
-            return lease
-        if held.free:
-            if _hand(held, me):
+            if _renewed(run, lease):
+                return lease
+        elif held.free:
+            if pass_on(held, me):
                 return Lease(owner=run.name, generation=held.generation + 1)
         elif _wait(held, me):
             return None
@@ -93,16 +101,7 @@ def acquire(run: Run, token: str) -> Lease | None:
 
 def renew(run: Run, lease: Lease) -> None:
     """Hold on to the lease for as long again. Raises LeaseLost when it is another run's by now."""
-    if not table.write(
-        _key(run.endpoint),
-        "SET #until = :until",
-        {
-            ":until": table.number(time.time() + SECONDS),
-            ":owner": {"S": lease.owner},
-            ":generation": table.number(lease.generation),
-        },
-        condition="#owner = :owner AND #generation = :generation",
-    ):
+    if not _renewed(run, lease):
         raise LeaseLost(
             f"Run {run.name} held the lease on endpoint {run.endpoint} for too long without a sign, and "
             "another run has it now. Nothing of the other's was touched; start this run again."
@@ -110,33 +109,19 @@ def renew(run: Run, lease: Lease) -> None:
 
 
 def pass_on(held: Held, to: Waiter | None) -> bool:
-    """Give a dead or finished holder's lease to `to`, or to nobody; False if it had changed hands before."""
-    if to is not None:
-        return _hand(held, to)
-    return table.write(
-        _key(held.endpoint),
-        "REMOVE #owner, #execution, #until",
-        {
-            ":owner": {"S": held.owner or ""},
-            ":generation": table.number(held.generation),
-            ":none": table.number(0),
-        },
-        condition="#owner = :owner AND #generation = :generation AND size(#waiting) = :none",
-    )
+    """Give a lease that is free, or whose holder is dead or done, to `to`, or to nobody.
 
-
-def leave(endpoint: str, run: str) -> None:
-    """Wait no longer."""
-    table.write(
-        _key(endpoint),
-        "REMOVE #waiting.#run",
-        {},
-        condition="attribute_exists(#waiting.#run)",
-        names={"run": run},
-    )
-
-
-def _hand(held: Held, to: Waiter) -> bool:
+    False where it is not as it was in `held` any more: it has changed hands, its holder has given a sign of
+    life, or the line has moved: `to` no longer waits or does so on another token, or, where it was to be
+    nobody's, somebody waits.
+    """
+    if to is None:
+        return table.write(
+            _key(held.endpoint),
+            "REMOVE #owner, #execution, #until",
+            {**_as_read(held), ":none": table.number(0)},
+            condition=f"{_AS_HELD} AND size(#waiting) = :none",
+        )
     values: dict[str, AttributeValueTypeDef] = {
         ":owner": {"S": to.run},
         ":execution": {"S": to.execution},
@@ -151,20 +136,62 @@ def _hand(held: Held, to: Waiter) -> bool:
             {**values, ":nobody": {"M": {}}},
             condition="attribute_not_exists(#generation)",
         )
+    place = held.waiter(to.run)
+    if place:
+        values[":token"] = {"S": place.token}
     return table.write(
         _key(held.endpoint),
         f"{taken} REMOVE #waiting.#run",
-        {**values, ":generation": table.number(held.generation)},
-        condition="#generation = :generation",
+        {**values, **_as_read(held)},
+        condition=(
+            f"{_AS_HELD if held.owner else _AS_FREE} AND "
+            f"{'#waiting.#run.#token = :token' if place else 'attribute_not_exists(#waiting.#run)'}"
+        ),
         names={"run": to.run},
     )
 
 
+def leave(endpoint: str, run: str) -> None:
+    """Wait no longer."""
+    table.write(
+        _key(endpoint),
+        "REMOVE #waiting.#run",
+        {},
+        condition="attribute_exists(#waiting.#run)",
+        names={"run": run},
+    )
+
+
+def _renewed(run: Run, lease: Lease) -> bool:
+    return table.write(
+        _key(run.endpoint),
+        "SET #until = :until",
+        {
+            ":until": table.number(time.time() + SECONDS),
+            ":owner": {"S": lease.owner},
+            ":generation": table.number(lease.generation),
+        },
+        condition="#owner = :owner AND #generation = :generation",
+    )
+
+
+def _as_read(held: Held) -> dict[str, AttributeValueTypeDef]:
+    """The values of the two conditions above."""
+    values: dict[str, AttributeValueTypeDef] = {":generation": table.number(held.generation)}
+    if held.owner:
+        values |= {":former": {"S": held.owner}, ":lapses": table.number(held.until)}
+    return values
+
+
 def _wait(held: Held, me: Waiter) -> bool:
     # A run that comes again keeps its place in line.
-    since = next((waiter.since for waiter in held.waiting if waiter.run == me.run), me.since)
+    place = held.waiter(me.run)
     entry: AttributeValueTypeDef = {
-        "M": {"execution": {"S": me.execution}, "token": {"S": me.token}, "since": table.number(since)}
+        "M": {
+            "execution": {"S": me.execution},
+            "token": {"S": me.token},
+            "since": table.number(place.since if place else me.since),
+        }
     }
     return table.write(
         _key(held.endpoint),

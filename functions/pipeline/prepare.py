@@ -36,6 +36,7 @@ def handler(given: PrepareInput) -> Prepared | NotPrepared:
     """Raises InvalidDataset's subclasses, each naming the S3 object and what to do about it."""
     run, bucket = given.run, settings.bucket()
     dataset = str(run.dataset)
+    arrivals.close(run)
     arrivals.mark_handled(dataset, objects(aws.s3(), bucket, dataset))
     found = find_objects(aws.s3(), bucket, dataset, uploaded=run.upload is not None)
     return found if isinstance(found, NotPrepared) else _prepared(run, found)

@@ -1,7 +1,7 @@
 """What is to be done when an execution has ended, however it ended: its lease goes on, and so do the uploads
 it gathered; what an aborted run left half-made is cleaned up after by an execution of its own.
 
-The event that says so may be lost, so whoever waits for the lease comes here too and asks for the truth.
+The event that says so may be lost, so whoever wants the lease comes here too and asks for the truth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import executions
 import lease
 import names
 import tokens
+from contracts import Upload
+from errors import ServiceUnavailable
 from lease import Held, Waiter
+from pydantic import ValidationError
 from step import logger
 
 if TYPE_CHECKING:
@@ -22,52 +25,63 @@ if TYPE_CHECKING:
 _ATTEMPTS = 5
 
 
-def settle(endpoint: str, arn: str) -> None:
-    """Put in order what the execution leaves; does nothing while it runs, and the same thing only once."""
+def settle(endpoint: str, arn: str) -> bool:
+    """Put in order what the execution leaves, which may be asked any number of times; False while it runs."""
     execution = executions.describe(arn)
     if execution and execution["status"] == "RUNNING":
-        return
+        return False
     held = lease.read(endpoint)
-    if held.execution == arn:
-        _pass_on(held, execution)
+    if execution is None and not (held.execution == arn and held.free):
+        # Step Functions forgets what ended long ago. What has only just begun it may not know yet.
+        return False
     for waiter in held.waiting:
         if waiter.execution == arn:
             lease.leave(endpoint, waiter.run)
+    unheard = _pass_on(held, execution) if held.execution == arn else None
     _release_uploads(execution, arn)
+    if unheard:
+        # It may have ended as well, and that may have been noticed before it had the lease.
+        settle(endpoint, unheard)
+    return True
 
 
-def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> None:
-    dead = held.execution
+def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> str | None:
+    """Pass the lease on; answers the execution that has it now, if that did not hear of it."""
+    former = held
     cleaner = _clean_up(held, execution)
     for _ in range(_ATTEMPTS):
-        following = cleaner or next(iter(held.waiting), None)
+        following = next(iter(held.waiting), None)
+        if cleaner:
+            following = held.waiter(cleaner.run) or cleaner
         if lease.pass_on(held, following):
             logger.info("Lease passed on", former=held.owner, owner=following.run if following else None)
-            if following and following.token:
-                tokens.wake(following.token)
-            return
-        # A run has got in line since, or somebody else came here first.
+            return following.execution if following and not _woken(following) else None
         held = lease.read(held.endpoint)
-        if held.execution != dead:
-            return
+        if held.generation != former.generation or held.owner is None:
+            # Somebody else came here first.
+            return None
+    raise ServiceUnavailable(f"The lease on endpoint {held.endpoint} changed at every look.")
+
+
+def _woken(waiter: Waiter) -> bool:
+    return bool(waiter.token) and tokens.wake(waiter.token)
 
 
 def _clean_up(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> Waiter | None:
     """Have somebody clean up after a holder that could not do it itself; None where that is not needed.
 
-    An execution that ended by its own Succeed or Fail state has cleaned up, or has said in its report that it
-    could not. Errors named States.* can end one without any of its states being asked. What the dead one
-    was asked to do with the endpoint at its end is the other's to do.
+    What the dead one was asked to do with the endpoint at its end is the other's to do.
     """
-    status = execution["status"] if execution else "forgotten"
-    if status == "SUCCEEDED":
-        return None
-    if execution and status == "FAILED" and not execution.get("error", "").startswith("States."):
+    if executions.ended_by_itself(execution):
         return None
     asked = executions.asked(execution)
     if "take_down" in asked:
         return None
+    status = execution["status"] if execution else "forgotten"
     before = asked.get("clean_up")
+    if before and status == "FAILED":
+        # Another would fail alike, and so on for ever; the sweep finds what is left.
+        return None
     subject = before["run"] if isinstance(before, dict) else held.owner
     wish = {"teardown": asked["teardown"]} if "teardown" in asked else {}
     started = executions.start(
@@ -75,18 +89,35 @@ def _clean_up(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> W
         str(held.execution),
         {"clean_up": {"run": subject, "execution": str(held.execution), "status": status}, **wish},
     )
-    run = names.run_name(held.endpoint, names.CLEAN_UP, started)
-    token = next((waiter.token for waiter in held.waiting if waiter.run == run), "")
-    return Waiter(run, started, token, 0)
+    return Waiter(names.run_name(held.endpoint, names.CLEAN_UP, started), started, "", 0)
 
 
 def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str) -> None:
-    """Uploads that had joined an execution which never began its run get one of their own."""
-    upload = executions.asked(execution).get("upload")
-    parts = str(upload.get("key", "")).split("/") if isinstance(upload, dict) else []
-    if len(parts) < 3:
+    """Uploads that had joined an execution which never began its run get one of their own.
+
+    So does its own upload, unless somebody aborted it, or its report has told why it failed.
+    """
+    upload = _upload(execution)
+    if execution is None or upload is None:
         return
-    aborted = execution is not None and execution["status"] == "ABORTED"
-    if arrivals.leave(parts[1], arn, aborted=aborted) > 1:
-        executions.start("gathered", arn, {"dataset": parts[1]})
-        logger.info("Uploads go on in a run of their own", dataset=parts[1])
+    dataset, aborted = upload.key.split("/")[1], execution["status"] == "ABORTED"
+    own = 1 if aborted or executions.ended_by_itself(execution) else 0
+    for _ in range(_ATTEMPTS):
+        joined = arrivals.joined(dataset, arn)
+        if joined > own:
+            # Before they are forgotten, so that nothing is lost where this function ends in between. One that
+            # joins meanwhile may be too late for this run, and gets another.
+            executions.start("gathered", f"{arn} {joined}", {"dataset": dataset})
+            logger.info("Uploads go on in a run of their own", dataset=dataset)
+        if arrivals.leave(dataset, arn, joined, upload if aborted else None):
+            return
+    raise ServiceUnavailable(f"The uploads of dataset {dataset} changed at every look.")
+
+
+def _upload(execution: DescribeExecutionOutputTypeDef | None) -> Upload | None:
+    """The upload that the execution was started by, if its input is one that plan takes."""
+    try:
+        upload = Upload.model_validate(executions.asked(execution).get("upload"))
+    except ValidationError:
+        return None
+    return upload if upload.key.count("/") > 1 else None
