@@ -10,6 +10,7 @@ One item of the table for each dataset, under `dataset/<name>`:
     quiet, first     when it will have been quiet for long enough; when the first upload came
     joined           how many uploads were gathered
     handled          marks of the objects that a run has seen, or whose own run was aborted; for the sweep
+    read, reader     the versions of the objects that were last read for training, and the run that did
 """
 
 from __future__ import annotations
@@ -95,6 +96,18 @@ def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
     marks = sorted(set(map(_mark, _newest(objects))))
     if marks:
         table.write(_key(dataset), "SET #handled = :marks", {":marks": {"SS": marks}})
+
+
+def first_to_read(run: Run, versions: Sequence[str]) -> bool:
+    """Whether no other run has read these very versions of the dataset's objects last; notes that this one has.
+
+    An upload's event may come a second time when its run is long over.
+    """
+    item, mine = table.get(_key(run.dataset)), " ".join(versions)
+    if table.text(item, "read") == mine and table.text(item, "reader") != run.name:
+        return False
+    values: Item = {":read": {"S": mine}, ":reader": {"S": run.name}}
+    return table.write(_key(run.dataset), "SET #read = :read, #reader = :reader", values)
 
 
 def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:

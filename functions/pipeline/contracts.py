@@ -376,12 +376,13 @@ class Prepared(Contract):
 
 
 class NotPrepared(Contract):
-    """Nothing to do in this run, and nothing written: some of the three split files have not arrived yet.
+    """Nothing to train on in this run.
 
-    `reason` is a sentence for the person who uploaded.
+    `waiting`: some of the three split files have not arrived yet. `seen`: an earlier run has read these very
+    uploads. `reason` is a sentence for the person who uploaded.
     """
 
-    outcome: Literal["waiting"]
+    outcome: Literal["waiting", "seen"]
     dataset: DatasetName
     reason: str
 

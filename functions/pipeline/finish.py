@@ -28,11 +28,25 @@ def handler(given: FinishInput) -> Finished:
         ResourceArn=names.arn(run, "endpoint-config", run.name),
         Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
     )
+    _retire(run)
     if run.hosting.scales:
         scaling.start(run)
     else:
         scaling.stop(run.endpoint)
     return Finished(scales=run.hosting.scales, teardown_at=teardown_at)
+
+
+def _retire(run: Run) -> None:
+    """Delete the config and model that served before the one that served before this.
+
+    The last is kept, for SageMaker goes back to a config and not to a registered model; any older model is in
+    the registry.
+    """
+    near = run.execution.id
+    former = endpoint.config_tags(near, run.name).get(endpoint.PREVIOUS)
+    older = endpoint.config_tags(near, former).get(endpoint.PREVIOUS) if former else None
+    if older and older not in (run.name, former):
+        endpoint.delete_config_and_model(older)
 
 
 def _schedule(run: Run) -> datetime | None:

@@ -42,7 +42,7 @@ def handler(given: PrepareInput) -> Prepared | NotPrepared:
     return found if isinstance(found, NotPrepared) else _prepared(run, found)
 
 
-def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared:
+def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepared:
     started = time.monotonic()
     dataset = str(run.dataset)
     readers = _readers(found)
@@ -61,6 +61,14 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared:
             manifest = folder.publish(run.name, source, content.preview)
     else:
         _check_sizes({split: getattr(manifest.sizes, split) for split in SPLIT_NAMES}, needed, readers)
+    versions = [each.version_id for each in source]
+    if run.upload and all(versions) and not arrivals.first_to_read(run, versions):
+        return NotPrepared(
+            outcome="seen",
+            dataset=dataset,
+            reason=f"An earlier run has read these very uploads of dataset {dataset}, whose arrival was announced "
+            f'again. To run them again, start an execution with {{"dataset": "{dataset}"}}.',
+        )
     logger.info("Prepared", uri=folder.uri, seconds=round(time.monotonic() - started, 1))
     return Prepared(
         dataset=dataset,

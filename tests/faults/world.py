@@ -198,17 +198,13 @@ class World:
         return found
 
     def _lineage(self, config: str) -> set[str]:
-        """A config and all that were replaced on the way to it: kept to go back to."""
-        kept: set[str] = set()
-        while config and config not in kept:
-            kept.add(config)
-            try:
-                arn = self.sagemaker.describe_endpoint_config(EndpointConfigName=config)["EndpointConfigArn"]
-            except self.sagemaker.exceptions.ClientError:
-                break
-            tags = {tag["Key"]: tag["Value"] for tag in self.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
-            config = tags.get("lexline:previous", "")
-        return kept
+        """A config and the one that it took the place of, which is kept to go back to."""
+        try:
+            arn = self.sagemaker.describe_endpoint_config(EndpointConfigName=config)["EndpointConfigArn"]
+        except self.sagemaker.exceptions.ClientError:
+            return {config}
+        tags = {tag["Key"]: tag["Value"] for tag in self.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+        return {config, tags.get("lexline:previous", "")}
 
     def lost(self) -> list[str]:
         """Datasets of which no run has seen what was uploaded last."""
@@ -217,9 +213,11 @@ class World:
             objects = self._s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=f"uploads/{dataset}/")[
                 "Contents"
             ]
-            told = sorted(f"{each['ETag'].strip(chr(34))} {each['Key']}" for each in objects)
-            signature = hashlib.sha256("\n".join(told).encode()).hexdigest()
-            if self.item(f"dataset/{dataset}").get("handled") != signature:
+            marks = {
+                hashlib.sha256(f"{each['ETag'].strip(chr(34))} {each['Key']}".encode()).hexdigest()[:16]
+                for each in objects
+            }
+            if not marks <= self.item(f"dataset/{dataset}").get("handled", set()):
                 lost.append(dataset)
         return lost
 
