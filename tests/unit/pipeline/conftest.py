@@ -1,12 +1,14 @@
 """What the pipeline's unit tests share: documents that cross the steps, and AWS as botocore's own stub.
 
 The stub checks every request against botocore's model of the service, and refuses a call that was not
-announced or was announced with other parameters. Every announced call must be made.
+announced or was announced with other parameters. Every announced call must be made. DynamoDB and Step
+Functions may be taken from memory instead (`table`, `machine`), where an answer depends on what was before.
 """
 
 import copy
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +24,17 @@ os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
 os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 
 import aws
+import lease
+import names
+from contracts import Run
+
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 NAME = "lexline-sotu-0123456789ab"
+# The run whose model served before.
+FORMER = "lexline-sotu-aaaaaaaaaaaa"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "BUCKET": "texts",
@@ -32,6 +42,12 @@ ENVIRONMENT = {
     "ENDPOINT_NAME": "lexline",
     "EXECUTION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/lexline-sagemaker",
     "TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:lexline-results",
+    "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:lexline-pipeline",
+    "QUIET_SECONDS": "60",
+    "ALARMS": "lexline-5xx,lexline-latency",
+    "SWEEP": "delete",
+    "SCHEDULE_GROUP": "lexline-teardowns",
+    "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/lexline-schedules",
     "TRAINING_IMAGE_CPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-training:cpu",
     "TRAINING_IMAGE_GPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-training:gpu",
     "HOSTING_IMAGE_CPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:cpu",
@@ -44,6 +60,10 @@ _CLIENTS = {
     "dynamodb": "dynamodb",
     "stepfunctions": "stepfunctions",
     "sns": "sns",
+    "scheduler": "scheduler",
+    "cloudwatch": "cloudwatch",
+    "secretsmanager": "secretsmanager",
+    "autoscaling": "application-autoscaling",
 }
 
 
@@ -90,7 +110,8 @@ class StubbedAws:
             stubber.deactivate()
             stubber.client.meta.events.unregister("provide-client-params", unique_id="note")
 
-    def _note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+    def note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        """A handler of the event `provide-client-params`."""
         self.calls.append(model.name)
         self.parameters[model.name] = params
 
@@ -100,7 +121,7 @@ class StubbedAws:
     def _stubber(self, service: str) -> Stubber:
         if service not in self._stubbers:
             stubber = self._stubbers[service] = Stubber(_boto_client(service))
-            stubber.client.meta.events.register("provide-client-params", self._note, unique_id="note")
+            stubber.client.meta.events.register("provide-client-params", self.note, unique_id="note")
             stubber.activate()
         return self._stubbers[service]
 
@@ -113,12 +134,45 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubbedAws]:
     stub.assert_all_made()
 
 
+@pytest.fixture
+def table(stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch) -> TableInMemory:
+    """The table in memory, in place of DynamoDB's stub; `stubbed.calls` tells of its operations as well."""
+    in_memory = TableInMemory(ENVIRONMENT["TABLE"])
+    in_memory.client.meta.events.register("provide-client-params", stubbed.note)
+    monkeypatch.setattr(aws, "dynamodb", lambda: in_memory.client)
+    return in_memory
+
+
+@pytest.fixture
+def machine(stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch) -> ExecutionsInMemory:
+    """The state machine's executions in memory, in place of Step Functions' stub; none moves by itself."""
+    in_memory = ExecutionsInMemory(ENVIRONMENT["STATE_MACHINE_ARN"])
+    in_memory.client.meta.events.register("provide-client-params", stubbed.note)
+    monkeypatch.setattr(aws, "stepfunctions", lambda: in_memory.client)
+    return in_memory
+
+
+@pytest.fixture
+def lease_held(table: TableInMemory) -> TableInMemory:
+    """The table in memory, in which the documents' run holds the lease."""
+    table.put(
+        "endpoint/lexline",
+        owner=_LEASE["owner"],
+        execution=_EXECUTION["id"],
+        generation=_LEASE["generation"],
+        until=time.time() + lease.SECONDS / 2,
+        waiting={},
+    )
+    return table
+
+
 @dataclass
 class LambdaContext:
     function_name: str = "lexline-step"
     memory_limit_in_mb: int = 256
     invoked_function_arn: str = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:lexline-step"
     aws_request_id: str = "52fdfc07-2182-154f-163f-5f0f9a621d72"
+    log_stream_name: str = "2026/03/01/[$LATEST]0f9a621d"
 
     def get_remaining_time_in_millis(self) -> int:
         return 10_000
@@ -137,14 +191,23 @@ _RUN = {
     "name": NAME,
     "endpoint": "lexline",
     "execution": _EXECUTION,
+    "work": "train",
+    "subject": NAME,
     "dataset": "sotu",
     "upload": None,
+    "model": None,
+    "take_down": None,
+    "clean_up": None,
+    "force": False,
+    "source": None,
     "hyperparameters": {"epochs": 6, "tied": True},
     "training": {"instance_type": "ml.m5.xlarge", "instance_count": 1, "max_runtime_seconds": 3600},
     "hosting": {"instance_type": "ml.m5.large", "instance_count": 1},
     "max_perplexity": None,
+    "tolerance": 0,
     "teardown": "never",
 }
+_LEASE = {"owner": NAME, "generation": 7}
 _PREPARED = {
     "outcome": "prepared",
     "dataset": "sotu",
@@ -158,13 +221,29 @@ _PREPARED = {
         "test": {"lines": 50, "words": 500, "bytes": 3000},
     },
 }
+_SOURCE = {
+    "uri": f"s3://texts/code/{'cd' * 32}/sourcedir.tar.gz",
+    "sha256": "cd" * 32,
+    "repo": None,
+    "branch": None,
+    "commit": None,
+}
+_CHAMPION = {
+    "config": FORMER,
+    "model": FORMER,
+    "dataset": "sotu",
+    "fingerprint": "ef" * 32,
+    "artifact_prefix": f"s3://texts/runs/{FORMER}/output/model.tar.gz",
+}
 _TRAINED = {
     "job": NAME,
     "arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/{NAME}",
     "model_artifacts": f"s3://texts/runs/{NAME}/output/model.tar.gz",
     "instance_type": "ml.m5.xlarge",
+    "instance_count": 1,
+    "spot": True,
     "training_seconds": 610,
-    "billable_seconds": 610,
+    "billable_seconds": 183,
     "metrics": {
         "test:perplexity": 208.3,
         "valid:perplexity": 226.6,
@@ -175,7 +254,10 @@ _TRAINED = {
 }
 _EVALUATED = {
     "accepted": True,
-    "reason": "Test perplexity 208.30 over 33,278 words.",
+    "reason": (
+        f"Test perplexity 208.30 over 33,278 words. On the new test text 208.30, where {FORMER}, which "
+        "served, has 215.20."
+    ),
     "metrics": {
         "test_perplexity": 208.3,
         "valid_perplexity": 226.6,
@@ -183,6 +265,28 @@ _EVALUATED = {
         "words_per_second": 1432.0,
         "vocabulary_size": 33278,
     },
+    "comparison": {
+        "champion": FORMER,
+        "champion_perplexity": 215.2,
+        "challenger_perplexity": 208.3,
+        "tolerance": 0.0,
+        "reason": None,
+        "notes": [
+            f"{FORMER} was trained on an earlier state of sotu and may have read some of this test text, "
+            "which flatters it."
+        ],
+    },
+}
+_REGISTERED = {
+    "arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/lexline/3",
+    "version": 3,
+    "model": NAME,
+    "approved": True,
+    "model_artifacts": _TRAINED["model_artifacts"],
+    "dataset": "sotu",
+    "fingerprint": _PREPARED["fingerprint"],
+    "identity": "12" * 32,
+    "test_perplexity": 208.3,
 }
 _MODEL = {
     "name": NAME,
@@ -196,7 +300,19 @@ _DEPLOYED = {
     "config": NAME,
     "instance_count": 1,
 }
-_SMOKE_TEST = {"text": "The state of the union is strong.", "words": 7, "seed": 111, "temperature": 1.0}
+_SMOKE_TEST = {
+    "texts": [
+        {
+            "prompt": "",
+            "seed": 111,
+            "temperature": 1.0,
+            "text": "The state of the union is strong.",
+            "seconds": 0.21,
+        }
+    ],
+    "slowest_seconds": 0.21,
+}
+_FINISHED = {"scales": False, "teardown_at": None}
 
 
 @pytest.fixture
@@ -207,15 +323,34 @@ def documents() -> SimpleNamespace:
             {
                 "execution": _EXECUTION,
                 "run": _RUN,
+                "lease": _LEASE,
                 "prepared": _PREPARED,
+                "source": _SOURCE,
+                "champion": _CHAMPION,
                 "trained": _TRAINED,
                 "evaluated": _EVALUATED,
+                "registered": _REGISTERED,
                 "model": _MODEL,
                 "deployed": _DEPLOYED,
                 "smoke_test": _SMOKE_TEST,
+                "finished": _FINISHED,
             }
         )
     )
+
+
+@pytest.fixture
+def new_run(machine: ExecutionsInMemory) -> Callable[..., Run]:
+    """new_run(name, **more): the run of a new execution so named, of dataset sotu unless it is told more."""
+
+    def made(name: str, **more: Any) -> Run:
+        asked = {"dataset": "sotu", **more}
+        arn = machine.start(name, {"upload": asked["upload"]} if asked.get("upload") else {"dataset": "sotu"})
+        run = names.run_name("lexline", "sotu", arn)
+        execution = {**_EXECUTION, "id": arn}
+        return Run.model_validate({**_RUN, **asked, "name": run, "subject": run, "execution": execution})
+
+    return made
 
 
 @pytest.fixture
@@ -238,7 +373,7 @@ class Described:
             "SecondaryStatus": secondary,
             "AlgorithmSpecification": {"TrainingInputMode": "File"},
             "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30},
-            "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200},
             "CreationTime": datetime(2026, 3, 1, tzinfo=UTC),
             **more,
         }
@@ -249,7 +384,8 @@ class Described:
             "Completed",
             "Completed",
             TrainingTimeInSeconds=610,
-            BillableTimeInSeconds=610,
+            BillableTimeInSeconds=183,
+            EnableManagedSpotTraining=True,
             FinalMetricDataList=metrics,
         )
 
@@ -274,8 +410,12 @@ class Described:
         }
 
     def tags(self, **tags: str) -> dict[str, Any]:
-        """tags(started=...) is the tag lexline:started."""
-        return {"Tags": [{"Key": f"lexline:{key}", "Value": value} for key, value in tags.items()]}
+        """tags(previous_model=...) is the tag lexline:previous-model."""
+        return {
+            "Tags": [
+                {"Key": f"lexline:{key.replace('_', '-')}", "Value": value} for key, value in tags.items()
+            ]
+        }
 
     def item(
         self, token: str, resource: str = "training-job", config: str = "", run: str = NAME
