@@ -99,9 +99,9 @@ def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
 
 
 def first_to_read(run: Run, versions: Sequence[str]) -> bool:
-    """Whether no other run has read these very versions of the dataset's objects last; notes that this one has.
+    """Whether no other run was the last to read these very versions of the dataset's objects.
 
-    An upload's event may come a second time when its run is long over.
+    It is noted that this one has. An upload's event may come a second time when its run is long over.
     """
     item, mine = table.get(_key(run.dataset)), " ".join(versions)
     if table.text(item, "read") == mine and table.text(item, "reader") != run.name:

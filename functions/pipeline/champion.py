@@ -21,6 +21,8 @@ def handler(given: ChampionInput) -> Champion:
     live = endpoint.describe(run.endpoint)
     if live is None or live["EndpointStatus"] not in endpoint.SERVING:
         return Champion()
+    # Told here already, before a model is trained that could not be deployed.
+    endpoint.must_take(run, live)
     config = live.get("EndpointConfigName", "")
     tags = endpoint.config_tags(run.execution.id, config)
     model = tags.get(endpoint.MODEL)

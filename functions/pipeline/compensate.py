@@ -9,51 +9,67 @@ endpoint be, for it is another's by then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import aws
 import endpoint
 import lease
+import names
 import registry
+import scaling
 import smoke_test
 import training_job
 from botocore.exceptions import ClientError
 from contracts import Compensated, CompensateInput, Run
-from errors import EndpointBusy, LeaseLost, SmokeTestFailed
+from errors import EndpointBusy, EndpointFailed, LeaseLost, PipelineError, SmokeTestFailed
+from scaling import Scale
 from step import logger, step
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        DescribeEndpointOutputTypeDef,
+        ProductionVariantOutputTypeDef,
+    )
+
+# What is a failing of the model and not of its surroundings, such as a quota or a permission.
+_OF_THE_MODEL = {"SmokeTestFailed", "UpdateReverted"}
 
 
 @step(CompensateInput, fenced=False)
 def handler(given: CompensateInput) -> Compensated:
     run = given.run
     job = _stop_training(run.subject)
-    if not endpoint.config_exists(run.subject):
+    mine = endpoint.variant(run.subject)
+    if mine is None:
         # The run never came as far as the endpoint, so whatever goes on there is not its business.
         return _compensated(job, None, endpoint.delete_config_and_model(run.subject))
     live = endpoint.describe(run.endpoint)
+    serving = live.get("EndpointConfigName", "") if live else None
     try:
         lease.renew(run, given.lease)
     except LeaseLost:
-        serving = live.get("EndpointConfigName") if live else None
-        return _compensated(job, serving, [] if serving == run.subject else _remove(run, gone=False))
+        used = live is not None and _may_be_used(live, run)
+        return _compensated(job, serving, [] if used else endpoint.delete_config_and_model(run.subject))
     if live and live["EndpointStatus"] not in endpoint.SETTLED:
         raise EndpointBusy(f"Endpoint {run.endpoint} is {live['EndpointStatus']}.")
-    serving = live.get("EndpointConfigName") if live else None
     tags = endpoint.config_tags(run.execution.id, run.subject)
-    if live and serving == run.subject:
-        if endpoint.VERIFIED in tags or run.teardown in ("always", "on_failure"):
-            # It has passed, or the tear-down comes next and takes it all.
-            return _compensated(job, serving, [])
-        raise _take_back(live, run, tags.get(endpoint.PREVIOUS))
-    restored = serving is not None and serving == tags.get(endpoint.PREVIOUS)
+    previous = tags.get(endpoint.PREVIOUS, "")
+    if live is None and endpoint.RESTORING in tags and endpoint.config_exists(previous):
+        raise _create_again(run, previous)
+    in_service = live is not None and live["EndpointStatus"] == "InService"
+    if in_service and serving == run.subject and endpoint.VERIFIED in tags:
+        return _compensated(job, serving, [])
+    if live and (serving == run.subject or (serving == previous and not in_service)):
+        raise _take_back(live, run, mine, tags)
+    restored = live is not None and serving == previous
     if restored:
         _must_answer(run.endpoint, tags.get(endpoint.PREVIOUS_MODEL))
-    if given.registered and given.registered.approved and given.caught and given.run.work == "train":
-        registry.reject(given.registered.arn, f"{given.caught[0].Step} failed with {given.caught[0].Error}.")
-    return _compensated(job, serving, _remove(run, gone=live is None), restored=restored)
+        _scale_again(run, previous)
+    _reject_model(given)
+    removed = [] if live else [f"endpoint/{run.endpoint}"]
+    removed += endpoint.delete_config_and_model(run.subject)
+    return _compensated(job, serving, removed, restored=restored)
 
 
 def _compensated(
@@ -74,19 +90,77 @@ def _stop_training(name: str) -> str | None:
     return job["TrainingJobStatus"]
 
 
-def _take_back(live: DescribeEndpointOutputTypeDef, run: Run, previous: str | None) -> EndpointBusy:
+def _reject_model(given: CompensateInput) -> None:
+    """Let a model that this run trained, and that was tried and failed, not be deployed again."""
+    if not given.registered or not given.registered.approved or not given.caught:
+        return
+    failure = given.caught[0]
+    if given.run.work == "train" and failure.Error in _OF_THE_MODEL:
+        registry.reject(given.registered.arn, f"{failure.Step} failed with {failure.Error}.")
+
+
+def _may_be_used(live: DescribeEndpointOutputTypeDef, run: Run) -> bool:
+    """Whether the endpoint, another run's by now, has this one's config, or may come or go back to it."""
+    if live["EndpointStatus"] not in endpoint.SETTLED:
+        return True
+    serving = live.get("EndpointConfigName", "")
+    return run.subject in (
+        serving,
+        endpoint.config_tags(run.execution.id, serving).get(endpoint.PREVIOUS),
+    )
+
+
+def _take_back(
+    live: DescribeEndpointOutputTypeDef,
+    run: Run,
+    mine: ProductionVariantOutputTypeDef,
+    tags: Mapping[str, str],
+) -> PipelineError:
     """Start bringing the endpoint back to where it was. The answer is to be raised."""
-    # A failed endpoint takes no update, only its deletion.
-    if not previous or live["EndpointStatus"] != "InService" or not endpoint.config_exists(previous):
+    previous = tags.get(endpoint.PREVIOUS, "")
+    former = endpoint.variant(previous) if previous else None
+    if former is None:
         return endpoint.delete(run.endpoint)
+    if endpoint.RESTORING in tags and live.get("EndpointConfigName") == previous:
+        return EndpointFailed(
+            f"Endpoint {run.endpoint} could not be put back to {previous}: it is {live['EndpointStatus']}. "
+            f"{live.get('FailureReason', 'SageMaker gave no reason.')} Deploy a registered model with an "
+            'execution whose input is {"model": NAME}.'
+        )
+    becomes_serverless = "ServerlessConfig" in former and not endpoint.is_serverless(live)
+    if live["EndpointStatus"] != "InService" or becomes_serverless:
+        # SageMaker updates no endpoint that failed, and none from real-time to serverless. It is deleted, and
+        # then created again.
+        aws.sagemaker().add_tags(
+            ResourceArn=names.arn(run, "endpoint-config", run.subject),
+            Tags=[{"Key": endpoint.RESTORING, "Value": previous}],
+        )
+        return endpoint.delete(run.endpoint)
+    # Neither in steps nor by alarms: what serves now is known to be bad, and an alarm may sound already. The
+    # number of instances is kept where the run's own update has kept it.
+    count = former.get("InitialInstanceCount")
     try:
-        # Neither in steps nor by alarms: what serves now is known to be bad, and an alarm may sound already.
-        aws.sagemaker().update_endpoint(EndpointName=run.endpoint, EndpointConfigName=previous)
+        aws.sagemaker().update_endpoint(
+            EndpointName=run.endpoint,
+            EndpointConfigName=previous,
+            RetainAllVariantProperties=count is not None and count == mine.get("InitialInstanceCount"),
+        )
         logger.info("Endpoint is going back to its former config", endpoint=run.endpoint, config=previous)
     except ClientError as error:
         if not aws.is_in_progress(error):
             raise
     return EndpointBusy(f"Endpoint {run.endpoint} is going back to {previous}.")
+
+
+def _create_again(run: Run, previous: str) -> EndpointBusy:
+    """Create the endpoint with its former config. The answer is to be raised."""
+    try:
+        aws.sagemaker().create_endpoint(EndpointName=run.endpoint, EndpointConfigName=previous)
+        logger.info("Endpoint is created again", endpoint=run.endpoint, config=previous)
+    except ClientError as error:
+        if not aws.already_exists(error):
+            raise
+    return EndpointBusy(f"Endpoint {run.endpoint} is created again with {previous}.")
 
 
 def _must_answer(name: str, model: str | None) -> None:
@@ -98,6 +172,9 @@ def _must_answer(name: str, model: str | None) -> None:
         )
 
 
-def _remove(run: Run, *, gone: bool) -> list[str]:
-    removed = [f"endpoint/{run.endpoint}"] if gone else []
-    return [*removed, *endpoint.delete_config_and_model(run.subject)]
+def _scale_again(run: Run, previous: str) -> None:
+    """Let the fleet scale as it did; another instance type, or a new endpoint, had made an end of it."""
+    tag = endpoint.config_tags(run.execution.id, previous).get(endpoint.SCALES, "")
+    scale = Scale.read(tag)
+    if scale:
+        scaling.start(run.endpoint, scale)

@@ -23,7 +23,8 @@ from pydantic import (
 # Infinity and NaN are not JSON; as strings they survive the trip and pydantic reads them back.
 _CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
 
-# At most 30 characters, so that endpoint + 18 of dataset + 12 of hash fit SageMaker's 63-character names.
+# At most 30 characters, so that endpoint + 18 of dataset + 12 of hash fit SageMaker's 63-character names. No
+# two hyphens in a row, for in a run's name these end it (names.prefix).
 EndpointName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){0,29}$", max_length=30)]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", max_length=63)]
@@ -165,7 +166,7 @@ class GitSource(Contract):
 
 def _duration_is_text(value: object) -> object:
     # pydantic would read a number as seconds, which nobody who writes 8 for eight hours means.
-    if isinstance(value, str) and value.startswith("P"):
+    if isinstance(value, timedelta) or (isinstance(value, str) and value.startswith("P")):
         return value
     raise ValueError("give an ISO 8601 duration, such as PT8H or P1D")
 

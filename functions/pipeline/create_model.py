@@ -14,7 +14,7 @@ from step import step
 @step(CreateModelInput)
 def handler(given: CreateModelInput) -> ModelCreated:
     run = given.run
-    image = settings.hosting_image(run.hosting.instance_type)
+    image = settings.hosting_image(run.hosting)
     try:
         aws.sagemaker().create_model(
             ModelName=run.name,

@@ -1,14 +1,14 @@
 """The step that puts the run's model on the endpoint: create it, or update what is there; the task token does
 the waiting.
 
-A real-time endpoint is updated blue/green, its traffic shifted as the run asks and taken back by itself while
-an alarm sounds. A serverless one takes a plain update, for SageMaker offers it nothing else.
+A real-time endpoint is updated blue/green, its traffic shifted as the run asks, and taken back by itself when
+an alarm sounds. From and to serverless it takes a plain update, for SageMaker offers nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import aws
 import endpoint
@@ -24,15 +24,20 @@ from step import logger, step
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import (
+        CapacitySizeTypeDef,
         DeploymentConfigTypeDef,
         DescribeEndpointOutputTypeDef,
         ProductionVariantTypeDef,
         TagTypeDef,
         TrafficRoutingConfigTypeDef,
+        UpdateEndpointInputTypeDef,
     )
 
-# A canary may be at most half of the fleet, a linear step at least a tenth and at most half (UpdateEndpoint).
-_CANARY_PERCENT, _LINEAR_PERCENT = 25, 25
+# A canary may be at most half of the fleet, a linear step from a tenth to a half (see UpdateEndpoint).
+# A quarter, rounded up to whole instances, is never more than half of two or more.
+_STEPS = 4
+# How long a new fleet may take to come up: capacity, the image, the model, its first ping.
+_START_SECONDS = 3600
 
 
 @step(DeployInput)
@@ -44,14 +49,16 @@ def handler(given: DeployInput) -> None:
     live = endpoint.describe(run.endpoint)
     serving = live.get("EndpointConfigName", "") if live else ""
     change = not asked and serving != run.name
+    theirs: Mapping[str, str] = {}
     if change:
-        theirs = endpoint.config_tags(run.execution.id, serving) if live and serving else {}
         if live:
+            endpoint.must_take(run, live)
+            theirs = endpoint.config_tags(run.execution.id, serving)
             _must_give_way(live, theirs, run, given.lease)
         _create_config(given, serving, theirs.get(endpoint.MODEL, ""))
     waiting = tokens.store(arn, given.token, run.name)
     if change:
-        _change(run, serving, exists=live is not None)
+        _change(run, live, theirs)
     if not asked:
         tokens.mark_asked(arn, run.name)
     # An event that came before the token was stored, or never came, is made up for here.
@@ -63,27 +70,14 @@ def handler(given: DeployInput) -> None:
         tokens.answer(waiting, outcome)
 
 
-def _change(run: Run, serving: str, *, exists: bool) -> None:
-    """Have SageMaker accept the run's config for the endpoint."""
+def _change(run: Run, live: DescribeEndpointOutputTypeDef | None, tags: Mapping[str, str]) -> None:
+    """Have SageMaker accept the run's config for the endpoint; `tags` are those of the config it has."""
     sagemaker = aws.sagemaker()
     try:
-        if not exists:
+        if live is None:
             sagemaker.create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
-        elif run.hosting.endpoint_type == "serverless":
-            sagemaker.update_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
         else:
-            former = _variant_of(serving)
-            if former.get("InstanceType") != run.hosting.instance_type:
-                # SageMaker refuses another instance type to a variant that scales; Finish lets it scale again.
-                scaling.stop(run.endpoint)
-            sagemaker.update_endpoint(
-                EndpointName=run.endpoint,
-                EndpointConfigName=run.name,
-                # The count that scaling, or somebody by hand, has brought the fleet to is kept, unless the
-                # deployment now asks for another than it last did.
-                RetainAllVariantProperties=(former.get("InitialInstanceCount") == run.hosting.instance_count),
-                DeploymentConfig=deployment_config(run.hosting, settings.alarms()),
-            )
+            sagemaker.update_endpoint(**_update(run, live, tags))
     except ClientError as error:
         if aws.already_exists(error) or aws.is_in_progress(error):
             raise EndpointBusy(f"Somebody else was first to change endpoint {run.endpoint}.") from error
@@ -93,45 +87,85 @@ def _change(run: Run, serving: str, *, exists: bool) -> None:
     logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
 
 
-def deployment_config(hosting: HostingResources, alarms: list[str]) -> DeploymentConfigTypeDef:
-    """How UpdateEndpoint is to shift traffic, and which alarms take the update back."""
-    routing: TrafficRoutingConfigTypeDef
-    if hosting.instance_count == 1 or hosting.traffic_shifting == "all_at_once":
-        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-    elif hosting.traffic_shifting == "canary":
-        routing = {
-            "Type": "CANARY",
-            "WaitIntervalInSeconds": hosting.watch_seconds,
-            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": _CANARY_PERCENT},
-        }
-    else:
-        routing = {
-            "Type": "LINEAR",
-            "WaitIntervalInSeconds": hosting.watch_seconds,
-            "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": _LINEAR_PERCENT},
-        }
+def _update(
+    run: Run, live: DescribeEndpointOutputTypeDef, tags: Mapping[str, str]
+) -> UpdateEndpointInputTypeDef:
+    """UpdateEndpoint's parameters; a fleet that would be in their way stops scaling."""
+    hosting, variants = run.hosting, live.get("ProductionVariants", [])
+    plain: UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    if (
+        hosting.endpoint_type == "serverless"
+        or endpoint.is_serverless(live)
+        or [each["VariantName"] for each in variants] != [endpoint.VARIANT]
+    ):
+        return plain
+    former = endpoint.variant(live.get("EndpointConfigName", ""))
+    if former is None or former.get("InstanceType") != hosting.instance_type:
+        # SageMaker refuses another instance type to a variant that scales. Finish lets it scale again, or
+        # Compensate.
+        scaling.stop(run.endpoint)
+    # The count that scaling, or somebody by hand, has brought the fleet to is kept, unless the deployment now
+    # asks for another than it last did, or for one that scales no more.
+    retain = (
+        former is not None
+        and former.get("InitialInstanceCount") == hosting.instance_count
+        and (hosting.scales or endpoint.SCALES not in tags)
+    )
+    instances = variants[0].get("DesiredInstanceCount") if retain else None
     return {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": hosting.watch_seconds,
-        },
-        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": alarm} for alarm in alarms]},
+        **plain,
+        "RetainAllVariantProperties": retain,
+        "DeploymentConfig": deployment_config(
+            hosting, instances or hosting.instance_count, _silent(settings.alarms())
+        ),
     }
 
 
-def _variant_of(config: str) -> Mapping[str, Any]:
-    """The variant that a config asks for; empty where the config is gone."""
-    try:
-        described = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-        return {}
-    return described["ProductionVariants"][0]
+def deployment_config(
+    hosting: HostingResources, instances: int, alarms: list[str]
+) -> DeploymentConfigTypeDef:
+    """How UpdateEndpoint shifts traffic to a fleet of so many instances, and which alarms take it back."""
+    # In instances and not in percent, for a quarter of two is no instance, or one.
+    size: CapacitySizeTypeDef = {"Type": "INSTANCE_COUNT", "Value": -(-instances // _STEPS)}
+    routing: TrafficRoutingConfigTypeDef
+    if instances == 1 or hosting.traffic_shifting == "all_at_once":
+        steps = 1
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    elif hosting.traffic_shifting == "canary":
+        steps = 2
+        routing = {"Type": "CANARY", "WaitIntervalInSeconds": hosting.watch_seconds, "CanarySize": size}
+    else:
+        steps = _STEPS
+        routing = {"Type": "LINEAR", "WaitIntervalInSeconds": hosting.watch_seconds, "LinearStepSize": size}
+    config: DeploymentConfigTypeDef = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": hosting.watch_seconds,
+            # It has to be longer than all the waits together, and may be up to 8 hours.
+            "MaximumExecutionTimeoutInSeconds": steps * hosting.watch_seconds + _START_SECONDS,
+        }
+    }
+    if alarms:
+        config["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": alarm} for alarm in alarms]}
+    return config
+
+
+def _silent(alarms: list[str]) -> list[str]:
+    """Those of the alarms that do not sound now.
+
+    One that does tells of the fleet that is there, and would take back whatever replaces it: an endpoint that
+    is overloaded, or whose model fails, could never be mended.
+    """
+    answer = aws.cloudwatch().describe_alarms(AlarmNames=alarms, StateValue="ALARM")
+    sounding = {alarm.get("AlarmName", "") for alarm in answer["MetricAlarms"]}
+    if sounding:
+        logger.warning("The update is not watched by alarms that sound before it", alarms=sorted(sounding))
+    return [alarm for alarm in alarms if alarm not in sounding]
 
 
 def _must_give_way(
-    live: DescribeEndpointOutputTypeDef, theirs: dict[str, str], run: Run, lease: Lease
+    live: DescribeEndpointOutputTypeDef, theirs: Mapping[str, str], run: Run, lease: Lease
 ) -> None:
     """Raise unless `live`, which does not serve this run, may be updated now."""
     status = live["EndpointStatus"]

@@ -7,17 +7,29 @@ only be asked of a settled endpoint, and only once SageMaker has accepted the ch
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import aws
 import names
 from botocore.exceptions import ClientError
 from contracts import Deployed, Registered, Run
-from errors import EndpointBusy, EndpointFailed, PipelineError, UpdateReverted
+from errors import (
+    EndpointBusy,
+    EndpointFailed,
+    InvalidInput,
+    Misconfigured,
+    PipelineError,
+    UpdateReverted,
+)
 from step import logger
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        DescribeEndpointOutputTypeDef,
+        ProductionVariantOutputTypeDef,
+        TagTypeDef,
+    )
 
 # What an endpoint may stay in. Creating, Updating, SystemUpdating, RollingBack and Deleting pass.
 _BROKEN = {"Failed", "UpdateRollbackFailed", "OutOfService"}
@@ -31,9 +43,12 @@ RUN, MODEL, DATASET = "lexline:run", "lexline:model", "lexline:dataset"
 FINGERPRINT, IDENTITY, PERPLEXITY = "lexline:fingerprint", "lexline:identity", "lexline:test-perplexity"
 # The lease's generation when the config was made, and the config and model that it took the place of.
 GENERATION, PREVIOUS, PREVIOUS_MODEL = "lexline:generation", "lexline:previous", "lexline:previous-model"
-# On a config that passed its smoke test: when; and when, or after how long unused, it is to be taken down.
-VERIFIED = "lexline:verified"
+# On a config that passed its smoke test: when; how far its fleet scales; and when, or after how long unused,
+# it is to be taken down.
+VERIFIED, SCALES = "lexline:verified", "lexline:scales"
 TAKE_DOWN_AT, TAKE_DOWN_WHEN_IDLE = "lexline:take-down-at", "lexline:take-down-when-idle"
+# On a failed run's config: the endpoint is deleted so that it can be created again with the previous one.
+RESTORING = "lexline:restoring"
 
 
 def tags(run: Run, registered: Registered) -> list[TagTypeDef]:
@@ -85,15 +100,52 @@ def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed
     )
 
 
-def config_exists(name: str) -> bool:
-    """Whether there is an endpoint config of that name."""
+def variant(config: str) -> ProductionVariantOutputTypeDef | None:
+    """The variant that an endpoint config asks for; None where the config is gone."""
     try:
-        aws.sagemaker().describe_endpoint_config(EndpointConfigName=name)
+        described = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config)
     except ClientError as error:
         if aws.is_missing(error):
-            return False
+            return None
         raise
-    return True
+    return described["ProductionVariants"][0]
+
+
+def config_exists(name: str) -> bool:
+    """Whether there is an endpoint config of that name."""
+    return variant(name) is not None
+
+
+def is_serverless(live: DescribeEndpointOutputTypeDef) -> bool:
+    """Whether the endpoint runs only while it is asked."""
+    return any("CurrentServerlessConfig" in each for each in live.get("ProductionVariants", []))
+
+
+def must_take(run: Run, live: DescribeEndpointOutputTypeDef) -> None:
+    """Raise InvalidInput if `live` cannot become what the run asks for, Misconfigured if it is another's.
+
+    A serverless endpoint may become a real-time one, but not the other way round
+    (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html). One that has failed is
+    replaced as a whole.
+    """
+    serving = live.get("EndpointConfigName", "")
+    # The roles may read and deploy only configs of such names.
+    if not serving.startswith(f"{run.endpoint}-"):
+        raise Misconfigured(
+            f"Endpoint {run.endpoint} has the endpoint config {serving}, which no run has made. Delete that "
+            "endpoint, or deploy the stack with another EndpointName."
+        )
+    if (
+        run.hosting.endpoint_type == "serverless"
+        and live["EndpointStatus"] in SERVING
+        and not is_serverless(live)
+    ):
+        wish = json.dumps({"take_down": {"run": serving}})
+        raise InvalidInput(
+            f"hosting.endpoint_type: endpoint {run.endpoint} is real-time, and SageMaker cannot make it "
+            "serverless. Ask for real-time, or have the endpoint taken down by an execution with the input "
+            f"{wish} and run again."
+        )
 
 
 def config_tags(near: str, config: str) -> dict[str, str]:

@@ -146,7 +146,7 @@ class RequestRefused(PipelineError):
 
 
 class Misconfigured(PipelineError):
-    """The deployment lacks a setting this function needs."""
+    """The deployment lacks a setting this function needs, or names an endpoint that is not its own."""
 
 
 # --- training and hosting -------------------------------------------------------------------------

@@ -53,14 +53,25 @@ def asked(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]
 
 def start(purpose: str, cause: str, document: Mapping[str, Any]) -> str:
     """Start an execution because of `cause`, and only one however often that is noticed; answers its ARN."""
-    name = f"{purpose}-{hashlib.sha256(cause.encode()).hexdigest()[:24]}"
     machine = settings.state_machine_arn()
+    started = start_anew(purpose, cause, document)
+    return started or f"{machine.replace(':stateMachine:', ':execution:')}:{_name(purpose, cause)}"
+
+
+def start_anew(purpose: str, cause: str, document: Mapping[str, Any]) -> str | None:
+    """As start, but None where the cause has had its execution already, within the last 90 days."""
     try:
         started = aws.stepfunctions().start_execution(
-            stateMachineArn=machine, name=name, input=json.dumps(document)
+            stateMachineArn=settings.state_machine_arn(),
+            name=_name(purpose, cause),
+            input=json.dumps(document),
         )
     except ClientError as error:
         if code_of(error) != "ExecutionAlreadyExists":
             raise
-        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        return None
     return started["executionArn"]
+
+
+def _name(purpose: str, cause: str) -> str:
+    return f"{purpose}-{hashlib.sha256(cause.encode()).hexdigest()[:24]}"

@@ -4,7 +4,7 @@ its end is scheduled where one was asked for.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import aws
 import endpoint
@@ -12,16 +12,25 @@ import names
 import scaling
 import schedules
 from contracts import Finished, FinishInput, Run, TakeDown, TeardownAfter, TeardownWhenIdle, iso8601
+from scaling import Scale
 from step import step
+
+# CloudWatch counts by the minute, and the smoke test's own requests count in theirs.
+_MINUTE = timedelta(minutes=1)
 
 
 @step(FinishInput)
 def handler(given: FinishInput) -> Finished:
-    run = given.run
+    run, scale = given.run, Scale.asked(given.run.hosting)
     teardown_at = _schedule(run)
-    tags = {endpoint.VERIFIED: datetime.now(UTC).isoformat(timespec="seconds")}
+    tags = {endpoint.VERIFIED: _moment(datetime.now(UTC))}
+    if scale:
+        tags[endpoint.SCALES] = scale.tag
     if teardown_at:
-        tags[endpoint.TAKE_DOWN_AT] = teardown_at.isoformat()
+        tags[endpoint.TAKE_DOWN_AT] = _moment(teardown_at)
+    elif run.teardown == "always":
+        # The tear-down comes next. Should it not come to it, the sweep sees that it is late.
+        tags[endpoint.TAKE_DOWN_AT] = _moment(datetime.now(UTC))
     if isinstance(run.teardown, TeardownWhenIdle):
         tags[endpoint.TAKE_DOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
     aws.sagemaker().add_tags(
@@ -29,11 +38,11 @@ def handler(given: FinishInput) -> Finished:
         Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
     )
     _retire(run)
-    if run.hosting.scales:
-        scaling.start(run)
+    if scale:
+        scaling.start(run.endpoint, scale)
     else:
         scaling.stop(run.endpoint)
-    return Finished(scales=run.hosting.scales, teardown_at=teardown_at)
+    return Finished(scales=scale is not None, teardown_at=teardown_at)
 
 
 def _retire(run: Run) -> None:
@@ -54,5 +63,9 @@ def _schedule(run: Run) -> datetime | None:
         return schedules.take_down(TakeDown(run=run.name), run.teardown.after)
     if isinstance(run.teardown, TeardownWhenIdle):
         idle = run.teardown.when_idle
-        return schedules.take_down(TakeDown(run=run.name, when_idle=idle), idle)
+        return schedules.take_down(TakeDown(run=run.name, when_idle=idle), idle + _MINUTE)
     return None
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")

@@ -27,8 +27,8 @@ from errors import LeaseLost, ServiceUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# Longer than a run can go without a step that renews it, its retries used up (Prepare to Train: 900 s of reading
-# and some 40 minutes of pauses). It lapses only where a run hangs, for that of a dead one is passed on at once.
+# Longer than a run can go without a step that renews it, its retries used up (Prepare to Train: 900 s of
+# reading and some 40 minutes of pauses). It lapses only where a run hangs: a dead one's is passed on at once.
 SECONDS = 2 * 3600
 _ATTEMPTS = 5
 # That the lease is as it was read: nobody's, or its holder's and not renewed since.

@@ -10,12 +10,20 @@ import aws
 import settings
 from contracts import Alarm, Report, Run, Swept
 
-# SNS's limit for a subject, which must also be printable ASCII.
-_SUBJECT_LIMIT = 100
+# Publish's limits: a subject has less than 100 characters, a message at most 262,144 bytes.
+_LONGEST_SUBJECT, _LONGEST_MESSAGE = 99, 262_144
+# A first line that people read to its end.
+_LONGEST_LINE = 2000
+_CUT = "\n… The rest is left out, for a message has its limit."
 
 
 def started(run: Run) -> None:
-    """Tell that the run has the endpoint's lease and begins."""
+    """Tell that the run has the endpoint's lease and begins.
+
+    Of a look at whether the endpoint is idle nobody is told: it comes again and again while it is not.
+    """
+    if run.take_down and run.take_down.when_idle:
+        return
     what = {
         "train": f"a model is trained on dataset {run.dataset}",
         "deploy": f"model {run.model} is deployed",
@@ -37,7 +45,7 @@ def ended(report: Report) -> None:
     _publish(
         report.event,
         name,
-        f"{report.status}: {' '.join(report.reason.split())}",
+        f"{report.status}: {report.reason}",
         f"{page}{report.model_dump_json(indent=2)}",
         report.status,
     )
@@ -48,7 +56,9 @@ def swept(found: Swept) -> None:
     parts = []
     if found.orphans:
         fate = "deleted" if found.removed else "left, for the parameter Sweep says report"
-        parts.append(f"{len(found.orphans)} things belong to no run ({fate}): {', '.join(found.orphans)}.")
+        count = len(found.orphans)
+        belong = "1 thing belongs" if count == 1 else f"{count} things belong"
+        parts.append(f"{belong} to no run ({fate}): {', '.join(found.orphans)}.")
     if found.started:
         parts.append(f"Started for events that never came: {', '.join(found.started)}.")
     _publish("swept", "sweep", f"Sweep: {' '.join(parts)}", found.model_dump_json(indent=2), "Swept")
@@ -61,12 +71,22 @@ def alarm(sounding: Alarm) -> None:
 
 
 def _publish(event: str, run: str, first_line: str, rest: str, status: str = "Started") -> None:
+    line = " ".join(first_line.split())
+    line = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
     aws.sns().publish(
         TopicArn=settings.topic_arn(),
-        Subject=f"Lexline: {run} {event.replace('_', ' ')}"[:_SUBJECT_LIMIT],
-        Message=f"{first_line}\n\n{rest}",
+        Subject=f"Lexline: {run} {event.replace('_', ' ')}"[:_LONGEST_SUBJECT],
+        Message=_fitting(f"{line}\n\n{rest}"),
         MessageAttributes={
             "event": {"DataType": "String", "StringValue": event},
             "status": {"DataType": "String", "StringValue": status},
         },
     )
+
+
+def _fitting(message: str) -> str:
+    raw = message.encode()
+    if len(raw) <= _LONGEST_MESSAGE:
+        return message
+    # A character that is cut in two is left out.
+    return raw[: _LONGEST_MESSAGE - len(_CUT.encode())].decode(errors="ignore") + _CUT

@@ -14,14 +14,23 @@ Kind = Literal["training-job", "model", "endpoint-config", "endpoint"]
 DEPLOY, TAKE_DOWN, CLEAN_UP = "deploy", "take-down", "clean-up"
 
 
+def prefix(endpoint: str) -> str:
+    """What the names of an endpoint's runs begin with, and those of no other endpoint.
+
+    An endpoint's name has no two hyphens in a row (contracts.EndpointName). So what `lexline` made is told
+    from what `lexline-2` made, which may belong to another stack.
+    """
+    return f"{endpoint}--"
+
+
 def run_name(endpoint: str, dataset: str, execution_id: str) -> str:
-    """The run's name: at most 62 characters of [a-z0-9-], where SageMaker takes 63.
+    """The run's name: at most 63 characters of [a-z0-9-], as many as SageMaker takes.
 
     It starts with the endpoint's name, which is what the IAM policies match on, and ends with 12 hex digits
     of the execution ARN's SHA-256.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:18].strip("-")
-    return f"{endpoint}-{slug}-{hashlib.sha256(execution_id.encode()).hexdigest()[:12]}"
+    return f"{prefix(endpoint)}{slug}-{hashlib.sha256(execution_id.encode()).hexdigest()[:12]}"
 
 
 def arn(run: Run, kind: Kind, name: str) -> str:

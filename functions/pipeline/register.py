@@ -45,7 +45,7 @@ def handler(given: RegisterInput) -> Registered:
             "InferenceSpecification": {
                 "Containers": [
                     {
-                        "Image": settings.hosting_image(run.hosting.instance_type),
+                        "Image": settings.hosting_image(run.hosting),
                         "ModelDataUrl": trained.model_artifacts,
                     }
                 ],

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import aws
 import cost
+import lenient
 import messages
 import report_page
 import settings
 import training_output
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from botocore.exceptions import ClientError
-from contracts import Caught, EndpointCost, Failure, Report, ReportInput, RunCost
+from contracts import Caught, EndpointCost, Estimate, Failure, Report, ReportInput, RunCost
 from cost import PriceTable
 from errors import InvalidInput, code_of
 from step import logger, metrics, step
@@ -24,19 +25,24 @@ Status = Literal["Succeeded", "Unchanged", "Skipped", "Rejected", "Failed"]
 Event = Literal[
     "deployed", "rolled_back", "torn_down", "cleaned_up", "unchanged", "skipped", "rejected", "failed"
 ]
+Noted = TypeVar("Noted", bound=Estimate)
 # Where a user puts a price table of their own.
 PRICES = "prices.json"
+# A state's output has at most 262,144 bytes, and Lambda's answer comes in it with some headers.
+_LONGEST_OUTPUT = 240_000
+_LONGEST_TEXTS, _LONGEST_NOTE, _MOST_NOTES = (4000, 1000, 250), 1000, 20
 
 
 @step(ReportInput, fenced=False)
 def handler(given: ReportInput) -> Report:
-    report = report_on(given, prices())
+    report = fitting(report_on(given, *prices()))
     metrics.add_metric(name=f"Runs{report.status}", unit=MetricUnit.Count, value=1)
     _measure(report)
-    if given.lease is not None and report.run:
+    # An upload that joined another's run is told of with that run; that an endpoint is not idle is no news.
+    news = given.lease is not None and not (report.work == "take_down" and report.status == "Skipped")
+    if news and report.run:
         report = _written(report, given)
-    if given.lease is not None or report.status == "Failed":
-        # An upload that joined another's run is told of with that run.
+    if news or report.status == "Failed":
         messages.ended(report)
     return report
 
@@ -63,8 +69,11 @@ def _measure(report: Report) -> None:
     by_dataset.flush_metrics()
 
 
-def report_on(given: ReportInput, table: PriceTable) -> Report:
-    """The document, from everything the run left in the state machine's variables."""
+def report_on(given: ReportInput, table: PriceTable, notes: Sequence[str]) -> Report:
+    """The document, from everything the run left in the state machine's variables.
+
+    `notes` qualify the estimates of cost.
+    """
     failure = failure_of(given.caught)
     status, reason = _verdict(given, failure)
     removed = [
@@ -88,8 +97,8 @@ def report_on(given: ReportInput, table: PriceTable) -> Report:
         endpoint=given.deployed,
         smoke_test=given.smoke_test,
         finished=given.finished,
-        cost=_run_cost(given, table),
-        standing_cost=_standing_cost(given, table),
+        cost=_noted(_run_cost(given, table), notes),
+        standing_cost=_noted(_standing_cost(given, table), notes),
         durations=given.durations,
         torn_down=removed,
         error=failure,
@@ -99,10 +108,9 @@ def report_on(given: ReportInput, table: PriceTable) -> Report:
 
 def _verdict(given: ReportInput, failure: Failure | None) -> tuple[Status, str]:
     if failure:
-        reason = f"{failure.step} failed with {failure.error}: {failure.message}"
-        if given.compensated and given.compensated.restored:
-            reason += f" The endpoint is back at {given.compensated.serving}, and answers."
-        return "Failed", reason
+        return "Failed", (
+            f"{failure.step} failed with {failure.error}: {failure.message}{_what_is_left(given)}"
+        )
     if given.skipped:
         return (
             "Unchanged" if given.skipped.Error == "Unchanged" else "Skipped",
@@ -115,14 +123,26 @@ def _verdict(given: ReportInput, failure: Failure | None) -> tuple[Status, str]:
     if given.run and given.run.clean_up:
         ended = given.run.clean_up
         return "Succeeded", (
-            f"Run {ended.run} ended as {ended.status}; what it left half-made is removed. Start it again "
-            "when you want it to go on."
+            f"Run {ended.run} ended as {ended.status}; what it left half-made is removed."
+            f"{_what_is_left(given)} Start it again when you want it to go on."
         )
     if given.run and given.run.take_down:
         return "Succeeded", f"What {given.run.subject} served is taken down, as was asked for."
-    if given.evaluated:
-        return "Succeeded", given.evaluated.reason
-    return "Succeeded", f"Model {given.registered.model if given.registered else ''} is deployed."
+    model = given.registered.model if given.registered else ""
+    reason = given.evaluated.reason if given.evaluated else f"Model {model} is deployed."
+    return "Succeeded", f"{reason}{_what_is_left(given)}"
+
+
+def _what_is_left(given: ReportInput) -> str:
+    """A sentence on the endpoint, where the run's reason alone would mislead about it; or nothing."""
+    undone = given.compensated
+    if given.torn_down and any(each.startswith("endpoint/") for each in given.torn_down.removed):
+        return " The endpoint was taken down, as was asked for."
+    if undone and undone.restored:
+        return f" The endpoint is back at {undone.serving}, and answers."
+    if undone and given.run and undone.serving == given.run.subject:
+        return " The endpoint serves its model, which had passed the smoke test."
+    return ""
 
 
 def _event(given: ReportInput, status: Status) -> Event:
@@ -136,6 +156,10 @@ def _event(given: ReportInput, status: Status) -> Event:
         return "rolled_back" if given.run and given.run.model == "previous" else "deployed"
     names: dict[Status, Event] = {"Unchanged": "unchanged", "Skipped": "skipped", "Rejected": "rejected"}
     return names[status]
+
+
+def _noted(estimate: Noted | None, notes: Sequence[str]) -> Noted | None:
+    return estimate.model_copy(update={"notes": [*estimate.notes, *notes]}) if estimate else None
 
 
 def _run_cost(given: ReportInput, table: PriceTable) -> RunCost | None:
@@ -167,47 +191,99 @@ def _standing_cost(given: ReportInput, table: PriceTable) -> EndpointCost | None
     )
 
 
-def prices() -> PriceTable:
-    """The user's own price table in the bucket, else the one that comes with the functions."""
+def fitting(report: Report) -> Report:
+    """The report with its texts cut to where it fits into an execution's output."""
+    shorter = report
+    for longest in _LONGEST_TEXTS:
+        shorter = _shortened(report, longest)
+        if len(json.dumps(json.loads(shorter.model_dump_json()))) <= _LONGEST_OUTPUT:
+            break
+    return shorter
+
+
+def _shortened(report: Report, longest: int) -> Report:
+    """Only what people, AWS or scripts of any origin have written: all else has its limits by contract."""
+
+    def cut(text: str) -> str:
+        return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+    update: dict[str, object] = {"reason": cut(report.reason)}
+    if report.dataset and report.dataset.outcome != "prepared":
+        update["dataset"] = report.dataset.model_copy(update={"reason": cut(report.dataset.reason)})
+    if report.comparison:
+        verdict = report.comparison
+        notes = [cut(note) for note in verdict.notes[:_MOST_NOTES]]
+        reason = None if verdict.reason is None else cut(verdict.reason)
+        update["comparison"] = verdict.model_copy(update={"reason": reason, "notes": notes})
+    if report.smoke_test:
+        texts = [
+            each.model_copy(update={"text": cut(each.text), "prompt": cut(each.prompt)})
+            for each in report.smoke_test.texts
+        ]
+        update["smoke_test"] = report.smoke_test.model_copy(update={"texts": texts})
+    if report.error:
+        cleanup = [cut(each) for each in report.error.cleanup]
+        update["error"] = report.error.model_copy(
+            update={"message": cut(report.error.message), "cleanup": cleanup}
+        )
+    return report.model_copy(update=update)
+
+
+def prices() -> tuple[PriceTable, list[str]]:
+    """The user's own price table in the bucket, else the one that comes with the functions; and what there is
+    to say about that.
+    """
     try:
         body = aws.s3().get_object(Bucket=settings.bucket(), Key=PRICES)["Body"].read()
     except ClientError as error:
         # Without the permission to list a bucket, S3 answers AccessDenied for an object that is not there.
         if code_of(error) not in ("NoSuchKey", "AccessDenied"):
             raise
-        return cost.list_prices()
+        return cost.list_prices(), []
     try:
-        return PriceTable.load(body)
+        return PriceTable.load(body), []
     except InvalidInput as error:
         # A run does not fail over its own report.
         logger.warning("The price table in the bucket is not used", reason=str(error))
-        return cost.list_prices()
+        return cost.list_prices(), [f"{PRICES} in the bucket is not used. {error}"[:_LONGEST_NOTE]]
 
 
 def _written(report: Report, given: ReportInput) -> Report:
     """Put the report into the bucket, as a page and as JSON."""
     bucket = settings.bucket()
     report = report.model_copy(update={"page": f"s3://{bucket}/reports/{report.run}.html"})
-    document = report.model_dump_json(indent=2)
     training = training_output.metrics(given.trained) if given.trained else {}
-    page = report_page.page(
+    try:
+        page = _page(report, given, training)
+    except Exception:
+        # It shows what scripts of any origin have written; a run does not fail over its own report.
+        logger.exception("The report has no page")
+        report, page = report.model_copy(update={"page": None}), None
+    files = [("json", "application/json", report.model_dump_json(indent=2))]
+    if page is not None:
+        files.append(("html", "text/html; charset=utf-8", page))
+    for suffix, content_type, body in files:
+        aws.s3().put_object(
+            Bucket=bucket,
+            Key=f"reports/{report.run}.{suffix}",
+            Body=body.encode(),
+            ContentType=content_type,
+        )
+    return report
+
+
+def _page(report: Report, given: ReportInput, training: Mapping[str, Any]) -> str:
+    document = json.loads(report.model_dump_json())
+    return report_page.page(
         {
-            **json.loads(document),
+            **document,
             "training": training,
             "comparison": _comparison(given, training),
-            "cost": {"run": json.loads(document)["cost"], "endpoint": json.loads(document)["standing_cost"]},
+            "cost": {"run": document["cost"], "endpoint": document["standing_cost"]},
             "provenance": _provenance(report, given),
             "started": given.execution.started.isoformat(),
         }
     )
-    for name, body, content_type in (
-        (f"{report.run}.json", document, "application/json"),
-        (f"{report.run}.html", page, "text/html; charset=utf-8"),
-    ):
-        aws.s3().put_object(
-            Bucket=bucket, Key=f"reports/{name}", Body=body.encode(), ContentType=content_type
-        )
-    return report
 
 
 def _comparison(given: ReportInput, training: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -217,7 +293,11 @@ def _comparison(given: ReportInput, training: Mapping[str, Any]) -> dict[str, An
         return None
     if verdict.reason is not None:
         return {"comparable": False, "reason": verdict.reason}
-    return {**training.get("comparison", {}), "tolerance": verdict.tolerance, "notes": verdict.notes}
+    return {
+        **lenient.mapping(training.get("comparison")),
+        "tolerance": verdict.tolerance,
+        "notes": verdict.notes,
+    }
 
 
 def _provenance(report: Report, given: ReportInput) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import aws
 import endpoint
 from botocore.exceptions import ClientError
-from contracts import Run
+from contracts import HostingResources
 from errors import code_of
 
 if TYPE_CHECKING:
@@ -17,19 +19,42 @@ _DIMENSION: Literal["sagemaker:variant:DesiredInstanceCount"] = "sagemaker:varia
 _POLICY = "invocations-per-instance"
 
 
-def start(run: Run) -> None:
-    """Keep each instance near the invocations a minute that the run asks for."""
-    hosting = run.hosting
+@dataclass(frozen=True)
+class Scale:
+    """From `least` to `most` instances, each kept near so many `invocations` a minute."""
+
+    least: int
+    most: int
+    invocations: int
+
+    @classmethod
+    def asked(cls, hosting: HostingResources) -> Scale | None:
+        """What a run asks for; None for a fleet that does not scale."""
+        if not hosting.scales:
+            return None
+        return cls(hosting.instance_count, hosting.max_instance_count, hosting.invocations_per_instance)
+
+    @classmethod
+    def read(cls, tag: str) -> Scale | None:
+        """What an endpoint config's tag tells; None where it tells nothing."""
+        found = re.fullmatch(r"(\d+)-(\d+)@(\d+)", tag)
+        return cls(*map(int, found.groups())) if found else None
+
+    @property
+    def tag(self) -> str:
+        return f"{self.least}-{self.most}@{self.invocations}"
+
+
+def start(name: str, scale: Scale) -> None:
+    """Let the endpoint scale so, and no longer as it did before."""
     autoscaling = aws.autoscaling()
-    autoscaling.register_scalable_target(
-        **_target(run.endpoint), MinCapacity=hosting.instance_count, MaxCapacity=hosting.max_instance_count
-    )
+    autoscaling.register_scalable_target(**_target(name), MinCapacity=scale.least, MaxCapacity=scale.most)
     autoscaling.put_scaling_policy(
-        **_target(run.endpoint),
+        **_target(name),
         PolicyName=_POLICY,
         PolicyType="TargetTrackingScaling",
         TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": float(hosting.invocations_per_instance),
+            "TargetValue": float(scale.invocations),
             "PredefinedMetricSpecification": {
                 "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
             },

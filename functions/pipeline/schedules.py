@@ -10,16 +10,19 @@ import aws
 import settings
 from botocore.exceptions import ClientError
 from contracts import TakeDown
-from errors import code_of
+from errors import ServiceUnavailable, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler.type_defs import CreateScheduleInputTypeDef
 
+_ATTEMPTS = 3
+
 
 def take_down(wish: TakeDown, delay: timedelta) -> datetime:
     """Have the run that `wish` names taken down after `delay`, instead of when it was to be; answers when."""
-    # Scheduler's at() has whole seconds and no zone but the one given beside it.
-    at = (datetime.now(UTC) + delay).replace(microsecond=0)
+    # Scheduler's at() has whole seconds and no zone but the one given beside it. Rounded up, so that the time
+    # is never one that has passed.
+    at = (datetime.now(UTC) + delay + timedelta(seconds=1)).replace(microsecond=0)
     schedule: CreateScheduleInputTypeDef = {
         "Name": wish.run,
         "GroupName": settings.schedule_group(),
@@ -33,10 +36,27 @@ def take_down(wish: TakeDown, delay: timedelta) -> datetime:
             "Input": json.dumps({"take_down": json.loads(wish.model_dump_json(exclude_none=True))}),
         },
     }
-    try:
-        aws.scheduler().create_schedule(**schedule)
-    except ClientError as error:
-        if code_of(error) != "ConflictException":
-            raise
-        aws.scheduler().update_schedule(**schedule)
+    _put(schedule)
     return at
+
+
+def _put(schedule: CreateScheduleInputTypeDef) -> None:
+    """Create the schedule, or change the one there is.
+
+    The one that started the execution which calls this is deleted by Scheduler shortly after, which may be
+    in between.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            aws.scheduler().create_schedule(**schedule)
+            return
+        except ClientError as error:
+            if code_of(error) != "ConflictException":
+                raise
+        try:
+            aws.scheduler().update_schedule(**schedule)
+            return
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+    raise ServiceUnavailable(f"Schedule {schedule['Name']} came and went at every look.")

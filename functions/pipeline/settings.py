@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from contracts import HostingResources
 from errors import Misconfigured
 
 
@@ -89,9 +90,10 @@ def training_image(instance_type: str) -> str:
     return _required("TRAINING_IMAGE_GPU" if has_gpu(instance_type) else "TRAINING_IMAGE_CPU")
 
 
-def hosting_image(instance_type: str) -> str:
-    """The inference container for an instance type."""
-    return _required("HOSTING_IMAGE_GPU" if has_gpu(instance_type) else "HOSTING_IMAGE_CPU")
+def hosting_image(hosting: HostingResources) -> str:
+    """The inference container for a fleet; a serverless one has no GPU, whatever its instances would have."""
+    gpu = hosting.endpoint_type == "real-time" and has_gpu(hosting.instance_type)
+    return _required("HOSTING_IMAGE_GPU" if gpu else "HOSTING_IMAGE_CPU")
 
 
 def has_gpu(instance_type: str) -> bool:

@@ -8,26 +8,26 @@ the bucket but what was uploaded: that is its owner's, and a bucket that still h
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws
 import endpoint
+import leftovers
 import settings
-import training_job
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError, WaiterError
-from errors import EndpointBusy, translated
+from botocore.exceptions import ClientError
+from errors import EndpointBusy, RequestRefused, ServiceUnavailable, translated
 from step import logger
 
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import WaiterConfigTypeDef
-
-# The endpoint may be in the middle of an update, which is to end first; then deleting takes a minute or two.
-# Both waits and the rest have to fit into the function's 900 s.
-_LOOK_SECONDS, _LOOKS = 10, 40
+_LOOK_SECONDS = 5
+# Of the time Lambda gives, what is left for the answer.
+_SPARE_SECONDS = 60
+# As long as a function of an execution that was stopped may still be at work, and make something.
+_STILL_AT_WORK_SECONDS = 30
 _KEPT = "uploads/"
+# CloudFormation takes an answer of at most 4,096 bytes.
 _LONGEST_REASON = 1000
 
 
@@ -37,128 +37,124 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     status, reason = "SUCCESS", ""
     try:
         if event["RequestType"] == "Delete":
+            seconds = context.get_remaining_time_in_millis() / 1000 - _SPARE_SECONDS
             with translated():
-                remove_everything()
+                remove_everything(time.monotonic() + seconds)
     except Exception as error:
         logger.exception("Not everything is removed")
         status, reason = (
             "FAILED",
             f"{type(error).__name__}: {error} See log stream {context.log_stream_name}.",
         )
-    _answer(event, status, reason[:_LONGEST_REASON])
+    _answer(event, status, reason)
 
 
-def remove_everything() -> None:
-    """Remove what the pipeline made; what is gone already is no error."""
+def remove_everything(deadline: float) -> None:
+    """Remove what the pipeline made; what is gone already is no error.
+
+    Raises an error that says what is still to be done when time.monotonic() is past `deadline`.
+    """
     name = settings.endpoint_name()
-    _stop_executions()
-    _delete_endpoint(name)
-    sagemaker, prefix = aws.sagemaker(), f"{name}-"
-    for kind, each in _made(prefix):
-        logger.info("Removing", kind=kind, name=each)
-        if kind == "training-job":
-            training_job.stop(each)
-        elif kind == "endpoint-config":
-            endpoint.delete_config(each)
-        elif kind == "model":
-            endpoint.delete_model(each)
-        else:
-            sagemaker.delete_model_package(ModelPackageName=each)
-    try:
-        sagemaker.delete_model_package_group(ModelPackageGroupName=name)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-    _empty(settings.bucket())
+    if _stop_executions():
+        time.sleep(_STILL_AT_WORK_SECONDS)
+    for job in leftovers.training_jobs(name, "InProgress"):
+        leftovers.remove("training-job", job)
+    _delete_endpoint(name, deadline)
+    for kind, each in leftovers.made(name):
+        logger.info("Removing", removed=f"{kind}/{each}")
+        leftovers.remove(kind, each)
+    _delete_registry(name)
+    # Until they have stopped, jobs write into the bucket.
+    _await_jobs(name, deadline)
+    _empty(settings.bucket(), deadline)
 
 
-def _stop_executions() -> None:
+def _stop_executions() -> bool:
+    """Whether there were any to stop."""
     states = aws.stepfunctions()
     pages = states.get_paginator("list_executions").paginate(
         stateMachineArn=settings.state_machine_arn(), statusFilter="RUNNING"
     )
-    for execution in [each for page in pages for each in page["executions"]]:
-        states.stop_execution(
-            executionArn=execution["executionArn"], error="StackDeleted", cause="The stack is being deleted."
-        )
+    running = [each["executionArn"] for page in pages for each in page["executions"]]
+    for arn in running:
+        states.stop_execution(executionArn=arn, error="StackDeleted", cause="The stack is being deleted.")
+    return bool(running)
 
 
-def _delete_endpoint(name: str) -> None:
+def _delete_endpoint(name: str, deadline: float) -> None:
+    """Delete the endpoint and wait until it is gone; an update that is under way has to end first."""
+    while live := endpoint.describe(name):
+        status, config = live["EndpointStatus"], live.get("EndpointConfigName", "")
+        if not config.startswith(f"{name}-"):
+            logger.warning("The endpoint is not of a run's making and stays", endpoint=name, config=config)
+            return
+        if time.monotonic() > deadline:
+            raise EndpointBusy(f"Endpoint {name} is still {status}. Delete the stack again in some minutes.")
+        if status in endpoint.SETTLED:
+            endpoint.delete(name)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _delete_registry(name: str) -> None:
+    """Delete the model package group with every version in it."""
     sagemaker = aws.sagemaker()
-    patience: WaiterConfigTypeDef = {"Delay": _LOOK_SECONDS, "MaxAttempts": _LOOKS}
-    live = endpoint.describe(name)
-    if live is None:
-        return
-    if live["EndpointStatus"] not in {*endpoint.SETTLED, "Deleting"}:
-        try:
-            sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=patience)
-        except WaiterError:
-            # It has failed, or is still not done: deleting will tell.
-            logger.info("The endpoint did not come into service", endpoint=name)
-    endpoint.delete(name)
     try:
-        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=patience)
-    except WaiterError as error:
-        raise EndpointBusy(
-            f"Endpoint {name} could not be deleted within {_LOOK_SECONDS * _LOOKS} s. Delete the stack again "
-            "once no update of it is under way."
-        ) from error
-
-
-def _made(prefix: str) -> Iterator[tuple[str, str]]:
-    """What the runs made, as `(kind, name)`; listed to the end, for the deleting goes on meanwhile."""
-    sagemaker = aws.sagemaker()
-    yield from [
-        ("training-job", job["TrainingJobName"])
-        for page in sagemaker.get_paginator("list_training_jobs").paginate(
-            NameContains=prefix, StatusEquals="InProgress"
-        )
-        for job in page["TrainingJobSummaries"]
-        if job["TrainingJobName"].startswith(prefix)
-    ]
-    yield from [
-        ("endpoint-config", config["EndpointConfigName"])
-        for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix)
-        for config in page["EndpointConfigs"]
-        if config["EndpointConfigName"].startswith(prefix)
-    ]
-    yield from [
-        ("model", model["ModelName"])
-        for page in sagemaker.get_paginator("list_models").paginate(NameContains=prefix)
-        for model in page["Models"]
-        if model["ModelName"].startswith(prefix)
-    ]
-    try:
-        yield from [
-            ("model-package", package["ModelPackageArn"])
-            for page in sagemaker.get_paginator("list_model_packages").paginate(
-                ModelPackageGroupName=prefix.removesuffix("-")
-            )
+        packages = [
+            package["ModelPackageArn"]
+            for page in sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
             for package in page["ModelPackageSummaryList"]
         ]
+        for arn in packages:
+            sagemaker.delete_model_package(ModelPackageName=arn)
+        sagemaker.delete_model_package_group(ModelPackageGroupName=name)
     except ClientError as error:
         if not aws.is_missing(error):
             raise
 
 
-def _empty(bucket: str) -> None:
+def _await_jobs(name: str, deadline: float) -> None:
+    """Wait for the jobs that were told to stop."""
+    while jobs := leftovers.training_jobs(name, "Stopping"):
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"Training jobs are still stopping: {', '.join(jobs)}. Delete the stack again in minutes."
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _empty(bucket: str, deadline: float) -> None:
     """Delete every version of every object but the uploads."""
     s3 = aws.s3()
+    # A page has up to 1,000 versions, and so many may be deleted at once.
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         versions = [
             {"Key": each["Key"], "VersionId": each["VersionId"]}
             for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
             if not each["Key"].startswith(_KEPT)
         ]
-        if versions:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})  # type: ignore[typeddict-item]
+        if not versions:
+            continue
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"Bucket {bucket} is not empty yet. Delete the stack again for the rest."
+            )
+        answer = s3.delete_objects(
+            Bucket=bucket,
+            Delete={"Objects": versions, "Quiet": True},  # type: ignore[typeddict-item]
+        )
+        if errors := answer.get("Errors"):
+            refused = errors[0]
+            raise RequestRefused(
+                f"DeleteObjects: s3://{bucket}/{refused.get('Key')}: {refused.get('Message')} "
+                f"({refused.get('Code')})"
+            )
 
 
 def _answer(event: dict[str, Any], status: str, reason: str) -> None:
     """CloudFormation waits for a PUT to an address that only it and this function know."""
     document = {
         "Status": status,
-        "Reason": reason,
+        "Reason": reason.encode("ascii", "replace").decode()[:_LONGEST_REASON],
         "PhysicalResourceId": event.get("PhysicalResourceId") or event["LogicalResourceId"],
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],

@@ -7,17 +7,19 @@ endpoint to go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import arrivals
 import aws
 import endpoint
 import executions
 import lease
+import leftovers
 import messages
+import names
 import settings
-import training_job
 from contracts import SweepInput, Swept
 from dataset_objects import objects
 from settle import settle
@@ -29,22 +31,25 @@ _PATIENCE = timedelta(hours=1)
 
 @step(SweepInput)
 def handler(_: SweepInput) -> Swept:
-    name = settings.endpoint_name()
+    name, deletes = settings.endpoint_name(), settings.sweep_deletes()
     held = lease.read(name)
     if held.execution:
         settle(name, held.execution)
-    kept = _owned(name)
-    orphans = sorted(_orphans(name, kept))
-    for orphan in orphans if settings.sweep_deletes() else ():
-        _remove(orphan)
+    # What costs or was lost comes first, should something refuse to be deleted.
+    unwanted, started = _unwanted_endpoint(name, deletes=deletes)
+    started += _lost_uploads()
+    # Listed before it is asked who owns what: what a run makes in between is on no list.
+    made = leftovers.made(name)
+    owned = _owned(name)
+    orphans = [(kind, each) for kind, each in made if each not in owned]
+    for kind, each in orphans if deletes else ():
+        leftovers.remove(kind, each)
     swept = Swept(
-        orphans=orphans,
-        removed=settings.sweep_deletes(),
-        started=[*_take_downs(name), *_lost_uploads()],
+        orphans=[*unwanted, *(f"{kind}/{each}" for kind, each in orphans)], removed=deletes, started=started
     )
     if swept.orphans or swept.started:
         messages.swept(swept)
-    logger.info("Swept", orphans=orphans, removed=swept.removed, started=swept.started)
+    logger.info("Swept", orphans=len(swept.orphans), removed=swept.removed, started=swept.started)
     return swept
 
 
@@ -59,51 +64,45 @@ def _owned(name: str) -> set[str]:
     live = endpoint.describe(name)
     if live:
         serving = live.get("EndpointConfigName", "")
-        owned |= {serving, endpoint.config_tags(live["EndpointArn"], serving).get(endpoint.PREVIOUS, "")}
+        owned |= {serving, _tags(name, live["EndpointArn"], serving).get(endpoint.PREVIOUS, "")}
     return owned
 
 
-def _orphans(name: str, owned: set[str]) -> Iterator[str]:
-    """What carries this deployment's names and belongs to nobody, as `<kind>/<name>`."""
-    sagemaker, prefix = aws.sagemaker(), f"{name}-"
-    made: list[tuple[str, str]] = []
-    for jobs in sagemaker.get_paginator("list_training_jobs").paginate(
-        NameContains=prefix, StatusEquals="InProgress"
-    ):
-        made += [("training-job", job["TrainingJobName"]) for job in jobs["TrainingJobSummaries"]]
-    for configs in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
-        made += [("endpoint-config", each["EndpointConfigName"]) for each in configs["EndpointConfigs"]]
-    for models in sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
-        made += [("model", model["ModelName"]) for model in models["Models"]]
-    for kind, each in made:
-        # NameContains is not "begins with".
-        if each.startswith(prefix) and each not in owned:
-            yield f"{kind}/{each}"
+def _unwanted_endpoint(name: str, *, deletes: bool) -> tuple[list[str], list[str]]:
+    """An endpoint that should not be as it is: how it is told of, and the executions started to change that.
 
-
-def _remove(orphan: str) -> None:
-    kind, _, name = orphan.partition("/")
-    if kind == "training-job":
-        training_job.stop(name)
-    elif kind == "endpoint-config":
-        endpoint.delete_config(name)
-    else:
-        endpoint.delete_model(name)
-
-
-def _take_downs(name: str) -> Iterator[str]:
-    """Have an endpoint taken down that should have gone by now, or that never passed its smoke test."""
+    One that should have gone by now is taken down. One whose model never passed its smoke test is put back,
+    or taken down if it had no other before.
+    """
     live = endpoint.describe(name)
     if live is None or lease.read(name).owner is not None:
-        return
-    config = live.get("EndpointConfigName", "")
-    tags = endpoint.config_tags(live["EndpointArn"], config)
+        return [], []
+    config, now = live.get("EndpointConfigName", ""), datetime.now(UTC)
+    tags = _tags(name, live["EndpointArn"], config)
+    # Once a day, for as long as it helps nothing.
+    cause = f"{config} {now:%Y-%m-%d}"
+    if endpoint.GENERATION in tags and endpoint.VERIFIED not in tags:
+        if not deletes:
+            return [f"endpoint/{name}"], []
+        wish = {"run": config, "execution": "", "status": "FAILED"}
+        return [], _started("clean-up", cause, {"clean_up": wish})
     due = tags.get(endpoint.TAKE_DOWN_AT)
-    late = due is not None and datetime.fromisoformat(due) + _PATIENCE < datetime.now(UTC)
-    abandoned = endpoint.VERIFIED not in tags and endpoint.RUN in tags
-    if late or (abandoned and settings.sweep_deletes()):
-        wish = {"run": config, "when_idle": tags.get(endpoint.TAKE_DOWN_WHEN_IDLE)}
-        yield executions.start("take-down", f"{config} {due}", {"take_down": wish})
+    if due and datetime.fromisoformat(due) + _PATIENCE < now:
+        idle = tags.get(endpoint.TAKE_DOWN_WHEN_IDLE)
+        wish = {"run": config, **({"when_idle": idle} if idle else {})}
+        return [], _started("take-down", cause, {"take_down": wish})
+    return [], []
+
+
+def _started(purpose: str, cause: str, document: Mapping[str, Any]) -> list[str]:
+    """The execution, unless the cause has had one."""
+    started = executions.start_anew(purpose, cause, document)
+    return [started] if started else []
+
+
+def _tags(name: str, near: str, config: str) -> dict[str, str]:
+    """The tags of a config that a run has made; those of others are not this deployment's to read."""
+    return endpoint.config_tags(near, config) if config.startswith(names.prefix(name)) else {}
 
 
 def _lost_uploads() -> Iterator[str]:
@@ -116,4 +115,4 @@ def _lost_uploads() -> Iterator[str]:
             found = objects(aws.s3(), bucket, dataset)
             if found and arrivals.is_lost(dataset, found):
                 cause = f"{dataset} {arrivals.signature(found)}"
-                yield executions.start("lost-upload", cause, {"dataset": dataset})
+                yield from _started("lost-upload", cause, {"dataset": dataset})

@@ -11,34 +11,38 @@ from datetime import UTC, datetime, timedelta
 
 import aws
 import endpoint
+import names
 import schedules
 from contracts import Run, TakeDown, TeardownInput, TornDown
 from errors import EndpointBusy, NothingToDo
 from step import step
 
-# CloudWatch has an endpoint's invocations by the minute, a minute or two after they were made.
-_PERIOD = timedelta(minutes=1)
+# GetMetricStatistics gives up to 1,440 points at once, and an older start only in coarser ones: a period that
+# is not a multiple of these seconds answers with nothing at all.
+_MOST_POINTS = 1400
+_COARSENESS = ((timedelta(days=14), 60), (timedelta(days=62), 300), (timedelta.max, 3600))
 
 
 @step(TeardownInput)
 def handler(given: TeardownInput) -> TornDown:
     run = given.run
-    if not endpoint.config_exists(run.subject):
-        return TornDown(removed=endpoint.delete_config_and_model(run.subject))
     live = endpoint.describe(run.endpoint)
     if live and live["EndpointStatus"] not in endpoint.SETTLED:
         raise EndpointBusy(f"Endpoint {run.endpoint} is {live['EndpointStatus']}.")
-    serves = bool(live) and live is not None and live.get("EndpointConfigName") == run.subject
-    if run.take_down and not serves and live:
-        raise NothingToDo(
-            f"Endpoint {run.endpoint} serves {live.get('EndpointConfigName')} by now, not {run.subject}."
-        )
-    if serves:
+    serving = live.get("EndpointConfigName", "") if live else None
+    if serving == run.subject:
         if run.take_down and run.take_down.when_idle:
             _must_be_idle(run, run.take_down, run.take_down.when_idle)
         raise endpoint.delete(run.endpoint)
-    removed = [] if live else [f"endpoint/{run.endpoint}"]
-    return TornDown(removed=[*removed, *endpoint.delete_config_and_model(run.subject)])
+    if run.take_down and serving is not None:
+        raise NothingToDo(f"Endpoint {run.endpoint} serves {serving} by now, not {run.subject}.")
+    # Whose config is still there had the endpoint, which is gone now.
+    had_endpoint = serving is None and endpoint.config_exists(run.subject)
+    removed = [f"endpoint/{run.endpoint}"] if had_endpoint else []
+    removed += endpoint.delete_config_and_model(run.subject)
+    if run.take_down and not removed:
+        raise NothingToDo(f"There is no endpoint {run.endpoint}, and of {run.subject} nothing is left.")
+    return TornDown(removed=removed)
 
 
 def _must_be_idle(run: Run, wish: TakeDown, idle: timedelta) -> None:
@@ -46,18 +50,27 @@ def _must_be_idle(run: Run, wish: TakeDown, idle: timedelta) -> None:
     used = last_used(run.endpoint, idle)
     if used is None:
         return
-    again = schedules.take_down(wish, max(used + _PERIOD + idle - datetime.now(UTC), timedelta(seconds=1)))
+    again = schedules.take_down(wish, max(used + idle - datetime.now(UTC), timedelta(seconds=1)))
+    # Or the sweep would take it for late.
+    aws.sagemaker().add_tags(
+        ResourceArn=names.arn(run, "endpoint-config", run.subject),
+        Tags=[{"Key": endpoint.TAKE_DOWN_AT, "Value": again.isoformat(timespec="seconds")}],
+    )
     raise NothingToDo(
-        f"Endpoint {run.endpoint} was last asked for text about {used:%H:%M} UTC; it is looked at again at "
-        f"{again:%Y-%m-%d %H:%M} UTC."
+        f"Endpoint {run.endpoint} was asked for text until about {used:%Y-%m-%d %H:%M} UTC; it is looked at "
+        f"again at {again:%Y-%m-%d %H:%M} UTC."
     )
 
 
 def last_used(name: str, within: timedelta) -> datetime | None:
-    """The latest minute within the time up to now in which the endpoint was invoked; None for none."""
+    """The end of the latest period up to now in which the endpoint was invoked; None for none.
+
+    The period is a minute for up to 23 hours. CloudWatch has invocations a minute or two after they were
+    made, so of the last ones nothing is known yet.
+    """
     now = datetime.now(UTC)
-    # Not more than 1,440 points come at once: a longer time is looked at in coarser steps.
-    seconds = max(60, 60 * -(-int(within.total_seconds()) // (1440 * 60)))
+    multiple = next(seconds for age, seconds in _COARSENESS if within < age)
+    period = multiple * -(-int(within.total_seconds()) // (_MOST_POINTS * multiple))
     points = aws.cloudwatch().get_metric_statistics(
         Namespace="AWS/SageMaker",
         MetricName="Invocations",
@@ -67,8 +80,8 @@ def last_used(name: str, within: timedelta) -> datetime | None:
         ],
         StartTime=now - within,
         EndTime=now,
-        Period=seconds,
+        Period=period,
         Statistics=["Sum"],
     )["Datapoints"]
     used = [point["Timestamp"] for point in points if point.get("Sum", 0) > 0]
-    return max(used, default=None)
+    return max(used) + timedelta(seconds=period) if used else None

@@ -1,4 +1,4 @@
-"""create_model: the trained artifacts become a model that carries the run's name, made once."""
+"""create_model: the registered artifacts become a model that carries the run's name, made once."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import pytest
 from errors import RequestRefused
 
 NAME = "lexline-sotu-0123456789ab"
+TRAINED_BEFORE = "lexline-sotu-aaaaaaaaaaaa"
 
 
 @pytest.fixture
 def event(documents: Any) -> dict[str, Any]:
-    return {"run": documents.run, "trained": documents.trained, "evaluated": documents.evaluated}
+    return {"run": documents.run, "registered": documents.registered}
 
 
 def test_the_model_serves_the_artifact_with_the_scripts_inside_it(
@@ -25,7 +26,7 @@ def test_the_model_serves_the_artifact_with_the_scripts_inside_it(
         ExecutionRoleArn=environment["EXECUTION_ROLE_ARN"],
         PrimaryContainer={
             "Image": environment["HOSTING_IMAGE_CPU"],
-            "ModelDataUrl": documents.trained["model_artifacts"],
+            "ModelDataUrl": documents.registered["model_artifacts"],
             "Environment": {
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
                 "RAY_SERVE_LOG_TO_STDERR": "1",
@@ -38,11 +39,52 @@ def test_the_model_serves_the_artifact_with_the_scripts_inside_it(
         },
         Tags=[
             {"Key": "lexline:run", "Value": NAME},
+            {"Key": "lexline:model", "Value": NAME},
             {"Key": "lexline:dataset", "Value": "sotu"},
+            {"Key": "lexline:fingerprint", "Value": "ab" * 32},
+            {"Key": "lexline:identity", "Value": "12" * 32},
             {"Key": "lexline:test-perplexity", "Value": "208.3000"},
         ],
     )
     assert create_model.handler(event, context) == documents.model
+
+
+def test_a_registered_model_answers_with_the_name_of_the_run_that_trained_it(
+    stubbed: Any, event: Any, context: Any, documents: Any
+) -> None:
+    event["run"].update(work="deploy", dataset=None, model=TRAINED_BEFORE)
+    event["registered"].update(model=TRAINED_BEFORE, test_perplexity=None)
+    stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
+    assert create_model.handler(event, context)["name"] == NAME
+    asked = stubbed.parameters["CreateModel"]
+    assert asked["PrimaryContainer"]["Environment"]["LEXLINE_MODEL"] == TRAINED_BEFORE
+    tags = {tag["Key"]: tag["Value"] for tag in asked["Tags"]}
+    assert (tags["lexline:run"], tags["lexline:model"]) == (NAME, TRAINED_BEFORE)
+    assert "lexline:test-perplexity" not in tags
+
+
+@pytest.mark.parametrize(
+    ("endpoint_type", "instance_type", "image"),
+    [
+        ("real-time", "ml.m5.large", "HOSTING_IMAGE_CPU"),
+        ("real-time", "ml.g5.xlarge", "HOSTING_IMAGE_GPU"),
+        ("serverless", "ml.g5.xlarge", "HOSTING_IMAGE_CPU"),
+    ],
+)
+def test_the_image_is_for_the_processors_that_the_endpoint_has(
+    stubbed: Any,
+    event: Any,
+    context: Any,
+    documents: Any,
+    environment: Any,
+    endpoint_type: str,
+    instance_type: str,
+    image: str,
+) -> None:
+    """A serverless endpoint has no GPU, whatever instance type is left over in the deployment's settings."""
+    event["run"]["hosting"].update(endpoint_type=endpoint_type, instance_type=instance_type)
+    stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
+    assert create_model.handler(event, context)["image"] == environment[image]
 
 
 def test_a_model_of_an_earlier_attempt_is_adopted(

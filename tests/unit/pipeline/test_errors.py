@@ -24,6 +24,16 @@ def client_error(code: str, message: str = "said AWS", status: int = 400) -> Cli
         ("AccessDeniedException", 400, errors.AccessDenied),
         ("AccessDenied", 403, errors.AccessDenied),
         ("ValidationException", 400, errors.RequestRefused),
+        # Of the other services.
+        ("ProvisionedThroughputExceededException", 400, errors.Throttled),
+        ("SlowDown", 503, errors.Throttled),
+        ("ModelNotReadyException", 429, errors.Throttled),
+        ("InternalDependencyException", 530, errors.ServiceUnavailable),
+        ("ConcurrentUpdateException", 500, errors.ServiceUnavailable),
+        ("LimitExceededException", 400, errors.CapacityUnavailable),
+        ("AuthorizationErrorException", 403, errors.AccessDenied),
+        ("KMSAccessDeniedException", 400, errors.AccessDenied),
+        ("ServiceQuotaExceededException", 402, errors.RequestRefused),
     ],
 )
 def test_a_refusal_by_aws_is_named_for_what_to_do_about_it(
@@ -53,3 +63,16 @@ def test_errors_of_the_pipelines_own_pass_as_they_are() -> None:
 def test_no_error_takes_the_name_of_one_of_pythons() -> None:
     names = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
     assert not names & set(dir(builtins))
+
+
+def test_every_error_says_what_it_is_for() -> None:
+    """The state machine shows its name, and the reader looks it up."""
+    for name, each in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(each, errors.PipelineError):
+            assert each.__doc__, name
+            assert each.__doc__.strip().endswith("."), name
+
+
+def test_an_answer_without_code_or_message_is_still_a_sentence() -> None:
+    with pytest.raises(errors.RequestRefused, match="CreateTrainingJob: "), errors.translated():
+        raise ClientError({}, "CreateTrainingJob")  # type: ignore[arg-type]
