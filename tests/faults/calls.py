@@ -1,5 +1,4 @@
-"""Faults of calls: between MiniStack's door and its services, so that every service's callers meet them
-alike.
+"""Faults of calls, between MiniStack's door and its services: every service's callers meet them alike.
 
 A call that is refused has not been authorized yet, as on AWS, where throttling comes first.
 """

@@ -1,5 +1,4 @@
-"""A cloud in which things go wrong as planned, the stack deployed on it once, and a clean start for each
-test.
+"""A cloud in which things go wrong as planned, the stack on it, and a clean start for each test.
 
 `cloud`, `client` and `stack` are this folder's own; they have the names they have for the other tests.
 """

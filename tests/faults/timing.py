@@ -1,5 +1,4 @@
-"""What is waited for: a task's token, for a twentieth of the time its machine says; an execution's start, not
-at all.
+"""Waiting for a task's token takes a twentieth of its time at most, and for an execution's start none.
 
 A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The other
 waits are scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds before it

@@ -1,5 +1,6 @@
-"""python zygote.py FD: a process that has imported what every function imports, and of which functions'
-processes fork.
+"""A process that has imported what functions import, and of which their processes fork.
+
+    python zygote.py FD
 
 A function's process takes a second or two of imports before its first line; a test that kills functions would
 do little else. FD is a socket: for each message, a JSON document with three file descriptors, a process is
