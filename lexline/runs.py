@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from lexline import history
 from lexline.errors import UsageError, UserError
 from lexline.target import Stack, Target
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_RUN_ID = re.compile(r"-([0-9a-f]{12})$")
 _RECENT = 20
-"""How many of the newest executions are searched; listing gives no more detail than names and dates."""
+"""How many of the newest executions are asked what started them."""
+_LISTED = 1000
+"""How many of the newest executions are looked through by name: as many as ListExecutions gives at once."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,12 @@ class Uploaded:
 def run_id(execution_arn: str) -> str:
     """The 12 hex digits that the pipeline derives from an execution and puts into every name it makes."""
     return hashlib.sha256(execution_arn.encode()).hexdigest()[:12]
+
+
+def id_in(name: str) -> str:
+    """The id of the run of this name; a name that ends with none is its own."""
+    found = _RUN_ID.search(name)
+    return found[1] if found else name
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -98,22 +109,31 @@ def dataset_name(name: str | None, paths: Sequence[Path]) -> str:
     return name
 
 
-def overrides(settings: Sequence[str]) -> dict[str, Any]:
+SECTIONS = ("hyperparameters", "training", "hosting")
+
+
+def overrides(settings: Sequence[str], allowed: Sequence[str] = SECTIONS) -> dict[str, Any]:
     """The execution input's part that `--set` words ask for.
 
     `epochs=3` is a hyperparameter; `training.instance_type=ml.c5.xlarge` and `hosting.instance_count=2`
-    name their section. Whether the names and values exist is for the pipeline to say.
+    name their section, which has to be among the `allowed`. Whether the names and values exist is for the
+    pipeline to say.
     """
     sections: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         section, dot, field = name.rpartition(".")
         section = section if dot else "hyperparameters"
-        if not equals or not field or section not in ("hyperparameters", "training", "hosting"):
+        if not equals or not field or section not in SECTIONS:
             raise UsageError(
                 f"--set {setting} is not understood.",
                 "Write --set epochs=3, --set training.instance_type=ml.c5.xlarge or --set "
                 "hosting.instance_count=2.",
+            )
+        if section not in allowed:
+            raise UsageError(
+                f"--set {setting} is about training, and here nothing is trained.",
+                "Write --set hosting.instance_count=2 or another of the hosting settings.",
             )
         sections.setdefault(section, {})[field.replace("-", "_")] = _value(text)
     return sections
@@ -137,12 +157,36 @@ def upload(target: Target, stack: Stack, dataset: str, path: Path, sent: Callabl
     return Uploaded(key, there["ETag"].strip('"'), there.get("VersionId", ""))
 
 
-def start(target: Target, stack: Stack, dataset: str, request: Mapping[str, Any]) -> Run:
-    """Starts an execution by name on data that was uploaded before."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40]
+def source(
+    repo: str | None, branch: str | None, commit: str | None, secret: str | None
+) -> dict[str, str] | None:
+    """The execution input's `source`, the Git repository of the scripts; None for the stack's own scripts.
+
+    Raises UsageError for an address that carries a credential: whoever may read the execution would see it.
+    """
+    given = {"repo": repo, "branch": branch, "commit": commit, "secret": secret}
+    asked = {name: value for name, value in given.items() if value}
+    if not asked:
+        return None
+    if not repo:
+        raise UsageError(
+            f"--source-{next(iter(asked))} is of a repository, and none is named.",
+            "Give --source-repo URL with it.",
+        )
+    if "@" in urlsplit(repo).netloc:
+        raise UsageError(
+            "The address of --source-repo has a user name or a password in it.",
+            "Keep them in a secret of Secrets Manager, name that with --source-secret, and leave them out.",
+        )
+    return asked
+
+
+def start(target: Target, stack: Stack, about: str, request: Mapping[str, Any]) -> Run:
+    """Starts an execution by request; its name begins with what it is `about`."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", about).strip("-")[:40]
     name = f"{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     started = target.stepfunctions.start_execution(
-        stateMachineArn=stack.state_machine_arn, name=name, input=json.dumps({"dataset": dataset, **request})
+        stateMachineArn=stack.state_machine_arn, name=name, input=json.dumps(request)
     )
     return Run(started["executionArn"], "RUNNING", started["startDate"], None)
 
@@ -161,7 +205,7 @@ def find(target: Target, stack: Stack, wanted: str | None) -> Run:
 
     Raises UserError when there is none among the recent ones.
     """
-    runs = recent(target, stack)
+    runs = recent(target, stack, _LISTED)
     if not runs:
         raise UserError("Nothing has run yet.", "Start with `lexline run FILE`.")
     if wanted is None:
@@ -180,9 +224,11 @@ def started_by(
     patience: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Run:
-    """The execution that an upload started. S3 and EventBridge take a second or two to start it.
+    """The run that takes an upload along: of the execution that it started, or of the one that gathers.
 
-    Raises UserError when none has appeared after `patience` seconds.
+    S3 and EventBridge take a second or two to start an execution. If another gathers the dataset's uploads
+    already, this one's joins that one's run. Raises UserError when none has appeared after `patience`
+    seconds.
     """
     seen: set[str] = set()
     deadline = time.monotonic() + patience
@@ -193,14 +239,32 @@ def started_by(
                 continue
             seen.add(run.arn)
             if _is_from(target, run, uploaded):
-                return run
+                return _gatherer(target, stack, run, sleep)
         if time.monotonic() > deadline:
             raise UserError(
                 f"{uploaded.key} is uploaded, but no run has started from it.",
                 "S3 can take five minutes until a new bucket announces uploads. Start the run by hand: "
                 f"`lexline run --dataset {uploaded.key.split('/')[1]}`.",
             )
-        sleep(0.5 if target.local else 2)
+        sleep(_pause(target))
+
+
+def _pause(target: Target) -> float:
+    """Seconds between two looks at executions."""
+    return 0.5 if target.local else 2
+
+
+def _gatherer(target: Target, stack: Stack, run: Run, sleep: Callable[[float], None]) -> Run:
+    """The run that the execution of an upload joined, or itself."""
+    while True:
+        joined = history.joined(history.events_of(target.stepfunctions, run.arn))
+        if joined is not None:
+            break
+        sleep(_pause(target))
+    if not joined:
+        return run
+    others = recent(target, stack, _LISTED)
+    return next((other for other in others if other.id == id_in(joined)), run)
 
 
 def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
@@ -213,10 +277,21 @@ def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
     )
 
 
-def dataset_of(request: Any) -> str:
-    """The dataset that an execution's input is about, "" when it names none: anything may be an input."""
-    if isinstance(request, dict) and "dataset" in request:
+def work_of(request: Any) -> str:
+    """What an execution's input asks for, in a word or two; "" for nothing known: anything may be an input.
+
+    Training on a dataset is told by the dataset's name alone.
+    """
+    if not isinstance(request, dict):
+        return ""
+    if "dataset" in request:
         return str(request["dataset"])
+    if "model" in request:
+        model = str(request["model"])
+        return "roll back" if model == "previous" else f"deploy {id_in(model)}"
+    for task, words in (("take_down", "take down"), ("clean_up", "clean up after")):
+        if isinstance(request.get(task), dict):
+            return f"{words} {id_in(str(request[task].get('run', '')))}"
     key = str(_upload_of(request).get("key", ""))
     parts = key.split("/")
     return parts[1] if len(parts) > 2 else ""
