@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lexline import costs, report_files, runs, serving, wording
+from lexline import costs, report_files, serving, terminal, wording
+from lexline.run_ids import id_in
 from lexline.target import Stack, Target
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A run that trained, as its report has it."""
+
+    report: report_files.Stored
+    dataset: str
+    cost: costs.Estimate
 
 
 def standing(target: Target, stack: Stack, live: serving.Serving | None) -> costs.Estimate | None:
@@ -41,27 +52,33 @@ def show(console: Console, target: Target, stack: Stack, count: int) -> None:
         console.print(f"There is no estimate for the endpoint {stack.endpoint}: no report tells of it.")
     else:
         kind = "serverless" if endpoint["kind"] == "serverless" else _fleet(endpoint)
-        console.print(f"The endpoint {stack.endpoint} ({kind}) costs {costs.on_endpoint(endpoint)}.")
-    trained = [
-        (stored, document, document["cost"])
-        for stored in report_files.newest(target, stack, count)
-        if (document := report_files.document(target, stack, stored.run)) and document.get("cost")
-    ]
+        terminal.prose(
+            console, f"The endpoint {stack.endpoint} ({kind}) costs {costs.on_endpoint(endpoint)}."
+        )
+    trained = list(itertools.islice(_trained(target, stack), count))
     if trained:
         console.print()
         console.print(_table(trained))
     else:
         console.print("No run has trained yet, so none has cost more than a trifle.")
     console.print()
-    estimates = [cost for _, _, cost in trained] + ([endpoint] if endpoint else [])
+    estimates = [run.cost for run in trained] + ([endpoint] if endpoint else [])
     for sentence in _on_prices(target, stack, estimates):
-        console.print(sentence, markup=False)
+        terminal.prose(console, sentence)
 
 
-def _table(trained: Sequence[tuple[report_files.Stored, Mapping[str, Any], costs.Estimate]]) -> Table:
+def _trained(target: Target, stack: Stack) -> Iterator[_Trained]:
+    """The runs that trained, newest first. Most do, so few documents are read beyond what is shown."""
+    for stored in report_files.newest_first(target, stack):
+        document = report_files.document(target, stack, stored.run)
+        if document and document.get("cost"):
+            yield _Trained(stored, (document.get("dataset") or {}).get("dataset", ""), document["cost"])
+
+
+def _table(trained: Sequence[_Trained]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_footer=len(trained) > 1)
-    totals = [cost["total"] for _, _, cost in trained if cost.get("total") is not None]
-    saved = [cost["spot_saved"] for _, _, cost in trained if cost.get("spot_saved")]
+    totals = [run.cost["total"] for run in trained if run.cost.get("total") is not None]
+    saved = [run.cost["spot_saved"] for run in trained if run.cost.get("spot_saved")]
     columns = {
         "Run": "Together",
         "Dataset": "",
@@ -73,23 +90,26 @@ def _table(trained: Sequence[tuple[report_files.Stored, Mapping[str, Any], costs
     }
     for column, footer in columns.items():
         right = column in ("Billed", "Cost")
-        table.add_column(column, footer, justify="right" if right else "left", no_wrap=True)
-    for stored, document, cost in trained:
-        total = cost.get("total")
+        # On a narrow terminal names and dates fold, but no figure.
+        whole = right or column in ("Run", "Trained on")
+        table.add_column(column, footer, justify="right" if right else "left", no_wrap=whole, overflow="fold")
+    for run in trained:
+        total = run.cost.get("total")
         table.add_row(
-            runs.id_in(stored.run),
-            escape((document.get("dataset") or {}).get("dataset", "")),
-            wording.local_time(stored.written),
-            _fleet(cost),
-            wording.seconds(cost["billable_seconds"]),
+            id_in(run.report.run),
+            escape(run.dataset),
+            wording.local_time(run.report.written),
+            _fleet(run.cost),
+            wording.seconds(run.cost["billable_seconds"]),
             "unknown" if total is None else wording.money(total),
-            costs.on_spot(cost),
+            costs.on_spot(run.cost),
         )
     return table
 
 
 def _fleet(estimate: costs.Estimate) -> str:
-    return f"{estimate['instance_count']} x {estimate['instance_type']}"
+    count = estimate["instance_count"]
+    return f"{count} x {estimate['instance_type']}" if count > 1 else str(estimate["instance_type"])
 
 
 def _on_prices(target: Target, stack: Stack, estimates: Sequence[costs.Estimate]) -> list[str]:

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lexline import history, lease, progress
+from lexline.execution_input import work_of
 from lexline.history import Step
 from lexline.joblog import TRAINING_JOBS, LogReader
 from lexline.progress import Training
-from lexline.runs import Run, id_in, work_of
+from lexline.run_ids import id_in
+from lexline.runs import Run
 from lexline.target import Stack, Target
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FAILURES = ("taskFailedEventDetails", "taskTimedOutEventDetails", "lambdaFunctionFailedEventDetails")
 GATHER = "Gather"
 # The machine's pauses, by the step that they are a part of.
-_PAUSES = {"QuietPeriod": GATHER, "StillAtWork": "Compensate"}
+PAUSES = {"QuietPeriod": GATHER, "StillAtWork": "Compensate"}
 # Errors by which a step says that there is nothing more to do.
 _VERDICTS = {"NothingToDo", "Unchanged"}
 _ENDS = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
@@ -78,7 +78,7 @@ def steps_of(events: Sequence[HistoryEventTypeDef]) -> list[Step]:
             )
         elif kind == "WaitStateEntered":
             pause = event["stateEnteredEventDetails"]["name"]
-            current = _PAUSES.get(pause, "")
+            current = PAUSES.get(pause, "")
             if current in steps:
                 paused = replace(steps[current], state="running", entered=event["timestamp"], pause=pause)
                 steps[current] = paused

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lexline import runs, wording
+from lexline import terminal, wording
 from lexline.registry import Model
+from lexline.run_ids import id_in
 from lexline.serving import Serving
 
-_SERVES, _SERVED_BEFORE = "serves now", "served before"
+_NOW, _BEFORE = "now", "before"
 _APPROVALS = {"Approved": "approved", "Rejected": "rejected", "PendingManualApproval": "waits for approval"}
 _SHORT_COMMIT = 7
 
@@ -24,35 +25,37 @@ def show(console: Console, models: Sequence[Model], live: Serving | None) -> Non
     """Prints a table, newest first; below it what its figures are, and why models were refused."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     commits = any(model.commit for model in models)
-    for column in ("Version", "Run", "Dataset", "Trained", "Perplexity", "Against champion", "Status"):
-        table.add_column(column, no_wrap=True)
+    for column in ("Version", "Run", "Dataset", "Trained", "Perplexity", "Compared", "Approval", "Serves"):
+        # On a narrow terminal dates and datasets' names fold, but not what is typed or compared.
+        folds = column in ("Dataset", "Trained")
+        table.add_column(column, no_wrap=not folds, overflow="fold", min_width=10 if folds else None)
     if commits:
         table.add_column("Commit", no_wrap=True)
     for model in models:
-        status = _APPROVALS.get(model.approval, model.approval)
-        mark = _mark(model, live)
         table.add_row(
             str(model.version),
-            runs.id_in(model.name),
+            id_in(model.name),
             escape(model.dataset),
             wording.local_time(model.trained),
             "" if model.test_perplexity is None else wording.perplexity(model.test_perplexity),
             _comparison(model),
-            f"{status}, [bold green]{mark}[/]" if mark else status,
+            _APPROVALS.get(model.approval, model.approval),
+            f"[bold green]{_mark(model, live)}[/]",
             *([model.commit[:_SHORT_COMMIT]] if commits else []),
         )
     console.print(table)
     console.print()
     if any(model.champion for model in models):
-        console.print(
-            "Perplexity is on the test text of each model's own data. Against champion: on the very same "
-            "words, the model's and then that of the model which served when it was trained."
+        terminal.prose(
+            console,
+            "Perplexity is on the test text of each model's own data. Compared are, on the very same words, "
+            "the model and the one that served when it was trained.",
         )
     refused = [model for model in models if not model.approved]
     for model in refused:
         reason = model.reason or "nobody said why"
         status = _APPROVALS.get(model.approval, model.approval)
-        console.print(f"Version {model.version} is {status}: {reason}", markup=False, soft_wrap=True)
+        terminal.prose(console, f"Version {model.version} is {status}: {reason}")
 
 
 def as_json(models: Sequence[Model], live: Serving | None) -> str:
@@ -66,8 +69,8 @@ def _document(model: Model, live: Serving | None) -> Mapping[str, Any]:
         **asdict(model),
         "trained": model.trained.isoformat(),
         "approved": model.approved,
-        "serves": mark == _SERVES,
-        "served_before": mark == _SERVED_BEFORE,
+        "serves": mark == _NOW,
+        "served_before": mark == _BEFORE,
     }
 
 
@@ -75,8 +78,8 @@ def _mark(model: Model, live: Serving | None) -> str:
     if live is None:
         return ""
     if live.answers and model.name == live.model:
-        return _SERVES
-    return _SERVED_BEFORE if model.name == live.previous else ""
+        return _NOW
+    return _BEFORE if model.name == live.previous else ""
 
 
 def _comparison(model: Model) -> str:

@@ -13,6 +13,7 @@ from lexline.errors import UserError
 from lexline.follow import Snapshot, Watcher
 from lexline.http_api import HttpApi
 from lexline.lease import Lease
+from lexline.run_ids import id_in
 from lexline.serving import Serving
 from lexline.target import Stack, Target
 from lexline.view import label
@@ -41,7 +42,7 @@ def show(console: Console, target: Target, stack: Stack) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("Run", "For", "Started", "Took", "Result"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column == "Run", overflow="fold")
     for run in recent:
         snapshot = Watcher(target, stack, run).look()
         took = (run.stopped or snapshot.now) - run.started
@@ -59,8 +60,8 @@ def at_work(held: Lease) -> str:
     """Who has the endpoint's lease and who waits for it; "" when nobody has."""
     if not held.holder:
         return ""
-    waiting = wording.listing([runs.id_in(run) for run in held.waiting]) if held.waiting else "nobody"
-    return f"At work  run {runs.id_in(held.holder)} has the endpoint; in line for it: {waiting}"
+    waiting = wording.listing([id_in(run) for run in held.waiting]) if held.waiting else "nobody"
+    return f"At work  run {id_in(held.holder)} has the endpoint; in line for it: {waiting}"
 
 
 def going(live: Serving | None) -> str:
@@ -97,7 +98,7 @@ def outcome(snapshot: Snapshot) -> str:
         return snapshot.status.lower()
     gatherer = history.joined_by(str(snapshot.report.get("reason", "")))
     if gatherer:
-        return f"joined {runs.id_in(gatherer)}"
+        return f"joined {id_in(gatherer)}"
     ended = str(snapshot.report["status"]).lower()
     return (
         f"{ended}, rolled back"

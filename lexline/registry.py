@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from lexline import aws_trouble
 from lexline.errors import UsageError
-from lexline.runs import id_in
+from lexline.run_ids import id_in
 from lexline.target import Stack, Target
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from lexline import runs
 from lexline.errors import UserError
+from lexline.run_ids import id_in
 from lexline.target import Stack, Target
 
 PRICES = "prices.json"
@@ -28,25 +29,25 @@ class Stored:
     written: datetime
 
 
-def newest(target: Target, stack: Stack, count: int) -> list[Stored]:
-    """The reports that were written last, newest first."""
-    return sorted(_all(target, stack), key=lambda stored: stored.written, reverse=True)[:count]
+def newest_first(target: Target, stack: Stack) -> list[Stored]:
+    """Every report, the one that was written last first."""
+    return sorted(_all(target, stack), key=lambda stored: stored.written, reverse=True)
 
 
 def find(target: Target, stack: Stack, wanted: str | None) -> Stored:
     """The report of the run with this id or name; the newest one for None. Raises UserError."""
-    stored = newest(target, stack, 1) if wanted is None else list(_all(target, stack))
+    stored = newest_first(target, stack)
     if wanted is None:
         if not stored:
             raise UserError("No run has left a report yet.", "Start one with `lexline run FILE`.")
         return stored[0]
     for each in stored:
-        if wanted in (each.run, runs.id_in(each.run)):
+        if wanted in (each.run, id_in(each.run)):
             return each
     # An execution's name says nothing of the run's; the execution itself has to be found for that.
     found = runs.find(target, stack, wanted)
     for each in stored:
-        if found.id == runs.id_in(each.run):
+        if found.id == id_in(each.run):
             return each
     raise UserError(
         f"Run {found.id} has left no report: it has not ended, or never had the endpoint's lease.",

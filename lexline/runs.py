@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -12,14 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from lexline import history
+from lexline import execution_input, history
 from lexline.errors import UsageError, UserError
+from lexline.run_ids import id_in, run_id
 from lexline.target import Stack, Target
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_RUN_ID = re.compile(r"-([0-9a-f]{12})$")
 _RECENT = 20
 """How many of the newest executions are asked what started them."""
 _LISTED = 1000
@@ -51,17 +49,6 @@ class Uploaded:
     key: str
     etag: str
     version_id: str
-
-
-def run_id(execution_arn: str) -> str:
-    """The 12 hex digits that the pipeline derives from an execution and puts into every name it makes."""
-    return hashlib.sha256(execution_arn.encode()).hexdigest()[:12]
-
-
-def id_in(name: str) -> str:
-    """The id of the run of this name; a name that ends with none is its own."""
-    found = _RUN_ID.search(name)
-    return found[1] if found else name
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -109,43 +96,6 @@ def dataset_name(name: str | None, paths: Sequence[Path]) -> str:
     return name
 
 
-SECTIONS = ("hyperparameters", "training", "hosting")
-
-
-def overrides(settings: Sequence[str], allowed: Sequence[str] = SECTIONS) -> dict[str, Any]:
-    """The execution input's part that `--set` words ask for.
-
-    `epochs=3` is a hyperparameter; `training.instance_type=ml.c5.xlarge` and `hosting.instance_count=2`
-    name their section, which has to be among the `allowed`. Whether the names and values exist is for the
-    pipeline to say.
-    """
-    sections: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        section, dot, field = name.rpartition(".")
-        section = section if dot else "hyperparameters"
-        if not equals or not field or section not in SECTIONS:
-            raise UsageError(
-                f"--set {setting} is not understood.",
-                "Write --set epochs=3, --set training.instance_type=ml.c5.xlarge or --set "
-                "hosting.instance_count=2.",
-            )
-        if section not in allowed:
-            raise UsageError(
-                f"--set {setting} is about training, and here nothing is trained.",
-                "Write --set hosting.instance_count=2 or another of the hosting settings.",
-            )
-        sections.setdefault(section, {})[field.replace("-", "_")] = _value(text)
-    return sections
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def upload(target: Target, stack: Stack, dataset: str, path: Path, sent: Callable[[int], None]) -> Uploaded:
     """Puts one file under uploads/<dataset>/.
 
@@ -155,30 +105,6 @@ def upload(target: Target, stack: Stack, dataset: str, path: Path, sent: Callabl
     target.s3.upload_file(str(path), stack.bucket, key, Callback=sent)
     there = target.s3.head_object(Bucket=stack.bucket, Key=key)
     return Uploaded(key, there["ETag"].strip('"'), there.get("VersionId", ""))
-
-
-def source(
-    repo: str | None, branch: str | None, commit: str | None, secret: str | None
-) -> dict[str, str] | None:
-    """The execution input's `source`, the Git repository of the scripts; None for the stack's own scripts.
-
-    Raises UsageError for an address that carries a credential: whoever may read the execution would see it.
-    """
-    given = {"repo": repo, "branch": branch, "commit": commit, "secret": secret}
-    asked = {name: value for name, value in given.items() if value}
-    if not asked:
-        return None
-    if not repo:
-        raise UsageError(
-            f"--source-{next(iter(asked))} is of a repository, and none is named.",
-            "Give --source-repo URL with it.",
-        )
-    if "@" in urlsplit(repo).netloc:
-        raise UsageError(
-            "The address of --source-repo has a user name or a password in it.",
-            "Keep them in a secret of Secrets Manager, name that with --source-secret, and leave them out.",
-        )
-    return asked
 
 
 def start(target: Target, stack: Stack, about: str, request: Mapping[str, Any]) -> Run:
@@ -269,35 +195,9 @@ def _gatherer(target: Target, stack: Stack, run: Run, sleep: Callable[[float], N
 
 def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
     described = target.stepfunctions.describe_execution(executionArn=run.arn)
-    event = _upload_of(json.loads(described.get("input", "{}")))
+    event = execution_input.upload_of(json.loads(described.get("input", "{}")))
     return (
         event.get("key") == uploaded.key
         and event.get("etag", "").strip('"') == uploaded.etag
         and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
     )
-
-
-def work_of(request: Any) -> str:
-    """What an execution's input asks for, in a word or two; "" for nothing known: anything may be an input.
-
-    Training on a dataset is told by the dataset's name alone.
-    """
-    if not isinstance(request, dict):
-        return ""
-    if "dataset" in request:
-        return str(request["dataset"])
-    if "model" in request:
-        model = str(request["model"])
-        return "roll back" if model == "previous" else f"deploy {id_in(model)}"
-    for task, words in (("take_down", "take down"), ("clean_up", "clean up after")):
-        if isinstance(request.get(task), dict):
-            return f"{words} {id_in(str(request[task].get('run', '')))}"
-    key = str(_upload_of(request).get("key", ""))
-    parts = key.split("/")
-    return parts[1] if len(parts) > 2 else ""
-
-
-def _upload_of(request: Any) -> dict[str, Any]:
-    """The event in the input of an execution that an upload started, else nothing."""
-    upload = request.get("upload") if isinstance(request, dict) else None
-    return upload if isinstance(upload, dict) else {}

@@ -32,6 +32,11 @@ def plain(text: str) -> str:
     return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")
 
 
+def prose(console: Console, text: str) -> None:
+    """Prints text that wraps between words on a terminal; a file gets one line per sentence."""
+    console.print(plain(text), markup=False, soft_wrap=not console.is_terminal)
+
+
 def complain(message: str, hint: str) -> None:
     """An error and the next step, on stderr."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)

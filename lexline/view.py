@@ -18,7 +18,7 @@ from lexline.follow import ACQUIRE, TRAIN, Snapshot
 from lexline.history import Step
 from lexline.progress import Training
 
-_LABELS = {
+LABELS = {
     "Plan": "Check the request",
     "Gather": "Gather the uploads",
     "Acquire": "Reserve the endpoint",
@@ -37,7 +37,7 @@ _LABELS = {
     "Compensate": "Undo what was half-made",
     "Report": "Report",
 }
-_PAUSES = {
+PAUSES = {
     "QuietPeriod": "waiting until no more uploads come",
     "StillAtWork": "waiting until nothing of the aborted run is at work",
 }
@@ -45,12 +45,12 @@ _PAUSES = {
 
 def label(step: Step) -> str:
     """What a step does, for people; a state this module does not know keeps its own name."""
-    return _LABELS.get(step.name, step.name)
+    return LABELS.get(step.name, step.name)
 
 
 def waiting_words(snapshot: Snapshot, step: Step) -> str:
     """What a step waits for that is not its own work; "" when it waits for nothing else."""
-    return snapshot.in_line if step.name == ACQUIRE else _PAUSES.get(step.pause, "")
+    return snapshot.in_line if step.name == ACQUIRE else PAUSES.get(step.pause, "")
 
 
 def training_words(training: Training, phase: str) -> str:

@@ -12,6 +12,7 @@ from lexline import bill, models, registry, report_files, serving, target, termi
 from lexline.commands.options import DEFAULT_STACK, Last, Profile, Region, StackName, located
 from lexline.errors import UserError
 from lexline.http_api import HttpApi
+from lexline.run_ids import id_in
 
 
 def generate(
@@ -52,8 +53,7 @@ def show_models(
 ) -> None:
     """List the models that were trained: how good each is, whether it was taken, and which one serves.
 
-    Perplexity is on the test text that belongs to each model's own data. "Against champion" compares: the
-    model's figure, then that of the model which served when it was trained, on the same text.
+    "Serves" marks the model that serves now, and the one before it, which `lexline rollback` goes back to.
     """
     console = terminal.stdout()
     where = located(profile, stack, region)
@@ -86,7 +86,8 @@ def show_report(
     stored = report_files.find(where, deployed, wanted)
     console.print(f"{stored.run}, {wording.local_time(stored.written)}: {stored.uri}", markup=False)
     if save is None:
-        console.print("`lexline report --save FILE` writes it to a file, to open in a browser.")
+        run = id_in(stored.run)
+        console.print(f"`lexline report {run} --save FILE` writes it to a file, to open in a browser.")
         return
     try:
         save.write_bytes(report_files.page(where, deployed, stored))

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lexline import registry, runs, serving, target, terminal, wording
+from lexline import execution_input, registry, runs, serving, target, terminal, wording
 from lexline.commands.options import DEFAULT_STACK, INTERRUPTED, Profile, Region, StackName, located
 from lexline.commands.watching import watch
 from lexline.errors import UsageError, UserError
 from lexline.registry import Model
+from lexline.run_ids import id_in
 from lexline.target import Stack, Target
 
 _OF_ONE_RUN = "Settings of this run alone (with --dataset, without DATA)"
@@ -112,12 +113,12 @@ def run(
     --dataset sotu --set epochs=3`. To choose them for all runs: `lexline up --parameter Epochs=3`.
     """
     asked = {
-        **runs.overrides(settings or []),
+        **execution_input.overrides(settings or []),
         "force": force or None,
         "tolerance": tolerance,
         "max_perplexity": max_perplexity,
-        "teardown": teardown,
-        "source": runs.source(source_repo, source_branch, source_commit, source_secret),
+        "teardown": execution_input.teardown(teardown),
+        "source": execution_input.source(source_repo, source_branch, source_commit, source_secret),
     }
     request = {name: value for name, value in asked.items() if value is not None}
     if data and request:
@@ -187,14 +188,18 @@ def deploy(
 
     Nothing is trained. The model is smoke-tested like a new one, and what serves now stays if it fails.
     """
-    asked = {**runs.overrides(settings or [], _HOSTING), "teardown": teardown}
+    asked = {
+        **execution_input.overrides(settings or [], _HOSTING),
+        "force": force or None,
+        "teardown": execution_input.teardown(teardown),
+    }
     console = terminal.stdout()
     where = located(profile, stack, region)
     deployed = target.deployed(where)
     wanted = registry.find(where, deployed, model)
     _must_be_approved(wanted, force=force)
     console.print(f"Deploying {_described(wanted)}", markup=False)
-    _start_deployment(console, where, deployed, wanted.name, {**asked, "force": force or None})
+    _start_deployment(console, where, deployed, wanted.name, asked)
 
 
 def rollback(
@@ -247,5 +252,5 @@ def _start_deployment(
     console: Console, where: Target, deployed: Stack, model: str, settings: dict[str, Any]
 ) -> None:
     request = {name: value for name, value in settings.items() if value is not None}
-    about = "rollback" if model == "previous" else f"deploy-{runs.id_in(model)}"
+    about = "rollback" if model == "previous" else f"deploy-{id_in(model)}"
     watch(console, where, deployed, runs.start(where, deployed, about, {"model": model, **request}))

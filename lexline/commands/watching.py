@@ -66,11 +66,10 @@ def _print_result(console: Console, where: Target, snapshot: Snapshot) -> None:
     else:
         lines = [f"The run ended as {snapshot.status}. {snapshot.error}".rstrip()]
         if snapshot.status in _UNFINISHED:
-            lines.append("A run of its own cleans up after it; `lexline status` lists that one.")
+            lines.append("What it left half-made a run of its own cleans up, which `lexline status` lists.")
     console.print()
     for line in lines:
-        # Prose wraps between words on a terminal; a file gets one line per sentence.
-        console.print(terminal.plain(line), markup=False, soft_wrap=not console.is_terminal)
+        terminal.prose(console, line)
 
 
 def _print_result_or_progress(console: Console, where: Target, deployed: Stack, wanted: Run) -> None:
