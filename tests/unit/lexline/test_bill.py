@@ -62,14 +62,14 @@ def test_the_endpoint_the_runs_their_sum_and_the_prices_are_told(target: Target,
 
 
 @pytest.mark.usefixtures("documents")
-def test_only_as_many_runs_as_asked_for(self, target: Target, stack: Stack) -> None:
+def test_only_as_many_runs_as_asked_for(target: Target, stack: Stack) -> None:
     text = "\n".join(shown(target, stack, 1))
     assert "1" * 12 in text
     assert "2" * 12 not in text
 
 
 @pytest.mark.usefixtures("documents")
-def test_on_this_machine_nothing_is_charged(self, target: Target, stack: Stack) -> None:
+def test_on_this_machine_nothing_is_charged(target: Target, stack: Stack) -> None:
     local = replace(target, endpoint_url="http://127.0.0.1:4566")
     assert any(line.startswith("This machine charges nothing") for line in shown(local, stack))
 
