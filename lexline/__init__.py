@@ -1,1 +1,1 @@
-"""The `lexline` command: bring up, run, generate, status, logs, down."""
+"""The `lexline` command."""

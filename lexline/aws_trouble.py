@@ -15,6 +15,20 @@ _REFUSED_KEYS = {
 }
 
 
+# SageMaker has a code for it, ResourceNotFound, and yet says most of it as a ValidationException in one of
+# these words.
+_MISSING = ("could not find", "not found", "does not exist")
+
+
+def is_missing(error: exceptions.ClientError) -> bool:
+    """Whether SageMaker says that there is no such resource."""
+    told = error.response["Error"]
+    return told.get("Code") == "ResourceNotFound" or (
+        told.get("Code") == "ValidationException"
+        and any(words in told.get("Message", "").lower() for words in _MISSING)
+    )
+
+
 def explain(error: exceptions.BotoCoreError | exceptions.ClientError) -> tuple[str, str]:
     """A sentence and a next step, which may be empty."""
     if isinstance(error, exceptions.NoCredentialsError | exceptions.CredentialRetrievalError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -13,12 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lexline import execution_input, history
 from lexline.errors import UsageError, UserError
+from lexline.run_ids import id_in, run_id
 from lexline.target import Stack, Target
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _RECENT = 20
-"""How many of the newest executions are searched; listing gives no more detail than names and dates."""
+"""How many of the newest executions are asked what started them."""
+_LISTED = 1000
+"""How many of the newest executions are looked through by name: as many as ListExecutions gives at once."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,6 @@ class Uploaded:
     key: str
     etag: str
     version_id: str
-
-
-def run_id(execution_arn: str) -> str:
-    """The 12 hex digits that the pipeline derives from an execution and puts into every name it makes."""
-    return hashlib.sha256(execution_arn.encode()).hexdigest()[:12]
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -98,34 +96,6 @@ def dataset_name(name: str | None, paths: Sequence[Path]) -> str:
     return name
 
 
-def overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """The execution input's part that `--set` words ask for.
-
-    `epochs=3` is a hyperparameter; `training.instance_type=ml.c5.xlarge` and `hosting.instance_count=2`
-    name their section. Whether the names and values exist is for the pipeline to say.
-    """
-    sections: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        section, dot, field = name.rpartition(".")
-        section = section if dot else "hyperparameters"
-        if not equals or not field or section not in ("hyperparameters", "training", "hosting"):
-            raise UsageError(
-                f"--set {setting} is not understood.",
-                "Write --set epochs=3, --set training.instance_type=ml.c5.xlarge or --set "
-                "hosting.instance_count=2.",
-            )
-        sections.setdefault(section, {})[field.replace("-", "_")] = _value(text)
-    return sections
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def upload(target: Target, stack: Stack, dataset: str, path: Path, sent: Callable[[int], None]) -> Uploaded:
     """Puts one file under uploads/<dataset>/.
 
@@ -137,12 +107,12 @@ def upload(target: Target, stack: Stack, dataset: str, path: Path, sent: Callabl
     return Uploaded(key, there["ETag"].strip('"'), there.get("VersionId", ""))
 
 
-def start(target: Target, stack: Stack, dataset: str, request: Mapping[str, Any]) -> Run:
-    """Starts an execution by name on data that was uploaded before."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40]
+def start(target: Target, stack: Stack, about: str, request: Mapping[str, Any]) -> Run:
+    """Starts an execution by request; its name begins with what it is `about`."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", about).strip("-")[:40]
     name = f"{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     started = target.stepfunctions.start_execution(
-        stateMachineArn=stack.state_machine_arn, name=name, input=json.dumps({"dataset": dataset, **request})
+        stateMachineArn=stack.state_machine_arn, name=name, input=json.dumps(request)
     )
     return Run(started["executionArn"], "RUNNING", started["startDate"], None)
 
@@ -161,7 +131,7 @@ def find(target: Target, stack: Stack, wanted: str | None) -> Run:
 
     Raises UserError when there is none among the recent ones.
     """
-    runs = recent(target, stack)
+    runs = recent(target, stack, _LISTED)
     if not runs:
         raise UserError("Nothing has run yet.", "Start with `lexline run FILE`.")
     if wanted is None:
@@ -180,9 +150,11 @@ def started_by(
     patience: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Run:
-    """The execution that an upload started. S3 and EventBridge take a second or two to start it.
+    """The run that takes an upload along: of the execution that it started, or of the one that gathers.
 
-    Raises UserError when none has appeared after `patience` seconds.
+    S3 and EventBridge take a second or two to start an execution. If another gathers the dataset's uploads
+    already, this one's joins that one's run. Raises UserError when none has appeared after `patience`
+    seconds.
     """
     seen: set[str] = set()
     deadline = time.monotonic() + patience
@@ -193,36 +165,39 @@ def started_by(
                 continue
             seen.add(run.arn)
             if _is_from(target, run, uploaded):
-                return run
+                return _gatherer(target, stack, run, sleep)
         if time.monotonic() > deadline:
             raise UserError(
                 f"{uploaded.key} is uploaded, but no run has started from it.",
                 "S3 can take five minutes until a new bucket announces uploads. Start the run by hand: "
                 f"`lexline run --dataset {uploaded.key.split('/')[1]}`.",
             )
-        sleep(0.5 if target.local else 2)
+        sleep(_pause(target))
+
+
+def _pause(target: Target) -> float:
+    """Seconds between two looks at executions."""
+    return 0.5 if target.local else 2
+
+
+def _gatherer(target: Target, stack: Stack, run: Run, sleep: Callable[[float], None]) -> Run:
+    """The run that the execution of an upload joined, or itself."""
+    while True:
+        joined = history.joined(history.events_of(target.stepfunctions, run.arn))
+        if joined is not None:
+            break
+        sleep(_pause(target))
+    if not joined:
+        return run
+    others = recent(target, stack, _LISTED)
+    return next((other for other in others if other.id == id_in(joined)), run)
 
 
 def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:
     described = target.stepfunctions.describe_execution(executionArn=run.arn)
-    event = _upload_of(json.loads(described.get("input", "{}")))
+    event = execution_input.upload_of(json.loads(described.get("input", "{}")))
     return (
         event.get("key") == uploaded.key
         and event.get("etag", "").strip('"') == uploaded.etag
         and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
     )
-
-
-def dataset_of(request: Any) -> str:
-    """The dataset that an execution's input is about, "" when it names none: anything may be an input."""
-    if isinstance(request, dict) and "dataset" in request:
-        return str(request["dataset"])
-    key = str(_upload_of(request).get("key", ""))
-    parts = key.split("/")
-    return parts[1] if len(parts) > 2 else ""
-
-
-def _upload_of(request: Any) -> dict[str, Any]:
-    """The event in the input of an execution that an upload started, else nothing."""
-    upload = request.get("upload") if isinstance(request, dict) else None
-    return upload if isinstance(upload, dict) else {}

@@ -24,6 +24,7 @@ from lexline.errors import UsageError, UserError
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -72,6 +73,10 @@ class Target:
         return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=_CONFIG)
 
     @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
     def logs(self) -> CloudWatchLogsClient:
         return self.session.client("logs", endpoint_url=self.endpoint_url, config=_CONFIG)
 
@@ -96,6 +101,10 @@ class NotUsable(UserError):
     """The stack is there, but its deployment never came to an end."""
 
 
+class Outdated(UserError):
+    """The stack was deployed by an earlier version, which did not clean up by itself."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """What the deployed stack is made of, from its outputs.
@@ -107,6 +116,7 @@ class Stack:
     bucket: str
     state_machine_arn: str
     endpoint: str
+    table: str
     api_url: str
     api_key_id: str
     api_authorization: str
@@ -190,7 +200,7 @@ def not_running(home: Path) -> tuple[str, str]:
 
 
 def deployed(target: Target) -> Stack:
-    """The stack's outputs. Raises NotDeployed or NotUsable."""
+    """The stack's outputs. Raises NotDeployed, NotUsable or Outdated."""
     try:
         found = target.cloudformation.describe_stacks(StackName=target.stack)["Stacks"]
     except ClientError as error:
@@ -210,11 +220,17 @@ def deployed(target: Target) -> Stack:
             f"The stack {target.stack} is not usable: {stack['StackStatus']}. {reason}".strip(),
             "Try `lexline up` again; if it stays so, `lexline down` and then `lexline up`.",
         )
+    if "TableName" not in outputs:
+        raise Outdated(
+            f"The stack {target.stack} was deployed by an earlier version of Lexline.",
+            "Bring it up to date with `lexline up`" + ("." if target.local else " and the same --profile."),
+        )
     return Stack(
         status=stack["StackStatus"],
         bucket=outputs["BucketName"],
         state_machine_arn=outputs["StateMachineArn"],
         endpoint=outputs["EndpointName"],
+        table=outputs["TableName"],
         api_url=_reachable(target, outputs["ApiId"], outputs["ApiUrl"]),
         api_key_id=outputs.get("ApiKeyId", ""),
         api_authorization=outputs["ApiAuthorization"],

@@ -12,10 +12,16 @@ from rich.markup import escape
 
 from lexline import wording
 
+_FILE_WIDTH = 200
+"""Wider than any table here."""
+
 
 def stdout() -> Console:
-    """Ordinary output. Lines are not folded, so that a URL can be copied in one piece."""
-    return Console(highlight=False, soft_wrap=True)
+    """Ordinary output. Lines are not folded, so that a URL stays in one piece; and in a file, no tables."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    return console
 
 
 def plain(text: str) -> str:
@@ -24,6 +30,11 @@ def plain(text: str) -> str:
     What a model writes is made of whatever its corpus held.
     """
     return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")
+
+
+def prose(console: Console, text: str) -> None:
+    """Prints text that wraps between words on a terminal; a file gets one line per sentence."""
+    console.print(plain(text), markup=False, soft_wrap=not console.is_terminal)
 
 
 def complain(message: str, hint: str) -> None:

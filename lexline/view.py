@@ -14,27 +14,43 @@ from rich.table import Table
 from rich.text import Text
 
 from lexline import wording
-from lexline.follow import TRAIN, Snapshot
+from lexline.follow import ACQUIRE, TRAIN, Snapshot
 from lexline.history import Step
 from lexline.progress import Training
 
-_LABELS = {
+LABELS = {
     "Plan": "Check the request",
+    "Gather": "Gather the uploads",
+    "Acquire": "Reserve the endpoint",
     "Prepare": "Prepare the text",
+    "Source": "Get the scripts",
+    "Champion": "Look at what serves",
     "Train": "Train",
     "Evaluate": "Judge the model",
+    "Register": "Register the model",
+    "FindModel": "Find the model",
     "CreateModel": "Create the model",
     "Deploy": "Deploy the endpoint",
     "SmokeTest": "Generate a first text",
+    "Finish": "Settle scaling and end",
     "TearDown": "Tear down",
     "Compensate": "Undo what was half-made",
     "Report": "Report",
+}
+PAUSES = {
+    "QuietPeriod": "waiting until no more uploads come",
+    "StillAtWork": "waiting until nothing of the aborted run is at work",
 }
 
 
 def label(step: Step) -> str:
     """What a step does, for people; a state this module does not know keeps its own name."""
-    return _LABELS.get(step.name, step.name)
+    return LABELS.get(step.name, step.name)
+
+
+def waiting_words(snapshot: Snapshot, step: Step) -> str:
+    """What a step waits for that is not its own work; "" when it waits for nothing else."""
+    return snapshot.in_line if step.name == ACQUIRE else PAUSES.get(step.pause, "")
 
 
 def training_words(training: Training, phase: str) -> str:
@@ -81,7 +97,10 @@ def _drawing(snapshot: Snapshot) -> RenderableType:
             _sign(step),
             Text(label(step), style="bold" if step.state == "running" else ""),
             Text(wording.seconds(step.elapsed(snapshot.now)), style="dim"),
-            Text(_remark(step), style="red" if step.state == "failed" else "dim"),
+            Text(
+                ", ".join(filter(None, (_remark(step), waiting_words(snapshot, step)))),
+                style="red" if step.state == "failed" else "dim",
+            ),
         )
     parts: list[RenderableType] = [table]
     if snapshot.trains:
@@ -127,13 +146,14 @@ def _time_left(snapshot: Snapshot) -> float | None:
 
 
 class PlainView:
-    """Prints a line when a step begins or ends, after each epoch, and at every tenth of the training."""
+    """Prints a line when a step begins or ends, what it waits for, and every tenth of the training."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: dict[str, tuple[str, int]] = {}
         self._tenths = 0
         self._phase = ""
+        self._waits = ""
 
     def __enter__(self) -> PlainView:
         return self
@@ -146,20 +166,29 @@ class PlainView:
     def show(self, snapshot: Snapshot) -> None:
         for step in snapshot.steps:
             self._show_training(snapshot, step)
+            if step.state != "running" and step is snapshot.steps[-1] and not snapshot.ended:
+                # It may be entered again, to ask once more; the step after it says that it is over.
+                continue
             now = (step.state, step.visits)
             before = self._shown.get(step.name)
+            if before is None and step.state == "running":
+                self._print(f"{label(step)} ...")
+            self._show_waiting(waiting_words(snapshot, step))
             if before == now:
                 continue
             self._shown[step.name] = now
             if step.state == "running":
                 # A second visit only asks again how the same job or endpoint stands.
-                if before is None:
-                    self._print(f"{label(step)} ...")
                 continue
             took = wording.seconds(step.elapsed(snapshot.now))
             remark = _remark(step)
             outcome = "done" if step.state == "done" else "failed"
             self._print(f"{label(step)}: {outcome} after {took}" + (f" ({remark})" if remark else ""))
+
+    def _show_waiting(self, words: str) -> None:
+        if words and words != self._waits:
+            self._waits = words
+            self._print(f"  {words}")
 
     def _show_training(self, snapshot: Snapshot, step: Step) -> None:
         if step.name != TRAIN or self._shown.get(TRAIN, ("",))[0] not in ("running",):

@@ -1,6 +1,7 @@
 """Numbers as people write them."""
 
 import math
+from datetime import datetime
 
 
 def seconds(value: float) -> str:
@@ -31,6 +32,21 @@ def size(value: int) -> str:
         if value_in_unit < 1000 or unit == "GB":
             return f"{value_in_unit:.1f} {unit}"
     raise AssertionError("unreachable")
+
+
+def money(dollars: float) -> str:
+    """US dollars, small amounts to three digits: $0.00236, $0.056, $0.50, $40.88, $1,234.00."""
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    if 0 < dollars < 0.0001:
+        return "less than $0.0001"
+    digits = f"{float(f'{dollars:.3g}'):f}".rstrip("0")
+    return f"${digits:0<4}"
+
+
+def local_time(when: datetime) -> str:
+    """A moment as this machine's clock shows it, to the minute."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M}"
 
 
 def listing(items: list[str]) -> str:

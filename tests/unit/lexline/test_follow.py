@@ -8,13 +8,14 @@ from botocore.stub import Stubber
 
 from lexline.follow import Snapshot, Watcher, follow
 from lexline.runs import Run
-from lexline.target import Target
+from lexline.target import Stack, Target
 from tests.unit.lexline.conftest import EXECUTION, MACHINE
 
 Stub = Callable[[Any], Stubber]
 WHEN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = Run(EXECUTION + "one", "RUNNING", WHEN, None)
 JOB = "lexline-sotu-0123456789ab"
+OTHER, THIRD = "lexline-wiki-ba9876543210", "lexline-wiki-000000000000"
 STREAM = f"{JOB}/algo-1-1795444384"
 
 
@@ -60,7 +61,7 @@ def log_page(*lines: str) -> dict[str, Any]:
     return {"events": events, "nextForwardToken": "f/1", "nextBackwardToken": "b/0"}
 
 
-def test_a_run_that_trains_shows_its_jobs_log(target: Target, stub: Stub) -> None:
+def test_a_run_that_trains_shows_its_jobs_log(target: Target, stack: Stack, stub: Stub) -> None:
     machine, logs = stub(target.stepfunctions), stub(target.logs)
     machine.add_response("describe_execution", described("RUNNING"))
     events = [*visit(1, 0, "Plan", {"name": JOB}), *visit(4, 5, "Train")]
@@ -77,55 +78,60 @@ def test_a_run_that_trains_shows_its_jobs_log(target: Target, stub: Stub) -> Non
         {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamName": STREAM, "startFromHead": True},
     )
     logs.add_response("get_log_events", log_page())
-    snapshot = Watcher(target, RUN).look()
-    assert snapshot.dataset == "sotu"
+    snapshot = Watcher(target, stack, RUN).look()
+    assert snapshot.work == "sotu"
     assert [step.name for step in snapshot.steps] == ["Plan", "Train"]
     assert snapshot.trains
     assert snapshot.training.fraction == 0.25
     assert snapshot.training_since is not None
 
 
-def test_before_the_log_begins_the_jobs_own_status_is_asked_for(target: Target, stub: Stub) -> None:
+def test_before_the_log_begins_the_jobs_own_status_is_asked_for(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
     machine, logs, sagemaker = stub(target.stepfunctions), stub(target.logs), stub(target.sagemaker)
     machine.add_response("describe_execution", described("RUNNING"))
     events = [*visit(1, 0, "Plan", {"name": JOB}), *visit(4, 5, "Train")]
     machine.add_response("get_execution_history", {"events": events})
     logs.add_client_error("describe_log_streams", "ResourceNotFoundException", "no group", 400)
     sagemaker.add_client_error("describe_training_job", "ValidationException", "not yet", 400)
-    assert Watcher(target, RUN).look().job_phase == ""
+    assert Watcher(target, stack, RUN).look().job_phase == ""
 
 
 @pytest.mark.parametrize(
     ("status", "verdict", "succeeded"),
     [
         ("SUCCEEDED", "Succeeded", True),
+        ("SUCCEEDED", "Unchanged", True),
         ("SUCCEEDED", "Skipped", True),
         ("SUCCEEDED", "Rejected", False),
         ("FAILED", "Failed", False),
     ],
 )
 def test_a_finished_run_brings_its_report(
-    target: Target, stub: Stub, status: str, verdict: str, succeeded: bool
+    target: Target, stack: Stack, stub: Stub, status: str, verdict: str, succeeded: bool
 ) -> None:
     machine = stub(target.stepfunctions)
     machine.add_response("describe_execution", described(status))
     report = {"status": verdict, "reason": "because"}
     machine.add_response("get_execution_history", {"events": list(visit(1, 0, "Report", report))})
-    snapshot = Watcher(target, RUN).look()
+    snapshot = Watcher(target, stack, RUN).look()
     assert snapshot.ended
     assert snapshot.report == report
     assert snapshot.succeeded == succeeded
 
 
-def test_a_run_without_a_report_brings_the_machines_own_error(target: Target, stub: Stub) -> None:
+def test_a_run_without_a_report_brings_the_machines_own_error(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
     machine = stub(target.stepfunctions)
     machine.add_response("describe_execution", described("TIMED_OUT", error="States.Timeout", cause="a week"))
     machine.add_response("get_execution_history", {"events": []})
-    snapshot = Watcher(target, RUN).look()
+    snapshot = Watcher(target, stack, RUN).look()
     assert (snapshot.succeeded, snapshot.report, snapshot.error) == (False, None, "States.Timeout a week")
 
 
-def test_following_ends_with_the_run(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_ends_with_the_run(target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([Snapshot(RUN, "sotu", "RUNNING"), Snapshot(RUN, "sotu", "SUCCEEDED")])
     monkeypatch.setattr(Watcher, "look", lambda self: next(looks))
     shown: list[str] = []
@@ -134,5 +140,37 @@ def test_following_ends_with_the_run(target: Target, monkeypatch: pytest.MonkeyP
         def show(self, snapshot: Snapshot) -> None:
             shown.append(snapshot.status)
 
-    assert follow(target, RUN, Recorder(), sleep=lambda seconds: None).status == "SUCCEEDED"
+    assert follow(target, stack, RUN, Recorder(), sleep=lambda seconds: None).status == "SUCCEEDED"
     assert shown == ["RUNNING", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize(
+    ("holder", "waiting", "words"),
+    [
+        (OTHER, [JOB], "in line for the endpoint, which run ba9876543210 has"),
+        (OTHER, [THIRD, JOB], "in line for the endpoint, which run ba9876543210 has, 1 more before it"),
+        # It has asked, and is not in line yet.
+        (OTHER, [], "in line for the endpoint, which run ba9876543210 has"),
+        (JOB, [], ""),
+        ("", [], ""),
+    ],
+)
+def test_a_run_that_waits_for_the_lease_says_for_whom(
+    target: Target, stack: Stack, stub: Stub, holder: str, waiting: list[str], words: str
+) -> None:
+    machine, table = stub(target.stepfunctions), stub(target.dynamodb)
+    machine.add_response("describe_execution", described("RUNNING"))
+    events = [*visit(1, 0, "Plan", {"name": JOB}), *visit(4, 5, "Acquire")]
+    machine.add_response("get_execution_history", {"events": events})
+    line = {run: {"M": {"since": {"N": str(since)}}} for since, run in enumerate(waiting)}
+    item = {"waiting": {"M": line}, **({"owner": {"S": holder}} if holder else {})}
+    table.add_response(
+        "get_item",
+        {"Item": item},
+        {
+            "TableName": "lexline-waits",
+            "Key": {"resource": {"S": "endpoint/lexline"}},
+            "ConsistentRead": True,
+        },
+    )
+    assert Watcher(target, stack, RUN).look().in_line == words

@@ -10,6 +10,7 @@ from botocore.stub import Stubber
 
 from lexline import runs
 from lexline.errors import UsageError, UserError
+from lexline.run_ids import id_in, run_id
 from lexline.runs import Uploaded
 from lexline.target import Stack, Target
 from tests.unit.lexline.conftest import EXECUTION, MACHINE
@@ -48,9 +49,23 @@ def event(**changes: str) -> dict[str, Any]:
     return {"upload": {"bucket": "b", "key": UPLOADED.key, "etag": "0f343b09", "version_id": "v2", **changes}}
 
 
+def entered(state: str) -> dict[str, Any]:
+    details = {"stateEnteredEventDetails": {"name": state}}
+    return {"id": 1, "type": "TaskStateEntered", "timestamp": WHEN, **details}
+
+
+def gathers(machine: Stubber) -> None:
+    """The execution whose history is asked for next gathers the uploads itself."""
+    answered = {"id": 2, "type": "TaskSucceeded", "timestamp": WHEN}
+    machine.add_response("get_execution_history", {"events": [entered("Gather"), answered]})
+
+
 def test_a_runs_id_is_the_end_of_the_name_that_the_pipeline_gives_its_resources() -> None:
     arn = EXECUTION + "8f92eb39"
-    assert names.run_name("lexline", "sotu", arn).endswith(f"-{runs.run_id(arn)}")
+    name = names.run_name("lexline", "sotu", arn)
+    assert name.endswith(f"-{run_id(arn)}")
+    assert id_in(name) == run_id(arn)
+    assert id_in("by-hand") == "by-hand"
 
 
 @pytest.mark.parametrize(
@@ -103,21 +118,6 @@ def test_a_name_that_the_pipeline_would_refuse_is_refused_at_once(name: str) -> 
         runs.dataset_name(name, [])
 
 
-def test_settings_find_their_section_and_type() -> None:
-    assert runs.overrides(
-        ["epochs=3", "batch-size=20", "tied=true", "tokenizer=prose", "training.instance_type=ml.c5.xlarge"]
-    ) == {
-        "hyperparameters": {"epochs": 3, "batch_size": 20, "tied": True, "tokenizer": "prose"},
-        "training": {"instance_type": "ml.c5.xlarge"},
-    }
-
-
-@pytest.mark.parametrize("setting", ["epochs", "=3", "model.size=3", "hosting.=1"])
-def test_a_setting_that_is_not_understood_is_refused(setting: str) -> None:
-    with pytest.raises(UsageError, match="not understood"):
-        runs.overrides([setting])
-
-
 def test_the_run_of_an_upload_is_the_one_with_its_key_etag_and_version(
     target: Target, stack: Stack, stub: Stub
 ) -> None:
@@ -126,6 +126,7 @@ def test_the_run_of_an_upload_is_the_one_with_its_key_etag_and_version(
     machine.add_response("describe_execution", described("older", event(version_id="v1")))
     machine.add_response("list_executions", listed("by-name", "mine", "older"))
     machine.add_response("describe_execution", described("mine", event()))
+    gathers(machine)
     found = runs.started_by(target, stack, UPLOADED, patience=60, sleep=lambda seconds: None)
     # Oldest first, so "by-name" was not asked about, and "older" not twice.
     assert found.name == "mine"
@@ -139,8 +140,26 @@ def test_an_execution_with_an_input_of_another_kind_is_nobodys_run(
     machine.add_response("list_executions", listed("mine", "odd"))
     machine.add_response("describe_execution", described("odd", request_))
     machine.add_response("describe_execution", described("mine", event()))
+    gathers(machine)
     assert runs.started_by(target, stack, UPLOADED, patience=60).name == "mine"
-    assert runs.dataset_of(request_) == ""
+
+
+def test_an_upload_that_joined_another_run_is_followed_there(
+    target: Target, stack: Stack, stub: Stub
+) -> None:
+    machine = stub(target.stepfunctions)
+    machine.add_response("list_executions", listed("mine", "gatherer"))
+    machine.add_response("describe_execution", described("gatherer", event(key="uploads/sotu/b.txt")))
+    machine.add_response("describe_execution", described("mine", event()))
+    # Whether it gathers is not decided at the first look.
+    machine.add_response("get_execution_history", {"events": [entered("Plan")]})
+    reason = f"joined run lexline-sotu-{run_id(EXECUTION + 'gatherer')}, which begins soon"
+    cause = {"taskFailedEventDetails": {"resource": "r", "resourceType": "lambda", "cause": reason}}
+    failed = {"id": 2, "type": "TaskFailed", "timestamp": WHEN, **cause}
+    machine.add_response("get_execution_history", {"events": [entered("Gather"), failed]})
+    machine.add_response("list_executions", listed("mine", "gatherer"))
+    found = runs.started_by(target, stack, UPLOADED, patience=60, sleep=lambda seconds: None)
+    assert found.name == "gatherer"
 
 
 def test_an_upload_that_starts_nothing_says_how_to_start_by_hand(
@@ -157,8 +176,8 @@ def test_an_upload_that_starts_nothing_says_how_to_start_by_hand(
     [
         (None, "first"),
         ("second", "second"),
-        (runs.run_id(EXECUTION + "second"), "second"),
-        (f"lexline-sotu-{runs.run_id(EXECUTION + 'second')}", "second"),
+        (run_id(EXECUTION + "second"), "second"),
+        (f"lexline-sotu-{run_id(EXECUTION + 'second')}", "second"),
     ],
 )
 def test_a_run_is_found_by_name_id_or_job_and_is_the_newest_without(
@@ -174,7 +193,7 @@ def test_an_unknown_run_is_refused(target: Target, stack: Stack, stub: Stub) -> 
         runs.find(target, stack, "nosuch")
 
 
-def test_an_execution_by_name_asks_for_the_dataset_and_the_overrides(
+def test_an_execution_is_started_with_the_request_and_named_after_what_it_is_about(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
@@ -184,7 +203,8 @@ def test_an_execution_by_name_asks_for_the_dataset_and_the_overrides(
         return {"executionArn": EXECUTION + arguments["name"], "startDate": WHEN}
 
     monkeypatch.setattr(target.stepfunctions, "start_execution", start_execution)
-    runs.start(target, stack, "a.very.long_dataset" * 3, {"teardown": "always"})
-    assert json.loads(asked["input"]) == {"dataset": "a.very.long_dataset" * 3, "teardown": "always"}
+    runs.start(target, stack, "a.very.long_dataset" * 3, {"dataset": "x", "teardown": "always"})
+    assert json.loads(asked["input"]) == {"dataset": "x", "teardown": "always"}
+    assert asked["name"].startswith("a-very-long-dataset")
     # Step Functions takes names of 80 characters.
     assert len(asked["name"]) <= 80

@@ -19,6 +19,7 @@ OUTPUTS = {
     "BucketName": "lexline-bucket",
     "StateMachineArn": "arn:machine",
     "EndpointName": "lexline",
+    "TableName": "lexline-waits",
     "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1",
     "ApiId": "abc",
     "ApiKeyId": "keyid",
@@ -168,6 +169,14 @@ def test_a_stack_that_failed_to_deploy_says_so(target: Target, stub: Stub) -> No
     stub(target.cloudformation).add_response("describe_stacks", described("ROLLBACK_COMPLETE", {}))
     with pytest.raises(targets.NotUsable, match="ROLLBACK_COMPLETE"):
         targets.deployed(target)
+
+
+def test_a_stack_of_an_earlier_version_says_how_to_bring_it_up_to_date(target: Target, stub: Stub) -> None:
+    earlier = {key: value for key, value in OUTPUTS.items() if key != "TableName"}
+    stub(target.cloudformation).add_response("describe_stacks", described(outputs=earlier))
+    with pytest.raises(targets.Outdated, match="earlier version") as refusal:
+        targets.deployed(target)
+    assert "lexline up" in refusal.value.hint
 
 
 def test_other_errors_of_cloudformation_are_not_taken_for_a_missing_stack(target: Target, stub: Stub) -> None:

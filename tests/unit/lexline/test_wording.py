@@ -43,6 +43,23 @@ def test_sizes(value: int, words: str) -> None:
     assert wording.size(value) == words
 
 
+@pytest.mark.parametrize(
+    ("dollars", "words"),
+    [
+        (0, "$0.00"),
+        (0.00001, "less than $0.0001"),
+        (0.0023638, "$0.00236"),
+        (0.056, "$0.056"),
+        (0.5, "$0.50"),
+        (0.9999, "$1.00"),
+        (40.881, "$40.88"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money(dollars: float, words: str) -> None:
+    assert wording.money(dollars) == words
+
+
 def test_listings() -> None:
     assert wording.listing(["a"]) == "a"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
