@@ -11,9 +11,9 @@ import pytest
 from localcloud import control
 from tests.e2e.conftest import Answer
 from tests.e2e.test_upload_to_text import lexline
-from tests.stack import DeployedStack, deploy
+from tests.stack import TINY, DeployedStack, deploy
 
-LONG = {"Epochs": "1000", "Emsize": "16", "Nhid": "16", "Nlayers": "1", "BatchSize": "4", "Bptt": "10"}
+LONG = {**TINY, "Epochs": "1000"}
 
 
 def processes(root: int, words: str) -> list[psutil.Process]:

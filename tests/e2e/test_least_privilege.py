@@ -2,18 +2,20 @@
 
 Each test takes one permission from one role of the deployed stack, sees what becomes of a run, and gives it
 back. That the same runs succeed with all of them is what the other end-to-end tests show.
+
+One run goes all the way first. Its steps are then called again, each with the documents that the run had for
+it, so that a missing permission costs a call and not a run.
 """
 
-import hashlib
 import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
+import contracts
 import pytest
 
 from tests.stack import DeployedStack
@@ -22,21 +24,68 @@ DATASET = "privileges"
 CORPUS = "\n".join(
     f"the president of the union said {n % 97} words to the people ." for n in range(600)
 ).encode()
-RUN = {"dataset": DATASET}
+NOBODY = "nobody waits on this token"
+ANOTHER = "lexline-privileges-000000000000"
+"""A run that never was: a step that finds nothing of its name has to make it."""
+# The state whose output is the document of that name.
+STATES = {
+    "run": "Plan",
+    "lease": "Acquire",
+    "prepared": "Prepare",
+    "source": "Source",
+    "champion": "Champion",
+    "trained": "Train",
+    "evaluated": "Evaluate",
+    "registered": "Register",
+    "model": "CreateModel",
+    "deployed": "Deploy",
+    "smoke_test": "SmokeTest",
+    "finished": "Finish",
+}
 
 
 @pytest.fixture(scope="module")
-def corpus(stack: DeployedStack) -> str:
-    """A corpus that the runs of these tests find; the run that its upload starts is stopped."""
-    upload_and_stop(stack, DATASET)
-    return DATASET
-
-
-def upload_and_stop(stack: DeployedStack, dataset: str) -> None:
+def documents(stack: DeployedStack) -> dict[str, Any]:
+    """What a whole run's states came to, by the names that the steps know it by."""
     before = set(stack.executions())
-    stack.upload(dataset, "corpus.txt", CORPUS)
+    stack.upload(DATASET, "corpus.txt", CORPUS)
     (execution,) = until(lambda: set(stack.executions()) - before)
-    stack.cloud.client("stepfunctions").stop_execution(executionArn=execution)
+    assert stack.wait(execution)["status"] == "SUCCEEDED"
+    pages = stack.cloud.client("stepfunctions").get_paginator("get_execution_history")
+    outputs = {
+        event["stateExitedEventDetails"]["name"]: json.loads(event["stateExitedEventDetails"]["output"])
+        for page in pages.paginate(executionArn=execution)
+        for event in page["events"]
+        if event["type"] == "TaskStateExited"
+    }
+    found = {name: outputs[state] for name, state in STATES.items()}
+    nothing = dict.fromkeys(contracts.ReportInput.model_fields)
+    known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": [], "durations": {}}
+    return {**nothing, **found, **known}
+
+
+@pytest.fixture
+def lease(stack: DeployedStack, documents: dict[str, Any]) -> Iterator[None]:
+    """The whole run holds the endpoint's lease, as while it was at work."""
+    table = stack.cloud.client("dynamodb")
+    place = {"TableName": stack.outputs["TableName"], "Key": {"resource": {"S": "endpoint/lexline"}}}
+    names = {f"#{name}": name for name in ("owner", "execution", "until", "generation")}
+    until(lambda: "owner" not in table.get_item(**place, ConsistentRead=True)["Item"])
+    held = documents["lease"]
+    table.update_item(
+        **place,
+        UpdateExpression=f"SET {', '.join(f'{name} = :{name[1:]}' for name in names)}",
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={
+            ":owner": {"S": held["owner"]},
+            ":execution": {"S": documents["execution"]["id"]},
+            ":until": {"N": str(time.time() + 3600)},
+            ":generation": {"N": str(held["generation"])},
+        },
+    )
+    yield
+    del names["#generation"]
+    table.update_item(**place, UpdateExpression=f"REMOVE {', '.join(names)}", ExpressionAttributeNames=names)
 
 
 def until(condition: Any, seconds: float = 90) -> Any:
@@ -101,162 +150,236 @@ def assert_failed_for(ended: Mapping[str, Any], step: str, action: str) -> None:
     assert action.lower() in ended["cause"].lower()
 
 
-# --- steps that a run comes to without training ---
+# --- the steps of a run, each by itself ---
 
 
-@pytest.mark.parametrize(
-    ("role", "action", "step"),
-    [
-        ("PrepareRole", "s3:ListBucket", "Prepare"),
-        ("PrepareRole", "s3:PutObject", "Prepare"),
-        ("TrainingRole", "dynamodb:UpdateItem", "Train"),
-        ("TrainingRole", "sagemaker:CreateTrainingJob", "Train"),
-        ("TrainingRole", "iam:PassRole", "Train"),
-    ],
-)
-def test_a_run_fails_where_its_step_lacks_a_permission(
-    stack: DeployedStack, corpus: str, role: str, action: str, step: str
-) -> None:
-    with without(stack, role, action):
-        ended = stack.wait(stack.start(RUN))
-    assert_failed_for(ended, step, action)
-    assert ended["error"] == "AccessDenied"
-
-
-def test_an_upload_cannot_be_claimed_without_the_table(stack: DeployedStack) -> None:
-    before = set(stack.executions())
-    with without(stack, "PlanRole", "dynamodb:PutItem"):
-        stack.upload("unclaimed", "corpus.txt", CORPUS)
-        (execution,) = until(lambda: set(stack.executions()) - before)
-        ended = stack.wait(execution)
-    assert_failed_for(ended, "Plan", "dynamodb:PutItem")
-
-
-def test_an_upload_starts_nothing_if_the_rule_may_not_start_the_machine(stack: DeployedStack) -> None:
-    before = set(stack.executions())
-    with without(stack, "UploadRuleRole", "states:StartExecution"):
-        stack.upload("unheard", "README", b"never a corpus")
-        time.sleep(2)
-    assert set(stack.executions()) == before
-
-
-def test_a_failed_clean_up_is_told_beside_the_reason_of_the_run(stack: DeployedStack) -> None:
-    with without(stack, "CompensateRole", "sagemaker:DescribeTrainingJob"):
-        ended = stack.wait(stack.start({"dataset": "not-there"}))
-    assert ended["error"] == "DatasetNotFound"
-    assert_failed_for(ended, "Compensate", "sagemaker:DescribeTrainingJob")
-
-
-def test_a_failed_tear_down_is_told_beside_the_reason_of_the_run(stack: DeployedStack) -> None:
-    with without(stack, "TeardownRole", "sagemaker:DescribeEndpointConfig"):
-        ended = stack.wait(stack.start({"dataset": "not-there", "teardown": "on_failure"}))
-    assert ended["error"] == "DatasetNotFound"
-    assert_failed_for(ended, "TearDown", "sagemaker:DescribeEndpointConfig")
-
-
-def test_a_result_that_cannot_be_published_fails_the_run(stack: DeployedStack) -> None:
-    # A file that is never a corpus: the run would end well, as Skipped.
-    upload = {"bucket": stack.bucket, "key": "uploads/notes/README", "etag": "e", "size": 1}
-    with without(stack, "ReportRole", "sns:Publish"):
-        ended = stack.wait(stack.start({"upload": upload}))
-    assert_failed_for(ended, "Report", "sns:Publish")
-
-
-# --- the role that SageMaker runs as ---
-
-
-@pytest.mark.parametrize(
-    ("action", "on", "said"),
-    [
-        ("s3:GetObject", "/prepared/", "s3:GetObject"),
-        # The toolkit asks for the code's head first, and S3 says no more than 403 to a HEAD request.
-        ("s3:GetObject", "/code/", "HeadObject operation: Forbidden"),
-        ("s3:PutObject", "/runs/", "s3:PutObject"),
-        ("s3:PutObject", "/checkpoints/", "Checkpoint upload failed"),
-    ],
-)
-def test_the_training_job_fails_without_its_data(
-    stack: DeployedStack, corpus: str, action: str, on: str, said: str
-) -> None:
-    with without(stack, "ExecutionRole", action, on):
-        ended = stack.wait(stack.start(RUN))
-    assert ended["error"] == "TrainingFailed"
-    assert_failed_for(ended, "Train", said)
-
-
-# --- steps that come after training ---
-
-
-@pytest.fixture(scope="module")
-def trained_runs(stack: DeployedStack, corpus: str) -> list[str]:
-    """Four runs whose jobs are done and who wait to be told, since the events of their jobs were lost.
-
-    Training is most of a run's time, so the runs train at once and each test goes on with one of them.
-    """
-    events, states = stack.cloud.client("events"), stack.cloud.client("stepfunctions")
-    events.disable_rule(Name="lexline-training-job")
-    try:
-        runs = [stack.start(RUN) for _ in range(4)]
-        for run in runs:
-            until(partial(is_trained, stack, run), seconds=150)
-    finally:
-        events.enable_rule(Name="lexline-training-job")
-    assert {states.describe_execution(executionArn=run)["status"] for run in runs} == {"RUNNING"}
-    return runs
-
-
-def job_of(stack: DeployedStack, execution: str) -> dict[str, Any] | None:
-    """The summary of the execution's training job, if it has one; the name ends with the execution's hash."""
-    sagemaker, digest = stack.cloud.client("sagemaker"), hashlib.sha256(execution.encode()).hexdigest()
-    found = sagemaker.list_training_jobs(NameContains=digest[:12])["TrainingJobSummaries"]
-    return found[0] if found else None
-
-
-def is_trained(stack: DeployedStack, execution: str) -> bool:
-    job = job_of(stack, execution)
-    return job is not None and job["TrainingJobStatus"] == "Completed"
-
-
-def bring_event(stack: DeployedStack, execution: str) -> dict[str, Any]:
-    """Give the callback the event of the run's finished job; its answer."""
-    job = job_of(stack, execution)
-    assert job
-    event = json.dumps({"resources": [job["TrainingJobArn"]]}).encode()
-    answer = stack.cloud.client("lambda").invoke(FunctionName="lexline-callback", Payload=event)
+def call(stack: DeployedStack, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The function's answer, which is its failure if it fails."""
+    answer = stack.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
     parsed: dict[str, Any] = json.loads(answer["Payload"].read())
     return parsed
+
+
+def assert_denied(answer: Mapping[str, Any], action: str) -> None:
+    """The function failed for want of the action, and names it."""
+    assert answer.get("errorType") == "AccessDenied", answer
+    assert action.lower() in answer["errorMessage"].lower()
+
+
+ROLES = {"create-model": "ModelRole", "find-model": "FindModelRole", "smoke-test": "SmokeTestRole"}
+"""Where the role is not called what its function is."""
+# What of the run's document is changed for a step.
+AGAIN: dict[str, Any] = {}
+NEW = {"name": ANOTHER}
+IN_TIME = {"teardown": {"after": "PT1H"}}
+SCALING = {"hosting": {"max_instance_count": 2}}
+
+
+@pytest.mark.parametrize(
+    ("step", "contract", "run", "action"),
+    [
+        ("gather", contracts.GatherInput, AGAIN, "dynamodb:GetItem"),
+        ("gather", contracts.GatherInput, AGAIN, "dynamodb:UpdateItem"),
+        ("acquire", contracts.AcquireInput, AGAIN, "dynamodb:UpdateItem"),
+        ("acquire", contracts.AcquireInput, AGAIN, "sns:Publish"),
+        ("acquire", contracts.AcquireInput, AGAIN, "states:SendTaskSuccess"),
+        ("prepare", contracts.PrepareInput, AGAIN, "dynamodb:UpdateItem"),
+        ("prepare", contracts.PrepareInput, AGAIN, "s3:ListBucket"),
+        ("source", contracts.SourceInput, AGAIN, "s3:PutObject"),
+        ("champion", contracts.ChampionInput, AGAIN, "sagemaker:DescribeEndpoint"),
+        ("champion", contracts.ChampionInput, AGAIN, "sagemaker:ListTags"),
+        ("training", contracts.TrainingInput, NEW, "sagemaker:CreateTrainingJob"),
+        ("training", contracts.TrainingInput, NEW, "sagemaker:AddTags"),
+        ("training", contracts.TrainingInput, NEW, "iam:PassRole"),
+        ("training", contracts.TrainingInput, AGAIN, "states:SendTaskSuccess"),
+        ("register", contracts.RegisterInput, NEW, "sagemaker:CreateModelPackage"),
+        ("register", contracts.RegisterInput, AGAIN, "sagemaker:DescribeModelPackage"),
+        ("find-model", contracts.FindModelInput, {"model": "1"}, "sagemaker:ListModelPackages"),
+        ("create-model", contracts.CreateModelInput, NEW, "sagemaker:CreateModel"),
+        ("create-model", contracts.CreateModelInput, NEW, "iam:PassRole"),
+        ("deploy", contracts.DeployInput, NEW, "sagemaker:CreateEndpointConfig"),
+        ("deploy", contracts.DeployInput, AGAIN, "states:SendTaskSuccess"),
+        ("smoke-test", contracts.SmokeTestInput, AGAIN, "sagemaker:InvokeEndpoint"),
+        ("finish", contracts.FinishInput, AGAIN, "sagemaker:AddTags"),
+        ("finish", contracts.FinishInput, IN_TIME, "scheduler:CreateSchedule"),
+        ("finish", contracts.FinishInput, IN_TIME, "iam:PassRole"),
+        ("finish", contracts.FinishInput, SCALING, "application-autoscaling:RegisterScalableTarget"),
+        ("teardown", contracts.TeardownInput, AGAIN, "sagemaker:DeleteEndpoint"),
+        ("compensate", contracts.CompensateInput, AGAIN, "sagemaker:DescribeEndpointConfig"),
+        ("report", contracts.ReportInput, AGAIN, "s3:PutObject"),
+        ("report", contracts.ReportInput, AGAIN, "sns:Publish"),
+    ],
+)
+def test_a_step_fails_without_its_permission(
+    stack: DeployedStack,
+    documents: dict[str, Any],
+    lease: None,
+    step: str,
+    contract: type[contracts.Contract],
+    run: Mapping[str, Any],
+    action: str,
+) -> None:
+    given = {name: documents[name] for name in contract.model_fields}
+    if "run" in given:
+        changed = {
+            name: {**given["run"][name], **value} if name == "hosting" else value
+            for name, value in run.items()
+        }
+        given["run"] = {**given["run"], **changed}
+    with without(stack, ROLES.get(step, f"{step.capitalize()}Role"), action):
+        answer = call(stack, f"lexline-{step}", given)
+    assert_denied(answer, action)
+
+
+# --- the functions that events wake ---
+
+
+@pytest.fixture
+def waiting(stack: DeployedStack, documents: dict[str, Any]) -> Iterator[str]:
+    """The ARN of the run's training job, on which somebody waits."""
+    table, job = stack.cloud.client("dynamodb"), documents["trained"]["arn"]
+    item = {"resource": {"S": job}, "token": {"S": NOBODY}, "run": {"S": documents["run"]["name"]}}
+    table.put_item(TableName=stack.outputs["TableName"], Item=item)
+    yield job
+    table.delete_item(TableName=stack.outputs["TableName"], Key={"resource": {"S": job}})
 
 
 @pytest.mark.parametrize(
     "action", ["dynamodb:GetItem", "sagemaker:DescribeTrainingJob", "states:SendTaskSuccess"]
 )
 def test_the_callback_cannot_wake_a_run_without_its_permissions(
-    stack: DeployedStack, trained_runs: list[str], action: str
+    stack: DeployedStack, waiting: str, action: str
 ) -> None:
-    states = stack.cloud.client("stepfunctions")
     with without(stack, "CallbackRole", action):
-        failure = bring_event(stack, trained_runs[0])
-    assert failure["errorType"] == "AccessDenied"
-    assert action in failure["errorMessage"]
-    assert states.describe_execution(executionArn=trained_runs[0])["status"] == "RUNNING"
+        assert_denied(call(stack, "lexline-callback", {"resources": [waiting]}), action)
 
 
-@pytest.mark.parametrize(
-    ("turn", "role", "action", "on", "step"),
-    [
-        (0, "StateMachineRole", "lambda:InvokeFunction", ":lexline-evaluate", "Evaluate"),
-        (1, "ModelRole", "sagemaker:CreateModel", "", "CreateModel"),
-        (2, "DeployRole", "sagemaker:CreateEndpointConfig", "", "Deploy"),
-        (3, "SmokeTestRole", "sagemaker:InvokeEndpoint", "", "SmokeTest"),
-    ],
-)
-def test_a_trained_run_fails_where_its_step_lacks_a_permission(
-    stack: DeployedStack, trained_runs: list[str], turn: int, role: str, action: str, on: str, step: str
+@pytest.mark.parametrize("action", ["states:DescribeExecution", "dynamodb:GetItem"])
+def test_a_runs_end_is_not_seen_to_without_its_permissions(
+    stack: DeployedStack, documents: dict[str, Any], action: str
 ) -> None:
-    with without(stack, role, action, on):
-        bring_event(stack, trained_runs[turn])
-        ended = stack.wait(trained_runs[turn])
-    assert_failed_for(ended, step, action)
+    event = {"detail": {"executionArn": documents["execution"]["id"]}}
+    with without(stack, "EndedRole", action):
+        assert_denied(call(stack, "lexline-ended", event), action)
+
+
+@pytest.mark.parametrize("action", ["dynamodb:GetItem", "sagemaker:ListTrainingJobs", "sagemaker:ListModels"])
+def test_the_sweep_fails_without_its_permissions(
+    stack: DeployedStack, documents: dict[str, Any], action: str
+) -> None:
+    with without(stack, "SweepRole", action):
+        assert_denied(call(stack, "lexline-sweep", {}), action)
+
+
+def test_an_alarm_is_not_told_of_without_the_permission_to_publish(stack: DeployedStack) -> None:
+    alarm = {"alarmName": "lexline-run-failed", "state": {"reason": "A test."}, "configuration": {}}
+    with without(stack, "AlarmRole", "sns:Publish"):
+        assert_denied(call(stack, "lexline-alarm", {"detail": alarm}), "sns:Publish")
+
+
+# --- what becomes of a run ---
+
+
+def test_a_run_fails_where_a_step_lacks_a_permission_and_its_clean_up_is_told_besides(
+    stack: DeployedStack,
+) -> None:
+    with (
+        without(stack, "PrepareRole", "s3:ListBucket"),
+        without(stack, "CompensateRole", "sagemaker:DescribeTrainingJob"),
+        without(stack, "TeardownRole", "sagemaker:DescribeEndpointConfig"),
+    ):
+        ended = stack.wait(stack.start({"dataset": DATASET, "teardown": "on_failure"}))
+    assert ended["error"] == "AccessDenied"
+    assert_failed_for(ended, "Prepare", "s3:ListBucket")
+    assert_failed_for(ended, "Compensate", "sagemaker:DescribeTrainingJob")
+    assert_failed_for(ended, "TearDown", "sagemaker:DescribeEndpointConfig")
+
+
+def test_a_result_that_cannot_be_published_fails_the_run_and_so_does_a_step_that_cannot_be_invoked(
+    stack: DeployedStack,
+) -> None:
+    with (
+        without(stack, "StateMachineRole", "lambda:InvokeFunction", ":lexline-acquire"),
+        without(stack, "ReportRole", "sns:Publish"),
+    ):
+        ended = stack.wait(stack.start({"dataset": DATASET}))
+    assert_failed_for(ended, "Acquire", "lambda:InvokeFunction")
+    assert_failed_for(ended, "Report", "sns:Publish")
+
+
+def test_neither_an_upload_nor_a_schedule_starts_what_its_role_may_not_start(stack: DeployedStack) -> None:
+    before = set(stack.executions())
+    role = f"arn:aws:iam::000000000000:role/{stack.resources()['ScheduleRole']}"
+    with (
+        without(stack, "UploadRuleRole", "states:StartExecution"),
+        without(stack, "ScheduleRole", "states:StartExecution"),
+    ):
+        stack.upload("unheard", "README", b"never a corpus")
+        stack.cloud.client("scheduler").create_schedule(
+            Name=ANOTHER,
+            GroupName="lexline-teardowns",
+            ScheduleExpression=f"at({time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time.time() + 1))})",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            ActionAfterCompletion="DELETE",
+            Target={"Arn": stack.outputs["StateMachineArn"], "RoleArn": role, "Input": "{}"},
+        )
+        time.sleep(2)
+    assert set(stack.executions()) == before
+
+
+# --- the role that SageMaker runs as ---
+
+TAKEN = {
+    "prepared": ("s3:GetObject", "/prepared/", "s3:GetObject"),
+    # The toolkit asks for the code's head first, and S3 says no more than 403 to a HEAD request.
+    "code": ("s3:GetObject", "/code/", "HeadObject operation: Forbidden"),
+    "runs": ("s3:PutObject", "/runs/", "s3:PutObject"),
+    "checkpoints": ("s3:PutObject", "/checkpoints/", "Checkpoint upload failed"),
+}
+"""What is taken from the role, on what, and what the job's failure then says."""
+
+
+@pytest.fixture(scope="module")
+def failures(stack: DeployedStack, documents: dict[str, Any]) -> dict[str, str]:
+    """The reasons for which the run's training job fails as roles that lack one permission each.
+
+    The jobs run at once, for most of the time goes into starting them.
+    """
+    sagemaker, iam = stack.cloud.client("sagemaker"), stack.cloud.client("iam")
+    job = sagemaker.describe_training_job(TrainingJobName=documents["trained"]["job"])
+    asked = sagemaker.meta.service_model.operation_model("CreateTrainingJob").input_shape.members
+    again = {name: value for name, value in job.items() if name in asked}
+    role = iam.get_role(RoleName=stack.resources()["ExecutionRole"])["Role"]
+    for lacking, (action, on, _) in TAKEN.items():
+        name = f"lexline-without-{lacking}"
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(role["AssumeRolePolicyDocument"]))
+        for policy in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=policy)["PolicyDocument"]
+            reduced = [left for statement in document["Statement"] for left in parts(statement, action, on)]
+            put(iam, name, policy, {**document, "Statement": reduced})
+        arn = iam.get_role(RoleName=name)["Role"]["Arn"]
+        own = {
+            "TrainingJobName": name,
+            "RoleArn": arn,
+            "CheckpointConfig": {"S3Uri": f"s3://{stack.bucket}/checkpoints/{name}/"},
+        }
+        sagemaker.create_training_job(**{**again, **own})
+    return {lacking: failure_of(sagemaker, f"lexline-without-{lacking}") for lacking in TAKEN}
+
+
+def failure_of(sagemaker: Any, job: str) -> str:
+    """Why the job failed, once it has ended; nothing if it did not fail."""
+
+    def look() -> Any:
+        described = sagemaker.describe_training_job(TrainingJobName=job)
+        return described if described["TrainingJobStatus"] not in ("InProgress", "Stopping") else None
+
+    return str(until(look).get("FailureReason", ""))
+
+
+@pytest.mark.parametrize("lacking", TAKEN)
+def test_the_training_job_fails_without_its_data(failures: dict[str, str], lacking: str) -> None:
+    assert TAKEN[lacking][2] in failures[lacking]
 
 
 # --- the API ---

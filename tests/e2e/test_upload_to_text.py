@@ -64,7 +64,7 @@ def test_an_uploads_run_ends_in_one_document(report: dict[str, Any]) -> None:
     assert report["dataset"]["splits"]["train"]["words"] > 8_000
     assert report["job"]["job"] == report["model"]["name"] == report["endpoint"]["config"] == report["run"]
     assert 1 < report["metrics"]["test_perplexity"] < report["metrics"]["vocabulary_size"]
-    assert report["smoke_test"]["text"].split()
+    assert all(text["text"].split() for text in report["smoke_test"]["texts"])
     assert {"prepare", "train", "deploy"} <= report["durations"].keys()
     assert report["torn_down"] == []
 
@@ -140,46 +140,77 @@ def test_the_consoles_untouched_input_is_refused_and_the_field_named(stack: Depl
     assert "Comment" in ended["cause"]
 
 
-def test_a_model_worse_than_the_gate_is_rejected_and_nothing_is_made(
+def test_what_would_train_the_model_that_serves_trains_nothing(
     stack: DeployedStack, made: Callable[[], set[str]], report: dict[str, Any]
 ) -> None:
     before = made()
-    ended = stack.wait(stack.start({"dataset": "speeches", "max_perplexity": 1.5}))
-    assert ended["status"] == "SUCCEEDED"
+    ended = stack.wait(stack.start({"dataset": "speeches"}))
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
     output = json.loads(ended["output"])
-    assert output["status"] == "Rejected"
-    assert "1.5" in output["reason"]
+    assert (output["status"], output["job"]) == ("Unchanged", None)
+    assert '"force": true' in output["reason"]
     assert made() == before
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "error", "words"),
-    [
-        ("a.txt", b"", "DatasetEmpty", "empty"),
-        ("b.txt", b"a few words\n", "DatasetTooSmall", "words"),
-        ("c.txt", b"\xff\xfe" + b"no text \x80 here\n" * 5000, "DatasetNot", "byte"),
-    ],
-)
-def test_a_bad_upload_fails_with_a_sentence_and_leaves_nothing_prepared(
-    stack: DeployedStack, file: str, content: bytes, error: str, words: str
+def test_a_model_worse_than_the_one_that_serves_is_rejected_and_nothing_is_made(
+    stack: DeployedStack, made: Callable[[], set[str]], report: dict[str, Any]
 ) -> None:
+    before = made()
+    hardly_trained = {"lr": 0.0001}
+    ended = stack.wait(
+        stack.start({"dataset": "speeches", "hyperparameters": hardly_trained, "tolerance": 0.01})
+    )
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    output = json.loads(ended["output"])
+    assert output["status"] == "Rejected", output["reason"]
+    comparison = output["comparison"]
+    assert comparison["challenger_perplexity"] > 1.01 * comparison["champion_perplexity"] > 1
+    for figure in ("champion_perplexity", "challenger_perplexity"):
+        assert f"{comparison[figure]:.2f}" in output["reason"]
+    assert made() == before
+
+
+def test_uploads_of_one_moment_have_one_run(stack: DeployedStack) -> None:
+    """Here it has nothing to do yet: of three split files, the test text is still to come."""
     known = set(stack.executions())
-    dataset = f"bad-{file[0]}"
-    stack.upload(dataset, file, content)
-    (execution,) = wait_for_new(stack, known)
-    ended = stack.wait(execution)
-    assert ended["status"] == "FAILED"
-    assert ended["error"].startswith(error)
-    assert words in ended["cause"]
-    assert file in ended["cause"]
-    listed = stack.cloud.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix=f"prepared/{dataset}/")
+    for split in ("train.txt", "valid.txt"):
+        stack.upload("moment", split, b"a few words\n" * 100)
+    outputs = [json.loads(stack.wait(each)["output"]) for each in wait_for_new(stack, known, 2)]
+    assert [output["status"] for output in outputs] == ["Skipped", "Skipped"]
+    joined, run = sorted(outputs, key=lambda output: "joined run" not in output["reason"])
+    assert f"joined run {run['run']}" in joined["reason"]
+    assert "test" in run["reason"]
+
+
+BAD = {
+    "bad-a/a.txt": (b"", "DatasetEmpty", "empty"),
+    "bad-b/b.txt": (b"a few words\n", "DatasetTooSmall", "words"),
+    "bad-c/c.txt": (b"\xff\xfe" + b"no text \x80 here\n" * 5000, "DatasetNot", "byte"),
+}
+"""By its place under uploads/: what is in the file, the error it leads to, and a word of its sentence."""
+
+
+def test_a_bad_upload_fails_with_a_sentence_and_leaves_nothing_prepared(stack: DeployedStack) -> None:
+    known = set(stack.executions())
+    for place, (content, _, _) in BAD.items():
+        dataset, _, file = place.partition("/")
+        stack.upload(dataset, file, content)
+    for execution in wait_for_new(stack, known, len(BAD)):
+        ended = stack.wait(execution)
+        place = json.loads(ended["input"])["upload"]["key"].removeprefix("uploads/")
+        _, error, word = BAD[place]
+        assert ended["status"] == "FAILED"
+        assert ended["error"].startswith(error)
+        assert word in ended["cause"]
+        assert place in ended["cause"]
+    listed = stack.cloud.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="prepared/bad-")
     assert listed["KeyCount"] == 0
 
 
-def wait_for_new(stack: DeployedStack, known: set[str]) -> set[str]:
-    """The executions that have appeared beyond the known ones."""
+def wait_for_new(stack: DeployedStack, known: set[str], count: int) -> set[str]:
+    """So many executions beyond the known ones, once they have appeared."""
     for _ in range(100):
-        if new := set(stack.executions()) - known:
+        if len(new := set(stack.executions()) - known) >= count:
             return new
         time.sleep(0.1)
-    raise AssertionError("the upload started no execution")
+    raise AssertionError("the uploads started too few executions")

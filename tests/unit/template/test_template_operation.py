@@ -158,7 +158,8 @@ def test_the_dashboard_shows_every_outcome_of_a_run(template: Template) -> None:
     assert dimensions == {("service", "lexline", "step", "report")}
 
 
-def test_the_dashboard_finds_what_the_report_measures_by_dataset(template: Template) -> None:
+def searched(template: Template) -> dict[str, str]:
+    """The dimensions that the dashboard searches for a metric of the stack, by the metric."""
     expressions = [
         options["expression"]
         for widget in widgets(template)
@@ -166,22 +167,37 @@ def test_the_dashboard_finds_what_the_report_measures_by_dataset(template: Templ
         for options in given
         if isinstance(options, dict) and "expression" in options
     ]
-    searched = {
-        re.fullmatch(
-            r"SEARCH\('\{Lexline,dataset,service\} MetricName=\"(\w+)\" service=\"lexline\"', '\w+', 3600\)",
-            each,
-        )[1]  # type: ignore[index]
-        for each in expressions
-    }
+    form = re.compile(
+        r"SEARCH\('\{Lexline,([\w,]+)\} MetricName=\"(\w+)\" service=\"lexline\"', '(Sum|Average)', \d+\)"
+    )
+    matches = [form.fullmatch(expression) for expression in expressions]
+    assert all(matches), expressions
+    return {match[2]: match[1] for match in matches if match}
+
+
+def test_the_dashboard_finds_what_functions_measure(template: Template) -> None:
     report = (PROJECT / "functions" / "pipeline" / "report.py").read_text(encoding="utf-8")
-    assert searched == set(re.findall(r'\("(\w+)", MetricUnit\.', report))
+    by_dataset = re.findall(r'\("(\w+)", MetricUnit\.', report)
+    assert searched(template) == {"Errors": "service,step", **dict.fromkeys(by_dataset, "dataset,service")}
 
 
 @pytest.mark.parametrize("metric", ["Errors", "Throttles"])
-def test_the_dashboard_shows_every_function(template: Template, metric: str) -> None:
+def test_the_dashboard_shows_the_functions_whose_failure_fails_no_run(
+    template: Template, metric: str
+) -> None:
     shown = [words[3] for words in drawn(template) if words[:2] == ("AWS/Lambda", metric)]
-    names = [each["FunctionName"] for each in template.of("AWS::Lambda::Function").values()]
-    assert sorted(shown) == sorted(names)
+    steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
+    others = [
+        function["FunctionName"]
+        for name, function in template.of("AWS::Lambda::Function").items()
+        if f"<{name}.Arn>" not in steps
+    ]
+    assert sorted(shown) == sorted(others)
+
+
+def test_the_dashboard_is_free_of_charge(template: Template) -> None:
+    """Up to three dashboards of up to 50 metrics are: https://aws.amazon.com/cloudwatch/pricing/"""
+    assert len([*drawn(template), *searched(template)]) < 45
 
 
 def test_the_dashboard_shows_the_endpoint_and_the_api(deployed_with: Callable[..., Template]) -> None:
