@@ -28,7 +28,8 @@ def event(documents: Any, lease_held: Any) -> dict[str, Any]:
     return {"run": documents.run, "lease": documents.lease, "deployed": documents.deployed}
 
 
-def marks(stubbed: Any, **tags: str) -> None:
+def marks(stubbed: Any, *before: dict[str, str], **tags: str) -> None:
+    """The config is given these tags; `before` are those that it, and the one it replaced, had already."""
     stubbed.answers(
         "sagemaker",
         "add_tags",
@@ -36,6 +37,12 @@ def marks(stubbed: Any, **tags: str) -> None:
         ResourceArn=CONFIG_ARN,
         Tags=[{"Key": f"lexline:{key.replace('_', '-')}", "Value": value} for key, value in tags.items()],
     )
+    for had in before or ({},):
+        stubbed.answers(
+            "sagemaker",
+            "list_tags",
+            {"Tags": [{"Key": f"lexline:{key}", "Value": value} for key, value in had.items()]},
+        )
 
 
 def does_not_scale(stubbed: Any) -> None:
@@ -46,6 +53,20 @@ def test_a_model_that_passed_is_marked_as_verified(stubbed: Any, event: Any, con
     marks(stubbed, verified=NOW_TEXT)
     does_not_scale(stubbed)
     assert finish.handler(event, context) == {"scales": False, "teardown_at": None}
+
+
+def test_what_served_before_the_last_is_retired(stubbed: Any, event: Any, context: Any) -> None:
+    marks(stubbed, {"previous": "second"}, {"previous": "first"}, verified=NOW_TEXT)
+    stubbed.answers("sagemaker", "delete_endpoint_config", {}, EndpointConfigName="first")
+    stubbed.answers("sagemaker", "delete_model", {}, ModelName="first")
+    does_not_scale(stubbed)
+    finish.handler(event, context)
+
+
+def test_the_last_that_served_is_kept_to_go_back_to(stubbed: Any, event: Any, context: Any) -> None:
+    marks(stubbed, {"previous": "first"}, {}, verified=NOW_TEXT)
+    does_not_scale(stubbed)
+    finish.handler(event, context)
 
 
 def test_a_fleet_with_room_scales_and_its_config_says_how_far(stubbed: Any, event: Any, context: Any) -> None:
