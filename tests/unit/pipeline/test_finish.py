@@ -115,6 +115,7 @@ def test_the_endpoints_end_is_scheduled_and_written_on_its_config(
         marks(stubbed, verified=NOW_TEXT, **tags)
     else:
         stubbed.answers("sagemaker", "add_tags", {})
+        stubbed.answers("sagemaker", "list_tags", {"Tags": []})
     does_not_scale(stubbed)
     finished = finish.handler(event, context)
     assert datetime.fromisoformat(finished["teardown_at"]) == at
