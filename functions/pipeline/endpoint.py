@@ -96,7 +96,7 @@ def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed
         endpoint=name,
         arn=live["EndpointArn"],
         config=serving,
-        instance_count=sum(variant.get("CurrentInstanceCount", 0) for variant in variants),
+        instance_count=sum(each.get("CurrentInstanceCount", 0) for each in variants),
     )
 
 

@@ -277,7 +277,15 @@ class ScriptedRun:
     def _document(self, metrics: Mapping[str, float | None], words: list[str]) -> dict[str, Any]:
         comparison = None
         if "champion_perplexity" in metrics:
-            comparison = {name: metrics[name] for name in ("champion_perplexity", "challenger_perplexity")}
+            judged = {"vocabulary_size": metrics["vocabulary_size"], "tokenizer": "prose", "unknown_share": 0.0}
+            comparison = {
+                "comparable": True,
+                "champion": {"perplexity": metrics["champion_perplexity"], **judged},
+                "challenger": {"perplexity": metrics["challenger_perplexity"], **judged},
+                "words": metrics["vocabulary_size"],
+                "tokens": 1000,
+                "notes": [],
+            }
         epoch = {"epoch": 1, "lr": 0.002, "seconds": 1.0, "words_per_second": metrics["words_per_second"],
                  "train_perplexity": metrics["train_perplexity"],
                  "valid_perplexity": metrics["valid_perplexity"]}  # fmt: skip
