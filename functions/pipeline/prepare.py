@@ -66,8 +66,8 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepare
         return NotPrepared(
             outcome="seen",
             dataset=dataset,
-            reason=f"An earlier run has read these very uploads of dataset {dataset}, whose arrival was announced "
-            f'again. To run them again, start an execution with {{"dataset": "{dataset}"}}.',
+            reason=f"An earlier run has read these very uploads of dataset {dataset}; their arrival was "
+            f'announced again. To run them again, start an execution with {{"dataset": "{dataset}"}}.',
         )
     logger.info("Prepared", uri=folder.uri, seconds=round(time.monotonic() - started, 1))
     return Prepared(

@@ -14,7 +14,6 @@ from localcloud.ministack.roles import trusts
 from localcloud.ministack.settings import ACCOUNT, REGION
 from localcloud.sagemaker.host import AccessDenied, Measurement
 
-
 # What a request says beside its resource, by service. Only SageMaker's resources scale here.
 _CONTEXT = {"application-autoscaling": {"application-autoscaling:service-namespace": "sagemaker"}}
 

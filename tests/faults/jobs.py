@@ -277,7 +277,11 @@ class ScriptedRun:
     def _document(self, metrics: Mapping[str, float | None], words: list[str]) -> dict[str, Any]:
         comparison = None
         if "champion_perplexity" in metrics:
-            judged = {"vocabulary_size": metrics["vocabulary_size"], "tokenizer": "prose", "unknown_share": 0.0}
+            judged = {
+                "vocabulary_size": metrics["vocabulary_size"],
+                "tokenizer": "prose",
+                "unknown_share": 0.0,
+            }
             comparison = {
                 "comparable": True,
                 "champion": {"perplexity": metrics["champion_perplexity"], **judged},

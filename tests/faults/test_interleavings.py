@@ -51,7 +51,8 @@ def _fault(method: str, *arguments: Any, **options: Any) -> Action:
 
 
 CALLS = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "UpdateEndpoint", "CreateEndpoint",
-         "CreateModelPackage", "UpdateItem", "SendTaskSuccess", "StartExecution", "DescribeEndpoint")  # fmt: skip
+         "CreateModelPackage", "UpdateItem", "SendTaskSuccess", "StartExecution",
+         "DescribeEndpoint")  # fmt: skip
 FUNCTIONS = (
     ("gather", "UpdateItem"),
     ("acquire", "UpdateItem"),

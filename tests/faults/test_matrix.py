@@ -1,4 +1,4 @@
-"""The fault matrix: one fault at a time, and what is left after it. docs/reliability.md tells it as a table."""
+"""The fault matrix: one fault at a time, and what is left after it. docs/reliability.md has it as a table."""
 
 import hashlib
 import time

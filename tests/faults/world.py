@@ -104,7 +104,7 @@ class World:
         self.until(lambda: self.entered(execution)[-1:] == [state], f"{execution} to be in {state}")
 
     def rest(self, seconds: float = PATIENCE) -> None:
-        """Wait until no execution runs and nobody holds the lease or gathers, for that is undone a moment later."""
+        """Wait until no execution runs, nobody holds the lease and nobody gathers."""
         self.until(lambda: not self.running() and not self.holder() and not self.gathering(), "rest", seconds)
 
     # --- looking -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class World:
         return [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
 
     def orphans(self) -> list[str]:
-        """Jobs that run, configs and models that neither serve nor served before, endpoints that do not serve."""
+        """Jobs that run, configs and models that neither serve nor did before, endpoints that do not serve."""
         jobs = self.sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
         found = [f"training-job/{job['TrainingJobName']}" for job in jobs]
         kept: set[str] = set()
