@@ -8,8 +8,8 @@ rely on:
 - A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
   `lambda_layers`, `events`, `alarm_events`, `scheduler`, `step_functions`, `custom_resources`,
-  `stack_deletion`, `alarms`, `embedded_metrics`, `leading_keys`, `api_gateway`, `transport`. Each says what AWS
-  does and what MiniStack does.
+  `stack_deletion`, `alarms`, `embedded_metrics`, `leading_keys`, `api_gateway`, `transport`. Each says what
+  AWS does and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a

@@ -178,7 +178,7 @@ class World:
         return [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
 
     def orphans(self) -> list[str]:
-        """Jobs that run, configs and models that neither serve nor did before, endpoints that do not serve."""
+        """Jobs that run, configs and models that neither serve nor did before, endpoints that do not."""
         jobs = self.sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
         found = [f"training-job/{job['TrainingJobName']}" for job in jobs]
         kept: set[str] = set()
