@@ -371,7 +371,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 @pytest.fixture
 def metrics_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """What the handler wrote to its log, metrics in embedded metric format among it."""
-    # The logger has kept the output of the moment it was made, and pytest has another for each phase of a test.
+    # The logger keeps the output of the moment it was made; pytest has another for each phase of a test.
     now = SimpleNamespace(write=lambda text: sys.stdout.write(text), flush=lambda: sys.stdout.flush())
     monkeypatch.setattr(step.logger.registered_handler, "stream", now)
     return lambda: capsys.readouterr().out
