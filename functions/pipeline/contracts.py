@@ -17,6 +17,9 @@ from pydantic import (
     ConfigDict,
     Field,
     TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -193,15 +196,22 @@ class TeardownWhenIdle(Contract):
     when_idle: Duration
 
 
-def _teardown_from_text(value: object) -> object:
+def _one_teardown(value: object, validated: ValidatorFunctionWrapHandler) -> object:
     """A template parameter is text: `after:PT8H` stands for {"after": "PT8H"}."""
     name, colon, duration = value.partition(":") if isinstance(value, str) else ("", "", "")
-    return {name: duration} if colon else value
+    try:
+        return validated({name: duration} if colon else value)
+    except ValidationError as error:
+        # Else there would be a line for each of the forms that it is not.
+        raise ValueError(
+            'give "never", "always", "on_failure", {"after": DURATION} or {"when_idle": DURATION}, with a '
+            "duration such as PT8H or P1D, of at most 366 days"
+        ) from error
 
 
 Teardown = Annotated[
     Literal["never", "always", "on_failure"] | TeardownAfter | TeardownWhenIdle,
-    BeforeValidator(_teardown_from_text),
+    WrapValidator(_one_teardown),
 ]
 
 RunName = Annotated[str, Field(pattern=r"^[a-z0-9](-*[a-z0-9])*$", max_length=63)]

@@ -77,6 +77,7 @@ def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[st
     elif not told.get("comparable"):
         reason = str(told.get("reason") or "The training job gave no reason.")
     figures = [_figure(told, who) for who in ("champion", "challenger")]
+    qualified = told.get("notes")
     if reason is None and None in figures:
         reason = "The training job gave no figures for both."
     if reason is not None:
@@ -86,7 +87,10 @@ def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[st
         champion_perplexity=figures[0],
         challenger_perplexity=figures[1],
         tolerance=run.tolerance,
-        notes=[*map(str, told.get("notes") or ()), *_notes(run, champion, fingerprint)],
+        notes=[
+            *map(str, qualified if isinstance(qualified, list) else ()),
+            *_notes(run, champion, fingerprint),
+        ],
     )
 
 

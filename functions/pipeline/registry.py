@@ -16,6 +16,8 @@ import aws
 from botocore.exceptions import ClientError
 from contracts import Registered
 from errors import ModelNotFound
+from pydantic import ValidationError
+from step import sentence
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import (
@@ -57,21 +59,28 @@ def find(group: str, wanted: str) -> Registered:
 
 
 def read(arn: str) -> Registered:
-    """A registered model as it is now."""
+    """A registered model as it is now. Raises ModelNotFound for a version that no run registered."""
     package = aws.sagemaker().describe_model_package(ModelPackageName=arn)
     metadata = package.get("CustomerMetadataProperties", {})
-    perplexity = metadata.get("test_perplexity")
-    return Registered(
-        arn=package["ModelPackageArn"],
-        version=package.get("ModelPackageVersion", 0),
-        model=metadata.get("run", ""),
-        approved=package.get("ModelApprovalStatus") == "Approved",
-        model_artifacts=_artifacts(package),
-        dataset=metadata.get("dataset", ""),
-        fingerprint=metadata.get("fingerprint", ""),
-        identity=metadata.get("identity", ""),
-        test_perplexity=float(perplexity) if perplexity else None,
-    )
+    try:
+        return Registered.model_validate(
+            {
+                "arn": package["ModelPackageArn"],
+                "version": package.get("ModelPackageVersion", 0),
+                "model": metadata.get("run", ""),
+                "approved": package.get("ModelApprovalStatus") == "Approved",
+                "model_artifacts": _artifacts(package),
+                "dataset": metadata.get("dataset", ""),
+                "fingerprint": metadata.get("fingerprint", ""),
+                "identity": metadata.get("identity", ""),
+                "test_perplexity": metadata.get("test_perplexity"),
+            }
+        )
+    except ValidationError as error:
+        raise ModelNotFound(
+            f"Model package {arn} was not registered by a run of this pipeline; its metadata lacks what is "
+            f"needed to deploy it: {sentence(error)}"
+        ) from error
 
 
 def reject(arn: str, why: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,6 @@ def metrics(trained: Trained) -> Mapping[str, Any]:
         with tarfile.open(fileobj=io.BytesIO(answer["Body"].read()), mode="r:gz") as archive:
             file = archive.extractfile("metrics.json")
             document = json.loads(file.read(_LARGEST)) if file else {}
-    except (tarfile.TarError, EOFError, KeyError, OSError, ValueError):
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

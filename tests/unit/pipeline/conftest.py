@@ -8,6 +8,7 @@ Functions may be taken from memory instead (`table`, `machine`), where an answer
 import copy
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 import aws
 import lease
 import names
+import step
 from contracts import Run
 
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -367,8 +369,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture
-def metrics_written(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+def metrics_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """What the handler wrote to its log, metrics in embedded metric format among it."""
+    # The logger keeps the output of the moment it was made; pytest has another for each phase of a test.
+    now = SimpleNamespace(write=lambda text: sys.stdout.write(text), flush=lambda: sys.stdout.flush())
+    monkeypatch.setattr(step.logger.registered_handler, "stream", now)
     return lambda: capsys.readouterr().out
 
 

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,11 +20,16 @@ from typing import Any
 
 import aws
 import boto3
+import lease
 import prepare
 import pytest
 from botocore.response import StreamingBody
+from contracts import Execution, ExecutionInput, Lease, PrepareInput, Run
+
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 
 BUCKET = "lexline-test"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:lexline-pipeline:one"
 SMALLEST_PART = 5 * 1024**2
 _NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -254,42 +260,42 @@ def _etag(data: bytes) -> str:
 
 
 class PrepareStep:
-    """The step's handler over a fake bucket."""
+    """The step's handler over a fake bucket, for runs that hold the lease."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, versioned: bool = True) -> None:
         self.s3 = FakeS3(versioned=versioned)
+        self.table = TableInMemory("tokens")
         monkeypatch.setenv("BUCKET", BUCKET)
-        monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "1")
-        monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Lexline")
-        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "lexline")
         monkeypatch.setattr(aws, "s3", lambda: self.s3.client)
+        monkeypatch.setattr(aws, "dynamodb", lambda: self.table.client)
 
     def run(
         self, dataset: str = "tales", *, upload: dict[str, Any] | None = None, name: str = "run", **hyper: Any
     ) -> dict[str, Any]:
         """What the step answers to a run started by the dataset's name, or by an upload."""
-        run = {
-            "name": name,
-            "endpoint": "lexline",
-            "execution": {
-                "id": "arn:aws:states:us-east-1:123456789012:execution:lexline-pipeline:one",
-                "started": "2026-11-23T12:00:00Z",
-            },
-            "dataset": dataset,
-            "upload": upload,
-            "hyperparameters": hyper,
-            "training": {},
-            "hosting": {},
-            "max_perplexity": None,
-            "teardown": "never",
-        }
+        holder = Lease(owner=name, generation=1)
+        self.table.put(
+            "endpoint/lexline", owner=name, generation=1, until=time.time() + lease.SECONDS, waiting={}
+        )
+        asked = ExecutionInput.model_validate(
+            {"hyperparameters": hyper, **({"upload": upload} if upload else {"dataset": dataset})}
+        )
+        run = Run(
+            **{**dict(asked), "dataset": dataset},
+            name=name,
+            subject=name,
+            work="train",
+            endpoint="lexline",
+            execution=Execution.model_validate({"id": EXECUTION, "started": "2026-11-23T12:00:00Z"}),
+        )
         context = SimpleNamespace(
             function_name="prepare",
             memory_limit_in_mb=1024,
             invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:prepare",
             aws_request_id="request",
         )
-        return prepare.handler({"run": run}, context)  # type: ignore[arg-type]
+        given = PrepareInput(run=run, lease=holder)
+        return prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
 
     def splits(self, prepared: dict[str, Any]) -> dict[str, bytes]:
         return {split: self.s3.read(self._prefix(prepared) + split) for split in ("train", "valid", "test")}

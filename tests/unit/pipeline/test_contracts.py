@@ -3,11 +3,22 @@
 import dataclasses
 import inspect
 import json
+from datetime import timedelta
 from typing import Any, get_args
 
 import contracts
 import pytest
-from contracts import PREPARE_OUTCOME, ExecutionInput, Hyperparameters, Prepared, Run, Trained
+from contracts import (
+    PREPARE_OUTCOME,
+    ExecutionInput,
+    HostingResources,
+    Hyperparameters,
+    Prepared,
+    TeardownAfter,
+    TeardownWhenIdle,
+    Trained,
+    iso8601,
+)
 from pydantic import BaseModel, ValidationError
 
 import hyperparameters as script
@@ -24,6 +35,31 @@ def test_no_contract_lets_an_undeclared_field_through(model: type[BaseModel]) ->
     with pytest.raises(ValidationError) as refused:
         model.model_validate({"surprise": 1})
     assert "surprise" in {problem["loc"][0] for problem in refused.value.errors() if problem["loc"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "contract"),
+    [
+        ("execution", contracts.Execution),
+        ("run", contracts.Run),
+        ("lease", contracts.Lease),
+        ("prepared", contracts.Prepared),
+        ("source", contracts.Source),
+        ("champion", contracts.Champion),
+        ("trained", contracts.Trained),
+        ("evaluated", contracts.Evaluated),
+        ("registered", contracts.Registered),
+        ("model", contracts.ModelCreated),
+        ("deployed", contracts.Deployed),
+        ("smoke_test", contracts.SmokeTested),
+        ("finished", contracts.Finished),
+    ],
+)
+def test_a_document_survives_the_trip_through_json(
+    documents: Any, name: str, contract: type[BaseModel]
+) -> None:
+    document = contract.model_validate(getattr(documents, name))
+    assert contract.model_validate_json(document.model_dump_json()) == document
 
 
 def test_the_sizes_are_the_notebooks_and_the_rest_is_the_recipes() -> None:
@@ -62,10 +98,67 @@ def test_auto_leaves_a_number_to_the_recipe(field: str) -> None:
 
 def test_a_dataset_is_all_an_execution_needs() -> None:
     asked = ExecutionInput.model_validate({"dataset": "sotu"})
-    assert asked.training.instance_type == "ml.m5.xlarge"
-    assert asked.hosting.instance_type == "ml.m5.large"
+    assert (asked.training.instance_type, asked.training.spot) == ("ml.m5.xlarge", True)
+    assert (asked.hosting.endpoint_type, asked.hosting.instance_type) == ("real-time", "ml.m5.large")
     assert asked.teardown == "never"
-    assert asked.max_perplexity is None
+    # A new model may not be worse than the one that serves, and need not be better than any number.
+    assert (asked.max_perplexity, asked.tolerance, asked.force) == (None, 0, False)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"dataset": "sotu"},
+        {"upload": {"bucket": "texts", "key": "uploads/sotu/1.txt", "etag": "9b2cf535", "size": 1}},
+        {"model": "previous"},
+        {"take_down": {"run": "lexline-sotu-0123456789ab"}},
+        {"clean_up": {"run": "lexline-sotu-0123456789ab", "execution": "arn", "status": "TIMED_OUT"}},
+    ],
+)
+def test_each_of_the_five_tasks_is_enough_and_two_are_too_many(task: dict[str, Any]) -> None:
+    ExecutionInput.model_validate(task)
+    other = {"model": "1"} if "model" not in task else {"dataset": "sotu"}
+    with pytest.raises(ValidationError, match='exactly one of "dataset"'):
+        ExecutionInput.model_validate({**task, **other})
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("never", "never"),
+        ("always", "always"),
+        ("on_failure", "on_failure"),
+        ("after:PT8H", TeardownAfter(after="PT8H")),  # type: ignore[arg-type]
+        ({"after": "P1D"}, TeardownAfter(after="P1D")),  # type: ignore[arg-type]
+        ("when_idle:PT90M", TeardownWhenIdle(when_idle="PT90M")),  # type: ignore[arg-type]
+        ({"when_idle": "PT1H30M"}, TeardownWhenIdle(when_idle="PT90M")),  # type: ignore[arg-type]
+    ],
+)
+def test_when_an_endpoint_goes_is_told_as_json_or_as_a_parameters_text(told: Any, meant: Any) -> None:
+    asked = ExecutionInput.model_validate({"dataset": "sotu", "teardown": told})
+    assert asked.teardown == meant
+    assert ExecutionInput.model_validate_json(asked.model_dump_json()) == asked
+
+
+def test_a_duration_is_written_as_it_is_read() -> None:
+    for duration in (timedelta(hours=8), timedelta(days=1, seconds=5), timedelta(minutes=90)):
+        assert TeardownAfter.model_validate({"after": iso8601(duration)}).after == duration
+
+
+@pytest.mark.parametrize(
+    ("asked", "scales"),
+    [
+        ({}, False),
+        ({"max_instance_count": 1}, False),
+        ({"max_instance_count": 4}, True),
+        ({"instance_count": 4, "max_instance_count": 4}, False),
+        ({"endpoint_type": "serverless", "max_instance_count": 4}, False),
+    ],
+)
+def test_a_fleet_scales_where_it_may_have_more_instances_than_it_begins_with(
+    asked: dict[str, Any], scales: bool
+) -> None:
+    assert HostingResources.model_validate(asked).scales is scales
 
 
 @pytest.mark.parametrize(
@@ -84,6 +177,19 @@ def test_a_dataset_is_all_an_execution_needs() -> None:
         ("training.instance_count", {"dataset": "a", "training": {"instance_count": 0}}),
         ("hosting.instance_count", {"dataset": "a", "hosting": {"instance_count": 0}}),
         ("max_perplexity", {"dataset": "a", "max_perplexity": 0.5}),
+        ("training.max_wait_seconds", {"dataset": "a", "training": {"max_wait_seconds": 1}}),
+        ("training", {"dataset": "a", "training": {"max_runtime_seconds": 7200, "max_wait_seconds": 7199}}),
+        ("hosting", {"dataset": "a", "hosting": {"instance_count": 3, "max_instance_count": 2}}),
+        ("hosting.endpoint_type", {"dataset": "a", "hosting": {"endpoint_type": "batch"}}),
+        ("hosting.serverless_memory_mb", {"dataset": "a", "hosting": {"serverless_memory_mb": 1000}}),
+        ("hosting.traffic_shifting", {"dataset": "a", "hosting": {"traffic_shifting": "sometimes"}}),
+        ("tolerance", {"dataset": "a", "tolerance": -0.1}),
+        ("source.repo", {"dataset": "a", "source": {"repo": ""}}),
+        ("source.commit", {"dataset": "a", "source": {"repo": "r", "commit": "main"}}),
+        ("source.password", {"dataset": "a", "source": {"repo": "r", "password": "p"}}),
+        ("model", {"model": "../previous"}),
+        ("take_down.run", {"take_down": {"run": "Not A Run"}}),
+        ("take_down.when_idle", {"take_down": {"run": "a", "when_idle": 3600}}),
         ("", {}),
         ("", {"dataset": "a", "upload": {"bucket": "b", "key": "k", "etag": "e", "size": 1}}),
     ],
@@ -92,6 +198,31 @@ def test_a_wrong_execution_input_is_refused_by_the_fields_name(field: str, wrong
     with pytest.raises(ValidationError) as refused:
         ExecutionInput.model_validate(wrong)
     assert [".".join(str(part) for part in problem["loc"]) for problem in refused.value.errors()] == [field]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "later",
+        "after:",
+        "after:8h",
+        "after:-PT8H",
+        {"after": 8},
+        {"after": "8"},
+        {"after": "PT0S"},
+        {"after": "P400D"},
+        {"after": "PT8H", "when_idle": "PT1H"},
+        {},
+        None,
+        3600,
+    ],
+)
+def test_a_wrong_end_of_an_endpoint_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ExecutionInput.model_validate({"dataset": "sotu", "teardown": wrong})
+    (problem,) = refused.value.errors()
+    assert problem["loc"] == ("teardown",)
+    assert 'give "never", "always", "on_failure", {"after": DURATION} or' in problem["msg"]
 
 
 def test_prepare_answers_data_or_a_reason_for_none(documents: Any) -> None:
@@ -109,8 +240,3 @@ def test_infinite_perplexity_survives_the_trip_through_json(documents: Any) -> N
     metrics = Trained.model_validate_json(text).metrics
     assert metrics["test:perplexity"] == float("inf")
     assert metrics["valid:perplexity"] != metrics["valid:perplexity"]
-
-
-def test_a_run_survives_the_trip_through_json(documents: Any) -> None:
-    run = Run.model_validate(documents.run)
-    assert Run.model_validate_json(run.model_dump_json()) == run

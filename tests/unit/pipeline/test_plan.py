@@ -4,8 +4,10 @@ import json
 import re
 from typing import Any
 
+import names
 import plan
 import pytest
+from contracts import Run
 from errors import InvalidInput, Misconfigured, NothingToDo
 
 UPLOAD = {
@@ -27,12 +29,15 @@ def uploaded(**changes: Any) -> dict[str, Any]:
 
 def test_a_dataset_alone_becomes_a_whole_run(stubbed: Any, documents: Any, context: Any) -> None:
     run = planned(documents, context, {"dataset": "State.of_the-Union"})
-    assert re.fullmatch(r"lexline-state-of-the-union-[0-9a-f]{12}", run["name"])
+    assert re.fullmatch(r"lexline-+state-of-the-union-[0-9a-f]{12}", run["name"])
+    assert (run["work"], run["subject"]) == ("train", run["name"])
     assert run["endpoint"] == "lexline"
     assert run["dataset"] == "State.of_the-Union"
     assert (run["hyperparameters"]["recipe"], run["hyperparameters"]["epochs"]) == ("fast", None)
-    assert run["training"]["max_runtime_seconds"] == 86400
+    assert (run["training"]["max_runtime_seconds"], run["training"]["spot"]) == (86400, True)
+    assert (run["tolerance"], run["force"], run["source"]) == (0, False, None)
     assert run["teardown"] == "never"
+    assert Run.model_validate(run).model_dump(mode="json") == run
 
 
 def test_the_deployments_defaults_are_laid_under_the_input(
@@ -40,16 +45,28 @@ def test_the_deployments_defaults_are_laid_under_the_input(
 ) -> None:
     defaults = {
         "hyperparameters": {"epochs": "3", "emsize": 128, "nhid": 128, "tied": "true"},
-        "training": {"instance_type": "ml.c5.xlarge"},
-        "teardown": "on_failure",
+        "training": {"instance_type": "ml.c5.xlarge", "spot": "false"},
+        "tolerance": 0.02,
+        "teardown": "after:PT8H",
     }
     monkeypatch.setenv("DEFAULTS", json.dumps(defaults))
-    run = planned(documents, context, {"dataset": "sotu", "hyperparameters": {"epochs": 5}})
+    run = planned(
+        documents, context, {"dataset": "sotu", "hyperparameters": {"epochs": 5}, "training": {"spot": True}}
+    )
     assert run["hyperparameters"]["epochs"] == 5
     assert run["hyperparameters"]["emsize"] == 128
     assert run["hyperparameters"]["tied"] is True
-    assert run["training"]["instance_type"] == "ml.c5.xlarge"
-    assert run["teardown"] == "on_failure"
+    assert (run["training"]["instance_type"], run["training"]["spot"]) == ("ml.c5.xlarge", True)
+    assert run["tolerance"] == 0.02
+    assert run["teardown"] == {"after": "PT8H"}
+
+
+def test_what_a_run_asks_for_takes_the_place_of_a_default_of_another_form(
+    stubbed: Any, documents: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFAULTS", json.dumps({"teardown": "when_idle:PT1H"}))
+    for asked in ("never", {"after": "PT8H"}):
+        assert planned(documents, context, {"dataset": "sotu", "teardown": asked})["teardown"] == asked
 
 
 def test_the_same_execution_always_gets_the_same_name_and_another_one_another(
@@ -59,6 +76,52 @@ def test_the_same_execution_always_gets_the_same_name_and_another_one_another(
     assert planned(documents, context, {"dataset": "sotu"})["name"] == first
     documents.execution["id"] += "-again"
     assert planned(documents, context, {"dataset": "sotu"})["name"] != first
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"dataset": "sotu"},
+        {"model": "3"},
+        {"take_down": {"run": "lexline-sotu-0123456789ab"}},
+        {"clean_up": {"run": "lexline-sotu-0123456789ab", "execution": "arn", "status": "ABORTED"}},
+    ],
+)
+def test_a_run_is_named_after_its_endpoint_and_no_two_alike(
+    stubbed: Any, documents: Any, context: Any, request_: dict[str, Any]
+) -> None:
+    run = planned(documents, context, request_)
+    assert run["name"].startswith(f"{run['endpoint']}-")
+    slug = {"train": "sotu", "deploy": "deploy", "take_down": "take-down", "clean_up": "clean-up"}
+    # settle knows a clean-up's run by this name before it is planned.
+    assert run["name"] == names.run_name("lexline", slug[run["work"]], documents.execution["id"])
+
+
+@pytest.mark.parametrize("model", ["lexline-sotu-0123456789ab", "17", "previous"])
+def test_a_model_is_deployed_and_nothing_is_trained(
+    stubbed: Any, documents: Any, context: Any, model: str
+) -> None:
+    run = planned(documents, context, {"model": model, "force": True})
+    assert (run["work"], run["model"], run["dataset"], run["force"]) == ("deploy", model, None, True)
+    assert run["subject"] == run["name"]
+
+
+def test_a_schedule_has_taken_down_what_it_names(stubbed: Any, documents: Any, context: Any) -> None:
+    wish = {"run": "lexline-sotu-0123456789ab", "when_idle": "PT1H"}
+    run = planned(documents, context, {"take_down": wish})
+    assert (run["work"], run["subject"], run["take_down"]) == ("take_down", wish["run"], wish)
+    assert run["name"] != run["subject"]
+
+
+def test_a_clean_up_is_about_the_run_that_was_ended(stubbed: Any, documents: Any, context: Any) -> None:
+    ended = {"run": "lexline-sotu-0123456789ab", "execution": documents.execution["id"], "status": "ABORTED"}
+    run = planned(documents, context, {"clean_up": ended})
+    assert (run["work"], run["subject"], run["clean_up"]) == ("clean_up", ended["run"], ended)
+
+
+def test_the_scripts_may_come_from_a_git_repository(stubbed: Any, documents: Any, context: Any) -> None:
+    source = {"repo": "https://git.example.com/models.git", "branch": "main", "commit": None, "secret": "git"}
+    assert planned(documents, context, {"dataset": "sotu", "source": source})["source"] == source
 
 
 @pytest.mark.parametrize("dataset", ["a", "x" * 63, "Ends.In.Dots...", "a------------------------b"])
@@ -71,24 +134,22 @@ def test_every_allowed_name_fits_sagemakers_63_characters(
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name)
 
 
-def test_an_upload_names_its_dataset_and_is_claimed_for_the_run(
-    stubbed: Any, documents: Any, context: Any
-) -> None:
-    stubbed.answers("dynamodb", "put_item", {})
+def test_an_upload_names_its_dataset(stubbed: Any, documents: Any, context: Any) -> None:
     run = planned(documents, context, uploaded(key="uploads/sotu/part/1.txt"))
-    assert run["dataset"] == "sotu"
+    assert (run["work"], run["dataset"]) == ("train", "sotu")
     assert run["upload"]["version_id"] == "3sL4kqtJ"
 
 
-def test_an_upload_announced_twice_is_not_trained_twice(stubbed: Any, documents: Any, context: Any) -> None:
-    stubbed.refuses("dynamodb", "put_item", "ConditionalCheckFailedException")
-    with pytest.raises(NothingToDo, match="announced twice"):
-        planned(documents, context, uploaded())
-
-
-def test_without_a_version_an_upload_is_not_claimed(stubbed: Any, documents: Any, context: Any) -> None:
+def test_a_bucket_without_versions_is_fine(stubbed: Any, documents: Any, context: Any) -> None:
     assert planned(documents, context, uploaded(version_id=""))["upload"]["version_id"] == ""
-    assert stubbed.calls == []
+
+
+@pytest.mark.parametrize("file", ["README.md", "LICENSE", ".DS_Store", "a/.hidden/b.txt", "CITATION.cff"])
+def test_what_goes_along_with_a_corpus_starts_nothing(
+    stubbed: Any, documents: Any, context: Any, file: str
+) -> None:
+    with pytest.raises(NothingToDo, match="is no corpus: hidden files, READMEs and licences never are"):
+        planned(documents, context, uploaded(key=f"uploads/sotu/{file}"))
 
 
 def test_a_folder_made_in_the_console_starts_nothing(stubbed: Any, documents: Any, context: Any) -> None:
@@ -103,6 +164,7 @@ def test_a_folder_made_in_the_console_starts_nothing(stubbed: Any, documents: An
         ({"key": "elsewhere/sotu/sotu.txt"}, "is not under s3://texts/uploads/"),
         ({"bucket": "another"}, "s3://another/uploads/sotu/sotu.txt is not under"),
         ({"key": "uploads/a b/sotu.txt"}, "dataset: "),
+        ({"key": "uploads//sotu.txt"}, "is not under s3://texts/uploads/"),
         ({"size": -1}, "upload.size: "),
     ],
 )
@@ -121,6 +183,17 @@ def test_a_wrong_upload_is_refused_by_field(
         ({"dataset": "a", "hyperparameters": {"epochs": 0}}, r"hyperparameters.epochs: .*\(given: 0\)"),
         ({"dataset": "a", "hyperparameters": 3}, "hyperparameters: "),
         ({"dataset": "a", "training": {"instances": 2}}, "training.instances: Extra"),
+        ({"dataset": "a", "model": "3"}, "exactly one of"),
+        ({"dataset": "a", "teardown": {"after": 8}}, r"teardown: give .*PT8H or P1D"),
+        (
+            {"dataset": "a", "training": {"max_runtime_seconds": 7200, "max_wait_seconds": 3600}},
+            "training: max_wait_seconds 3600 is less than max_runtime_seconds 7200",
+        ),
+        ({"dataset": "a", "source": {"branch": "main"}}, "source.repo: Field required"),
+        (
+            {"dataset": "a", "hosting": {"max_instance_count": 1, "instance_count": 2}},
+            "hosting: max_instance",
+        ),
         ([1], "request: "),
     ],
 )

@@ -1,14 +1,15 @@
-"""Which of the uploaded objects a run prepares, and when it leaves them to another run."""
+"""Which of the uploaded objects a run prepares: the newest data, whichever upload started it."""
 
-from datetime import UTC, datetime, timedelta
+import contextlib
 from typing import Any
 
+import arrivals
+import dataset_objects
 import errors
-import prepare
 import pytest
 from file_names import is_incidental, role_of
 
-from tests.unit.pipeline.prepare_s3 import PrepareStep, tale
+from tests.unit.pipeline.prepare_s3 import EXECUTION, PrepareStep, tale
 
 ONE, TWO = tale(200).encode(), tale(300).encode()
 SET = {"train": tale(120).encode(), "valid": tale(30).encode(), "test": tale(40).encode()}
@@ -103,68 +104,40 @@ def test_sets_of_other_folders_and_names_are_not_mixed(step: PrepareStep) -> Non
 # --- a run started by an upload
 
 
-def test_an_upload_is_prepared(step: PrepareStep) -> None:
+@pytest.mark.parametrize("newest", ["tales/tales.txt", "tales/replaced.txt"])
+def test_a_gatherers_run_prepares_the_newest_data_whichever_upload_started_it(
+    step: PrepareStep, newest: str
+) -> None:
+    event = step.s3.put("uploads/tales/replaced.txt", TWO)
     step.s3.put("uploads/tales/older.txt", TWO)
-    event = step.s3.put("uploads/tales/tales.txt", ONE)
-    assert sources(step.run(upload=event)) == ["tales/tales.txt"]
+    step.s3.put(f"uploads/{newest}", ONE)
+    prepared = step.run(upload=event)
+    assert sources(prepared) == [newest]
+    assert b"".join(step.splits(prepared).values()) == ONE
 
 
-def refused(step: PrepareStep, upload: dict[str, Any], outcome: str, name: str = "run") -> str:
-    """The reason of a run that ends without an error and without having written anything."""
-    traces = step.s3.traces()
-    answer = step.run(upload=upload, name=name)
-    assert answer["outcome"] == outcome
-    assert answer["dataset"] == "tales"
-    assert step.s3.traces() == traces
-    return str(answer["reason"])
-
-
-def test_an_upload_gives_way_to_a_newer_one(step: PrepareStep) -> None:
+def test_a_gatherers_upload_may_be_deleted_by_the_time_its_run_begins(step: PrepareStep) -> None:
     event = step.s3.put("uploads/tales/one.txt", ONE)
-    step.s3.put("uploads/tales/two.txt", TWO)
-    assert "uploads/tales/two.txt was uploaded after" in refused(step, event, "superseded")
-
-
-def test_an_upload_gives_way_to_its_replacement(step: PrepareStep) -> None:
-    event = step.s3.put("uploads/tales/tales.txt", ONE)
-    step.s3.put("uploads/tales/tales.txt", TWO)
-    assert "was uploaded again since" in refused(step, event, "superseded")
-
-
-def test_an_upload_gives_way_to_a_replacement_by_the_same_bytes(step: PrepareStep) -> None:
-    event = step.s3.put("uploads/tales/tales.txt", ONE)
-    again = step.s3.put("uploads/tales/tales.txt", ONE)
-    assert "was uploaded again since" in refused(step, event, "superseded")
-    assert step.run(upload=again)["outcome"] == "prepared"
-
-
-def test_an_upload_that_was_deleted_gives_way_or_is_not_found(step: PrepareStep) -> None:
-    event = step.s3.put("uploads/tales/tales.txt", ONE)
-    del step.s3.versions["uploads/tales/tales.txt"]
-    with pytest.raises(errors.DatasetNotFound, match=r"tales\.txt was deleted after its upload"):
+    del step.s3.versions["uploads/tales/one.txt"]
+    with pytest.raises(errors.DatasetNotFound, match="no object under"):
         step.run(upload=event)
     step.s3.put("uploads/tales/two.txt", TWO)
-    assert "was deleted" in refused(step, event, "superseded")
-
-
-@pytest.mark.parametrize("name", ["README.md", ".DS_Store", "LICENSE"])
-def test_the_upload_of_a_file_that_is_no_corpus_is_ignored(step: PrepareStep, name: str) -> None:
-    step.s3.put("uploads/tales/tales.txt", ONE)
-    event = step.s3.put(f"uploads/tales/{name}", ONE)
-    assert name in refused(step, event, "ignored")
+    assert sources(step.run(upload=event)) == ["tales/two.txt"]
 
 
 @pytest.mark.parametrize("so_far", ["train", "test", "valid train"])
 def test_an_upload_waits_for_the_rest_of_its_set(step: PrepareStep, so_far: str) -> None:
     event = list(put_set(step, so_far).values())[-1]
-    reason = refused(step, event, "waiting")
+    answer = step.run(upload=event)
+    assert (answer["outcome"], answer["dataset"]) == ("waiting", "tales")
     for split in ("train", "valid", "test"):
-        assert (f"{split}.txt" in reason) == (split in so_far)
+        assert (f"{split}.txt" in answer["reason"]) == (split in so_far)
+    assert step.s3.traces() == []
 
 
 @pytest.mark.parametrize("order", [["train", "valid", "test"], ["test", "train", "valid"]])
 @pytest.mark.parametrize("ages", ["as they come", "all of one second", "the last began first"])
-def test_of_the_three_runs_of_a_set_exactly_one_prepares_it(
+def test_of_the_three_runs_of_a_set_that_comes_slowly_the_last_prepares_it(
     step: PrepareStep, order: list[str], ages: str
 ) -> None:
     """Whichever completes it: S3 dates a multipart upload to its start, and to whole seconds."""
@@ -176,50 +149,62 @@ def test_of_the_three_runs_of_a_set_exactly_one_prepares_it(
     assert outcomes == ["waiting", "waiting", "prepared"]
 
 
-def test_of_three_runs_that_all_see_the_set_complete_one_goes_on(step: PrepareStep) -> None:
-    events = put_set(step)
-    answers = {split: step.run(upload=event, name=split) for split, event in events.items()}
-    assert [answer["outcome"] for answer in answers.values()] == ["prepared", "superseded", "superseded"]
-    assert "The run train has prepared these uploads" in answers["test"]["reason"]
-    # The run that goes on may be tried again, and a person may start another by name.
-    assert step.run(upload=events["train"], name="train") == answers["train"]
-    assert step.run(name="person")["outcome"] == "prepared"
-
-
-def test_of_two_runs_that_write_a_set_at_once_one_goes_on(step: PrepareStep) -> None:
-    events = put_set(step)
-    other: list[dict[str, Any]] = []
-
-    def valid_is_faster(_: dict[str, Any]) -> None:
-        del step.s3.before["PutObject"]
-        other.append(step.run(upload=events["valid"], name="valid"))
-
-    step.s3.before["PutObject"] = valid_is_faster
-    assert step.run(upload=events["test"], name="test")["outcome"] == "superseded"
-    assert other[0]["outcome"] == "prepared"
-
-
-def test_a_set_uploaded_again_unchanged_is_prepared_once_more_by_its_newest_upload(step: PrepareStep) -> None:
-    step.run(upload=put_set(step)["test"], name="first")
-    events = put_set(step)
-    outcomes = [step.run(upload=event, name=f"again-{split}")["outcome"] for split, event in events.items()]
-    assert outcomes == ["superseded", "superseded", "prepared"]
-
-
-def test_the_same_event_much_later_is_a_wish_to_run_again(
-    step: PrepareStep, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gatherer", ["train", "valid", "test"])
+def test_a_set_that_was_gathered_is_prepared_whichever_file_gathered_it(
+    step: PrepareStep, gatherer: str
 ) -> None:
-    event = put_set(step)["test"]
-    step.run(upload=event, name="first")
-    later = datetime.now(UTC) + timedelta(hours=1)
+    events = put_set(step)
+    prepared = step.run(upload=events[gatherer])
+    assert sources(prepared) == ["tales/train.txt", "tales/valid.txt", "tales/test.txt"]
+    # A second run of the same data comes to the same end; whether it is worth training is not asked here.
+    assert step.run(upload=events["train"], name="again") == prepared
 
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return later
 
-    monkeypatch.setattr(prepare, "datetime", Clock)
-    assert step.run(upload=event, name="later")["outcome"] == "prepared"
+# --- who gathers, and what was seen
+
+
+def gathers(step: PrepareStep, name: str) -> None:
+    step.table.put("dataset/tales", run=name, execution=EXECUTION, quiet=1, first=1, joined=2)
+
+
+def test_a_run_gathers_no_more_from_the_moment_it_looks(step: PrepareStep) -> None:
+    event = step.s3.put("uploads/tales/tales.txt", ONE)
+    gathers(step, "mine")
+
+    def look(_: dict[str, Any]) -> None:
+        assert "run" not in step.table.get("dataset/tales")
+
+    step.s3.before["ListObjectsV2"] = look
+    step.run(upload=event, name="mine")
+
+
+def test_a_run_by_name_lets_those_gather_who_do(step: PrepareStep) -> None:
+    step.s3.put("uploads/tales/tales.txt", ONE)
+    gathers(step, "another")
+    step.run(name="mine")
+    assert step.table.get("dataset/tales")["run"] == "another"
+
+
+@pytest.mark.parametrize("files", ["tales.txt", "train.txt", "bad.png"])
+def test_what_a_run_has_seen_is_never_taken_for_lost_whatever_comes_of_the_run(
+    step: PrepareStep, files: str
+) -> None:
+    event = step.s3.put(f"uploads/tales/{files}", ONE if files != "bad.png" else b"\x89PNG\r\n\x1a\n\0")
+    found = dataset_objects.objects(step.s3.client, "lexline-test", "tales")
+    assert arrivals.is_lost("tales", found)
+    with contextlib.suppress(errors.InvalidDataset):
+        step.run(upload=event)
+    assert not arrivals.is_lost("tales", found)
+    step.s3.put("uploads/tales/other.txt", TWO)
+    assert arrivals.is_lost("tales", dataset_objects.objects(step.s3.client, "lexline-test", "tales"))
+
+
+def test_a_run_that_has_lost_the_lease_prepares_nothing(step: PrepareStep) -> None:
+    step.s3.put("uploads/tales/tales.txt", ONE)
+    step.table.meanwhile(lambda: step.table.put("endpoint/lexline", owner="other", generation=2, until=1))
+    with pytest.raises(errors.LeaseLost):
+        step.run()
+    assert step.s3.calls == []
 
 
 # --- an object that changes while it is read
@@ -251,23 +236,17 @@ READS = pytest.mark.parametrize("call", [1, 2, 10, 15])
 
 @READS
 @pytest.mark.usefixtures("many_reads")
-def test_an_upload_replaced_while_it_is_read_gives_way(step: PrepareStep, call: int) -> None:
-    event = step.s3.put("uploads/tales/tales.txt", ONE)
-    replace_at(step, call, TWO)
-    assert "was replaced while it was read" in refused(step, event, "superseded")
-
-
-@READS
-@pytest.mark.usefixtures("many_reads")
-def test_by_name_a_replaced_object_is_an_error_and_the_next_attempt_reads_the_new_one(
-    step: PrepareStep, call: int
+@pytest.mark.parametrize("by_name", [True, False])
+def test_an_object_replaced_while_it_is_read_is_an_error_and_the_next_attempt_reads_the_new_one(
+    step: PrepareStep, call: int, by_name: bool
 ) -> None:
-    step.s3.put("uploads/tales/tales.txt", ONE)
+    event = step.s3.put("uploads/tales/tales.txt", ONE)
+    upload = None if by_name else event
     replace_at(step, call, TWO)
     with pytest.raises(errors.DatasetReplaced, match=r"tales\.txt was replaced while it was read"):
-        step.run()
+        step.run(upload=upload)
     assert step.s3.traces() == []
-    assert b"".join(step.splits(step.run()).values()) == TWO
+    assert b"".join(step.splits(step.run(upload=upload)).values()) == TWO
 
 
 @READS
