@@ -38,6 +38,7 @@ PASSES = {
     "Lambda.TooManyRequestsException": set(WAYS),
     "ServiceUnavailable": set(WAYS),
     "Lambda.Unknown": set(WAYS) - {"Prepare"},
+    "Runtime.ExitError": set(WAYS),
     "DatasetReplaced": {"Prepare"},
     "CapacityUnavailable": {"Train", "Deploy", "Compensate"},
     "EndpointBusy": {"Deploy", "Compensate", "TearDown"},

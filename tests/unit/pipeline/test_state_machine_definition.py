@@ -45,7 +45,7 @@ MODULES = {
     "Report": "report",
 }
 # Errors that Step Functions and Lambda raise on their own.
-SERVICE_ERRORS = re.compile(r"^(States|Lambda|Sandbox)\.\w+$")
+SERVICE_ERRORS = re.compile(r"^(States|Lambda|Sandbox|Runtime)\.\w+$")
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 LONGEST_HISTORY = 25_000
 # The longest that a waiting state waits for an answer, by its TimeoutSeconds.
@@ -174,6 +174,13 @@ def test_a_function_that_ran_out_of_time_is_tried_again_under_either_of_its_name
     named = {error for retry in TASKS[name]["Retry"] for error in retry["ErrorEquals"]}
     wanted = set() if name == "Prepare" else {"Sandbox.Timedout", "Lambda.Unknown"}
     assert named & {"Sandbox.Timedout", "Lambda.Unknown"} == wanted
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_function_whose_process_ended_is_tried_again(name: str) -> None:
+    """Killed, perhaps for want of memory; which Prepare would want again, having read as much as before."""
+    attempts = retry_of(name, "Runtime.ExitError")["MaxAttempts"]
+    assert attempts == 2 if name == "Prepare" else attempts > 2
 
 
 @pytest.mark.parametrize("name", ["Train", "Deploy", "Compensate"])
