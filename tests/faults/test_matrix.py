@@ -122,12 +122,12 @@ def test_a_job_whose_spot_instance_is_taken_goes_on(world: World) -> None:
 
 def test_a_model_worse_than_the_one_that_serves_is_rejected_with_both_figures(world: World) -> None:
     served = world.serve()
-    world.faults.metrics(test_perplexity=90.0, challenger_perplexity=90.0, champion_perplexity=60.0)
+    world.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)
     world.upload("first", 1)
     world.rest()
     report = world.reports()[-1]
     assert report["status"] == "Rejected"
-    assert "90.00" in report["reason"]
+    assert "190.00" in report["reason"]
     assert "60.00" in report["reason"]
     world.assert_sound(serves=served)
 
