@@ -7,6 +7,7 @@ not a silent default. `...Input` is what a step is given; the other documents ar
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
@@ -139,6 +140,16 @@ class HostingResources(Contract):
             raise ValueError(
                 f"max_instance_count {self.max_instance_count} is less than instance_count "
                 f"{self.instance_count}; take 0 for a fleet that does not scale"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scales_by_what_can(self) -> HostingResources:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+        if self.scales and re.match(r"ml\.t\d", self.instance_type):
+            raise ValueError(
+                f"instance_type {self.instance_type} is burstable, and SageMaker lets no such fleet scale; "
+                "take another type, or 0 for max_instance_count"
             )
         return self
 

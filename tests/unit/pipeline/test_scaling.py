@@ -7,6 +7,7 @@ import pytest
 import scaling
 from botocore.exceptions import ClientError
 from contracts import HostingResources
+from pydantic import ValidationError
 from scaling import Scale
 
 TARGET = {
@@ -62,6 +63,16 @@ def test_another_refusal_is_passed_on(stubbed: Any) -> None:
 )
 def test_only_a_real_time_fleet_with_room_scales(hosting: Any, scale: Scale | None) -> None:
     assert Scale.asked(HostingResources(**hosting)) == scale
+
+
+@pytest.mark.parametrize("instance_type", ["ml.t2.medium", "ml.t3.large", "ml.t4g.large"])
+def test_a_fleet_that_could_not_scale_is_refused_with_the_input(instance_type: str) -> None:
+    """Application Auto Scaling takes no burstable instances, and says so only when the model serves."""
+    with pytest.raises(ValidationError, match=f"instance_type {instance_type} is burstable"):
+        HostingResources(instance_type=instance_type, max_instance_count=2)
+    HostingResources(instance_type=instance_type)
+    HostingResources(instance_type=instance_type, max_instance_count=2, endpoint_type="serverless")
+    HostingResources(instance_type="ml.trn1.2xlarge", max_instance_count=2)
 
 
 def test_a_scale_survives_the_way_through_a_tag() -> None:

@@ -397,7 +397,7 @@ def test_a_dataset_whose_event_never_came_is_run(account: Account, sweeps: Any, 
 def test_a_dataset_that_a_run_has_seen_is_not(account: Account, sweeps: Any, machine: Any) -> None:
     account.serves()
     seen = UploadedObject("uploads/sotu/a.txt", "9b2cf535", 5, NOW)
-    account.table.put("dataset/sotu", handled=arrivals.signature([seen]))
+    arrivals.mark_handled("sotu", [seen])
     assert sweeps(uploads=("sotu",)) == QUIET
     assert machine.executions == {}
 
