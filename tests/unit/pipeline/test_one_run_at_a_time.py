@@ -298,4 +298,4 @@ class Pipeline(RuleBasedStateMachine):
 
 
 TestPipeline = pytest.mark.filterwarnings("ignore::UserWarning")(Pipeline.TestCase)
-TestPipeline.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestPipeline.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
