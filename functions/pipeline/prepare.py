@@ -61,8 +61,9 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepare
             manifest = folder.publish(run.name, source, content.preview)
     else:
         _check_sizes({split: getattr(manifest.sizes, split) for split in SPLIT_NAMES}, needed, readers)
-    versions = [each.version_id for each in source]
-    if run.upload and all(versions) and not arrivals.first_to_read(run, versions):
+    # Not by the version alone: that of every object is "null" while a bucket's versioning is suspended.
+    versions = [f"{each.etag} {each.version_id}" for each in source if each.version_id]
+    if len(versions) == len(source) and not arrivals.first_to_read(run, versions) and run.upload:
         return NotPrepared(
             outcome="seen",
             dataset=dataset,

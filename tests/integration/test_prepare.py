@@ -6,7 +6,7 @@ import os
 import tarfile
 import uuid
 import zipfile
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 # Powertools reads these when the step's module is imported.
@@ -16,11 +16,12 @@ os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 
 import aws
 import errors
-import prepare
 import prepared_folder
 import pytest
 
 from localcloud.control import LocalCloud
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.prepare_s3 import run_prepare
 
 TALE = "".join(f"{number} the fox met a crow and said nothing\n" for number in range(1, 301)).encode()
 
@@ -38,26 +39,13 @@ def s3(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     return found
 
 
-def run(upload: dict[str, Any] | None = None) -> dict[str, Any]:
-    given = {
-        "name": "run",
-        "endpoint": "lexline",
-        "execution": {
-            "id": "arn:aws:states:us-east-1:000000000000:execution:m:e",
-            "started": "2026-11-23T12:00:00Z",
-        },
-        "dataset": "tales",
-        "upload": upload,
-        "hyperparameters": {},
-        "training": {},
-        "hosting": {},
-        "max_perplexity": None,
-        "teardown": "never",
-    }
-    context = SimpleNamespace(
-        function_name="prepare", memory_limit_in_mb=1024, invoked_function_arn="", aws_request_id=""
-    )
-    return prepare.handler({"run": given}, context)  # type: ignore[arg-type]
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """run(upload): the step's answer to a run that holds the lease, started by the upload or by name."""
+    table = TableInMemory("waits")
+    monkeypatch.setenv("TABLE", "waits")
+    monkeypatch.setattr(aws, "dynamodb", lambda: table.client)
+    return lambda upload=None: run_prepare(table, upload=upload)
 
 
 def put(s3: Any, name: str, data: bytes) -> dict[str, Any]:
@@ -112,7 +100,7 @@ def tarred(data: bytes) -> bytes:
         ("a.tar.xz", tarred(TALE)),
     ],
 )
-def test_an_upload_is_prepared_and_found_again(s3: Any, name: str, data: bytes) -> None:
+def test_an_upload_is_prepared_and_found_again(s3: Any, run: Any, name: str, data: bytes) -> None:
     upload = put(s3, name, data)
     prepared = run(upload)
     assert prepared["outcome"] == "prepared"
@@ -123,14 +111,18 @@ def test_an_upload_is_prepared_and_found_again(s3: Any, name: str, data: bytes) 
     assert traces(s3) == before
 
 
-def test_a_split_of_several_parts_is_put_together_by_s3(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_of_several_parts_is_put_together_by_s3(
+    s3: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prepared_folder, "PART_BYTES", 5 * 1024**2)
     text = TALE * 1000
     put(s3, "a.txt", text)
     assert written(s3, run()) == text
 
 
-def test_an_object_replaced_while_it_is_read_is_noticed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_replaced_while_it_is_read_is_noticed(
+    s3: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("object_reader.FIRST_BLOCK", 4096)
     monkeypatch.setattr("object_reader.BLOCK", 4096)
     upload = put(s3, "a.txt", TALE)
@@ -143,14 +135,15 @@ def test_an_object_replaced_while_it_is_read_is_noticed(s3: Any, monkeypatch: py
         due.append(False)
 
     s3.meta.events.register("after-call.s3.GetObject", replace)
-    assert run(upload)["outcome"] == "superseded"
+    with pytest.raises(errors.DatasetReplaced):
+        run(upload)
     due[:] = [True]
     with pytest.raises(errors.DatasetReplaced):
         run()
     assert traces(s3) == []
 
 
-def test_a_failure_at_the_very_end_leaves_no_version_and_no_open_upload(s3: Any) -> None:
+def test_a_failure_at_the_very_end_leaves_no_version_and_no_open_upload(s3: Any, run: Any) -> None:
     put(s3, "a.txt", TALE)
 
     def refuse(**_: Any) -> None:
@@ -162,7 +155,7 @@ def test_a_failure_at_the_very_end_leaves_no_version_and_no_open_upload(s3: Any)
     assert traces(s3) == []
 
 
-def test_of_two_runs_at_once_the_first_manifest_stands(s3: Any) -> None:
+def test_of_two_runs_at_once_the_first_manifest_stands(s3: Any, run: Any) -> None:
     put(s3, "a.txt", TALE)
     faster: list[dict[str, Any]] = []
 

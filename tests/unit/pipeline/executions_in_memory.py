@@ -4,6 +4,7 @@ Starting is idempotent for the same name and input while the execution runs, and
 is known for good, but heard only while its execution waits on it.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class ExecutionsInMemory(InMemory):
         self.machine = machine
         self.executions: dict[str, Execution] = {}
         self._tokens: dict[str, str] = {}
+        self._numbers = itertools.count()
 
     # --- what a test does and sees
 
@@ -66,7 +68,7 @@ class ExecutionsInMemory(InMemory):
 
     def wait(self, arn: str) -> str:
         """Let an execution wait, on a new token; the one before is no longer heard."""
-        token = f"token-{len(self._tokens)}"
+        token = f"token-{next(self._numbers)}"
         self._tokens[token] = arn
         self.executions[arn].token, self.executions[arn].heard = token, ""
         return token

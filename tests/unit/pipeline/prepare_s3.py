@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -259,6 +259,39 @@ def _etag(data: bytes) -> str:
     return '"' + hashlib.md5(data).hexdigest() + '"'
 
 
+def run_prepare(
+    table: TableInMemory,
+    dataset: str = "tales",
+    upload: Mapping[str, Any] | None = None,
+    name: str = "run",
+    hyperparameters: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The step's answer to a run, started by the dataset's name or by an upload, that holds the lease."""
+    table.put("endpoint/lexline", owner=name, generation=1, until=time.time() + lease.SECONDS, waiting={})
+    asked = ExecutionInput.model_validate(
+        {
+            "hyperparameters": hyperparameters or {},
+            **({"upload": upload} if upload else {"dataset": dataset}),
+        }
+    )
+    run = Run(
+        **{**dict(asked), "dataset": dataset},
+        name=name,
+        subject=name,
+        work="train",
+        endpoint="lexline",
+        execution=Execution.model_validate({"id": EXECUTION, "started": "2026-11-23T12:00:00Z"}),
+    )
+    given = PrepareInput(run=run, lease=Lease(owner=name, generation=1))
+    context = SimpleNamespace(
+        function_name="prepare",
+        memory_limit_in_mb=1024,
+        invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:prepare",
+        aws_request_id="request",
+    )
+    return prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
+
+
 class PrepareStep:
     """The step's handler over a fake bucket, for runs that hold the lease."""
 
@@ -273,29 +306,7 @@ class PrepareStep:
         self, dataset: str = "tales", *, upload: dict[str, Any] | None = None, name: str = "run", **hyper: Any
     ) -> dict[str, Any]:
         """What the step answers to a run started by the dataset's name, or by an upload."""
-        holder = Lease(owner=name, generation=1)
-        self.table.put(
-            "endpoint/lexline", owner=name, generation=1, until=time.time() + lease.SECONDS, waiting={}
-        )
-        asked = ExecutionInput.model_validate(
-            {"hyperparameters": hyper, **({"upload": upload} if upload else {"dataset": dataset})}
-        )
-        run = Run(
-            **{**dict(asked), "dataset": dataset},
-            name=name,
-            subject=name,
-            work="train",
-            endpoint="lexline",
-            execution=Execution.model_validate({"id": EXECUTION, "started": "2026-11-23T12:00:00Z"}),
-        )
-        context = SimpleNamespace(
-            function_name="prepare",
-            memory_limit_in_mb=1024,
-            invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:prepare",
-            aws_request_id="request",
-        )
-        given = PrepareInput(run=run, lease=holder)
-        return prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
+        return run_prepare(self.table, dataset, upload, name, hyper)
 
     def splits(self, prepared: dict[str, Any]) -> dict[str, bytes]:
         return {split: self.s3.read(self._prefix(prepared) + split) for split in ("train", "valid", "test")}

@@ -214,6 +214,22 @@ def test_who_gathers_nothing_has_nothing_to_leave(table: Any, new_upload: Callab
     assert arrivals.joined("sotu", gatherer.execution.id) == 2
 
 
+# --- uploads whose event comes twice
+
+
+def test_a_run_that_reads_what_the_last_one_has_read_is_told_so(
+    table: Any, new_upload: Callable[[str], Run]
+) -> None:
+    first, second = new_upload("1.txt"), new_upload("2.txt")
+    assert arrivals.first_to_read(first, ["v1"])
+    # Its step may be tried again.
+    assert arrivals.first_to_read(first, ["v1"])
+    assert not arrivals.first_to_read(second, ["v1"])
+    assert arrivals.first_to_read(second, ["v2"])
+    assert arrivals.first_to_read(first, ["v1"])
+    assert arrivals.first_to_read(first, ["v1", "v2"])
+
+
 # --- uploads whose event never came
 
 

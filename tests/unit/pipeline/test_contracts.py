@@ -225,12 +225,14 @@ def test_a_wrong_end_of_an_endpoint_is_refused(wrong: Any) -> None:
     assert 'give "never", "always", "on_failure", {"after": DURATION} or' in problem["msg"]
 
 
-def test_prepare_answers_data_or_a_reason_for_none(documents: Any) -> None:
+@pytest.mark.parametrize("outcome", ["waiting", "seen"])
+def test_prepare_answers_data_or_a_reason_for_none(documents: Any, outcome: str) -> None:
     assert isinstance(PREPARE_OUTCOME.validate_python(documents.prepared), Prepared)
-    waiting = {"outcome": "waiting", "dataset": "sotu", "reason": "valid.txt and test.txt are still to come."}
-    assert PREPARE_OUTCOME.validate_python(waiting).outcome == "waiting"
-    with pytest.raises(ValidationError):
-        PREPARE_OUTCOME.validate_python({**waiting, "outcome": "prepared"})
+    none = {"outcome": outcome, "dataset": "sotu", "reason": "valid.txt and test.txt are still to come."}
+    assert PREPARE_OUTCOME.validate_python(none).outcome == outcome
+    for other in ("prepared", "superseded"):
+        with pytest.raises(ValidationError):
+            PREPARE_OUTCOME.validate_python({**none, "outcome": other})
 
 
 def test_infinite_perplexity_survives_the_trip_through_json(documents: Any) -> None:

@@ -156,8 +156,43 @@ def test_a_set_that_was_gathered_is_prepared_whichever_file_gathered_it(
     events = put_set(step)
     prepared = step.run(upload=events[gatherer])
     assert sources(prepared) == ["tales/train.txt", "tales/valid.txt", "tales/test.txt"]
-    # A second run of the same data comes to the same end; whether it is worth training is not asked here.
-    assert step.run(upload=events["train"], name="again") == prepared
+
+
+def test_an_upload_that_is_announced_again_when_its_run_is_over_is_not_run_again(step: PrepareStep) -> None:
+    event = step.s3.put("uploads/tales/tales.txt", ONE)
+    prepared = step.run(upload=event, name="first")
+    # The step itself may be tried again.
+    assert step.run(upload=event, name="first") == prepared
+    answer = step.run(upload=event, name="second")
+    assert (answer["outcome"], answer["dataset"]) == ("seen", "tales")
+    assert 'start an execution with {"dataset": "tales"}' in answer["reason"]
+    # And may be run again by whoever wants it.
+    assert step.run(name="person") == prepared
+
+
+def test_an_upload_whose_event_comes_after_the_sweep_has_run_it_is_not_run_again(step: PrepareStep) -> None:
+    events = put_set(step)
+    step.run(name="sweep")
+    assert step.run(upload=events["test"], name="late")["outcome"] == "seen"
+
+
+@pytest.mark.parametrize("same_bytes", [True, False])
+def test_what_is_uploaded_again_is_run_again(step: PrepareStep, same_bytes: bool) -> None:
+    step.run(upload=step.s3.put("uploads/tales/tales.txt", ONE), name="first")
+    again = step.s3.put("uploads/tales/tales.txt", ONE if same_bytes else TWO)
+    assert step.run(upload=again, name="second")["outcome"] == "prepared"
+
+
+@pytest.mark.parametrize("version", ["", "null"])
+def test_where_the_bucket_keeps_no_versions_other_bytes_are_another_upload(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    # "null" is the version of every object while versioning is suspended.
+    step = PrepareStep(monkeypatch, versioned=False)
+    for name, data in (("first", ONE), ("second", TWO)):
+        event = step.s3.put("uploads/tales/tales.txt", data)
+        step.s3.versions["uploads/tales/tales.txt"][0].id = version
+        assert step.run(upload=event, name=name)["outcome"] == "prepared"
 
 
 # --- who gathers, and what was seen
