@@ -189,7 +189,9 @@ def _gatherer(target: Target, stack: Stack, run: Run, sleep: Callable[[float], N
         if joined is not None:
             break
         sleep(_pause(target))
-    return _run_of(joined, recent(target, stack, _LISTED)) or run if joined else run
+    if not joined:
+        return run
+    return _run_of(joined, recent(target, stack, _LISTED)) or run
 
 
 def _run_of(name: str | None, runs: Sequence[Run]) -> Run | None:
