@@ -44,23 +44,26 @@ def show(console: Console, models: Sequence[Model], live: Serving | None) -> Non
             *([model.commit[:_SHORT_COMMIT]] if commits else []),
         )
     console.print(table)
-    console.print()
+    notes = [
+        f"Version {model.version} {_APPROVALS.get(model.approval, model.approval)}: {model.reason}"
+        for model in models
+        if not model.approved
+    ]
     if any(model.champion for model in models):
-        terminal.prose(
-            console,
+        notes.insert(
+            0,
             "Perplexity is on the test text of each model's own data. Compared are, on the very same words, "
             "the model and the one that served when it was trained.",
         )
-    refused = [model for model in models if not model.approved]
-    for model in refused:
-        reason = model.reason or "nobody said why"
-        status = _APPROVALS.get(model.approval, model.approval)
-        terminal.prose(console, f"Version {model.version} is {status}: {reason}")
+    if notes:
+        console.print()
+    for note in notes:
+        terminal.prose(console, note)
 
 
 def as_json(models: Sequence[Model], live: Serving | None) -> str:
     """The same for programs: a list of objects, newest first."""
-    return json.dumps([_document(model, live) for model in models], indent=2, default=str)
+    return json.dumps([_document(model, live) for model in models], indent=2)
 
 
 def _document(model: Model, live: Serving | None) -> Mapping[str, Any]:

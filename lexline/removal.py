@@ -27,7 +27,8 @@ def remove(target: Target, stack: Stack, say: Say) -> None:
     try:
         delete_stack(target, say)
     except NotDeleted:
-        # A training job that was being stopped writes its last after the stack has emptied the bucket.
+        # The stack gives up on an endpoint or a job that takes longer to stop than its function may wait, and
+        # what such a job wrote last may still lie in the bucket. A second attempt finds them stopped.
         _empty(target, stack.bucket, say)
         delete_stack(target, say)
 

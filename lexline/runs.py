@@ -129,13 +129,15 @@ def recent(target: Target, stack: Stack, count: int = _RECENT) -> list[Run]:
 def find(target: Target, stack: Stack, wanted: str | None) -> Run:
     """The run with this id, execution name or training job name; the newest one for None.
 
-    Raises UserError when there is none among the recent ones.
+    An upload that joined another's run has that one. Raises UserError when there is none among the recent
+    ones.
     """
     runs = recent(target, stack, _LISTED)
     if not runs:
         raise UserError("Nothing has run yet.", "Start with `lexline run FILE`.")
     if wanted is None:
-        return runs[0]
+        newest = runs[0]
+        return _run_of(history.joined(history.events_of(target.stepfunctions, newest.arn)), runs) or newest
     for run in runs:
         if wanted in (run.id, run.name, run.arn) or wanted.endswith(f"-{run.id}"):
             return run
@@ -189,8 +191,12 @@ def _gatherer(target: Target, stack: Stack, run: Run, sleep: Callable[[float], N
         sleep(_pause(target))
     if not joined:
         return run
-    others = recent(target, stack, _LISTED)
-    return next((other for other in others if other.id == id_in(joined)), run)
+    return _run_of(joined, recent(target, stack, _LISTED)) or run
+
+
+def _run_of(name: str | None, runs: Sequence[Run]) -> Run | None:
+    """The run of this name, if it is one of these."""
+    return next((run for run in runs if name and run.id == id_in(name)), None)
 
 
 def _is_from(target: Target, run: Run, uploaded: Uploaded) -> bool:

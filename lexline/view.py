@@ -32,7 +32,7 @@ LABELS = {
     "CreateModel": "Create the model",
     "Deploy": "Deploy the endpoint",
     "SmokeTest": "Generate a first text",
-    "Finish": "Settle scaling and end",
+    "Finish": "Settle scaling and tear-down",
     "TearDown": "Tear down",
     "Compensate": "Undo what was half-made",
     "Report": "Report",

@@ -81,7 +81,7 @@ class TestModels:
         ]
 
     def test_a_refusal_is_told_with_its_reason(self) -> None:
-        assert "Version 3 is rejected: It is worse.\n" in run_lexline("models").output
+        assert "Version 3 rejected: It is worse.\n" in run_lexline("models").output
 
     def test_as_json_each_is_told_whole(self) -> None:
         told = json.loads(run_lexline("models", "--json").output)

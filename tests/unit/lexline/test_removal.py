@@ -62,7 +62,7 @@ def test_every_version_in_the_bucket_goes_and_then_the_stack(
     assert [line.split()[0] for line in said] == ["Emptying", "Deleting"]
 
 
-def test_what_was_written_while_the_stack_went_is_removed_too(
+def test_what_was_not_over_at_the_first_attempt_goes_at_the_second(
     target: Target, stack: Stack, stub: Stub
 ) -> None:
     s3, cloudformation = stub(target.s3), stub(target.cloudformation)

@@ -54,6 +54,13 @@ def entered(state: str) -> dict[str, Any]:
     return {"id": 1, "type": "TaskStateEntered", "timestamp": WHEN, **details}
 
 
+def joined(gatherer: str) -> dict[str, Any]:
+    """The gathering step's word that another execution takes the upload along."""
+    reason = f"uploads/sotu/a.txt joined run lexline-sotu-{run_id(EXECUTION + gatherer)}, which begins soon"
+    details = {"resource": "invoke", "resourceType": "lambda", "error": "NothingToDo", "cause": reason}
+    return {"id": 2, "type": "TaskFailed", "timestamp": WHEN, "taskFailedEventDetails": details}
+
+
 def gathers(machine: Stubber) -> None:
     """The execution whose history is asked for next gathers the uploads itself."""
     answered = {"id": 2, "type": "TaskSucceeded", "timestamp": WHEN}
@@ -153,10 +160,7 @@ def test_an_upload_that_joined_another_run_is_followed_there(
     machine.add_response("describe_execution", described("mine", event()))
     # Whether it gathers is not decided at the first look.
     machine.add_response("get_execution_history", {"events": [entered("Plan")]})
-    reason = f"joined run lexline-sotu-{run_id(EXECUTION + 'gatherer')}, which begins soon"
-    cause = {"taskFailedEventDetails": {"resource": "r", "resourceType": "lambda", "cause": reason}}
-    failed = {"id": 2, "type": "TaskFailed", "timestamp": WHEN, **cause}
-    machine.add_response("get_execution_history", {"events": [entered("Gather"), failed]})
+    machine.add_response("get_execution_history", {"events": [entered("Gather"), joined("gatherer")]})
     machine.add_response("list_executions", listed("mine", "gatherer"))
     found = runs.started_by(target, stack, UPLOADED, patience=60, sleep=lambda seconds: None)
     assert found.name == "gatherer"
@@ -172,19 +176,31 @@ def test_an_upload_that_starts_nothing_says_how_to_start_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    "wanted",
     [
-        (None, "first"),
-        ("second", "second"),
-        (run_id(EXECUTION + "second"), "second"),
-        (f"lexline-sotu-{run_id(EXECUTION + 'second')}", "second"),
+        "second",
+        run_id(EXECUTION + "second"),
+        f"lexline-sotu-{run_id(EXECUTION + 'second')}",
     ],
 )
-def test_a_run_is_found_by_name_id_or_job_and_is_the_newest_without(
-    target: Target, stack: Stack, stub: Stub, wanted: str | None, found: str
-) -> None:
+def test_a_run_is_found_by_name_id_and_job(target: Target, stack: Stack, stub: Stub, wanted: str) -> None:
     stub(target.stepfunctions).add_response("list_executions", listed("first", "second"))
-    assert runs.find(target, stack, wanted).name == found
+    assert runs.find(target, stack, wanted).name == "second"
+
+
+def test_without_a_name_the_newest_run_is_meant(target: Target, stack: Stack, stub: Stub) -> None:
+    machine = stub(target.stepfunctions)
+    machine.add_response("list_executions", listed("first", "second"))
+    # It is only being planned, so what becomes of it is open.
+    machine.add_response("get_execution_history", {"events": [entered("Plan")]})
+    assert runs.find(target, stack, None).name == "first"
+
+
+def test_the_newest_uploads_run_is_the_one_that_it_joined(target: Target, stack: Stack, stub: Stub) -> None:
+    machine = stub(target.stepfunctions)
+    machine.add_response("list_executions", listed("joined", "gatherer"))
+    machine.add_response("get_execution_history", {"events": [entered("Gather"), joined("gatherer")]})
+    assert runs.find(target, stack, None).name == "gatherer"
 
 
 def test_an_unknown_run_is_refused(target: Target, stack: Stack, stub: Stub) -> None:
