@@ -299,7 +299,7 @@ def test_the_same_data_again_is_unchanged_before_it_costs_anything(world: World)
 KILLS = [
     ("gather", "UpdateItem"),
     ("acquire", "UpdateItem"),
-    ("prepare", "CompleteMultipartUpload"),
+    ("prepare", "PutObject"),
     ("training", "CreateTrainingJob"),
     ("register", "CreateModelPackage"),
     ("create_model", "CreateModel"),
