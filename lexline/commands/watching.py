@@ -17,6 +17,8 @@ from lexline.target import Stack, Target
 from lexline.view import view_for
 
 _UNFINISHED = ("ABORTED", "TIMED_OUT")
+# The error of executions that a stack's deletion stops; nothing is left to clean up after them.
+_STACK_DELETED = "StackDeleted"
 
 
 def status(
@@ -65,7 +67,7 @@ def _print_result(console: Console, where: Target, snapshot: Snapshot) -> None:
         lines = report.lines_of(snapshot.report, snapshot.run.id, local=where.local)
     else:
         lines = [f"The run ended as {snapshot.status}. {snapshot.error}".rstrip()]
-        if snapshot.status in _UNFINISHED:
+        if snapshot.status in _UNFINISHED and not snapshot.error.startswith(_STACK_DELETED):
             lines.append("What it left half-made a run of its own cleans up, which `lexline status` lists.")
     console.print()
     for line in lines:

@@ -1,6 +1,7 @@
 """`lexline run`, `deploy` and `rollback`: what they ask the pipeline for, and what they say."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ class TestWatching:
         assert result.exit_code == 1
         assert "The run ended as ABORTED." in result.output
         assert "a run of its own cleans up" in result.output
+
+    def test_where_the_stack_is_deleted_nobody_is_said_to_clean_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stopped = replace(snapshot("ABORTED"), error="StackDeleted The stack is being deleted.")
+        follows(monkeypatch, lambda: stopped)
+        result = run_lexline("run", "--dataset", "sotu")
+        assert "The stack is being deleted." in result.output
+        assert "cleans up" not in result.output
 
     def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted() -> Snapshot:
