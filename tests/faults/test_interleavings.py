@@ -99,9 +99,9 @@ steps = st.lists(
 
 @pytest.mark.timeout(600)
 def test_whatever_happens_nothing_is_lost_and_nothing_is_left(
-    faulty_stack: DeployedStack, faults: Faults
+    deployed: DeployedStack, faults: Faults
 ) -> None:
-    world = World(faulty_stack, faults)
+    world = World(deployed, faults)
     began = time.monotonic()
     count = 0
 
@@ -117,7 +117,7 @@ def test_whatever_happens_nothing_is_lost_and_nothing_is_left(
     def interleaving(drawn: list[tuple[str, Action]]) -> None:
         nonlocal count
         count += 1
-        faults.reset(faulty_stack.bucket, KEPT)
+        faults.reset(KEPT)
         faults.wait_at_most(0.5)
         for name, action in drawn:
             try:
