@@ -69,6 +69,11 @@ def close(run: Run) -> None:
     table.write(_key(run.dataset), _FORGET, {":me": {"S": run.name}}, condition="#run = :me")
 
 
+def gatherer(dataset: str) -> str | None:
+    """The execution that gathers the dataset's uploads, if one does."""
+    return table.text(table.get(_key(dataset)), "execution")
+
+
 def joined(dataset: str, execution: str) -> int:
     """How many uploads an execution gathers that has not begun its run; 0 when it is not the one."""
     item = table.get(_key(dataset))

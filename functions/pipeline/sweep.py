@@ -37,7 +37,7 @@ def handler(_: SweepInput) -> Swept:
         settle(name, held.execution)
     # What costs or was lost comes first, should something refuse to be deleted.
     unwanted, started = _unwanted_endpoint(name, deletes=deletes)
-    started += _lost_uploads()
+    started += _lost_uploads(name)
     # Listed before it is asked who owns what: what a run makes in between is on no list.
     made = leftovers.made(name)
     owned = _owned(name)
@@ -105,13 +105,17 @@ def _tags(name: str, near: str, config: str) -> dict[str, str]:
     return endpoint.config_tags(near, config) if config.startswith(names.prefix(name)) else {}
 
 
-def _lost_uploads() -> Iterator[str]:
-    """Have datasets run whose uploads no run has seen."""
+def _lost_uploads(name: str) -> Iterator[str]:
+    """Have datasets run whose uploads no run has seen, and let go of who died while it gathered some."""
     bucket, root = settings.bucket(), "uploads/"
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=root, Delimiter="/")
     for page in pages:
         for folder in page.get("CommonPrefixes", []):
             dataset = folder["Prefix"].removeprefix(root).rstrip("/")
+            gatherer = arrivals.gatherer(dataset)
+            if gatherer:
+                settle(name, gatherer)
+                continue
             found = objects(aws.s3(), bucket, dataset)
             if found and arrivals.is_lost(dataset, found):
                 cause = f"{dataset} {arrivals.signature(found)}"

@@ -126,8 +126,10 @@ def test_whatever_happens_nothing_is_lost_and_nothing_is_left(
                 raise AssertionError(f"{name} of {[each for each, _ in drawn]}: {error}") from error
         settle(world)
 
-    interleaving()
-    print(f"{count} interleavings in {time.monotonic() - began:.0f} s")
+    try:
+        interleaving()
+    finally:
+        print(f"{count} interleavings in {time.monotonic() - began:.0f} s")
 
 
 def settle(world: World) -> None:
