@@ -411,6 +411,23 @@ def test_a_lost_upload_is_run_once_and_said_once(account: Account, sweeps: Any, 
     assert len(machine.executions) == 1
 
 
+def test_a_gatherer_whose_end_nobody_heard_of_is_let_go(
+    account: Account, machine: Any, new_run: Any, stubbed: Any, context: Any
+) -> None:
+    upload = {"bucket": "texts", "key": "uploads/sotu/a.txt", "etag": "9b2cf535", "size": 5, "version_id": "v"}
+    run = new_run("gatherer", upload=upload, dataset="sotu")
+    arrivals.gather(run, 30)
+    machine.end(run.execution.id, "ABORTED")
+    account.serves()
+    account.is_looked_at(for_its_end=True)
+    stubbed.answers("s3", "list_objects_v2", {"CommonPrefixes": [{"Prefix": "uploads/sotu/"}]})
+    account.has_made()
+    account.is_looked_at(for_its_end=False)
+    sweep.handler({}, context)
+    assert arrivals.gatherer("sotu") is None
+    assert list(machine.executions) == [run.execution.id]
+
+
 def test_an_empty_folder_is_no_upload(account: Account, machine: Any, stubbed: Any, context: Any) -> None:
     account.serves()
     account.is_looked_at(for_its_end=True)
