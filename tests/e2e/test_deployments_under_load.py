@@ -70,6 +70,8 @@ def models(stack: DeployedStack, corpus: bytes) -> list[str]:
     return trained
 
 
+# Fourteen executions, two of which train.
+@pytest.mark.timeout(900)
 def test_no_request_fails_during_ten_deployments_and_two_rollbacks(
     stack: DeployedStack, models: list[str]
 ) -> None:
