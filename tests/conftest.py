@@ -20,11 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Tests of one group run in one process, so each cloud is started once. The longest groups come first.
     """
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
         group = {"faults": "faults", "integration": "cloud", "e2e": "cloud"}.get(folder, str(item.path))
+        # Five minutes by themselves, which another process may have time for.
+        group = item.path.stem if item.path.stem == "test_interleavings" else group
         item.add_marker(pytest.mark.xdist_group(group))
-    order = {"faults": 0, "cloud": 1}
-    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], 2))
+    order = {"cloud": 0, "faults": 1, "test_interleavings": 2}
+    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], 3))
 
 
 @pytest.fixture(scope="session")

@@ -414,7 +414,13 @@ def test_a_lost_upload_is_run_once_and_said_once(account: Account, sweeps: Any, 
 def test_a_gatherer_whose_end_nobody_heard_of_is_let_go(
     account: Account, machine: Any, new_run: Any, stubbed: Any, context: Any
 ) -> None:
-    upload = {"bucket": "texts", "key": "uploads/sotu/a.txt", "etag": "9b2cf535", "size": 5, "version_id": "v"}
+    upload = {
+        "bucket": "texts",
+        "key": "uploads/sotu/a.txt",
+        "etag": "9b2cf535",
+        "size": 5,
+        "version_id": "v",
+    }
     run = new_run("gatherer", upload=upload, dataset="sotu")
     arrivals.gather(run, 30)
     machine.end(run.execution.id, "ABORTED")
