@@ -14,6 +14,7 @@ from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out among processes, where there are several: what needs a cloud goes to one of them.
 
