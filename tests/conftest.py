@@ -14,20 +14,10 @@ from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out among processes, where there are several: what needs a cloud goes to one of them.
-
-    Tests of one group run in one process, so each cloud is started once. The longest groups come first.
-    """
-    for item in items:
-        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
-        group = {"faults": "faults", "integration": "cloud", "e2e": "cloud"}.get(folder, str(item.path))
-        # Five minutes by themselves, which another process may have time for.
-        group = item.path.stem if item.path.stem == "test_interleavings" else group
-        item.add_marker(pytest.mark.xdist_group(group))
-    order = {"cloud": 0, "faults": 1, "test_interleavings": 2}
-    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], 3))
+    """The longest files come first, for `make test` shares files out among two processes."""
+    first = ("faults", "e2e", "integration", "unit")
+    items.sort(key=lambda item: first.index(item.path.relative_to(Path(__file__).parent).parts[0]))
 
 
 @pytest.fixture(scope="session")
