@@ -172,7 +172,7 @@ ROLES = {"create-model": "ModelRole", "find-model": "FindModelRole", "smoke-test
 AGAIN: dict[str, Any] = {}
 NEW = {"name": ANOTHER}
 IN_TIME = {"teardown": {"after": "PT1H"}}
-SCALING = {"hosting": {"max_instance_count": 2}}
+SCALING = {"hosting": {"instance_type": "ml.m5.large", "max_instance_count": 2}}
 
 
 @pytest.mark.parametrize(
@@ -286,13 +286,13 @@ def test_a_run_fails_where_a_step_lacks_a_permission_and_its_clean_up_is_told_be
     with (
         without(stack, "PrepareRole", "s3:ListBucket"),
         without(stack, "CompensateRole", "sagemaker:DescribeTrainingJob"),
-        without(stack, "TeardownRole", "sagemaker:DescribeEndpointConfig"),
+        without(stack, "TeardownRole", "sagemaker:DescribeEndpoint"),
     ):
         ended = stack.wait(stack.start({"dataset": DATASET, "teardown": "on_failure"}))
     assert ended["error"] == "AccessDenied"
     assert_failed_for(ended, "Prepare", "s3:ListBucket")
     assert_failed_for(ended, "Compensate", "sagemaker:DescribeTrainingJob")
-    assert_failed_for(ended, "TearDown", "sagemaker:DescribeEndpointConfig")
+    assert_failed_for(ended, "TearDown", "sagemaker:DescribeEndpoint")
 
 
 def test_a_result_that_cannot_be_published_fails_the_run_and_so_does_a_step_that_cannot_be_invoked(
