@@ -376,9 +376,10 @@ def test_aborting_in_any_step_leaves_one_model_or_the_other(world: World, state:
     slow = {"Prepare": "ListObjectsV2", "CreateModel": "CreateModel", "Deploy": "UpdateEndpoint",
             "SmokeTest": "InvokeEndpoint", "Finish": "AddTags", "Report": "Publish"}[state]  # fmt: skip
     by = {"CreateModel": "create_model", "SmokeTest": "smoke_test"}.get(state, state.lower())
-    world.faults.slow(slow, seconds=0.5, by=by)
+    # No longer than the clean-up waits between its looks, as it is with the functions' own limits.
+    world.faults.slow(slow, seconds=0.05, by=by)
     execution = world.stack.start({"dataset": "first", "force": True})
-    world.in_state(execution, state)
+    world.until(lambda: state in world.entered(execution), f"the execution to come to {state}")
     world.abort(execution)
     world.rest()
     assert world.answering() in (served, world.trained()[-1])
