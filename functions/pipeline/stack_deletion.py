@@ -155,7 +155,8 @@ def _answer(event: dict[str, Any], status: str, reason: str) -> None:
     document = {
         "Status": status,
         "Reason": reason.encode("ascii", "replace").decode()[:_LONGEST_REASON],
-        "PhysicalResourceId": event.get("PhysicalResourceId") or event["LogicalResourceId"],
+        "PhysicalResourceId": event.get("PhysicalResourceId")
+        or f"{event['StackId']}/{event['LogicalResourceId']}",
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],

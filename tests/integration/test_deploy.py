@@ -205,5 +205,5 @@ def test_every_function_runs_as_its_own_role(stack: DeployedStack) -> None:
         for function in page["Functions"]
         if function["FunctionName"] in stack.resources().values()
     ]
-    assert len(roles) == 12
-    assert len(set(roles)) == 12
+    named = [name for name in stack.resources() if name.endswith("Function")]
+    assert len(roles) == len(set(roles)) == len(named)

@@ -390,7 +390,7 @@ def test_the_answer_says_for_what_it_is(asks: Any, cloudformation: SimpleNamespa
     assert asks("Create") == {
         "Status": "SUCCESS",
         "Reason": "",
-        "PhysicalResourceId": "Leftovers",
+        "PhysicalResourceId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/lexline/1/Leftovers",
         "StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/lexline/1",
         "RequestId": "request-1",
         "LogicalResourceId": "Leftovers",
