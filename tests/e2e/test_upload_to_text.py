@@ -112,6 +112,8 @@ def test_the_readmes_execution_input_runs_and_teardown_always_leaves_nothing(
         "dataset": "speeches",
         "hyperparameters": documented["hyperparameters"] | small,
         "max_perplexity": 100_000,
+        # It is smaller than the model that serves, and no better.
+        "tolerance": 10,
         "teardown": "always",
     }
     ended = stack.wait(stack.start(documented))

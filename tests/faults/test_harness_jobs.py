@@ -43,7 +43,7 @@ def test_a_job_scores_the_champion_it_is_given(faults: Faults, byhand: ByHand) -
     assert metrics(job)["champion:perplexity"] == 33.5
     assert metrics(job)["challenger:perplexity"] == metrics(job)["test:perplexity"] != 33.5
     output = byhand.unpacked(f"s3://{byhand.bucket}/runs/challenger/output/output.tar.gz")
-    assert output["metrics.json"]["comparison"]["champion_perplexity"] == 33.5
+    assert output["metrics.json"]["comparison"]["champion"]["perplexity"] == 33.5
 
 
 def test_a_job_reports_the_planned_metrics_and_leaves_out_what_is_none(
