@@ -1,5 +1,6 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
+import fcntl
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +19,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, for `make test` shares files out among two processes."""
     first = ("faults", "e2e", "integration", "unit")
     items.sort(key=lambda item: first.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
+@pytest.fixture(scope="module")
+def only_ray() -> Iterator[None]:
+    """One module at a time starts Ray, in whichever process: two would take each other's processors."""
+    with (Path(__file__).parents[1] / "pyproject.toml").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

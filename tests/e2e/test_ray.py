@@ -9,6 +9,8 @@ from tests.e2e.conftest import Answer
 from tests.e2e.test_kills import started_by_upload
 from tests.stack import DeployedStack
 
+pytestmark = pytest.mark.usefixtures("only_ray")
+
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
 
 

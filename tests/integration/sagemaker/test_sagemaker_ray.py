@@ -23,6 +23,8 @@ import train
 from language_model import Dropout, LanguageModel, Shape
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 
+pytestmark = pytest.mark.usefixtures("only_ray")
+
 RUN = uuid.uuid4().hex[:8]
 REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 RAY = f"{REGISTRY}/ray:serve-ml-sagemaker-cpu-v1"

@@ -35,6 +35,8 @@ import os
 from ray import serve
 from words import greeting
 
+pytestmark = pytest.mark.usefixtures("only_ray")
+
 class App:
     def __init__(self):
         with open(os.path.join(os.path.dirname(__file__), "..", "weights")) as file:
