@@ -9,6 +9,7 @@ from __future__ import annotations
 import aws
 import settings
 from contracts import Alarm, Report, Run, Swept
+from step import cut
 
 # Publish's limits: a subject has less than 100 characters, a message at most 262,144 bytes.
 _LONGEST_SUBJECT, _LONGEST_MESSAGE = 99, 262_144
@@ -71,8 +72,7 @@ def alarm(sounding: Alarm) -> None:
 
 
 def _publish(event: str, run: str, first_line: str, rest: str, status: str = "Started") -> None:
-    line = " ".join(first_line.split())
-    line = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+    line = cut(" ".join(first_line.split()), _LONGEST_LINE)
     aws.sns().publish(
         TopicArn=settings.topic_arn(),
         Subject=f"Lexline: {run} {event.replace('_', ' ')}"[:_LONGEST_SUBJECT],

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from contracts import Caught, EndpointCost, Estimate, Failure, Report, ReportInput, RunCost
 from cost import PriceTable
 from errors import InvalidInput, code_of
-from step import logger, metrics, step
+from step import cut, logger, metrics, step
 
 Status = Literal["Succeeded", "Unchanged", "Skipped", "Rejected", "Failed"]
 Event = Literal[
@@ -204,27 +204,24 @@ def fitting(report: Report) -> Report:
 def _shortened(report: Report, longest: int) -> Report:
     """Only what people, AWS or scripts of any origin have written: all else has its limits by contract."""
 
-    def cut(text: str) -> str:
-        return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-    update: dict[str, object] = {"reason": cut(report.reason)}
+    update: dict[str, object] = {"reason": cut(report.reason, longest)}
     if report.dataset and report.dataset.outcome != "prepared":
-        update["dataset"] = report.dataset.model_copy(update={"reason": cut(report.dataset.reason)})
+        update["dataset"] = report.dataset.model_copy(update={"reason": cut(report.dataset.reason, longest)})
     if report.comparison:
         verdict = report.comparison
-        notes = [cut(note) for note in verdict.notes[:_MOST_NOTES]]
-        reason = None if verdict.reason is None else cut(verdict.reason)
+        notes = [cut(note, longest) for note in verdict.notes[:_MOST_NOTES]]
+        reason = None if verdict.reason is None else cut(verdict.reason, longest)
         update["comparison"] = verdict.model_copy(update={"reason": reason, "notes": notes})
     if report.smoke_test:
         texts = [
-            each.model_copy(update={"text": cut(each.text), "prompt": cut(each.prompt)})
+            each.model_copy(update={"text": cut(each.text, longest), "prompt": cut(each.prompt, longest)})
             for each in report.smoke_test.texts
         ]
         update["smoke_test"] = report.smoke_test.model_copy(update={"texts": texts})
     if report.error:
-        cleanup = [cut(each) for each in report.error.cleanup]
+        cleanup = [cut(each, longest) for each in report.error.cleanup]
         update["error"] = report.error.model_copy(
-            update={"message": cut(report.error.message), "cleanup": cleanup}
+            update={"message": cut(report.error.message, longest), "cleanup": cleanup}
         )
     return report.model_copy(update=update)
 

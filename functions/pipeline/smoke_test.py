@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from contracts import GeneratedText, HostingResources, SmokeTested, SmokeTestInput
 from errors import SmokeTestFailed, code_of, message_of
 from pydantic import BaseModel, ValidationError
-from step import sentence, step
+from step import cut, sentence, step
 
 WORDS = 30
 UNKNOWN = "<unk>"
@@ -55,7 +55,7 @@ def handler(given: SmokeTestInput) -> SmokeTested:
                 prompt=prompt,
                 seed=seed,
                 temperature=temperature,
-                text=_cut(first.text, _LONGEST_TEXT),
+                text=cut(first.text, _LONGEST_TEXT),
                 seconds=times[-2],
             )
         )
@@ -68,7 +68,8 @@ def check(endpoint: str, model: str, first: Generated, second: Generated) -> Non
     for answer in (first, second):
         if answer.model != model:
             raise SmokeTestFailed(
-                f"Endpoint {endpoint} answers with model {_cut(answer.model)}, not with {model}."
+                f"Endpoint {endpoint} answers with model {cut(answer.model, _LONGEST_QUOTATION)}, "
+                f"not with {model}."
             )
     words = first.text.split()
     if not words:
@@ -77,8 +78,8 @@ def check(endpoint: str, model: str, first: Generated, second: Generated) -> Non
         raise SmokeTestFailed(f"Endpoint {endpoint} answers with nothing but {UNKNOWN}.")
     if first.text != second.text:
         raise SmokeTestFailed(
-            f"Endpoint {endpoint} gives two texts for one seed: {_cut(repr(first.text))} and "
-            f"{_cut(repr(second.text))}."
+            f"Endpoint {endpoint} gives two texts for one seed: "
+            f"{cut(repr(first.text), _LONGEST_QUOTATION)} and {cut(repr(second.text), _LONGEST_QUOTATION)}."
         )
 
 
@@ -96,7 +97,7 @@ def generate(name: str, seed: int, temperature: float, prompt: str) -> Generated
         if code_of(error) != "ModelError":
             raise
         raise SmokeTestFailed(
-            f"The model on endpoint {name} failed: {_cut(message_of(error), _LONGEST_TEXT)}"
+            f"The model on endpoint {name} failed: {cut(message_of(error), _LONGEST_TEXT)}"
         ) from error
     body = answer["Body"].read()
     try:
@@ -121,7 +122,3 @@ def _must_be_quick(name: str, seconds: float, hosting: HostingResources) -> None
 
 def _known(text: str) -> list[str]:
     return [word for word in text.split() if word != UNKNOWN and len(word) <= _LONGEST_PROMPT_WORD]
-
-
-def _cut(text: str, longest: int = _LONGEST_QUOTATION) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"

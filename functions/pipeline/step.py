@@ -86,13 +86,14 @@ def sentence(error: ValidationError) -> str:
     """Each wrong field by its path, with what is wrong about it; long values and long lists are cut."""
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
-        field = _cut(".".join(str(part) for part in problem["loc"]), _LONGEST_VALUE)
+        field = cut(".".join(str(part) for part in problem["loc"]), _LONGEST_VALUE)
         message = problem["msg"].removeprefix("Value error, ")
-        value = _cut(repr(problem["input"]), _LONGEST_VALUE)
+        value = cut(repr(problem["input"]), _LONGEST_VALUE)
         given = "" if isinstance(problem["input"], dict) else f" (given: {value})"
         problems.append(f"{field}: {message}{given}" if field else message)
-    return _cut("; ".join(problems), _LONGEST_SENTENCE)
+    return cut("; ".join(problems), _LONGEST_SENTENCE)
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """The text in at most so many characters, an ellipsis where something is left out."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
