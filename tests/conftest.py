@@ -2,17 +2,14 @@
 
 import fcntl
 import functools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from localcloud import control
 from localcloud.control import LocalCloud
-from tests.stack import TINY, DeployedStack, deploy
+from tests.stack import TINY, DeployedStack, deploy, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,15 +33,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     Waits and retry pauses of state machines are a fiftieth of what they say, and an event that a function
     failed on comes again in a tenth of a second; time-outs are as they say.
     """
-    state_dir = tmp_path_factory.mktemp("cloud") / "state"
     environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
-    running = control.start(state_dir, owner=os.getpid(), environment=environment)
-    server = psutil.Process(running.pid)
-    yield running
-    tree = [server, *server.children(recursive=True)]
-    control.stop(state_dir)
-    assert not state_dir.exists()
-    assert [process for process in tree if process.is_running()] == []
+    with running(tmp_path_factory.mktemp("cloud") / "state", environment) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,19 @@
 """The project's own template on the local cloud, deployed by the code that `lexline up` runs."""
 
+import contextlib
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lexline import target
 from lexline.deploy import deploy as deploy_with_sam
+from localcloud import control
 from localcloud.control import LocalCloud
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -88,6 +93,20 @@ class DeployedStack:
                 return description
             time.sleep(0.05)
         raise AssertionError(f"{execution} still runs after {seconds} s")
+
+
+@contextlib.contextmanager
+def running(
+    state_dir: Path, environment: Mapping[str, str], module: str = "localcloud"
+) -> Iterator[LocalCloud]:
+    """A local cloud for as long as the block; nothing of it may be left then."""
+    cloud = control.start(state_dir, owner=os.getpid(), environment=environment, module=module)
+    server = psutil.Process(cloud.pid)
+    yield cloud
+    tree = [server, *server.children(recursive=True)]
+    control.stop(state_dir)
+    assert not state_dir.exists()
+    assert [process for process in tree if process.is_running()] == []
 
 
 def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexline") -> DeployedStack:

@@ -7,10 +7,10 @@ It is one item of the table, under `endpoint/<name>`:
     until              when it lapses, in seconds since 1970, unless the holder renews it
     waiting            who waits, by run: its execution, its task token, since when
 
-Every write is conditional on what was read, so two runs never hold it at once. Each step renews it before it
-works (step.py), for far longer than a step can take: a run that has lost it, because it lapsed and another
-took it, is stopped there (`LeaseLost`) and can overwrite nothing. The generation goes onto every endpoint
-config, so that even then an older run is told from a newer one.
+Every write is conditional on what was read, so two runs never hold it at once. Each step that changes the
+endpoint or may take long renews it before it works (step.py), for far longer than that takes: a run that has
+lost it, because it lapsed and another took it, is stopped there (`LeaseLost`) and can overwrite nothing. The
+generation goes onto every endpoint config, so that even then an older run is told from a newer one.
 """
 
 from __future__ import annotations

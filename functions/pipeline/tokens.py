@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import aws
 import settings
+import table
 from botocore.exceptions import ClientError
 from errors import PipelineError, code_of
 from pydantic import BaseModel
@@ -61,22 +62,12 @@ def store(resource: str, token: str, run: str) -> Waiting:
 
 def mark_asked(resource: str, run: str) -> None:
     """Remember that SageMaker accepted `run`'s config for `resource`."""
-    aws.dynamodb().update_item(
-        TableName=settings.table(),
-        Key={"resource": {"S": resource}},
-        UpdateExpression="SET #config = :run",
-        ExpressionAttributeNames={"#config": "config"},
-        ExpressionAttributeValues={":run": {"S": run}},
-    )
+    table.write(resource, "SET #config = :run", {":run": {"S": run}})
 
 
 def find(resource: str) -> Waiting | None:
     """Who waits on `resource`, if anybody."""
-    item = (
-        aws.dynamodb()
-        .get_item(TableName=settings.table(), Key={"resource": {"S": resource}}, ConsistentRead=True)
-        .get("Item")
-    )
+    item = table.get(resource)
     return _waiting(resource, item) if item else None
 
 

@@ -4,19 +4,16 @@
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psutil
 import pytest
 from botocore.config import Config
 
-from localcloud import control
 from localcloud.control import LocalCloud
 from tests.faults.byhand import ByHand
 from tests.faults.plan import Faults
-from tests.stack import TINY, DeployedStack, deploy
+from tests.stack import TINY, DeployedStack, deploy, running
 
 KEPT = ("code/", "lexline/")
 """Objects that stay from test to test: the packed scripts, which all runs share, and what SAM deploys."""
@@ -29,15 +26,8 @@ ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """The running cloud, ended with the session; nothing of it may be left then."""
     state_dir = tmp_path_factory.mktemp("faults") / "state"
-    running = control.start(
-        state_dir, owner=os.getpid(), environment=ENVIRONMENT, module="tests.faults.cloud"
-    )
-    server = psutil.Process(running.pid)
-    yield running
-    tree = [server, *server.children(recursive=True)]
-    control.stop(state_dir)
-    assert not state_dir.exists()
-    assert [process for process in tree if process.is_running()] == []
+    with running(state_dir, ENVIRONMENT, "tests.faults.cloud") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ class World:
         self.states.stop_execution(executionArn=execution)
 
     def expire_lease(self) -> None:
-        """Let the holder's lease lapse now, as if it had not been renewed for half an hour."""
+        """Let the holder's lease lapse now, as if it had not been renewed for hours."""
         self._table.update_item(
             TableName=self.stack.outputs["TableName"],
             Key={"resource": {"S": f"endpoint/{ENDPOINT}"}},
