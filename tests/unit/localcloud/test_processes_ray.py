@@ -23,6 +23,8 @@ from tests.unit.localcloud.processes import (
     wait_for,
 )
 
+pytestmark = pytest.mark.usefixtures("only_ray")
+
 ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 CONTAINER = {
     "Image": f"{ECR}/ray:serve-ml-sagemaker-cpu-v1",
@@ -34,8 +36,6 @@ APP = """
 import os
 from ray import serve
 from words import greeting
-
-pytestmark = pytest.mark.usefixtures("only_ray")
 
 class App:
     def __init__(self):
