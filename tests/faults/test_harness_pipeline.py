@@ -32,7 +32,7 @@ def test_an_upload_is_trained_and_served(stack: DeployedStack) -> None:
 
 def test_a_throttled_service_delays_a_run_and_nothing_more(stack: DeployedStack, faults: Faults) -> None:
     faults.throttle("CreateTrainingJob", times=9)
-    faults.throttle("PutItem", times=2)
+    faults.throttle("UpdateItem", times=2)
     assert report_of(stack)["status"] == "Succeeded"
     assert faults.unused() == []
 
