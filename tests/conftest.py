@@ -15,7 +15,13 @@ from tests.stack import TINY, DeployedStack, deploy, running
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, for `make test` shares files out among two processes."""
     first = ("faults", "e2e", "integration", "unit")
-    items.sort(key=lambda item: first.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        # Five minutes by themselves.
+        return item.path.stem != "test_interleavings", first.index(folder)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module")
