@@ -7,19 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy, running
 
+# Each needs its stack, which takes half a minute to deploy; and each takes minutes, so these come first.
+_TOGETHER = {
+    "tests/faults/": "faults",
+    "tests/e2e/": "e2e",
+    "tests/integration/test_deploy.py": "e2e",
+}
+
+
+class _Shares(LoadFileScheduling):
+    """How `make test` shares tests out among its processes: by files, and those of one stack together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return next((share for place, share in _TOGETHER.items() if file.startswith(place)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return _Shares(config, log)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first, for `make test` shares files out among two processes."""
+    """The longest shares come first."""
     first = ("faults", "e2e", "integration", "unit")
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
+    def place(item: pytest.Item) -> int:
         folder, *_ = item.path.relative_to(Path(__file__).parent).parts
-        # Five minutes by themselves.
-        return item.path.stem != "test_interleavings", first.index(folder)
+        return first.index(folder)
 
     items.sort(key=place)
 

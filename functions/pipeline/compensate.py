@@ -4,7 +4,8 @@ A running training job is stopped. An endpoint that serves the run goes back to 
 deleted if it had none; the run's config and model follow once nothing uses them. Each of these takes minutes,
 so the step starts what is to be done next and raises EndpointBusy; the state machine comes back until all has
 settled. A model that passed its smoke test before the failure stays. A run that has lost its lease lets the
-endpoint be, for it is another's by then.
+endpoint be, for it is another's by then. While a function of an aborted run may be at work, only the job is
+stopped.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ _OF_THE_MODEL = {"SmokeTestFailed", "UpdateReverted"}
 def handler(given: CompensateInput) -> Compensated:
     run = given.run
     job = _stop_training(run.subject)
+    if given.at_work:
+        # What is removed under its hands it may yet put into service.
+        return _compensated(job, None, [])
     mine = endpoint.variant(run.subject)
     if mine is None:
         # The run never came as far as the endpoint, so whatever goes on there is not its business.

@@ -653,10 +653,13 @@ class Caught(Contract):
 
 
 class CompensateInput(Contract):
-    """`lease` as the run held it; whether it still does is asked."""
+    """`lease` as the run held it; whether it still does is asked. `at_work`: a function of the run that is
+    cleaned up after may not have come to its end.
+    """
 
     run: Run
     lease: Lease
+    at_work: bool
     registered: Registered | None
     caught: list[Caught]
 

@@ -25,7 +25,7 @@ CORPUS = "\n".join(
     f"the president of the union said {n % 97} words to the people ." for n in range(600)
 ).encode()
 NOBODY = "nobody waits on this token"
-ANOTHER = "lexline-privileges-000000000000"
+ANOTHER = "lexline--privileges-000000000000"
 """A run that never was: a step that finds nothing of its name has to make it."""
 # The state whose output is the document of that name.
 STATES = {
@@ -61,7 +61,7 @@ def documents(stack: DeployedStack) -> dict[str, Any]:
     found = {name: outputs[state] for name, state in STATES.items()}
     nothing = dict.fromkeys(contracts.ReportInput.model_fields)
     known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": [], "durations": {}}
-    return {**nothing, **found, **known}
+    return {**nothing, **found, **known, "at_work": False}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.stack import TINY, DeployedStack, deploy, running
 KEPT = ("code/", "lexline/")
 """Objects that stay from test to test: the packed scripts, which all runs share, and what SAM deploys."""
 ENVIRONMENT = {"SFN_WAIT_SCALE": "0.002", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05"}
-"""A minute of a state machine's waiting, or of an SDK's, is an eighth of a second."""
+"""A minute's pause of a state machine before a retry, or of an SDK, is an eighth of a second."""
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
 
 
@@ -38,8 +38,8 @@ def client(cloud: LocalCloud) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def deployed(cloud: LocalCloud) -> DeployedStack:
-    """template.yaml deployed. Tests take `stack`."""
-    return deploy(cloud, TINY)
+    """template.yaml deployed, with a quiet period of a few looks. Tests take `stack`."""
+    return deploy(cloud, {**TINY, "QuietSeconds": "0.05"})
 
 
 @pytest.fixture

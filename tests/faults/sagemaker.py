@@ -43,6 +43,7 @@ class FaultySageMaker:
         self._changes: dict[str, str] = {}
         workers.hurry()
         timing.start_at_once()
+        timing.wait_longer()
         self._waits = timing.TokenWaits()
         calls.mend(self._plan, self._veils)
         events.mend(self._post)

@@ -134,7 +134,7 @@ def test_whatever_happens_nothing_is_lost_and_nothing_is_left(
 
 def settle(world: World) -> None:
     """Let everything end, have the sweep come, and look."""
-    world.until(lambda: not world.running(), "every execution to end")
+    world.until(lambda: not world.running(), "every execution to end", pause=0.1)
     world.faults.clear()
     world.sweep()
     world.assert_sound()

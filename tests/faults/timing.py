@@ -1,8 +1,9 @@
 """Waiting for a task's token takes a twentieth of its time at most, and for an execution's start none.
 
-A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The other
-waits are scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds before it
-can do anything.
+A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The pauses
+before retries are scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds
+before it can do anything. A Wait state's time is scaled less than they are: it is there for what takes its time
+here too, a function of an aborted execution that comes to its end, or an upload.
 """
 
 import time
@@ -11,6 +12,8 @@ from typing import Any
 from localcloud.ministack.step_functions import task_tokens
 
 SCALE = 0.05
+LONGER = 7
+"""A Wait state's time, as against a retry's pause of as many seconds."""
 _START = 0.15
 """Seconds MiniStack lets pass before an execution's first state; AWS has no such pause."""
 
@@ -39,6 +42,14 @@ class _Clock:
     def sleep(self, seconds: float) -> None:
         if seconds != _START:
             time.sleep(seconds)
+
+
+def wait_longer() -> None:
+    """Let Wait states wait LONGER."""
+    from ministack.services import stepfunctions
+
+    seconds = stepfunctions._jsonata_wait_seconds
+    stepfunctions._jsonata_wait_seconds = lambda *asked: LONGER * seconds(*asked)
 
 
 def start_at_once() -> None:

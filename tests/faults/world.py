@@ -96,13 +96,15 @@ class World:
             ExpressionAttributeValues={":past": {"N": "1"}},
         )
 
-    def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    def until(
+        self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE, pause: float = 0.02
+    ) -> Any:
         """The condition's first true value; AssertionError when there is none in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if value := condition():
                 return value
-            time.sleep(0.02)
+            time.sleep(pause)
         raise AssertionError(f"waited {seconds:g} s for {what}; {self.situation()}")
 
     def in_state(self, execution: str, state: str) -> None:
@@ -111,7 +113,12 @@ class World:
 
     def rest(self, seconds: float = PATIENCE) -> None:
         """Wait until no execution runs, nobody holds the lease and nobody gathers."""
-        self.until(lambda: not self.running() and not self.holder() and not self.gathering(), "rest", seconds)
+
+        def at_rest() -> bool:
+            return not self.running() and not self.holder() and not self.gathering()
+
+        # Looking takes as much of the machine as what is looked at.
+        self.until(at_rest, "rest", seconds, pause=0.1)
 
     # --- looking -------------------------------------------------------------------------------------
 

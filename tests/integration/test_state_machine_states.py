@@ -215,23 +215,11 @@ def test_each_kind_of_work_has_its_way(tested: Tested, work: str, following: str
     assert tested("Work?", run={"work": work})["nextState"] == following
 
 
-@pytest.mark.parametrize(
-    ("work", "looks", "following"),
-    [("clean_up", 0, "StillAtWork"), ("clean_up", 1, "TearDown?"), ("train", 0, "TearDown?")],
-)
-def test_a_clean_up_looks_twice(tested: Tested, work: str, looks: int, following: str) -> None:
-    answer = tested("CleanedUp?", run={"work": work}, looks=looks)
-    assert answer["nextState"] == following
-
-
-def test_what_both_looks_removed_is_told(tested: Tested) -> None:
-    first = {"serving": "lexline-sotu-former", "removed": ["endpoint-config/a"]}
-    second = {"serving": None, "removed": ["model/a"]}
-    answer = tested("Compensate", {"result": json.dumps({"Payload": second})}, compensated=first)
-    assert answer["variables"]["compensated"] == {
-        "serving": None,
-        "removed": ["endpoint-config/a", "model/a"],
-    }
+@pytest.mark.parametrize(("at_work", "following"), [(True, "StillAtWork"), (False, "TearDown?")])
+def test_a_clean_up_looks_again_when_no_function_can_be_at_work(
+    tested: Tested, at_work: bool, following: str
+) -> None:
+    assert tested("CleanedUp?", atWork=at_work)["nextState"] == following
 
 
 @pytest.mark.parametrize(

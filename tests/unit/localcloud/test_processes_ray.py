@@ -6,6 +6,7 @@ What it serves, and how it recovers, is tested through SageMaker's own interface
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,8 +122,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert "loaded w\n" in said
         assert not [line for line in said if line.startswith((":job_id:", ":actor_name:"))]
         (supervisor,) = psutil.Process(server.pid).children()
-        yield server, supervisor.children(recursive=True)
+        yield server, lasting(supervisor)
         server.kill()
+
+
+def lasting(supervisor: psutil.Process) -> list[psutil.Process]:
+    """The processes under it. Ray starts some that only start another, and are gone in a moment."""
+    found: list[psutil.Process] = []
+
+    def as_before() -> bool:
+        before = found[:]
+        time.sleep(0.5)
+        found[:] = supervisor.children(recursive=True)
+        return found == before
+
+    wait_for(as_before, "Ray's processes to be all there")
+    return found
 
 
 def temporary(processes: list[psutil.Process]) -> Path:

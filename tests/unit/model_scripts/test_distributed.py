@@ -121,7 +121,7 @@ def test_two_ranks_under_torchrun_come_within_two_percent_of_one(
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
             *(SCRIPTS / "train.py", *job.arguments({**SETTINGS, "dropout": 0.1})),
         ],
-        env={**os.environ, **job.environment},
+        env={**os.environ, **job.environment, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
     )

@@ -35,6 +35,7 @@ def event(documents: Any, lease_held: Any) -> dict[str, Any]:
     return {
         "run": documents.run,
         "lease": documents.lease,
+        "at_work": False,
         "registered": documents.registered,
         "caught": [{"Error": "SmokeTestFailed", "Cause": "No text.", "Step": "SmokeTest"}],
     }
@@ -596,6 +597,17 @@ def test_aborted_while_it_trained(there_is: Remains, cleaning: Any, context: Any
     there_is.no_config()
     there_is.has_neither_config_nor_model()
     expected = "Stopping" if status == "InProgress" else status
+    assert compensate.handler(cleaning, context) == compensated(expected, None)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("InProgress", "Stopping"), ("Completed", "Completed")])
+def test_while_a_function_may_be_at_work_only_the_job_is_stopped(
+    there_is: Remains, cleaning: Any, context: Any, status: str, expected: str
+) -> None:
+    cleaning["at_work"] = True
+    there_is.job(status, "Training" if status == "InProgress" else status)
+    if status == "InProgress":
+        there_is.stubbed.answers("sagemaker", "stop_training_job", {}, TrainingJobName=NAME)
     assert compensate.handler(cleaning, context) == compensated(expected, None)
 
 

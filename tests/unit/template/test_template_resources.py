@@ -211,7 +211,7 @@ def test_the_end_of_a_job_or_endpoint_of_this_deployment_wakes_the_callback(
     rules = template.of("AWS::Events::Rule")
     job = rules["TrainingJobRule"]["EventPattern"]["detail"]
     assert job == {
-        "TrainingJobName": [{"prefix": "poems-"}],
+        "TrainingJobName": [{"prefix": "poems--"}],
         "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
     }
     endpoint = rules["EndpointRule"]["EventPattern"]["detail"]
