@@ -381,8 +381,8 @@ def test_aborting_in_any_step_leaves_one_model_or_the_other(world: World, state:
     slow = {"Prepare": "ListObjectsV2", "CreateModel": "CreateModel", "Deploy": "UpdateEndpoint",
             "SmokeTest": "InvokeEndpoint", "Finish": "AddTags", "Report": "Publish"}[state]  # fmt: skip
     by = {"CreateModel": "create_model", "SmokeTest": "smoke_test"}.get(state, state.lower())
-    # Longer than the clean-up's first look takes to come, and not as long as it waits before its second, as it
-    # is with the functions' own limits.
+    # Longer than the clean-up's first look takes to come, and not as long as it waits before its second, as
+    # with the functions' own limits.
     world.faults.slow(slow, seconds=0.25, by=by)
     execution = world.stack.start({"dataset": "first", "force": True})
     world.until(lambda: state in world.entered(execution), f"the execution to come to {state}")
