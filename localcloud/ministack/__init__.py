@@ -16,8 +16,10 @@ MiniStack reads its settings while it is imported: put `settings()` into os.envi
 MiniStack. No module here imports one of MiniStack's before that.
 """
 
+import contextlib
 import json
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 from localcloud.ministack import (
@@ -53,6 +55,9 @@ __all__ = [
     "new_credentials",
     "settings",
 ]
+
+# The X-Ray SDK makes it where it is imported in a function, for Lambda's daemon to see that it is there.
+_TRACING_MARK = Path("/tmp/.aws-xray/initialized")  # noqa: S108 - the SDK's own choice
 
 
 class MiniStack:
@@ -127,6 +132,7 @@ class MiniStack:
     def close(self) -> None:
         """End every Lambda worker."""
         self._runtime.reset()
+        remove_tracing_mark()
 
     async def _iam_call(self, action: str, **parameters: str) -> None:
         form = urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
@@ -134,3 +140,10 @@ class MiniStack:
         status, _, body = await self._iam.handle_request("POST", "/", content_type, form, {})
         if status != 200:
             raise RuntimeError(f"{action}: {body!r}")
+
+
+def remove_tracing_mark(mark: Path = _TRACING_MARK) -> None:
+    """Remove what functions leave outside the state directory, and the folder it is in."""
+    with contextlib.suppress(OSError):
+        mark.unlink()
+        mark.parent.rmdir()

@@ -123,3 +123,12 @@ def test_no_two_starts_share_credentials() -> None:
     assert first[0].startswith("AKIA")
     assert len(first[0]) == 20
     assert len(first[1]) == 40
+
+
+def test_the_mark_that_functions_leave_for_a_tracing_daemon_goes_with_its_folder(tmp_path: Path) -> None:
+    mark = tmp_path / "aws-xray" / "initialized"
+    mark.parent.mkdir()
+    mark.touch()
+    ministack.remove_tracing_mark(mark)
+    assert not mark.parent.exists()
+    ministack.remove_tracing_mark(mark)
