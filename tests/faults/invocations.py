@@ -26,6 +26,11 @@ class Invocations:
         lambda_svc.invoke_async_with_retry = self._invoking_later
         lambda_svc._execute_function = self._executing
 
+    def at_work(self) -> int:
+        """How many run."""
+        in_flight: int = self._functions.executions_in_flight()[0]
+        return in_flight
+
     def end(self) -> None:
         """Wait for those that run, kill those that go on, and let nothing be tried again."""
         self._round += 1
@@ -52,7 +57,7 @@ class Invocations:
 
     def _over(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while self._functions.executions_in_flight()[0]:
+        while self.at_work():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.005)

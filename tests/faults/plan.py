@@ -211,6 +211,11 @@ class Faults:
         """Nothing goes wrong any more."""
         self._request("DELETE", "")
 
+    def functions_at_work(self) -> int:
+        """How many invocations of functions run. One may outlive the execution that asked for it."""
+        at_work: int = self._request("GET", "/functions")["at_work"]
+        return at_work
+
     def wait_at_most(self, seconds: float) -> None:
         """Tasks that wait for their token from now on wait no longer, as after a lost event."""
         self._request("POST", "/waits", {"seconds": seconds})

@@ -83,6 +83,8 @@ class FaultySageMaker:
                 return {"faults": self._plan.listing()}
             case "DELETE", "":
                 self._forget()
+            case "GET", "/functions":
+                return {"at_work": self._invocations.at_work()}
             case "POST", "/waits":
                 self._waits.seconds = asked["seconds"]
             case "POST", "/time-out":

@@ -275,6 +275,7 @@ def test_uploads_during_a_run_make_exactly_one_more_on_the_newest_data(world: Wo
 
 def test_an_object_replaced_between_its_event_and_its_run_is_trained_on_once(world: World) -> None:
     world.faults.event("upload", "late", seconds=0.2)
+    world.faults.slow("UpdateItem", seconds=1.0, by="acquire")
     world.upload("first", 1)
     world.upload("first", 2)
     world.until(lambda: len(world.executions()) == 2, "both executions")

@@ -263,7 +263,9 @@ class World:
             got = [
                 event["timestamp"].timestamp()
                 for event in events
+                # And not because its turn had come, or the time to look again.
                 if event.get("stateExitedEventDetails", {}).get("name") == "Acquire"
+                and "generation" in json.loads(event["stateExitedEventDetails"]["output"])
             ]
             if got:
                 spans.append((got[-1], events[-1]["timestamp"].timestamp()))
