@@ -45,7 +45,7 @@ bench: $(STAMP) ## training and generation against a plain PyTorch loop, in 75 m
 lint: $(STAMP) ## style, types and the template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy functions model_scripts localcloud lexline
+	$(BIN)/mypy --num-workers 2 functions model_scripts localcloud lexline
 	PATH="$(CURDIR)/$(BIN):$$PATH" sam validate --lint --region us-east-1
 
 clean: ## remove what builds leave behind; not the environment
