@@ -36,8 +36,7 @@ def test_calls_that_are_refused_for_a_while_are_made_again(world: World, kind: s
     for operation in operations:
         # Not the test's own calls.
         getattr(world.faults, kind)(operation, times=2 * ATTEMPTS, by=BY.get(operation, ""))
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.faults.unused() == []
     assert world.outcomes() == ["Succeeded", "Succeeded"]
     world.assert_sound(serves=world.trained()[-1])
@@ -45,8 +44,7 @@ def test_calls_that_are_refused_for_a_while_are_made_again(world: World, kind: s
 
 def test_a_quota_that_is_used_up_is_waited_for(world: World) -> None:
     world.faults.limit("CreateTrainingJob", times=3)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.outcomes() == ["Succeeded"]
     world.assert_sound(serves=world.trained()[-1])
 
@@ -61,8 +59,7 @@ def test_a_call_whose_answer_is_lost_is_not_made_twice_over(world: World) -> Non
         "UpdateEndpoint",
     ):
         world.faults.lose_answer(operation)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.faults.unused() == []
     assert world.outcomes() == ["Succeeded", "Succeeded"]
     assert len(world.trained()) == 2
@@ -74,8 +71,7 @@ def test_a_call_whose_answer_is_lost_is_not_made_twice_over(world: World) -> Non
 def test_slow_calls_cost_time_and_nothing_else(world: World) -> None:
     for operation in ("CreateTrainingJob", "CreateEndpoint", "UpdateItem"):
         world.faults.slow(operation, seconds=1.0)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.outcomes() == ["Succeeded"]
     world.assert_sound(serves=world.trained()[-1])
 
@@ -111,8 +107,7 @@ def test_a_job_that_does_not_complete_fails_the_run(
 
 def test_a_job_whose_spot_instance_is_taken_goes_on(world: World) -> None:
     world.faults.job("Interrupted")
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.outcomes() == ["Succeeded"]
     world.assert_sound(serves=world.trained()[-1])
 
@@ -123,8 +118,7 @@ def test_a_job_whose_spot_instance_is_taken_goes_on(world: World) -> None:
 def test_a_model_worse_than_the_one_that_serves_is_rejected_with_both_figures(world: World) -> None:
     served = world.serve()
     world.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     report = world.reports()[-1]
     assert report["status"] == "Rejected"
     assert "190.00" in report["reason"]
@@ -135,8 +129,7 @@ def test_a_model_worse_than_the_one_that_serves_is_rejected_with_both_figures(wo
 def test_a_diverged_model_is_rejected(world: World) -> None:
     served = world.serve()
     world.faults.metrics(test_perplexity=float(10**9))
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.outcomes() == ["Succeeded", "Rejected"]
     world.assert_sound(serves=served)
 
@@ -199,8 +192,7 @@ def test_a_model_that_answers_too_slowly_is_replaced_by_the_former(world: World)
 def test_an_event_that_comes_otherwise_changes_nothing(world: World, resource: Any, how: Any) -> None:
     world.faults.event(resource, how, seconds=0.3)
     world.faults.wait_at_most(1.0)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.faults.unused() == []
     assert world.outcomes() == ["Succeeded"]
     assert len(world.trained()) == 1
@@ -289,9 +281,7 @@ def test_an_object_replaced_between_its_event_and_its_run_is_trained_on_once(wor
 
 def test_the_same_data_again_is_unchanged_before_it_costs_anything(world: World) -> None:
     served = world.serve()
-    world.upload("first", 0)
-    world.until(lambda: len(world.executions()) == 2, "its execution")
-    world.rest()
+    world.run_upload("first", 0)
     assert world.outcomes() == ["Succeeded", "Unchanged"]
     assert len(world.trained()) == 1
     world.assert_sound(serves=served)
@@ -328,9 +318,7 @@ def test_a_function_killed_in_the_middle_of_its_step_is_made_up_for(world: World
     world.faults.wait_at_most(2.0)
     for function, operation in KILLS[when]:
         world.faults.kill(function, operation, when=when)
-    world.upload("first", 1)
-    world.until(lambda: len(world.executions()) >= 2, "its execution")
-    world.rest()
+    world.run_upload("first", 1)
     assert world.faults.unused() == []
     assert world.outcomes() == ["Succeeded", "Succeeded"]
     assert len(world.trained()) == 2
@@ -340,8 +328,7 @@ def test_a_function_killed_in_the_middle_of_its_step_is_made_up_for(world: World
 @pytest.mark.parametrize("operation", ["UpdateItem", "GetItem"])
 def test_a_throttled_table_is_waited_for(world: World, operation: str) -> None:
     world.faults.throttle(operation, times=3 * ATTEMPTS)
-    world.upload("first", 1)
-    world.rest()
+    world.run_upload("first", 1)
     assert world.outcomes() == ["Succeeded"]
     world.assert_sound(serves=world.trained()[-1])
 

@@ -48,8 +48,7 @@ class World:
 
     def serve(self, dataset: str = "first", version: object = 0) -> str:
         """Train and deploy a model; answers its name."""
-        self.upload(dataset, version)
-        self.rest()
+        self.run_upload(dataset, version)
         served = self.answering()
         assert served is not None
         return served
@@ -60,8 +59,9 @@ class World:
 
     def run_upload(self, dataset: str, version: object) -> dict[str, Any]:
         """Upload, and wait until all is at rest; the description of the execution that came last."""
+        before = len(self.executions())
         self.upload(dataset, version)
-        self.until(self.executions, "an execution")
+        self.until(lambda: len(self.executions()) > before, "its execution")
         self.rest()
         return self.described(self.executions()[-1]["executionArn"])
 
