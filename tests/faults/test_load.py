@@ -20,7 +20,7 @@ def world(stack: DeployedStack, faults: Faults) -> World:
 @pytest.mark.timeout(600)
 def test_a_hundred_uploads_over_ten_datasets_in_a_minute(world: World) -> None:
     began = time.monotonic()
-    # Spread over less than the minute, for the last is to be over within it. A loaded machine may take longer.
+    # Spread over less than the minute, for the last is to be over within it. A slow machine may take longer.
     step = 0.5 * SECONDS / UPLOADS
     with concurrent.futures.ThreadPoolExecutor(DATASETS) as clients:
         for number in range(UPLOADS):
