@@ -31,9 +31,8 @@ def test_a_hundred_uploads_over_ten_datasets_in_a_minute(world: World) -> None:
     world.rest(seconds=240)
     outcomes = world.outcomes()
     trained = world.trained()
-    print(
-        f"{UPLOADS} uploads in {took:.0f} s: {len(trained)} models trained, {outcomes.count('Skipped')} joined a run"
-    )
+    joined = outcomes.count("Skipped")
+    print(f"{UPLOADS} uploads in {took:.0f} s: {len(trained)} models trained, {joined} joined a run")
     assert set(outcomes) <= {"Succeeded", "Skipped", "Unchanged", "Rejected"}
     assert DATASETS <= len(trained) < UPLOADS
     world.assert_one_at_a_time()
