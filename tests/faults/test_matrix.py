@@ -289,35 +289,32 @@ def test_the_same_data_again_is_unchanged_before_it_costs_anything(world: World)
 
 # --- functions and the table ---------------------------------------------------------------------
 
-KILLS = {
-    "before": [
-        ("prepare", "PutObject"),
-        ("training", "CreateTrainingJob"),
-        ("deploy", "UpdateEndpoint"),
-        ("smoke_test", "InvokeEndpoint"),
-        ("report", "PutObject"),
-        ("callback", "SendTaskSuccess"),
-    ],
-    "after": [
-        ("gather", "UpdateItem"),
-        ("acquire", "UpdateItem"),
-        ("training", "CreateTrainingJob"),
-        ("register", "CreateModelPackage"),
-        ("create_model", "CreateModel"),
-        ("deploy", "CreateEndpointConfig"),
-        ("deploy", "UpdateEndpoint"),
-        ("finish", "AddTags"),
-        ("ended", "UpdateItem"),
-    ],
-}
+KILLS = [
+    ("gather", "UpdateItem", "after"),
+    ("acquire", "UpdateItem", "after"),
+    ("prepare", "PutObject", "before"),
+    ("training", "CreateTrainingJob", "before"),
+    ("training", "CreateTrainingJob", "after"),
+    ("register", "CreateModelPackage", "after"),
+    ("create_model", "CreateModel", "after"),
+    ("deploy", "CreateEndpointConfig", "after"),
+    ("deploy", "UpdateEndpoint", "before"),
+    ("deploy", "UpdateEndpoint", "after"),
+    ("smoke_test", "InvokeEndpoint", "before"),
+    ("finish", "AddTags", "after"),
+    ("report", "PutObject", "before"),
+    ("callback", "SendTaskSuccess", "before"),
+    ("ended", "UpdateItem", "after"),
+]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_function_killed_in_the_middle_of_its_step_is_made_up_for(world: World, when: Any) -> None:
+@pytest.mark.parametrize(("function", "operation", "when"), KILLS, ids=["-".join(kill) for kill in KILLS])
+def test_a_function_killed_in_the_middle_of_its_step_is_made_up_for(
+    world: World, function: str, operation: str, when: Any
+) -> None:
     world.serve()
     world.faults.wait_at_most(2.0)
-    for function, operation in KILLS[when]:
-        world.faults.kill(function, operation, when=when)
+    world.faults.kill(function, operation, when=when)
     world.run_upload("first", 1)
     assert world.faults.unused() == []
     assert world.outcomes() == ["Succeeded", "Succeeded"]
