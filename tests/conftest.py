@@ -1,7 +1,6 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
 import fcntl
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ class _Shares(LoadFileScheduling):
         return next((share for place, share in _TOGETHER.items() if file.startswith(place)), file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     return _Shares(config, log)
 
@@ -65,8 +65,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="session")
 def client(cloud: LocalCloud) -> Callable[..., Any]:
-    """client(service, **arguments): a boto3 client of the cloud, as its administrator; made once."""
-    return functools.cache(cloud.client)
+    """client(service, **arguments): a boto3 client of the cloud, as its administrator."""
+    return cloud.client
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ rely on:
   (`lambda_credentials`).
 - A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
 - Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
-  `lambda_layers`, `events`, `alarm_events`, `scheduler`, `step_functions`, `custom_resources`,
-  `stack_deletion`, `alarms`, `embedded_metrics`, `leading_keys`, `api_gateway`, `transport`. Each says what
-  AWS does and what MiniStack does.
+  `lambda_forks`, `lambda_layers`, `events`, `alarm_events`, `scheduler`, `step_functions`,
+  `custom_resources`, `stack_deletion`, `alarms`, `embedded_metrics`, `leading_keys`, `api_gateway`,
+  `transport`. Each says what AWS does and what MiniStack does.
 - Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
 
 MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
@@ -31,6 +31,7 @@ from localcloud.ministack import (
     events,
     lambda_credentials,
     lambda_failures,
+    lambda_forks,
     lambda_layers,
     leading_keys,
     scheduler,
@@ -82,6 +83,7 @@ class MiniStack:
         lambda_failures.mend()
         lambda_credentials.mend()
         lambda_layers.mend()
+        lambda_forks.mend()
         events.mend()
         alarm_events.mend()
         api_gateway.mend()

@@ -145,6 +145,7 @@ STORES = (
     "ministack.core.iam_evaluator:AuthError",
     "ministack.core.iam_evaluator:EvalContext",
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
+    "ministack.core.lambda_runtime:subprocess.Popen",
     "ministack.core.router:SERVICE_PATTERNS",
     "ministack.services.cloudformation.custom_resource:_pending",
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",

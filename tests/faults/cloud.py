@@ -10,7 +10,7 @@ are set into the cloud here, as `localcloud.ministack` mends MiniStack.
     calls       calls that are refused, slow, or whose answer is lost; functions killed in the middle of one
     events      events lost, doubled, late, early
     invocations functions that are asked for and do not run
-    workers     functions' processes: forks (zygote), for a start takes seconds, and how one is killed
+    workers     functions' processes: whose a request is, and how one is killed
     timing      how long is waited for a task's token
     reset       a clean cloud for the next test
 """

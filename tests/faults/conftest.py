@@ -32,8 +32,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="session")
 def client(cloud: LocalCloud) -> Callable[..., Any]:
-    """client(service, **arguments): a boto3 client of the cloud, as its administrator; made once."""
-    return functools.cache(cloud.client)
+    """client(service, **arguments): a boto3 client of the cloud, as its administrator."""
+    return cloud.client
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Lambda in the local cloud: what a function sees, and what a failure looks like to its caller."""
 
+import functools
 import io
 import json
 import uuid
@@ -21,13 +22,33 @@ RAISES = """
 """
 
 
+@pytest.fixture(scope="module")
+def layer(lab: Any) -> str:
+    """The ARN of a layer with one module, `shared`."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("python/shared.py", "WORD = 'from the layer'")
+    published = lab.functions.publish_layer_version(
+        LayerName=f"layer-{uuid.uuid4().hex[:12]}", Content={"ZipFile": archive.getvalue()}
+    )
+    return str(published["LayerVersionArn"])
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "with a layer"])
+def make(request: pytest.FixtureRequest, lab: Any, layer: str) -> Callable[..., str]:
+    """make(source, ...): lab.function; one with a layer starts in another way."""
+    return functools.partial(lab.function, Layers=[layer] if request.param else [])
+
+
 def invoke(lab: Any, function: str, event: Any = None) -> tuple[dict[str, Any], Any]:
     answer = lab.functions.invoke(FunctionName=function, Payload=json.dumps(event or {}))
     return answer, json.loads(answer["Payload"].read())
 
 
-def test_a_failed_invocation_names_the_exceptions_class_and_where_it_was_raised(lab: Any) -> None:
-    answer, payload = invoke(lab, lab.function(RAISES))
+def test_a_failed_invocation_names_the_exceptions_class_and_where_it_was_raised(
+    lab: Any, make: Callable[..., str]
+) -> None:
+    answer, payload = invoke(lab, make(RAISES))
     assert answer["FunctionError"] == "Unhandled"
     assert payload["errorType"] == "InvalidDataset"
     assert payload["errorMessage"] == "no corpus in the archive"
@@ -45,8 +66,10 @@ def test_a_failed_invocation_names_the_exceptions_class_and_where_it_was_raised(
         ("import time\ndef handler(event, context): time.sleep(30)", "Sandbox.Timedout"),
     ],
 )
-def test_a_function_that_cannot_run_fails_as_on_aws(lab: Any, source: str, error_type: str) -> None:
-    answer, payload = invoke(lab, lab.function(source, Timeout=1))
+def test_a_function_that_cannot_run_fails_as_on_aws(
+    lab: Any, make: Callable[..., str], source: str, error_type: str
+) -> None:
+    answer, payload = invoke(lab, make(source, Timeout=1))
     assert answer["FunctionError"] == "Unhandled"
     assert payload["errorType"] == error_type
 
@@ -66,40 +89,44 @@ COUNTS = """
 """
 
 
-def test_a_function_that_raised_is_still_warm(lab: Any) -> None:
-    function = lab.function(COUNTS)
+def test_a_function_that_raised_is_still_warm(lab: Any, make: Callable[..., str]) -> None:
+    function = make(COUNTS)
     assert invoke(lab, function)[1] == 1
     _, payload = invoke(lab, function, {"raise": True})
     assert (payload["errorType"], payload["errorMessage"]) == ("ValueError", "2")
     assert invoke(lab, function)[1] == 3
 
 
-def test_a_function_whose_process_ended_starts_anew(lab: Any) -> None:
-    function = lab.function(COUNTS)
+def test_a_function_whose_process_ended_starts_anew(lab: Any, make: Callable[..., str]) -> None:
+    function = make(COUNTS)
     assert invoke(lab, function)[1] == 1
     assert invoke(lab, function, {"exit": True})[1]["errorType"] == "Runtime.ExitError"
     assert invoke(lab, function)[1] == 1
 
 
-def test_what_an_exception_says_is_in_the_functions_log(lab: Any, client: Callable[..., Any]) -> None:
-    function = lab.function(RAISES)
+def test_what_an_exception_says_is_in_the_functions_log(
+    lab: Any, make: Callable[..., str], client: Callable[..., Any]
+) -> None:
+    function = make(RAISES)
     invoke(lab, function)
     group = f"/aws/lambda/{function.rsplit(':', 1)[1]}"
     events = client("logs").filter_log_events(logGroupName=group)["events"]
     assert "InvalidDataset: no corpus in the archive" in "".join(event["message"] for event in events)
 
 
-def test_the_artifacts_own_packages_win_over_the_environments(lab: Any) -> None:
-    function = lab.function(
+def test_the_artifacts_own_packages_win_over_the_environments(lab: Any, make: Callable[..., str]) -> None:
+    function = make(
         "import pydantic\ndef handler(event, context): return pydantic.ORIGIN",
         files={"pydantic/__init__.py": "ORIGIN = 'artifact'"},
     )
     assert invoke(lab, function)[1] == "artifact"
 
 
-def test_a_function_runs_as_its_role_with_lambdas_environment(lab: Any, cloud: Any) -> None:
+def test_a_function_runs_as_its_role_with_lambdas_environment(
+    lab: Any, make: Callable[..., str], cloud: Any
+) -> None:
     role = lab.role("lambda.amazonaws.com")
-    function = lab.function(
+    function = make(
         """
         import os, boto3
         def handler(event, context):
@@ -125,8 +152,10 @@ def test_a_function_runs_as_its_role_with_lambdas_environment(lab: Any, cloud: A
     assert said["memory"] == 512
 
 
-def test_a_function_may_do_only_what_its_role_allows(lab: Any, client: Callable[..., Any]) -> None:
-    function = lab.function(
+def test_a_function_may_do_only_what_its_role_allows(
+    lab: Any, make: Callable[..., str], client: Callable[..., Any]
+) -> None:
+    function = make(
         """
         import boto3
         def handler(event, context):
@@ -140,9 +169,9 @@ def test_a_function_may_do_only_what_its_role_allows(lab: Any, client: Callable[
 
 
 def test_powertools_is_quiet_and_its_lines_reach_cloudwatch_logs(
-    lab: Any, client: Callable[..., Any]
+    lab: Any, make: Callable[..., str], client: Callable[..., Any]
 ) -> None:
-    function = lab.function(
+    function = make(
         """
         from aws_lambda_powertools import Logger, Metrics, Tracer
         logger, tracer, metrics = Logger(), Tracer(), Metrics()
@@ -171,19 +200,19 @@ def test_powertools_is_quiet_and_its_lines_reach_cloudwatch_logs(
     assert len(lines) == 2
 
 
-def test_functions_share_the_files_of_a_layer(lab: Any) -> None:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as package:
-        package.writestr("python/shared.py", "WORD = 'from the layer'")
-    layer = lab.functions.publish_layer_version(
-        LayerName=f"layer-{uuid.uuid4().hex[:12]}", Content={"ZipFile": archive.getvalue()}
-    )["LayerVersionArn"]
+def test_functions_share_the_files_of_a_layer_and_nothing_else(lab: Any, layer: str) -> None:
     source = """
+        import os
         import shared
 
         def handler(event, context):
-            return {"word": shared.WORD, "file": shared.__file__}
+            shared.calls = getattr(shared, "calls", 0) + 1
+            seen = [shared.WORD, shared.__file__, os.getppid()]
+            return {"seen": seen, "calls": shared.calls, "ours": os.environ.get("OURS")}
         """
-    said = [invoke(lab, lab.function(source, Layers=[layer]))[1] for _ in range(2)]
-    assert said[0] == said[1]
-    assert said[0]["word"] == "from the layer"
+    first = lab.function(source, Layers=[layer], Environment={"Variables": {"OURS": "first"}})
+    second = lab.function(source, Layers=[layer])
+    said = [invoke(lab, function)[1] for function in (first, second)]
+    assert said[0]["seen"] == said[1]["seen"]
+    assert said[0]["seen"][0] == "from the layer"
+    assert [(each["calls"], each["ours"]) for each in said] == [(1, "first"), (1, None)]

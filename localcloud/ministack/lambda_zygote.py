@@ -1,13 +1,13 @@
-"""A process that has imported what functions import, and of which their processes fork.
+"""A process that has imported what functions import, and of which their processes fork (`lambda_forks`).
 
-    python zygote.py FD
+    python -P lambda_zygote.py FD
 
-A function's process takes a second or two of imports before its first line; a test that kills functions would
-do little else. FD is a socket: for each message, a JSON document with three file descriptors, a process is
-forked that runs the document's script with these as its standard streams; the answer is its process id. It
-ends with the socket.
+FD is a socket: for each message, a JSON document with three file descriptors, a process is forked that runs
+the document's script with these as its standard streams; the answer is its process id. It ends with the
+socket.
 """
 
+import contextlib
 import functools
 import importlib
 import json
@@ -20,36 +20,41 @@ import traceback
 from typing import Any, NoReturn
 
 _MOST_BYTES = 1 << 20
-# What the PyTorch environment of the tests brings along and Lambda's runtime does not.
+# What this environment brings along, Lambda's runtime does not, and the SDK would import if it were there.
 _NOT_THERE = ("awscrt", "OpenSSL")
-_IMPORTED = (
+IMPORTED = (
     "boto3",
     "botocore.handlers",
     "pydantic",
     "aws_lambda_powertools.utilities.parser",
     "aws_xray_sdk.core",
+    "chalice",
+    "jinja2",
 )
+"""What functions import that takes long."""
 _SERVICES = ("dynamodb", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")
 
 
 def prepare(layers: str) -> None:
-    """Import what functions import, from their layers too, and read the models of the services they call."""
+    """Import what functions import, as far as it is there, and read the models of the services they call."""
     for name in _NOT_THERE:
         sys.modules[name] = None  # type: ignore[assignment]
     for layer in layers.split(os.pathsep):
         sys.path.insert(0, os.path.join(layer, "python"))  # noqa: PTH118 - as the worker's script does it
-    for name in _IMPORTED:
-        importlib.import_module(name)
+    # By this the X-Ray SDK knows a function's process, when it is imported.
+    os.environ["LAMBDA_TASK_ROOT"] = "/var/task"
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     import boto3
     import botocore.loaders
 
     # A session keeps them for itself; here they outlive it.
-    botocore.loaders.JSONFileLoader.load_file = functools.cache(  # type: ignore[method-assign]
-        botocore.loaders.JSONFileLoader.load_file
-    )
-    session: Any = boto3.Session(
-        aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1"
-    )
+    read = functools.cache(botocore.loaders.JSONFileLoader().load_file)
+    botocore.loaders.JSONFileLoader.load_file = lambda self, file_path: read(file_path)  # type: ignore[method-assign]
+    # No request is made; without credentials they would be looked for on the network.
+    none: dict[str, Any] = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    session: Any = boto3.Session(**none, region_name="us-east-1")
     for service in _SERVICES:
         session.client(service)
 
