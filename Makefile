@@ -37,7 +37,7 @@ demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, gene
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DATA)
 
 test: $(STAMP) ## every test: unit, integration, end to end, under faults
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## training and generation against a plain PyTorch loop, in 75 minutes (QUICK=1: a slice, in 3; DATA=path)
 	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")

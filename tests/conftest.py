@@ -1,6 +1,7 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return first.index(folder)
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_in_a_folder_of_ours(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """PyTorch makes a folder for compiled code when its first optimiser is made."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(scope="module")
