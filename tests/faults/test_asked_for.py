@@ -66,6 +66,29 @@ def test_an_endpoint_that_is_to_go_after_a_time_goes(world: World) -> None:
     world.assert_sound(serves=None)
 
 
+def test_an_endpoint_that_is_to_go_when_idle_stays_while_it_is_used(world: World) -> None:
+    schedules, metrics = (world.stack.cloud.client(service) for service in ("scheduler", "cloudwatch"))
+    wish = {"dataset": world.data("first"), "teardown": {"when_idle": "PT1H"}, "force": True}
+    assert succeeded(world.run(wish))["finished"]["teardown_at"]
+    (named,) = schedules.list_schedules(GroupName="lexline-teardowns")["Schedules"]
+    schedule = {"Name": named["Name"], "GroupName": named["GroupName"]}
+    look = json.loads(schedules.get_schedule(**schedule)["Target"]["Input"])
+    served = world.answering()
+    world.until(lambda: metrics.list_metrics(MetricName="Invocations")["Metrics"], "CloudWatch to know")
+
+    skipped = world.run(look)["output"]
+    assert (skipped["status"], "it is looked at again at" in skipped["reason"]) == ("Skipped", True)
+    assert schedules.list_schedules(GroupName="lexline-teardowns")["Schedules"]
+    assert world.answering() == served
+
+    # An hour's quiet, in a second.
+    look["take_down"]["when_idle"] = "PT1S"
+    world.until(lambda: world.run(look)["output"]["status"] == "Succeeded", "the endpoint to be idle")
+    schedules.delete_schedule(**schedule)
+    assert world.reports()[-1]["event"] == "torn_down"
+    world.assert_sound(serves=None)
+
+
 def test_the_model_that_served_before_is_gone_back_to(world: World) -> None:
     former = world.serve()
     succeeded(world.run({"dataset": "first", "force": True}))
