@@ -45,4 +45,4 @@ def empty(keep: list[str]) -> None:
 def _tokens() -> Any:
     from ministack.services import stepfunctions as states
 
-    return states._invoke_with_callback.__self__
+    return states._invoke_with_callback.__wrapped__.__self__  # timing.TokenWaits is around it
