@@ -79,7 +79,8 @@ def last_used(name: str, within: timedelta) -> datetime | None:
             {"Name": "VariantName", "Value": endpoint.VARIANT},
         ],
         StartTime=now - within,
-        EndTime=now,
+        # CloudWatch's clock may be ahead of this one, and it gives nothing that is as late as this.
+        EndTime=now + timedelta(seconds=period),
         Period=period,
         Statistics=["Sum"],
     )["Datapoints"]

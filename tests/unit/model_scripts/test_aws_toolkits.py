@@ -26,7 +26,7 @@ def start_training_toolkit(
     config = base / "input" / "config"
     for folder in (
         config,
-        *(base / name for name in ("input/data", "model", "output/data", "home", "checkpoints")),
+        *(base / name for name in ("input/data", "model", "output/data", "home", "tmp", "checkpoints")),
     ):
         folder.mkdir(parents=True)
     (base / "input" / "data" / "training").symlink_to(channel)
@@ -57,6 +57,7 @@ def start_training_toolkit(
         env={
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(base / "home"),
+            "TMPDIR": str(base / "tmp"),
             "SAGEMAKER_BASE_DIR": str(base),
             "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
             "SM_STUDIO_LOCAL_MODE": "true",

@@ -194,7 +194,7 @@ def invocations(stubbed: Any, *points: tuple[str, float], within: timedelta = ti
             {"Name": "VariantName", "Value": "AllTraffic"},
         ],
         StartTime=NOW - within,
-        EndTime=NOW,
+        EndTime=NOW + timedelta(minutes=1),
         Period=60,
         Statistics=["Sum"],
     )
@@ -271,7 +271,8 @@ def test_cloudwatch_is_asked_for_no_more_and_no_finer_points_than_it_has(
     multiple = 60 if age < timedelta(days=15) else 300 if age < timedelta(days=63) else 3600
     assert period % multiple == 0
     # The start is rounded down to that multiple.
-    assert math.ceil((within.total_seconds() + multiple) / period) + 1 <= 1440
+    span = (asked["EndTime"] - asked["StartTime"]).total_seconds()
+    assert math.ceil((span + multiple) / period) + 1 <= 1440
     if within < timedelta(days=1):
         assert period == 60
 
