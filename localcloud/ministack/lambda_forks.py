@@ -1,4 +1,4 @@
-"""Lambda: an environment of a function with layers starts as a fork, in a tenth of a second.
+"""Lambda: an environment of a function with layers starts as a fork, in a quarter of the time.
 
 MiniStack starts a Python interpreter for each, which then imports the SDK, Powertools and Pydantic: more than
 a second of a processor, for every function of the first run and for every one that is called twice at once.
@@ -11,6 +11,7 @@ server. Without pidfds, which Linux has, MiniStack's own way stays.
 
 import functools
 import json
+import logging
 import os
 import select
 import signal
@@ -19,14 +20,21 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from localcloud.ministack.lambda_layers import LAYERS
 from localcloud.ministack.lambda_zygote import IMPORTED
 
-# The name under which the worker's script looks for them.
-LAYERS = "_LAMBDA_LAYERS_DIRS"
+# A layer that was replaced needs none any more.
+_MOST_ZYGOTES = 4
+# The root's, for a fork shows the environment that its parent was started with.
+_NOT_FOR_FUNCTIONS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+_logger = logging.getLogger("localcloud")
+_making_a_zygote = threading.Lock()
 
 
 def mend() -> None:
@@ -40,7 +48,13 @@ def mend() -> None:
 def _started(arguments: Sequence[str], *, env: Mapping[str, str], cwd: str, **more: Any) -> Any:
     """subprocess.Popen as the runtime calls it: a fork where the function has a layer."""
     if arguments[0] == sys.executable and env.get(LAYERS) and not _has_its_own(Path(cwd)):
-        return _Fork(_zygote(env[LAYERS]), arguments[1], env, cwd)
+        try:
+            with _making_a_zygote:
+                zygote = _zygote(env[LAYERS])
+            return _Fork(zygote, arguments[1], env, cwd)
+        except OSError:
+            _logger.warning("%s starts without a fork, the next function with one", cwd, exc_info=True)
+            _zygote.cache_clear()
     return subprocess.Popen(arguments, env=env, cwd=cwd, **more)
 
 
@@ -59,8 +73,8 @@ class _Zygote:
         with theirs:
             subprocess.Popen(
                 # Without the program's own folder among those that modules are looked for in.
-                [sys.executable, "-P", program, str(theirs.fileno())],
-                env={**os.environ, LAYERS: layers},
+                [sys.executable, "-P", program, str(theirs.fileno()), layers],
+                env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_FUNCTIONS},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -76,7 +90,7 @@ class _Zygote:
         return int(answer)
 
 
-@functools.cache
+@functools.lru_cache(_MOST_ZYGOTES)
 def _zygote(layers: str) -> _Zygote:
     return _Zygote(layers)
 
@@ -88,30 +102,36 @@ class _Fork:
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         ours_err, theirs_err = os.pipe()
-        self.pid = zygote.fork(script, environment, directory, [theirs_in, theirs_out, theirs_err])
-        for stream in (theirs_in, theirs_out, theirs_err):
-            os.close(stream)
         self.stdin = os.fdopen(ours_in, "w", buffering=1)
         self.stdout = os.fdopen(ours_out)
         self.stderr = os.fdopen(ours_err)
         self.returncode: int | None = None
+        theirs = [theirs_in, theirs_out, theirs_err]
+        try:
+            self.pid = zygote.fork(script, environment, directory, theirs)
+        finally:
+            for stream in theirs:
+                os.close(stream)
         try:
             self._handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             self.returncode = 1
+        else:
+            # Not before: several threads may ask at once whether it still runs.
+            weakref.finalize(self, os.close, self._handle)
 
     def poll(self) -> int | None:
         """None while it runs. Its code is the zygote's to know; here it is always 1."""
         if self.returncode is None and self._over(0):
-            self._ended()
+            self.returncode = 1
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             if not self._over(timeout):
                 raise subprocess.TimeoutExpired("function", timeout or 0)
-            self._ended()
-        return 1
+            self.returncode = 1
+        return self.returncode
 
     def terminate(self) -> None:
         self._send(signal.SIGTERM)
@@ -127,7 +147,3 @@ class _Fork:
         watch = select.poll()  # select() knows no more than 1,024 files.
         watch.register(self._handle, select.POLLIN)
         return bool(watch.poll(None if seconds is None else 1000 * seconds))
-
-    def _ended(self) -> None:
-        self.returncode = 1
-        os.close(self._handle)

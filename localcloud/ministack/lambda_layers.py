@@ -15,6 +15,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+LAYERS = "_LAMBDA_LAYERS_DIRS"
+"""The variable in which the worker's script looks for the unpacked layers' folders."""
+
 _unpacking = threading.Lock()
 
 
@@ -31,8 +34,7 @@ def mend() -> None:
         if layers and str(config.get("Runtime", "")).startswith("python"):
             variables = (config.get("Environment") or {}).get("Variables") or {}
             folders = os.pathsep.join(folder for layer in layers if (folder := _unpacked(layer)))
-            # The name under which the worker's script looks for them.
-            environment = {"Variables": {**variables, "_LAMBDA_LAYERS_DIRS": folders}}
+            environment = {"Variables": {**variables, LAYERS: folders}}
             self.config = {**config, "Layers": [], "Environment": environment}
         try:
             spawn(self)

@@ -1,10 +1,10 @@
 """A process that has imported what functions import, and of which their processes fork (`lambda_forks`).
 
-    python -P lambda_zygote.py FD
+    python -P lambda_zygote.py FD LAYERS
 
-FD is a socket: for each message, a JSON document with three file descriptors, a process is forked that runs
-the document's script with these as its standard streams; the answer is its process id. It ends with the
-socket.
+LAYERS are the folders of the layers. FD is a socket: for each message, a JSON document with three file
+descriptors, a process is forked that runs the document's script with these as its standard streams; the
+answer is its process id. It ends with the socket.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import traceback
 from typing import Any, NoReturn
 
 _MOST_BYTES = 1 << 20
-# What this environment brings along, Lambda's runtime does not, and the SDK would import if it were there.
+# What this environment brings along, Lambda's runtime does not, and the SDK imports where it is there.
 _NOT_THERE = ("awscrt", "OpenSSL")
 IMPORTED = (
     "boto3",
@@ -57,6 +57,8 @@ def prepare(layers: str) -> None:
     session: Any = boto3.Session(**none, region_name="us-east-1")
     for service in _SERVICES:
         session.client(service)
+    for name in _NOT_THERE:
+        del sys.modules[name]
 
 
 def serve(door: socket.socket) -> None:
@@ -97,6 +99,6 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    prepare(os.environ["_LAMBDA_LAYERS_DIRS"])
+    prepare(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))
     os._exit(0)  # Nothing of what was imported needs an end of its own.

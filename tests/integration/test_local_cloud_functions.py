@@ -3,6 +3,8 @@
 import functools
 import io
 import json
+import os
+import signal
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -216,3 +218,43 @@ def test_functions_share_the_files_of_a_layer_and_nothing_else(lab: Any, layer: 
     assert said[0]["seen"] == said[1]["seen"]
     assert said[0]["seen"][0] == "from the layer"
     assert [(each["calls"], each["ours"]) for each in said] == [(1, "first"), (1, None)]
+
+
+PARENT = """
+    import os
+
+    def handler(event, context):
+        return os.getppid()
+    """
+
+
+def test_functions_start_though_the_process_they_fork_of_was_killed(lab: Any, layer: str) -> None:
+    warm = lab.function(PARENT, Layers=[layer])
+    killed = invoke(lab, warm)[1]
+    os.kill(killed, signal.SIGKILL)
+    started = [invoke(lab, lab.function(PARENT, Layers=[layer]))[1] for _ in range(3)]
+    assert killed not in started
+    # The first made do without; there is another such process for those after it.
+    assert started[1] == started[2] != started[0]
+    assert "FunctionError" not in invoke(lab, warm)[0]
+
+
+def test_nobody_but_the_server_has_the_roots_key(lab: Any, make: Callable[..., str]) -> None:
+    """Its requests are not verified. A fork keeps the environment that its parent was started with."""
+    function = make(
+        """
+        import pathlib
+
+        def handler(event, context):
+            return pathlib.Path("/proc/self/environ").read_text()
+        """
+    )
+    _, environment = invoke(lab, function)
+    assert "PATH=" in environment
+    assert "AWS_ACCESS_KEY_ID=AKIA" not in environment
+
+
+def test_a_function_may_bring_along_what_lambdas_runtime_lacks(lab: Any, make: Callable[..., str]) -> None:
+    source = "import OpenSSL\ndef handler(event, context): return OpenSSL.ORIGIN"
+    function = make(source, files={"OpenSSL/__init__.py": "ORIGIN = 'artifact'"})
+    assert invoke(lab, function)[1] == "artifact"
