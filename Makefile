@@ -36,6 +36,7 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DATA)
 
+# Three processes keep two cores busy: each waits for part of its time.
 test: $(STAMP) ## every test: unit, integration, end to end, under faults
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 

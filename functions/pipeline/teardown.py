@@ -79,7 +79,7 @@ def last_used(name: str, within: timedelta) -> datetime | None:
             {"Name": "VariantName", "Value": endpoint.VARIANT},
         ],
         StartTime=now - within,
-        # CloudWatch's clock may be ahead of this one, and it gives nothing that is as late as this.
+        # Not now: CloudWatch's clock may be ahead of this one.
         EndTime=now + timedelta(seconds=period),
         Period=period,
         Statistics=["Sum"],

@@ -1,9 +1,9 @@
 """Waiting for a task's token takes a twentieth of its time at most, and for an execution's start none.
 
 A lost event is made up for after the wait for a token, and a test of it is not to take minutes. The pauses
-before retries are scaled by SFN_WAIT_SCALE; this one is not, because a function's first call takes seconds
-before it can do anything. A Wait state's time is scaled less than they are: it is there for what takes its
-time here too, a function of an aborted execution that comes to its end, or an upload.
+before retries are scaled by SFN_WAIT_SCALE, and more than this wait is. A Wait state's time is scaled less
+than they are: it is there for what takes its time here too, a function of an aborted execution that comes to
+its end, or an upload.
 """
 
 import contextvars

@@ -30,7 +30,7 @@ TALE = "".join(f"{number} the fox met a crow and said nothing\n" for number in r
 @pytest.fixture
 def s3(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client of S3 for one test, which may hook into it, with a new versioned bucket that is the step's."""
-    found = cloud.client("s3", config=Config())
+    found = cloud.client("s3", config=Config())  # One with a config is nobody else's.
     bucket = f"prepare-{uuid.uuid4().hex[:12]}"
     found.create_bucket(Bucket=bucket)
     found.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
