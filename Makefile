@@ -7,8 +7,10 @@ TORCH := torch==2.13.0
 # PyTorch's own index carries wheels without the gigabytes of CUDA packages; where it does not answer, the
 # ordinary index serves the same release.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
-# Modules are compiled when they are first imported, which most of them never are.
+# Modules are compiled when they are first imported, which most of them never are; and kept, in whatever
+# environment: PyTorch's take as long to compile as to import.
 INSTALL := $(BIN)/pip install -qq --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: env demo test bench lint clean

@@ -12,6 +12,11 @@ from xdist.scheduler import LoadFileScheduling
 from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy, running
 
+# Powertools reads these when a step's module is imported, whichever test does that first.
+os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
+os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
+os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
+
 # Each needs its stack, which takes half a minute to deploy; and each takes minutes, so these come first.
 _TOGETHER = {
     "tests/faults/": "faults",

@@ -67,7 +67,7 @@ class ByHand:
         return self.ended(name)
 
     def ended(self, name: str) -> dict[str, Any]:
-        return self._until(
+        return self.until(
             lambda: self.api.describe_training_job(TrainingJobName=name),
             lambda job: job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"),
         )
@@ -103,7 +103,7 @@ class ByHand:
         return self.settled(endpoint)
 
     def settled(self, endpoint: str) -> dict[str, Any]:
-        return self._until(
+        return self.until(
             lambda: self.api.describe_endpoint(EndpointName=endpoint),
             lambda found: found["EndpointStatus"] in ("InService", "Failed"),
         )
@@ -123,7 +123,7 @@ class ByHand:
         with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
             return {name: json.loads(tar.extractfile(name).read()) for name in tar.getnames()}  # type: ignore[union-attr]
 
-    def _until(
+    def until(
         self, describe: Callable[[], dict[str, Any]], reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         end = time.monotonic() + DEADLINE

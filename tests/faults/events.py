@@ -58,6 +58,7 @@ class Post:
     def __enter__(self) -> None:
         self._closed += 1
         self._round += 1
+        self._plan.catch_up()
 
     def __exit__(self, *_: object) -> None:
         self._closed -= 1
@@ -95,15 +96,14 @@ class Post:
 
     def _later(self, seconds: float, send: Callable[[], None]) -> None:
         context = contextvars.copy_context()
-        this = self._round
+        this, due = self._round, self._plan.due
 
         def deliver() -> None:
+            due.wait(seconds)
             if this == self._round:
                 context.run(send)
 
-        timer = threading.Timer(seconds, deliver)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=deliver, name="late-event", daemon=True).start()
 
 
 class FaultyAnnouncer(Announcer):

@@ -48,11 +48,12 @@ _MOST_WORDS = 200
 
 @dataclass(frozen=True)
 class Script:
-    """What becomes of one job. `metrics` are laid over the job's own."""
+    """What becomes of one job. It trains for `seconds` or until `due`; `metrics` are laid over its own."""
 
     outcome: str
     reason: str
     seconds: float
+    due: threading.Event
     perplexity: float
     metrics: Mapping[str, float | None]
 
@@ -72,6 +73,7 @@ class Jobs:
             outcome=ends.get("outcome", "Completed"),
             reason=ends.get("reason", ""),
             seconds=ends.get("seconds", 0.0),
+            due=self._plan.due,
             perplexity=FIRST_PERPLEXITY * 0.99 ** next(self._made),
             metrics=metrics,
         )
@@ -218,7 +220,11 @@ class ScriptedRun:
         metrics = self._metrics(len(words))
         self._tell(metrics)
         self._trained = self._document(metrics, words)
-        self._wait(None if self._script.outcome == "InProgress" else self._script.seconds)
+        if self._script.outcome == "InProgress":
+            self._wait(None)
+        end = time.monotonic() + self._script.seconds
+        while time.monotonic() < end and not self._script.due.is_set():
+            self._wait(STAGE_SECONDS)
 
     def _words(self) -> list[str]:
         """The words of the training text, in order of the alphabet."""

@@ -42,12 +42,16 @@ class _Planned:
 
 
 class Plan:
-    """A queue of faults. Of two that match, the one that was added first strikes."""
+    """A queue of faults. Of two that match, the one that was added first strikes.
+
+    `due` is set when what takes its time by a fault is to be over, however much of its time is left.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
         self._numbers = 0
+        self.due = threading.Event()
 
     def add(self, document: dict[str, Any]) -> int:
         """The fault's number. Raises ValueError for a document of another form."""
@@ -88,6 +92,11 @@ class Plan:
                 {"number": planned.number, "fired": planned.fired, **planned.document}
                 for planned in self._planned
             ]
+
+    def catch_up(self) -> None:
+        """What takes its time now is over; what begins to from now on has all of it."""
+        due, self.due = self.due, threading.Event()
+        due.set()
 
     def clear(self) -> None:
         """Nothing goes wrong any more."""

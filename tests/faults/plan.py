@@ -220,6 +220,10 @@ class Faults:
         """Tasks that wait for their token from now on wait no longer, as after a lost event."""
         self._request("POST", "/waits", {"seconds": seconds})
 
+    def catch_up(self) -> None:
+        """What is late comes now, what was announced early is to be seen, and jobs have trained enough."""
+        self._request("POST", "/catch-up")
+
     def time_out(self, execution: str) -> None:
         """The execution ends as if its machine's TimeoutSeconds were over."""
         self._request("POST", "/time-out", {"execution": execution})

@@ -87,6 +87,9 @@ class FaultySageMaker:
                 return {"at_work": self._invocations.at_work()}
             case "POST", "/waits":
                 self._waits.seconds = asked["seconds"]
+            case "POST", "/catch-up":
+                self._plan.catch_up()
+                self._veils.clear()
             case "POST", "/time-out":
                 reset.time_out(asked["execution"])
             case "POST", "/reset":

@@ -11,6 +11,8 @@ import pytest
 from tests.faults.byhand import DEADLINE, ByHand, machine
 from tests.faults.plan import Faults
 
+LONG = 60.0
+"""Seconds that no test waits for: when it has looked, it lets the cloud catch up."""
 SOURCES = ["aws.sagemaker", "aws.s3", "aws.states"]
 PASSES = {"Type": "Pass"}
 
@@ -39,10 +41,10 @@ class Inbox:
                 self._queues.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return sum(all(read.get(name) == value for name, value in detail.items()) for read in self.read)
 
-    def wait(self, **detail: str) -> None:
-        """Wait for the first of them."""
+    def wait(self, times: int = 1, /, **detail: str) -> None:
+        """Wait until so many of them have come."""
         end = time.monotonic() + DEADLINE
-        while not self.told(**detail):
+        while self.told(**detail) < times:
             assert time.monotonic() < end, f"no event {detail}"
             time.sleep(0.03)
 
@@ -79,31 +81,51 @@ def test_a_jobs_event_comes_twice(faults: Faults, byhand: ByHand, inbox: Inbox) 
 
 
 def test_an_event_of_another_status_comes_late(faults: Faults, byhand: ByHand, inbox: Inbox) -> None:
-    faults.event("endpoint", "late", status="Creating", seconds=1.0)
+    faults.event("endpoint", "late", status="Creating", seconds=LONG)
     byhand.served("endpoint", byhand.config("model"))
     inbox.wait(EndpointName="endpoint", EndpointStatus="IN_SERVICE")
     assert inbox.told(EndpointName="endpoint", EndpointStatus="CREATING") == 0
+    faults.catch_up()
     inbox.wait(EndpointName="endpoint", EndpointStatus="CREATING")
 
 
+def test_a_late_event_comes_after_its_time(faults: Faults, byhand: ByHand, inbox: Inbox) -> None:
+    faults.event("endpoint", "late", status="Creating", seconds=0.5)
+    began = time.monotonic()
+    byhand.served("endpoint", byhand.config("model"))
+    inbox.wait(EndpointName="endpoint", EndpointStatus="CREATING")
+    assert time.monotonic() - began >= 0.5
+    assert inbox.told(EndpointName="endpoint", EndpointStatus="CREATING") == 1
+
+
 def test_an_early_event_comes_before_the_change_is_seen(faults: Faults, byhand: ByHand, inbox: Inbox) -> None:
-    faults.event("training-job", "early", seconds=1.5)
+    faults.event("training-job", "early", seconds=LONG)
     byhand.api.create_training_job(**byhand.training("job"))
     inbox.wait(TrainingJobName="job", TrainingJobStatus="Completed")
     described = byhand.api.describe_training_job(TrainingJobName="job")
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("InProgress", "Uploading")
     assert "ModelArtifacts" not in described
+    faults.catch_up()
     assert byhand.ended("job")["TrainingJobStatus"] == "Completed"
+
+
+def test_an_early_event_is_to_be_seen_after_its_time(faults: Faults, byhand: ByHand, inbox: Inbox) -> None:
+    faults.event("training-job", "early", seconds=0.5)
+    began = time.monotonic()
+    assert byhand.trained("job")["TrainingJobStatus"] == "Completed"
+    assert time.monotonic() - began >= 0.5
+    assert inbox.told(TrainingJobName="job", TrainingJobStatus="Completed") == 1
 
 
 def test_an_update_is_announced_before_it_is_seen(faults: Faults, byhand: ByHand, inbox: Inbox) -> None:
     byhand.served("endpoint", byhand.config("model-a"))
     byhand.config("model-b")
-    faults.event("endpoint", "early", seconds=1.5)
+    faults.event("endpoint", "early", seconds=LONG)
     byhand.api.update_endpoint(EndpointName="endpoint", EndpointConfigName="model-b")
     inbox.wait(EndpointName="endpoint", EndpointConfigName="model-b", EndpointStatus="IN_SERVICE")
     described = byhand.api.describe_endpoint(EndpointName="endpoint")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("Updating", "model-a")
+    faults.catch_up()
     assert byhand.settled("endpoint")["EndpointConfigName"] == "model-b"
 
 
@@ -113,11 +135,15 @@ def test_an_uploads_event_is_lost_doubled_or_late(faults: Faults, byhand: ByHand
     )
     faults.event("upload", "lost", name="a/")
     faults.event("upload", "doubled", name="b/")
-    faults.event("upload", "late", name="c/", seconds=0.5)
+    faults.event("upload", "late", name="c/", seconds=LONG)
     for dataset in "cabd":
         byhand.s3.put_object(Bucket=byhand.bucket, Key=f"uploads/{dataset}/file.txt", Body=b"text")
+    inbox.wait(key="uploads/d/file.txt")
+    inbox.wait(2, key="uploads/b/file.txt")
+    faults.catch_up()
     inbox.wait(key="uploads/c/file.txt")
-    assert [read["key"][8] for read in inbox.read if "key" in read] == ["b", "b", "d", "c"]
+    *told, last = [read["key"][8] for read in inbox.read if "key" in read]
+    assert (sorted(told), last) == (["b", "b", "d"], "c")
 
 
 def test_an_executions_event_is_lost_or_early(
@@ -126,7 +152,7 @@ def test_an_executions_event_is_lost_or_early(
     states = client("stepfunctions")
     passes = machine(client, PASSES)
     faults.event("execution", "lost", name="a")
-    faults.event("execution", "early", name="b", seconds=1.5)
+    faults.event("execution", "early", name="b", seconds=LONG)
     started = [
         states.start_execution(stateMachineArn=passes, name=name)["executionArn"] for name in ("a", "b")
     ]
@@ -135,7 +161,7 @@ def test_an_executions_event_is_lost_or_early(
     described = [states.describe_execution(executionArn=arn) for arn in started]
     assert [found["status"] for found in described] == ["SUCCEEDED", "RUNNING"]
     assert "output" not in described[1]
-    time.sleep(1.5)
+    faults.catch_up()
     assert states.describe_execution(executionArn=started[1])["status"] == "SUCCEEDED"
 
 

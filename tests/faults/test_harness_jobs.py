@@ -91,8 +91,13 @@ def test_an_interrupted_job_goes_on_on_another_instance(faults: Faults, byhand: 
 def test_a_job_without_end_ends_when_it_is_stopped(faults: Faults, byhand: ByHand) -> None:
     faults.job("InProgress")
     byhand.api.create_training_job(**byhand.training("job"))
+
+    def seen() -> Any:
+        return byhand.api.describe_training_job(TrainingJobName="job")
+
+    byhand.until(seen, lambda job: job["SecondaryStatus"] == "Training")
     time.sleep(0.2)
-    assert byhand.api.describe_training_job(TrainingJobName="job")["SecondaryStatus"] == "Training"
+    assert seen()["SecondaryStatus"] == "Training"
     byhand.api.stop_training_job(TrainingJobName="job")
     job = byhand.ended("job")
     assert job["TrainingJobStatus"] == "Stopped"
@@ -104,6 +109,13 @@ def test_a_slow_job_takes_so_long(faults: Faults, byhand: ByHand) -> None:
     began = time.monotonic()
     assert byhand.trained("job")["TrainingJobStatus"] == "Completed"
     assert time.monotonic() - began >= 0.3
+
+
+def test_a_slow_job_is_over_when_all_is_to_be(faults: Faults, byhand: ByHand) -> None:
+    faults.job("Completed", seconds=60.0)
+    byhand.api.create_training_job(**byhand.training("job"))
+    faults.catch_up()
+    assert byhand.ended("job")["TrainingJobStatus"] == "Completed"
 
 
 def test_a_job_fails_without_its_data_or_the_right_to_it(byhand: ByHand) -> None:

@@ -1,7 +1,6 @@
 """The fault matrix: one fault at a time, and what is left after it. docs/reliability.md has it as a table."""
 
 import hashlib
-import time
 from typing import Any
 
 import pytest
@@ -162,6 +161,7 @@ def test_a_model_that_answers_badly_is_replaced_by_the_former(world: World, how:
     served = world.serve()
     execution, job = world.training({"dataset": "first", "force": True})
     world.faults.answer(how, name=job)
+    world.faults.catch_up()
     failed(world.ended(execution), "SmokeTestFailed")
     assert any("is back at" in said for said in world.messages())
     world.assert_sound(serves=served)
@@ -180,6 +180,7 @@ def test_a_model_that_answers_too_slowly_is_replaced_by_the_former(world: World)
     limit = {"max_latency_seconds": 0.2}
     execution, job = world.training({"dataset": "first", "force": True, "hosting": limit})
     world.faults.answer("slow", seconds=0.4, name=job)
+    world.faults.catch_up()
     assert "max_latency_seconds" in failed(world.ended(execution), "SmokeTestFailed")
     world.assert_sound(serves=served)
 
@@ -201,10 +202,9 @@ def test_an_event_that_comes_otherwise_changes_nothing(world: World, resource: A
 
 @pytest.mark.parametrize("how", ["doubled", "late"])
 def test_an_uploads_event_that_comes_otherwise_makes_no_other_model(world: World, how: Any) -> None:
-    world.faults.event("upload", how, seconds=2.0)
+    world.faults.event("upload", how, seconds=0.5)
     world.upload("first", 1)
     world.until(world.trained, "a job")
-    time.sleep(2.2 if how == "late" else 0)
     world.rest()
     assert world.faults.unused() == []
     assert len(world.trained()) == 1
@@ -227,6 +227,8 @@ def test_the_lease_goes_on_however_the_end_of_its_holder_is_told(world: World, h
     first, _ = world.training({"dataset": "first", "force": True})
     world.faults.event("execution", how, seconds=0.5, name=first.rsplit(":", 1)[1])
     world.upload("second", 1)
+    world.until(lambda: len(world.executions()) == 3, "the second upload's execution")
+    world.faults.catch_up()
     world.until(lambda: len(world.trained()) == 3, "the second run")
     world.rest()
     assert world.faults.unused() == []
@@ -251,10 +253,11 @@ def test_uploads_of_a_dataset_within_the_quiet_period_make_one_run(world: World)
 
 def test_uploads_during_a_run_make_exactly_one_more_on_the_newest_data(world: World) -> None:
     world.serve()
-    world.training({"dataset": "first", "force": True}, seconds=1.5)
+    world.training({"dataset": "first", "force": True})
     for version in (1, 2, 3):
         world.upload("first", version)
     world.until(lambda: len(world.executions()) == 5, "their executions")
+    world.faults.catch_up()
     world.rest()
     assert len(world.trained()) == 3
     newest = world.reports()[-1]["dataset"] or next(
@@ -379,13 +382,14 @@ def test_aborting_in_any_step_leaves_one_model_or_the_other(world: World, state:
 
 def test_aborting_while_uploads_are_gathered_loses_none_that_had_joined(world: World) -> None:
     served = world.serve()
-    world.training({"dataset": "first", "force": True}, seconds=1.5)
+    world.training({"dataset": "first", "force": True})
     world.upload("second", 1)
     world.until(lambda: world.item("dataset/second").get("run"), "a gatherer")
     gatherer = str(world.item("dataset/second")["execution"])
     world.upload("second", 2)
     world.until(lambda: world.item("dataset/second").get("joined") == 2, "the second upload to join")
     world.abort(gatherer)
+    world.faults.catch_up()
     world.rest()
     assert world.described(gatherer)["status"] == "ABORTED"
     assert world.answering() != served
@@ -394,13 +398,14 @@ def test_aborting_while_uploads_are_gathered_loses_none_that_had_joined(world: W
 
 def test_a_run_that_lost_its_lease_touches_nothing_of_the_run_that_has_it(world: World) -> None:
     world.serve()
-    stale, _ = world.training({"dataset": "first", "force": True}, seconds=3.0)
+    stale, _ = world.training({"dataset": "first", "force": True})
     world.expire_lease()
     world.upload("second", 1)
     world.until(
         lambda: world.answering() == world.trained()[-1] and len(world.trained()) == 3, "the newer model"
     )
     newer = world.trained()[-1]
+    world.faults.catch_up()
     failed(world.ended(stale), "LeaseLost")
     world.assert_sound(serves=newer)
 

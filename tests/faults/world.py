@@ -65,13 +65,19 @@ class World:
         self.rest()
         return self.described(self.executions()[-1]["executionArn"])
 
-    def training(self, document: Mapping[str, Any], seconds: float = 0.5) -> tuple[str, str]:
-        """Start an execution whose training job takes a while; its ARN and the job, once that runs."""
-        before = len(self.trained())
-        self.faults.job("Completed", seconds=seconds)
+    def training(self, document: Mapping[str, Any]) -> tuple[str, str]:
+        """Start an execution whose job trains until `faults.catch_up`; its ARN, and the job that trains."""
+
+        def trains(job: str) -> bool:
+            described = self.sagemaker.describe_training_job(TrainingJobName=job)
+            return bool(described["SecondaryStatus"] == "Training")
+
+        before = self.trained()
+        self.faults.job("Completed", seconds=PATIENCE)
         execution = self.stack.start(document)
-        self.until(lambda: len(self.trained()) > before, "a training job")
-        return execution, self.trained()[-1]
+        (job,) = self.until(lambda: self.trained()[len(before) :], "a training job")
+        self.until(lambda: trains(job), f"{job} to train")
+        return execution, str(job)
 
     def ended(self, execution: str) -> dict[str, Any]:
         """The execution's description once all is at rest, its output decoded."""

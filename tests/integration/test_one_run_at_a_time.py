@@ -5,7 +5,6 @@ memory, and each thread plays its run's part of the state machine.
 """
 
 import inspect
-import os
 import random
 import threading
 import time
@@ -14,14 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-from botocore.config import Config
-
-# Powertools reads these when a step's module is imported.
-os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
-os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
-os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
-
 import acquire
 import arrivals
 import aws
@@ -29,6 +20,8 @@ import gather
 import lease
 import messages
 import plan
+import pytest
+from botocore.config import Config
 from contracts import AcquireInput, Execution, GatherInput, Lease, PlanInput, Run
 from errors import LeaseLost, NothingToDo, ServiceUnavailable
 from settle import settle

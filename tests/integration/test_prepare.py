@@ -2,17 +2,11 @@
 
 import gzip
 import io
-import os
 import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable
 from typing import Any
-
-# Powertools reads these when the step's module is imported.
-os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
-os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
-os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 
 import aws
 import errors

@@ -7,7 +7,6 @@ Functions may be taken from memory instead (`table`, `machine`), where an answer
 
 import copy
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,18 +15,13 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
-import pytest
-from botocore.stub import Stubber
-
-os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
-os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
-os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
-
 import aws
+import boto3
 import lease
 import names
+import pytest
 import step
+from botocore.stub import Stubber
 from contracts import Run
 
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
