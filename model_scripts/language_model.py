@@ -120,10 +120,6 @@ class WordVectors(nn.Module):
             vectors = vectors.index_copy(0, where, narrow @ widen)
         return vectors.view(*words.shape, -1)
 
-    def rows(self) -> list[nn.Parameter]:
-        """The parameters that hold a row for each word."""
-        return [self.head, *self.tails]
-
 
 class Softmax(nn.Module):
     """The distribution over the vocabulary, given an activation.

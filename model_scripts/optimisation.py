@@ -1,9 +1,8 @@
 """How weights follow gradients: one object per recipe's optimiser and learning-rate schedule.
 
-sgd   plain stochastic gradient descent; the rate is divided by 4 after an epoch that does not improve on
-      valid.
-adam  Adam (Kingma and Ba, arXiv 1412.6980); the rate rises for a short while and then falls in a straight
-      line to zero over exactly the epochs asked for.
+sgd   the rate is divided by 4 after an epoch that does not improve on valid.
+adam  the rate rises for a short while and then falls in a straight line to zero over exactly the epochs
+      asked for.
 asgd  SGD that averages its weights once valid has not improved for some epochs: NT-ASGD of Merity et al.,
       arXiv 1708.02182. What is evaluated and kept is the average.
 
@@ -19,13 +18,12 @@ from torch import Tensor, nn
 
 import recipes
 from hyperparameters import Hyperparameters
-from language_model import WordVectors
+from optimisers import Adam, Sgd
 
 ANNEALING = 4.0
 PATIENCE = 5
 """Epochs that valid must have failed to improve on before SGD begins to average."""
 
-BETAS = (0.9, 0.999)
 WARM_UP = 0.05
 """Share of the first two epochs, or of all training if that is shorter, in which Adam's rate rises."""
 
@@ -44,26 +42,11 @@ class Optimisation:
         self.valid_losses: list[float] = []
         self.averages: list[Tensor] = []
         self.averaged_steps = 0
-        self.optimisers = self._optimisers(model)
-
-    def _optimisers(self, model: nn.Module) -> list[torch.optim.Optimizer]:
-        sparse = {
-            id(rows)
-            for module in model.modules()
-            if isinstance(module, WordVectors) and module.sparse
-            for rows in module.rows()
-        }
-        dense = [parameter for parameter in self.parameters if id(parameter) not in sparse]
-        rows = [parameter for parameter in self.parameters if id(parameter) in sparse]
-        lr = self.settings.lr
-        if self.recipe.optimiser != "adam":
-            # Decay would touch every row.
-            groups: list[dict[str, Any]] = [{"params": dense, "weight_decay": self.recipe.decay}]
-            if rows:
-                groups.append({"params": rows})
-            return [torch.optim.SGD(groups, lr)]
-        adam = torch.optim.Adam(dense, lr, BETAS, fused=True)
-        return [adam, torch.optim.SparseAdam(rows, lr, BETAS)] if rows else [adam]
+        self.optimiser: Adam | Sgd
+        if self.recipe.optimiser == "adam":
+            self.optimiser = Adam(self.parameters)
+        else:
+            self.optimiser = Sgd(self.parameters, self.recipe.decay)
 
     def penalty(self, outputs: list[Tensor]) -> Tensor | float:
         """What the recipe adds to the mean loss, from the last layer's output (rows, columns, width) with and
@@ -91,11 +74,9 @@ class Optimisation:
         """Follow the gradients that are there, clipped, and clear them; answers the rate that was used."""
         lr = self.learning_rate(rows)
         self._clip()
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = lr
-            optimiser.step()
-            optimiser.zero_grad()
+        self.optimiser.step(lr)
+        for parameter in self.parameters:
+            parameter.grad = None
         self.steps += 1
         if self.averages:
             self.averaged_steps += 1
@@ -149,7 +130,7 @@ class Optimisation:
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers: all that a resumed run needs."""
         return {
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
             "annealed": self.annealed,
             "valid_losses": list(self.valid_losses),
@@ -159,8 +140,7 @@ class Optimisation:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`'s answer."""
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
         self.steps = state["steps"]
         self.annealed = state["annealed"]
         self.valid_losses = list(state["valid_losses"])

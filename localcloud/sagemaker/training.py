@@ -3,7 +3,7 @@
 
     Starting     the request is read; what cannot run here is refused
     Downloading  channels and checkpoints come from S3 with the execution role's credentials
-    Training     `train`, the toolkit's entry point, fetches the source and runs the script;
+    Training     the toolkit's entry point (programs/toolkit.py) fetches the source and runs the script;
                  checkpoints go to S3
     Uploading    /opt/ml/model and /opt/ml/output/data go to S3 as model.tar.gz and output.tar.gz
 

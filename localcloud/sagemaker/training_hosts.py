@@ -15,6 +15,7 @@ from typing import Any
 from localcloud.sagemaker.failure import algorithm_error, lost_peer
 from localcloud.sagemaker.process import Process
 
+_TOOLKIT = Path(__file__).parent / "programs" / "toolkit.py"
 _INSTANCE_GROUP = "homogeneousCluster"
 _REMEMBERED_LINES = 60
 """Enough for the script's last words before what torchrun and the toolkit say of its end."""
@@ -155,7 +156,7 @@ class TrainingHost:
     def start(self, environment: Mapping[str, str]) -> Process:
         """Run the toolkit's entry point, which fetches the source and runs the script."""
         self._process = Process(
-            [sys.executable, str(Path(sys.executable).with_name("train"))],
+            [sys.executable, "-P", str(_TOOLKIT)],
             directory=self.directory,
             environment=environment,
             on_line=self._hear,

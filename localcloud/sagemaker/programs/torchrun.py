@@ -6,7 +6,8 @@ knows no algo-1, and 7777 is one port for all jobs there are. So this program co
 changes nothing but the meeting place: the job's first host listens on a free port of the loopback interface
 and writes it to the file LOCALCLOUD_RENDEZVOUS, where the others read it.
 
-It is run through a symbolic link named torchrun, from a folder that holds no other module.
+It is run through a symbolic link named torchrun. Its folder, the first where modules are then looked for,
+holds none but such programs.
 """
 
 import functools

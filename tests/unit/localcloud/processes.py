@@ -125,7 +125,8 @@ def training_request(source: Path, **changes: Any) -> dict[str, Any]:
 
 
 _STAND_IN = {
-    "torch/__init__.py": "__version__ = 'none'",
+    "torch/__init__.py": "__version__ = 'imported'",
+    "torch/version.py": "__version__ = 'none'",
     "torch/distributed/__init__.py": "",
     "torch/distributed/elastic/rendezvous/static_tcp_rendezvous.py": "TCPStore = object",
     "torch/distributed/run.py": """
@@ -155,7 +156,7 @@ def run(options):
 def without_torch(directory: Path) -> dict[str, str]:
     """An Environment that spares jobs the import of torch, which takes seconds.
 
-    The toolkit asks torch for its version. torchrun starts one process, which it tells its rank.
+    The toolkit tells its version. torchrun starts one process, which it tells its rank.
     """
     for name, text in _STAND_IN.items():
         path = directory / "stand-in" / name

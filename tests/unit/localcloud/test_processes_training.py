@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.unit.localcloud.conftest import Run
 from tests.unit.localcloud.processes import (
@@ -38,7 +39,7 @@ def test_a_job_completes_with_its_artifacts_its_log_and_every_status(
 import json, os, sys, torch
 seen = {"arguments": sys.argv[1:], "channel": os.listdir(os.environ["SM_CHANNEL_TRAINING"]),
         "hosts": os.environ["SM_HOSTS"], "key": os.environ["AWS_ACCESS_KEY_ID"], "python": sys.prefix,
-        "mine": os.environ["MINE"]}
+        "mine": os.environ["MINE"], "torch": os.environ["SM_DLC_TORCH_VERSION"]}
 json.dump(seen, open(os.environ["SM_MODEL_DIR"] + "/seen.json", "w"))
 open(os.environ["SM_OUTPUT_DATA_DIR"] + "/curve", "w").write("down")
 print("train_loss=5.12")
@@ -66,9 +67,16 @@ print("to stderr", file=sys.stderr)
             "key": "test",
             "python": sys.prefix,
             "mine": "yes",
+            "torch": torch.__version__,
         }
     with tarfile.open(objects.root / "bucket/runs/job/output/output.tar.gz") as tar:
         assert tar.getnames() == ["curve"]
+
+
+def test_the_toolkit_tells_pytorchs_version_without_importing_it(run: Run) -> None:
+    job, witness = run("import os\nprint('version', os.environ['SM_DLC_TORCH_VERSION'])")
+    assert job.join(60)
+    assert "version none" in witness.lines
 
 
 def test_a_script_that_raises_fails_the_job_with_its_own_sentence(run: Run, objects: DirectoryStore) -> None:

@@ -64,12 +64,8 @@ class ForkServer:
 def serve() -> None:
     """Do once what makes each start slow, and then what the requests say."""
     import matplotlib.figure  # noqa: F401
-    import torch
 
     import train  # noqa: F401
-
-    # The first optimiser imports half of torch.
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
     for line in sys.stdin:
         request = json.loads(line)
