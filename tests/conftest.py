@@ -1,12 +1,15 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
 import fcntl
+import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from xdist.scheduler import LoadFileScheduling
 
 from localcloud.control import LocalCloud
@@ -16,6 +19,10 @@ from tests.stack import TINY, DeployedStack, deploy, running
 os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
 os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
+
+# Every session of the SDK would read its services' models, megabytes of JSON, anew.
+_read = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda self, file_path: _read(file_path)
 
 # Each needs its stack, which takes half a minute to deploy; and each takes minutes, so these come first.
 _TOGETHER = {
@@ -36,6 +43,17 @@ class _Shares(LoadFileScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     return _Shares(config, log)
+
+
+def pytest_configure() -> None:
+    """Until `pytest_collection_finish` nothing is garbage; looking for it takes a quarter of the time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported is not looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

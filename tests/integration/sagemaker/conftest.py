@@ -217,7 +217,7 @@ class Sagemaker:
         end = time.monotonic() + DEADLINE
         while not reached(described := describe()):
             assert time.monotonic() < end, f"waited in vain: {described}"
-            time.sleep(0.05)
+            time.sleep(0.1)
         return described
 
 

@@ -8,22 +8,26 @@ from types import ModuleType
 from unittest import mock
 
 import pytest
-from sagemaker.core import common_utils, image_uris
 
 from tests.unit.template.conftest import PROJECT, source
 
 MAPPINGS = ("TrainingImages", "HostingCpuImages", "HostingGpuImages", "HostingRepositories")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def endpoints_read_once() -> Iterator[None]:
-    """The SDK reads botocore's endpoints, half a megabyte of JSON, for every image it is asked for."""
+@pytest.fixture(scope="module")
+def image_uris() -> Iterator[ModuleType]:
+    """The SDK's module, which takes seconds to import; only the process that runs these tests does.
+
+    It reads botocore's endpoints, half a megabyte of JSON, for every image it is asked for: here once.
+    """
+    from sagemaker.core import common_utils, image_uris
+
     with mock.patch.object(common_utils, "_botocore_resolver", cache(common_utils._botocore_resolver)):
-        yield
+        yield image_uris
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script(image_uris: ModuleType) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         "write_image_mappings", PROJECT / "scripts" / "write_image_mappings.py"
     )
@@ -50,14 +54,14 @@ def test_the_template_holds_the_images_of_every_region_that_has_both(script: Mod
     assert script.mappings() == mappings
 
 
-def test_the_default_images_are_in_every_region_where_training_is() -> None:
+def test_the_default_images_are_in_every_region_where_training_is(image_uris: ModuleType) -> None:
     mapping = source()["Mappings"]["HostingCpuImages"]
     assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1"} <= mapping.keys()
     training = image_uris.config_for_framework("pytorch-amzn2023")["training"]["versions"]["2.13"]
     assert mapping.keys() == training["registries"].keys()
 
 
-def test_a_region_without_the_pytorch_image_does_not_claim_to_have_it() -> None:
+def test_a_region_without_the_pytorch_image_does_not_claim_to_have_it(image_uris: ModuleType) -> None:
     published = image_uris.config_for_framework("pytorch")["inference"]["versions"]["2.6.0"]["registries"]
     for name in ("HostingCpuImages", "HostingGpuImages", "HostingRepositories"):
         mapping = source()["Mappings"][name]
@@ -71,7 +75,7 @@ def test_a_region_without_the_pytorch_image_does_not_claim_to_have_it() -> None:
         ("Gpu", "ml.p4d.24xlarge", "2.13-cu133-amzn2023-sagemaker"),
     ],
 )
-def test_training_runs_pytorch_2_13(image: str, instance_type: str, tag: str) -> None:
+def test_training_runs_pytorch_2_13(image_uris: ModuleType, image: str, instance_type: str, tag: str) -> None:
     for region, images in source()["Mappings"]["TrainingImages"].items():
         expected = image_uris.retrieve(
             "pytorch-amzn2023", region, version="2.13", instance_type=instance_type, image_scope="training"
@@ -87,7 +91,9 @@ def test_training_runs_pytorch_2_13(image: str, instance_type: str, tag: str) ->
         ("HostingGpuImages", "ml.g4dn.xlarge", "serve-ml-sagemaker-cuda-v1"),
     ],
 )
-def test_hosting_runs_the_ray_serve_image(mapping: str, instance_type: str, tag: str) -> None:
+def test_hosting_runs_the_ray_serve_image(
+    image_uris: ModuleType, mapping: str, instance_type: str, tag: str
+) -> None:
     for region, images in source()["Mappings"][mapping].items():
         expected = image_uris.retrieve(
             "ray-serve", region, version="1", instance_type=instance_type, image_scope="inference"
@@ -100,7 +106,9 @@ def test_hosting_runs_the_ray_serve_image(mapping: str, instance_type: str, tag:
     ("mapping", "instance_type"),
     [("HostingCpuImages", "ml.t2.medium"), ("HostingGpuImages", "ml.g4dn.xlarge")],
 )
-def test_hosting_can_run_the_pytorch_inference_image(mapping: str, instance_type: str) -> None:
+def test_hosting_can_run_the_pytorch_inference_image(
+    image_uris: ModuleType, mapping: str, instance_type: str
+) -> None:
     for region, images in source()["Mappings"][mapping].items():
         if "pytorch" in images:
             expected = image_uris.retrieve(
