@@ -27,7 +27,7 @@ from hyperparameters import Hyperparameters
 from training_report import tell
 from user_error import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's contents."""
 
 FILE = "checkpoint.pt"

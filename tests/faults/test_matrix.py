@@ -202,7 +202,7 @@ def test_an_event_that_comes_otherwise_changes_nothing(world: World, resource: A
 
 @pytest.mark.parametrize("how", ["doubled", "late"])
 def test_an_uploads_event_that_comes_otherwise_makes_no_other_model(world: World, how: Any) -> None:
-    world.faults.event("upload", how, seconds=0.5)
+    world.faults.event("upload", how, seconds=2.0)
     world.upload("first", 1)
     world.until(world.trained, "a job")
     world.rest()

@@ -209,9 +209,9 @@ def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pyte
 
 def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(job, monkeypatch)
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
     assert job.run() == 1
-    assert "by another version of Lexline, in format 1 rather than 2" in job.failure.read_text()
+    assert "by another version of Lexline, in format 2 rather than 3" in job.failure.read_text()
 
 
 def test_how_often_the_log_speaks_may_change_over_an_interruption(
