@@ -66,9 +66,14 @@ class GatherInput(Contract):
 
 
 class Gathered(Contract):
-    """How long until the dataset's uploads have been quiet for long enough; 0 when they have."""
+    """The result of Gather.
+
+    `seconds` is how long the dataset still has to be quiet; 0 when the run may begin. `joined` is the run
+    that takes this upload along, if another execution gathers for the dataset already.
+    """
 
     seconds: int = Field(ge=0)
+    joined: RunName | None = None
 
 
 class AcquireInput(Contract):
