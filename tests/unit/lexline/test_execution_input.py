@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import contracts
 import pytest
 from pydantic import ValidationError
 
+from contracts.request import ExecutionInput
 from lexline import execution_input
 from lexline.errors import UsageError
 
@@ -44,7 +44,7 @@ def test_where_nothing_is_trained_no_setting_of_training_is_taken(setting: str) 
 )
 def test_a_teardown_that_is_taken_is_one_that_the_pipeline_takes(word: str) -> None:
     asked = execution_input.teardown(word)
-    assert contracts.ExecutionInput.model_validate({"dataset": "sotu", "teardown": asked})
+    assert ExecutionInput.model_validate({"dataset": "sotu", "teardown": asked})
 
 
 @pytest.mark.parametrize("word", ["", "sometimes", "after", "after:8h", "after:PT", "after:P", "idle:PT1H"])
@@ -52,7 +52,7 @@ def test_a_teardown_that_is_refused_is_one_that_the_pipeline_refuses(word: str) 
     with pytest.raises(UsageError, match="--teardown"):
         execution_input.teardown(word)
     with pytest.raises(ValidationError):
-        contracts.ExecutionInput.model_validate({"dataset": "sotu", "teardown": word})
+        ExecutionInput.model_validate({"dataset": "sotu", "teardown": word})
 
 
 def test_without_options_the_stacks_own_settings_are_kept() -> None:

@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import arrivals
 import pytest
-from errors import NothingToDo
 
+from coordination import arrivals
+from core.errors import NothingToDo
 from lexline.history import joined, joined_by, outputs_of, steps_of
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

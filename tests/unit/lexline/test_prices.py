@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cost
 import pytest
-from errors import InvalidInput
 
+from core.errors import InvalidInput
 from lexline import prices
 from lexline.errors import UsageError
+from reporting import cost
 
 PRICES = json.loads((Path(__file__).parents[3] / "functions" / "pipeline" / "prices.json").read_text())
 

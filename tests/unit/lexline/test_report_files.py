@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import report
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -15,6 +14,7 @@ from lexline.errors import UserError
 from lexline.report_files import Stored
 from lexline.runs import Run
 from lexline.target import Stack, Target
+from steps import report
 from tests.unit.lexline.conftest import EXECUTION
 
 Stub = Callable[[Any], Stubber]

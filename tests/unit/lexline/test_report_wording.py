@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-import contracts
 import pytest
 
+from contracts.report import Report
 from lexline.report import lines_of
 
 RUN = "lexline-sotu-0123456789ab"
@@ -121,7 +121,7 @@ NOTHING: dict[str, Any] = {
 
 
 def words(*, local: bool = False, **changes: Any) -> str:
-    document = contracts.Report.model_validate({**SUCCEEDED, **changes})
+    document = Report.model_validate({**SUCCEEDED, **changes})
     return "\n".join(lines_of(json.loads(document.model_dump_json()), ID, local=local))
 
 

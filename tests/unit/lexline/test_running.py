@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import contracts
 import pytest
 
+from contracts.request import ExecutionInput
 from lexline import registry, runs, serving
 from lexline.commands import watching
 from lexline.errors import UsageError
@@ -44,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def start(target: Target, stack: Stack, about: str, request: Mapping[str, Any]) -> Run:
         started.append((about, request))
         # The pipeline refuses an input that it does not know.
-        contracts.ExecutionInput.model_validate(request)
+        ExecutionInput.model_validate(request)
         return RUN
 
     monkeypatch.setattr(runs, "start", start)

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import names
 import pytest
 from botocore.stub import Stubber
 
+from core import names
 from lexline import runs
 from lexline.errors import UsageError, UserError
 from lexline.run_ids import id_in, run_id

@@ -2,13 +2,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import endpoint
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lexline import lease, serving
 from lexline.target import Stack, Target
+from serving import endpoint
 
 Stub = Callable[[Any], Stubber]
 WHEN = datetime(2026, 11, 23, tzinfo=UTC)

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import contracts
-import plan
 import pytest
-import report
+
+from contracts.report import ReportInput
+from contracts.training import Metrics
+from steps import plan, report
 
 EXECUTION = {
     "id": "arn:aws:states:eu-west-1:111122223333:execution:p:first",
@@ -33,11 +34,11 @@ TRAINED = {
     "billable_seconds": 200,
     "metrics": {},
 }
-NEVER_REACHED = dict.fromkeys(contracts.ReportInput.model_fields)
+NEVER_REACHED = dict.fromkeys(ReportInput.model_fields)
 
 
 def evaluated(perplexity: float) -> dict[str, Any]:
-    metrics = dict.fromkeys(contracts.Metrics.model_fields)
+    metrics = dict.fromkeys(Metrics.model_fields)
     metrics |= {"test_perplexity": perplexity, "words_per_second": 1432.0}
     return {
         "accepted": False,

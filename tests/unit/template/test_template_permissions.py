@@ -276,8 +276,8 @@ def test_every_role_is_assumed_by_one_service(template: Template) -> None:
 def test_a_role_is_passed_to_the_one_service_it_is_for(template: Template) -> None:
     passing = {name: each for name, each in documents(template) if "iam:PassRole" in each["Action"]}
     assert {name: each["Resource"] for name, each in passing.items()} == {
-        "TrainingRole": ["<ExecutionRole.Arn>"],
-        "ModelRole": ["<ExecutionRole.Arn>"],
+        "TrainRole": ["<ExecutionRole.Arn>"],
+        "CreateModelRole": ["<ExecutionRole.Arn>"],
         "FinishRole": ["<ScheduleRole.Arn>"],
         "TeardownRole": ["<ScheduleRole.Arn>"],
     }
@@ -294,7 +294,13 @@ def test_what_starts_the_machine_starts_this_one(template: Template) -> None:
         for role, each in documents(template)
         if "states:StartExecution" in each["Action"]
     }
-    assert starting.keys() == {"UploadRuleRole", "ScheduleRole", "AcquireRole", "EndedRole", "SweepRole"}
+    assert starting.keys() == {
+        "UploadRuleRole",
+        "ScheduleRole",
+        "AcquireRole",
+        "ExecutionEndedRole",
+        "SweepRole",
+    }
     for resources in starting.values():
         (resource,) = resources
         assert resource == "<StateMachine>" or resource.endswith(f":stateMachine:{name}")

@@ -1,0 +1,1 @@
+"""What belongs to a run in AWS, and how it is deleted."""
