@@ -3,10 +3,10 @@
     python scripts/write_image_mappings.py            # rewrite the marked block of template.yaml
     python scripts/write_image_mappings.py --check    # change nothing; exit 1 if the block is out of date
 
-A stack cannot query the SDK when it deploys, and the SDK is too big for a Lambda layer. So the template holds two
-mappings: the repository and tags of each image, and the account that owns the image in each region. To move to
-another framework version, change the constants below and run this script. Unit tests compare the template with the
-SDK.
+A stack cannot query the SDK when it deploys, and the SDK is too big for a Lambda layer. So the template
+holds two mappings: the repository and tags of each image, and the account that owns the image in each region.
+To move to another framework version, change the constants below and run this script. Unit tests compare the
+template with the SDK.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 from sagemaker.core import image_uris
 
-# The arguments of image_uris.retrieve, by the name of the image in the template. The hosting images have the values
-# of the template's parameter HostingImage.
+# The arguments of image_uris.retrieve, by the image's name in the template. The hosting images are named by the
+# values of the parameter HostingImage.
 IMAGES: dict[str, dict[str, str]] = {
     "training": {"framework": "pytorch-amzn2023", "version": "2.13", "image_scope": "training"},
     "ray": {"framework": "ray-serve", "version": "1", "image_scope": "inference"},
@@ -110,7 +110,9 @@ def rewritten(template: str, written: str) -> str:
 def main() -> int:
     """Write the block, or compare it with the template; return the exit code."""
     parser = argparse.ArgumentParser(description="Write AWS's container images into template.yaml.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the block is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the block is out of date"
+    )
     check = parser.parse_args().check
     before = TEMPLATE.read_text(encoding="utf-8")
     after = rewritten(before, block())

@@ -39,7 +39,9 @@ def _lines(value: Any, levels: int, indent: str = "") -> str:
 def main() -> int:
     """Write the definition, or compare it with the file; return the exit code."""
     parser = argparse.ArgumentParser(description="Write statemachine/pipeline.asl.json from its YAML source.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the JSON is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the JSON is out of date"
+    )
     written = definition(SOURCE.read_text(encoding="utf-8"))
     if not parser.parse_args().check:
         DEFINITION.write_text(written, encoding="utf-8")
