@@ -19,8 +19,8 @@ from typing import Any
 
 from sagemaker.core import image_uris
 
-# The arguments of image_uris.retrieve, by the image's name in the template. The hosting images are named by the
-# values of the parameter HostingImage.
+# The arguments of image_uris.retrieve, by the image's name in the template. The names of the hosting images
+# are the values of the parameter HostingImage.
 IMAGES: dict[str, dict[str, str]] = {
     "training": {"framework": "pytorch-amzn2023", "version": "2.13", "image_scope": "training"},
     "ray": {"framework": "ray-serve", "version": "1", "image_scope": "inference"},

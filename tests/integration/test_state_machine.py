@@ -103,7 +103,7 @@ def pipeline(lab: Any, function: str) -> str:
 
 @pytest.fixture
 def run(lab: Any, pipeline: str) -> Run:
-    """run(work, teardown, Step=[action, ...]): the ended execution, the `states` it entered, and Report's input
+    """run(work, teardown, Step=[action, ...]): the ended execution, the `states` it entered and Report's input
     as `given`."""
 
     def execute(
