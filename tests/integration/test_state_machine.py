@@ -103,8 +103,7 @@ def pipeline(lab: Any, function: str) -> str:
 
 @pytest.fixture
 def run(lab: Any, pipeline: str) -> Run:
-    """run(work, teardown, Step=[action, ...]): the ended execution, the `states` it entered and Report's input
-    as `given`."""
+    """run(work, teardown, Step=[action, ...]): the ended execution, its `states`, and `given`, Report's input."""
 
     def execute(
         work: str = "train",
@@ -194,8 +193,8 @@ def test_a_teardown_waits_for_the_endpoint_and_deletes_it(run: Run) -> None:
 
 
 def test_a_cleanup_compensates_twice_and_tears_down_as_the_aborted_run_asked(run: Run) -> None:
-    first, second = {"removed": []}, {"removed": ["model/a"]}
-    attempts = [{"returns": first}, raises("EndpointBusy"), {"returns": second}]
+    second = {"removed": ["model/a"]}
+    attempts: list[Any] = [{"returns": {"removed": []}}, raises("EndpointBusy"), {"returns": second}]
     ended = run("cleanup", "on_failure", Compensate=attempts)
     assert ended["status"] == "SUCCEEDED"
     twice = ["Compensate", "CleanedUp?", "StillAtWork", "Compensate", "CleanedUp?"]

@@ -20,7 +20,7 @@ TEXT = write_state_machine.DEFINITION.read_text(encoding="utf-8")
 MACHINE = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
-RETRIES = [(name, retry) for name, state in TASKS.items() for retry in state["Retry"]]
+RETRIES = [retry for state in TASKS.values() for retry in state["Retry"]]
 ENDS = {name for name, state in STATES.items() if state["Type"] in ("Succeed", "Fail")}
 WAITING = [name for name, state in TASKS.items() if state["Resource"].endswith(".waitForTaskToken")]
 # Errors that Step Functions and Lambda raise on their own.
@@ -55,9 +55,9 @@ def reachable(start: str, *, without: str = "") -> set[str]:
 
 def retry_of(name: str, error: str) -> dict[str, Any]:
     """The retrier of an error that shares its attempts with no other error."""
-    (retry,) = [retry for task, retry in RETRIES if task == name and error in retry["ErrorEquals"]]
-    assert retry["ErrorEquals"] == [error]
-    return retry
+    found: list[dict[str, Any]] = [retry for retry in TASKS[name]["Retry"] if error in retry["ErrorEquals"]]
+    assert [retry["ErrorEquals"] for retry in found] == [[error]]
+    return found[0]
 
 
 def hours(retry: dict[str, Any]) -> float:
@@ -135,7 +135,7 @@ def test_a_task_waits_longer_for_the_endpoint_than_an_update_may_take(name: str)
 
 
 def test_no_delay_or_wait_is_as_long_as_the_lease() -> None:
-    assert 2 * max(retry["MaxDelaySeconds"] for _, retry in RETRIES) <= lease.SECONDS
+    assert 2 * max(retry["MaxDelaySeconds"] for retry in RETRIES) <= lease.SECONDS
     assert LONGEST_WAIT < lease.SECONDS, "a run that was given the lease acquires it before it expires"
 
 
@@ -155,10 +155,10 @@ def test_every_error_that_is_matched_exists() -> None:
 
 def test_the_longest_run_fits_into_an_execution_history() -> None:
     """Thirty days of waits, the most gathering that is possible, and every attempt of every retry."""
-    # Entered, scheduled, started, submitted, timed out, exited. Waits are shorter in the first hundred minutes.
+    # Entered, scheduled, started, submitted, timed out, exited. Waits are shorter for a hundred minutes.
     waits = 6 * (MACHINE["TimeoutSeconds"] / LONGEST_WAIT + 20)
     # Scheduled, started, failed.
-    attempts = 3 * sum(retry["MaxAttempts"] for _, retry in RETRIES)
+    attempts = 3 * sum(retry["MaxAttempts"] for retry in RETRIES)
     # Two looks in each of twenty periods: five events of Gather, two each of Quiet? and QuietPeriod.
     gathering = 9 * 2 * 20
     assert waits + attempts + gathering + 5 * len(STATES) < LONGEST_HISTORY

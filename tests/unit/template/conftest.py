@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,22 @@ class Template:
                 separator, parts = argument
                 return separator.join(self.resolve(parts))
         return {key: self.resolve(item) for key, item in value.items()}
+
+    def needs(self, name: str) -> set[str]:
+        """The resources that a resource refers to or depends on."""
+        resource = self.resources[name]
+        depends = resource.get("DependsOn", [])
+        found = {depends} if isinstance(depends, str) else set(depends)
+        return {*found, *re.findall(r"<(\w+)[.>]", json.dumps(resource))} & self.resources.keys()
+
+    def comes_before(self, first: str, second: str) -> bool:
+        """Whether `second` needs `first`, so that CloudFormation creates it later and deletes it earlier."""
+        waiting, seen = {second}, set()
+        while waiting:
+            name = waiting.pop()
+            seen.add(name)
+            waiting |= self.needs(name) - seen
+        return first in seen - {second}
 
     def _holds(self, test: Mapping[str, Any]) -> bool:
         left, right = test["Fn::Equals"]
