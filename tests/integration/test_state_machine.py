@@ -103,7 +103,7 @@ def pipeline(lab: Any, function: str) -> str:
 
 @pytest.fixture
 def run(lab: Any, pipeline: str) -> Run:
-    """run(work, teardown, Step=[action, ...]): the ended execution, its `states`, and `given`, Report's input."""
+    """run(work, teardown, Step=[action, ...]): the ended execution. `given` is the input of its Report."""
 
     def execute(
         work: str = "train",
