@@ -22,7 +22,7 @@ def lexline(stack: DeployedStack, *arguments: str) -> subprocess.CompletedProces
         env={**stack.cloud.environment(), "LEXLINE_HOME": str(stack.cloud.state_dir), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
 
