@@ -1,8 +1,13 @@
-"""Errors that are the user's to act on: a sentence, and what to do next. They never show a traceback."""
+"""Errors that the user can resolve. The command prints them without a traceback."""
 
 
 class UserError(Exception):
-    """Something failed that the user can understand and act on. `hint` is the next step, if there is one."""
+    """A failure that the user can understand and act on.
+
+    Attributes:
+        message: One sentence or more that say what happened.
+        hint: The next step, or "" if there is none.
+    """
 
     exit_code = 1
 
@@ -13,8 +18,6 @@ class UserError(Exception):
 
 
 class UsageError(UserError):
-    """The command cannot be carried out as it was asked for: a missing file, options that exclude each
-    other.
-    """
+    """The arguments are invalid, for example a file that does not exist."""
 
     exit_code = 2
