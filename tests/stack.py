@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from lexline.aws import sam, target
-from lexline.aws import stack as stacks
+from lexline.aws.stack import read as read_stack
 from localcloud import control
 from localcloud.control import LocalCloud
 
@@ -116,4 +116,4 @@ def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexlin
     sam.deploy(place, PROJECT, parameters, show=lambda line: None)
     stacks = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0]["Outputs"]}
-    return DeployedStack(cloud, name, outputs, stacks.read(place).api_url)
+    return DeployedStack(cloud, name, outputs, read_stack(place).api_url)

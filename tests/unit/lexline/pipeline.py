@@ -3,30 +3,16 @@
 import json
 from pathlib import Path
 
-from contracts import ExecutionInput as Request
-from contracts import Report
-from cost import PriceTable
-from endpoint import MODEL, PREVIOUS_MODEL
-from endpoint import TAKE_DOWN_AT as TEARDOWN_AT
-from endpoint import TAKE_DOWN_WHEN_IDLE as TEARDOWN_WHEN_IDLE
-from errors import InvalidInput
-from names import run_name
-from report import PRICES
+import endpoint
+from contracts import ExecutionInput as ExecutionInput
+from contracts import Report as Report
+from cost import PriceTable as PriceTable
+from errors import InvalidInput as InvalidInput
+from names import run_name as run_name
+from report import PRICES as PRICES
 
-__all__ = [
-    "MODEL",
-    "PREVIOUS_MODEL",
-    "PRICES",
-    "STATES",
-    "TEARDOWN_AT",
-    "TEARDOWN_WHEN_IDLE",
-    "InvalidInput",
-    "PriceTable",
-    "Report",
-    "Request",
-    "run_name",
-]
-
+TAGS = (endpoint.MODEL, endpoint.PREVIOUS_MODEL, endpoint.TAKE_DOWN_AT, endpoint.TAKE_DOWN_WHEN_IDLE)
+"""The tags of endpoint configs."""
 _MACHINE = Path(__file__).parents[3] / "statemachine" / "pipeline.asl.json"
 STATES = {name: state["Type"] for name, state in json.loads(_MACHINE.read_text())["States"].items()}
 """The type of each state of the state machine."""

@@ -54,18 +54,11 @@ TRAINED = {
     "metrics": {},
 }
 METRICS = {
-    "test_perplexity": 208.3,
-    "valid_perplexity": 226.6,
-    "train_perplexity": 168.0,
-    "words_per_second": 1432,
-    "vocabulary_size": 33278,
+    **{"test_perplexity": 208.3, "valid_perplexity": 226.6, "train_perplexity": 168.0},
+    **{"words_per_second": 1432, "vocabulary_size": 33278},
 }
-COMPARISON: dict[str, Any] = {
-    "champion": ONE,
-    "champion_perplexity": 230.25,
-    "challenger_perplexity": 210.5,
-    "tolerance": 0.0,
-}
+PERPLEXITIES = {"champion_perplexity": 230.25, "challenger_perplexity": 210.5}
+COMPARISON: dict[str, Any] = {"champion": ONE, **PERPLEXITIES, "tolerance": 0.0}
 REGISTERED = {
     "arn": "arn:package",
     "version": 7,
@@ -81,25 +74,14 @@ TEXT = {"prompt": "", "seed": 111, "temperature": 1.0, "text": "My fellow\ncitiz
 ESTIMATE = {"prices_date": "2026-09-22", "prices_region": "us-east-1", "notes": []}
 COST: dict[str, Any] = {
     **ESTIMATE,
-    "instance_type": "ml.m5.xlarge",
-    "instance_count": 1,
-    "training_seconds": 185,
-    "billable_seconds": 74,
-    "price_per_hour": 0.23,
-    "training": 0.00473,
-    "spot": True,
-    "spot_saving": 0.6,
-    "spot_saved": 0.0071,
-    "total": 0.00473,
+    **{"instance_type": "ml.m5.xlarge", "instance_count": 1, "price_per_hour": 0.23},
+    **{"training_seconds": 185, "billable_seconds": 74, "training": 0.00473, "total": 0.00473},
+    **{"spot": True, "spot_saving": 0.6, "spot_saved": 0.0071},
 }
 STANDING_COST: dict[str, Any] = {
     **ESTIMATE,
-    "kind": "real-time",
-    "instance_type": "ml.m5.large",
-    "instance_count": 1,
-    "per_hour": 0.115,
-    "per_day": 2.76,
-    "per_month": 83.95,
+    **{"kind": "real-time", "instance_type": "ml.m5.large", "instance_count": 1},
+    **{"per_hour": 0.115, "per_day": 2.76, "per_month": 83.95},
 }
 ENDPOINT = {"endpoint": "lexline", "arn": "arn:endpoint", "config": JOB, "instance_count": 1}
 SUCCEEDED: dict[str, Any] = {

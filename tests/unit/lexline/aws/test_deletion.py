@@ -28,12 +28,8 @@ def deletion_fails(stubs: Stubs) -> None:
     failed = {"StackName": "lexline", "CreationTime": WHEN, "StackStatus": "DELETE_FAILED"}
     stubs.cloudformation.add_response("describe_stacks", {"Stacks": [failed]})
     event = {
-        "StackId": "s",
-        "EventId": "e",
-        "StackName": "lexline",
-        "Timestamp": WHEN,
-        "LogicalResourceId": "Bucket",
-        "ResourceStatus": "DELETE_FAILED",
+        **{"StackId": "s", "EventId": "e", "StackName": "lexline", "Timestamp": WHEN},
+        **{"LogicalResourceId": "Bucket", "ResourceStatus": "DELETE_FAILED"},
         "ResourceStatusReason": "The bucket is not empty",
     }
     stubs.cloudformation.add_response("describe_stack_events", {"StackEvents": [event]})

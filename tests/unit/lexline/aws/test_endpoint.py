@@ -17,12 +17,9 @@ def serves(stubs: Stubs, tags: dict[str, str], status: str = "InService") -> Non
     stubs.sagemaker.add_response(
         "describe_endpoint",
         {
-            "EndpointName": "lexline",
-            "EndpointArn": f"{ARN}endpoint/lexline",
-            "EndpointConfigName": CONFIG,
-            "EndpointStatus": status,
-            "CreationTime": WHEN,
-            "LastModifiedTime": WHEN,
+            **{"EndpointName": "lexline", "EndpointArn": f"{ARN}endpoint/lexline"},
+            **{"EndpointConfigName": CONFIG, "EndpointStatus": status},
+            **{"CreationTime": WHEN, "LastModifiedTime": WHEN},
             "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 3}],
         },
         {"EndpointName": "lexline"},
@@ -34,9 +31,9 @@ def serves(stubs: Stubs, tags: dict[str, str], status: str = "InService") -> Non
     )
 
 
-@pytest.mark.parametrize("name", ["MODEL", "PREVIOUS_MODEL", "TEARDOWN_AT", "TEARDOWN_WHEN_IDLE"])
-def test_the_tags_are_those_that_the_pipeline_writes(name: str) -> None:
-    assert getattr(endpoints, name) == getattr(pipeline, name)
+def test_the_tags_are_those_that_the_pipeline_writes() -> None:
+    teardown = (endpoints.TEARDOWN_AT, endpoints.TEARDOWN_WHEN_IDLE)
+    assert (endpoints.MODEL, endpoints.PREVIOUS_MODEL, *teardown) == pipeline.TAGS
 
 
 def test_the_current_and_the_previous_model_are_read_from_the_configs_tags(

@@ -9,15 +9,8 @@ from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import ACCOUNT, ONE, TWO, WHEN
 
 GROUP = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/lexline/"
-METADATA = {
-    "run": TWO,
-    "dataset": "sotu",
-    "commit": "0123abc",
-    "champion": ONE,
-    "test_perplexity": "86.7",
-    "champion_perplexity": "90.5",
-    "challenger_perplexity": "88.25",
-}
+FIGURES = {"test_perplexity": "86.7", "champion_perplexity": "90.5", "challenger_perplexity": "88.25"}
+METADATA = {"run": TWO, "dataset": "sotu", "commit": "0123abc", "champion": ONE, **FIGURES}
 
 
 def package(version: int, name: str) -> dict[str, Any]:

@@ -40,13 +40,8 @@ class Call:
     folder: str
     environment: dict[str, str]
 
-    @property
-    def config(self) -> str:
-        return self.arguments[self.arguments.index("--config-env") + 1]
-
-    @property
-    def overrides(self) -> set[str]:
-        return set(self.arguments[self.arguments.index("--parameter-overrides") + 1 :])
+    def after(self, option: str) -> list[str]:
+        return self.arguments[self.arguments.index(option) + 1 :]
 
 
 class Sam:
@@ -84,8 +79,9 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
     assert [call.arguments[0] for call in sam.calls()] == ["build", "deploy"]
     for call in sam.calls():
         assert Path(call.folder) == sam.project.resolve()
-        assert call.config == "local"
-        assert call.overrides == {f"PythonRuntime=python{PYTHON}", "LogInterval=20", "Epochs=2"}
+        assert call.after("--config-env")[0] == "local"
+        overrides = {f"PythonRuntime=python{PYTHON}", "LogInterval=20", "Epochs=2"}
+        assert set(call.after("--parameter-overrides")) == overrides
         assert call.environment["SAM_CLI_TELEMETRY"] == "0"
         assert call.environment["PATH"].startswith(f"{sam.bin}:")
         # The local cloud's functions run on this machine, so the layer needs wheels for no other.
@@ -97,8 +93,8 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
 def test_aws_uses_the_default_configuration(target: Target, sam: Sam) -> None:
     deploy(target, sam.project, {}, lambda line: None)
     _, call = sam.calls()
-    assert call.config == "default"
-    assert "LogInterval=20" not in call.overrides
+    assert call.after("--config-env")[0] == "default"
+    assert "LogInterval=20" not in call.arguments
     assert "LAYER_TARGETS" not in call.environment
 
 

@@ -52,14 +52,12 @@ def test_a_price_table_is_valid_here_if_it_is_valid_in_the_pipeline(
 def uploads(deployed: object, patch: Patch) -> list[bytes]:
     """The tables that were uploaded."""
     tables: list[bytes] = []
-    patch("aws.prices.upload", lambda stack, table: tables.append(table) or "s3://lexline-bucket/prices.json")
+    patch("aws.prices.upload", lambda stack, table: tables.append(table))
     return tables
 
 
 def test_a_valid_table_is_uploaded(uploads: list[bytes]) -> None:
-    result = run_lexline("cost", "--prices", str(TABLE))
-    assert result.exit_code == 0
-    assert "s3://lexline-bucket/prices.json" in result.output
+    assert run_lexline("cost", "--prices", str(TABLE)).exit_code == 0
     assert uploads == [TABLE.read_bytes()]
 
 

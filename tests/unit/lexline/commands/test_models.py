@@ -28,6 +28,7 @@ def test_the_table_has_figures_approval_and_the_models_that_serve_and_served() -
 
 
 def test_json_has_everything_about_each_model() -> None:
+    assert len(json.loads(run_lexline("models", "--json", "--last", "1").output)) == 1
     documents = json.loads(run_lexline("models", "--json").output)
     assert [(each["version"], each["serves"], each["served_before"]) for each in documents] == [
         (3, False, False),
@@ -38,10 +39,6 @@ def test_json_has_everything_about_each_model() -> None:
     assert documents[0]["approved"] is False
     assert documents[1]["repository"] == "https://g/r"
     assert datetime.fromisoformat(documents[1]["trained"]) == WHEN
-
-
-def test_only_the_given_number_of_models_is_listed() -> None:
-    assert len(json.loads(run_lexline("models", "--json", "--last", "1").output)) == 1
 
 
 def test_an_endpoint_that_failed_serves_nothing(patch: Patch) -> None:

@@ -3,20 +3,12 @@ from pydantic import ValidationError
 
 from lexline.commands import request
 from lexline.errors import UsageError
-from tests.unit.lexline.pipeline import Request
+from tests.unit.lexline.pipeline import ExecutionInput
 
 
 def test_overrides_have_a_section_and_a_type() -> None:
-    assert request.overrides(
-        [
-            "epochs=3",
-            "batch-size=20",
-            "tied=true",
-            "tokenizer=prose",
-            "training.instance_type=ml.c5.xlarge",
-            "hosting.endpoint_type=serverless",
-        ]
-    ) == {
+    overrides = "epochs=3 batch-size=20 tied=true tokenizer=prose training.instance_type=ml.c5.xlarge"
+    assert request.overrides([*overrides.split(), "hosting.endpoint_type=serverless"]) == {
         "hyperparameters": {"epochs": 3, "batch_size": 20, "tied": True, "tokenizer": "prose"},
         "training": {"instance_type": "ml.c5.xlarge"},
         "hosting": {"endpoint_type": "serverless"},
@@ -39,7 +31,7 @@ def test_a_command_that_trains_nothing_rejects_overrides_of_the_training(overrid
     "policy", ["never", "always", "on_failure", "after:PT8H", "after:P2D", "when_idle:P1DT1H30M5S"]
 )
 def test_a_valid_teardown_is_valid_in_the_pipeline(policy: str) -> None:
-    assert Request.model_validate({"dataset": "sotu", "teardown": request.teardown(policy)})
+    assert ExecutionInput.model_validate({"dataset": "sotu", "teardown": request.teardown(policy)})
 
 
 @pytest.mark.parametrize("policy", ["", "sometimes", "after", "after:8h", "after:PT", "after:P", "idle:PT1H"])
@@ -47,7 +39,7 @@ def test_an_invalid_teardown_is_invalid_in_the_pipeline(policy: str) -> None:
     with pytest.raises(UsageError, match="--teardown"):
         request.teardown(policy)
     with pytest.raises(ValidationError):
-        Request.model_validate({"dataset": "sotu", "teardown": policy})
+        ExecutionInput.model_validate({"dataset": "sotu", "teardown": policy})
 
 
 def test_options_that_are_not_given_are_left_out() -> None:

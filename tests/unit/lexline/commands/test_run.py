@@ -13,7 +13,7 @@ from lexline.aws.uploads import Uploaded
 from lexline.aws.watcher import Snapshot
 from lexline.errors import UsageError
 from tests.unit.lexline.conftest import Patch, run_lexline
-from tests.unit.lexline.pipeline import Request
+from tests.unit.lexline.pipeline import ExecutionInput
 from tests.unit.lexline.samples import MODELS, ONE, RUN, THREE, TWO, endpoint
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -30,7 +30,7 @@ def requests(patch: Patch) -> list[tuple[str, Mapping[str, Any]]]:
     started: list[tuple[str, Mapping[str, Any]]] = []
 
     def start(stack: Stack, subject: str, request: Mapping[str, Any]) -> Run:
-        Request.model_validate(request)
+        ExecutionInput.model_validate(request)
         started.append((subject, request))
         return RUN
 
@@ -78,33 +78,26 @@ class TestFollowing:
 
 
 class TestRun:
-    def test_without_options_the_request_has_only_the_dataset(self, requests: list[Any]) -> None:
-        run_lexline("run", "--dataset", "sotu")
-        assert requests == [("sotu", {"dataset": "sotu"})]
-
-    def test_the_request_has_every_option(self, requests: list[Any]) -> None:
-        run_lexline(
-            "run", "--dataset", "sotu", "--set", "epochs=3", "--set", "hosting.endpoint_type=serverless",
-            "--teardown", "when_idle:PT1H", "--max-perplexity", "90", "--tolerance", "0.02", "--force",
-            "--source-repo", "https://git.example.com/a/b", "--source-branch", "main",
-            "--source-commit", "0123abc", "--source-secret", "lexline/git",
-        )  # fmt: skip
-        ((_, request),) = requests
-        assert request == {
-            "dataset": "sotu",
-            "hyperparameters": {"epochs": 3},
-            "hosting": {"endpoint_type": "serverless"},
-            "teardown": "when_idle:PT1H",
-            "max_perplexity": 90.0,
-            "tolerance": 0.02,
-            "force": True,
-            "source": {
-                "repo": "https://git.example.com/a/b",
-                "branch": "main",
-                "commit": "0123abc",
-                "secret": "lexline/git",
-            },
-        }
+    @pytest.mark.parametrize(
+        ("options", "fields"),
+        [
+            ("", {}),
+            ("--set epochs=3 --set recipe=awd", {"hyperparameters": {"epochs": 3, "recipe": "awd"}}),
+            ("--set hosting.endpoint_type=serverless", {"hosting": {"endpoint_type": "serverless"}}),
+            ("--teardown when_idle:PT1H", {"teardown": "when_idle:PT1H"}),
+            ("--max-perplexity 90 --tolerance 0", {"max_perplexity": 90, "tolerance": 0}),
+            ("--force", {"force": True}),
+            (
+                "--source-repo https://a --source-branch b --source-commit 0123abc --source-secret lexline/d",
+                {"source": {"repo": "https://a", "branch": "b", "commit": "0123abc", "secret": "lexline/d"}},
+            ),
+        ],
+    )
+    def test_the_request_has_the_options(
+        self, requests: list[Any], options: str, fields: dict[str, Any]
+    ) -> None:
+        run_lexline("run", "--dataset", "sotu", *options.split())
+        assert requests == [("sotu", {"dataset": "sotu", **fields})]
 
     def test_a_file_is_uploaded_and_the_run_that_trains_on_it_is_followed(
         self, tmp_path: Path, patch: Patch

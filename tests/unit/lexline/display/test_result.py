@@ -49,113 +49,64 @@ FAILURE = {
     "step": "Prepare",
     "cleanup": ["Compensate failed with EndpointBusy: it is Updating"],
 }
+FAILED = {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE}
 REJECTED = {
-    **NOTHING_DONE,
-    "status": "Rejected",
-    "event": "rejected",
-    "reason": "210.50 is worse than 205.10. The endpoint was left as it was.",
-    "job": TRAINED,
-    "metrics": METRICS,
-    "registered": REGISTERED,
-    "cost": COST,
+    **{**NOTHING_DONE, "status": "Rejected", "event": "rejected", "reason": "It is worse. Nothing changed."},
+    **{"job": TRAINED, "metrics": METRICS, "registered": REGISTERED, "cost": COST},
 }
 DEPLOYED = {
-    **NOTHING_DONE,
-    "registered": {**REGISTERED, "model": ONE},
-    "endpoint": ENDPOINT,
-    "work": "deploy",
-    "dataset": None,
+    **{**NOTHING_DONE, "work": "deploy", "dataset": None},
+    **{"registered": {**REGISTERED, "model": ONE}, "endpoint": ENDPOINT},
 }
+SKIPPED = {**NOTHING_DONE, "status": "Skipped", "event": "skipped", "reason": "Two files are missing"}
+UNCHANGED = {**NOTHING_DONE, "status": "Unchanged", "event": "unchanged", "reason": f"It is {ONE}"}
+REMOVED = {**NOTHING_DONE, "reason": "It is gone.", "removed": ["model/m"]}
+NOT_COMPARED = {"champion": ONE, "tolerance": 0.0, "reason": "Its artifact is gone"}
+DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "texts"),
+    ("changes", "text"),
     [
         (
-            {"comparison": {"champion": ONE, "tolerance": 0.0, "reason": "Its artifact is gone"}},
-            [f"It could not be compared with {ONE}, which served before: Its artifact is gone."],
+            {"comparison": NOT_COMPARED},
+            f"It could not be compared with {ONE}, which served before: Its artifact is gone.",
         ),
-        (
-            {"comparison": {**COMPARISON, "notes": ["It may have read this text."]}},
-            ["has 230.25. It may have read this text."],
-        ),
-        (
-            {"finished": {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}},
-            ["The endpoint will be torn down at 2026-11-2"],
-        ),
-        (
-            {"removed": ["endpoint/lexline", f"model/{JOB}"], "standing_cost": None},
-            ["and then torn down, as requested.", f"Removed: endpoint/lexline and model/{JOB}."],
-        ),
-        ({"metrics": {**METRICS, "test_perplexity": float("inf")}}, ["Test perplexity infinite"]),
-        (DEPLOYED, [f"{ONE} is live on the endpoint lexline.\nTest perplexity 208: "]),
-        ({**DEPLOYED, "event": "rolled_back"}, [f"The endpoint lexline serves {ONE} again."]),
-        (
-            REJECTED,
-            [
-                "The model was trained but not deployed: 210.50 is worse than 205.10.",
-                "Test perplexity 208",
-                "`lexline deploy 7 --force`",
-            ],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Unchanged", "event": "unchanged", "reason": f"It is {ONE}"},
-            [
-                f"Nothing has changed, so no model was trained. It is {ONE}.",
-                "`lexline run --dataset sotu --force`",
-            ],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Skipped", "event": "skipped", "reason": "Two files are missing"},
-            ["There was nothing to do: Two files are missing."],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Skipped", "event": "skipped", "reason": "It joined.", "joined": ONE},
-            ["There was nothing to do: It joined.", "`lexline status --follow 111111111111`"],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE},
-            [
-                "The run failed in Prepare: The file is not UTF-8 at byte 17.",
-                "During the cleanup: Compensate failed with EndpointBusy: it is Updating.",
-            ],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": {**FAILURE, "step": "Train"}},
-            ["The run failed in Train", f"`lexline logs {RUN.id}`"],
-        ),
-        (
-            {**NOTHING_DONE, "status": "Failed", "event": "rolled_back", "error": FAILURE},
-            ["The endpoint serves the previous model again."],
-        ),
-        *(
-            (
-                {
-                    **NOTHING_DONE,
-                    "event": work,
-                    "work": work,
-                    "reason": "It is gone.",
-                    "removed": ["model/m"],
-                },
-                ["It is gone.\nRemoved: model/m."],
-            )
-            for work in ("teardown", "cleanup")
-        ),
+        ({"comparison": {**COMPARISON, "notes": ["It read this text."]}}, "has 230.25. It read this text."),
+        ({"finished": DUE}, "The endpoint will be torn down at 2026-11-2"),
+        ({"removed": ["endpoint/lexline", "model/m"]}, "torn down, as requested."),
+        ({"removed": ["endpoint/lexline", "model/m"]}, "Removed: endpoint/lexline and model/m."),
+        ({"metrics": {**METRICS, "test_perplexity": float("inf")}}, "Test perplexity infinite"),
+        (DEPLOYED, f"{ONE} is live on the endpoint lexline.\nTest perplexity 208: "),
+        ({**DEPLOYED, "event": "rolled_back"}, f"The endpoint lexline serves {ONE} again."),
+        (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
+        (REJECTED, "Test perplexity 208"),
+        (REJECTED, "`lexline deploy 7 --force`"),
+        (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
+        (UNCHANGED, "`lexline run --dataset sotu --force`"),
+        (SKIPPED, "There was nothing to do: Two files are missing."),
+        ({**SKIPPED, "joined": ONE}, "`lexline status --follow 111111111111`"),
+        (FAILED, "The run failed in Prepare: The file is not UTF-8 at byte 17."),
+        (FAILED, "During the cleanup: Compensate failed with EndpointBusy: it is Updating."),
+        ({**FAILED, "error": {**FAILURE, "step": "Train"}}, f"`lexline logs {RUN.id}`"),
+        ({**FAILED, "event": "rolled_back"}, "The endpoint serves the previous model again."),
+        ({**REMOVED, "event": "teardown", "work": "teardown"}, "It is gone.\nRemoved: model/m."),
+        ({**REMOVED, "event": "cleanup", "work": "cleanup"}, "It is gone.\nRemoved: model/m."),
     ],
 )
-def test_each_result_says_what_happened_and_what_to_do_next(
-    changes: dict[str, Any], texts: list[str]
+def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, Any], text: str) -> None:
+    assert text in text_of(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"removed": ["endpoint/lexline"], "standing_cost": None}, "live"),
+        (FAILED, "lexline logs"),
+        (FAILED, "previous model"),
+    ],
+)
+def test_no_result_claims_a_live_model_a_log_or_a_rollback_that_does_not_exist(
+    changes: dict[str, Any], text: str
 ) -> None:
-    result = text_of(**changes)
-    for text in texts:
-        assert text in result
-
-
-def test_a_model_that_was_torn_down_is_not_called_live() -> None:
-    assert "live" not in text_of(removed=["endpoint/lexline"], standing_cost=None)
-
-
-def test_only_a_failed_training_points_to_the_log_and_only_a_rollback_to_the_previous_model() -> None:
-    result = text_of(**NOTHING_DONE, status="Failed", event="failed", error=FAILURE)
-    assert "lexline logs" not in result
-    assert "previous model" not in result
+    assert text not in text_of(**changes)

@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -23,7 +24,7 @@ def step(name: str, state: str, seconds: float = 2.0, **more: object) -> Step:
 
 
 def snapshot(
-    *steps: Step, training: Progress | None = None, status: str = "RUNNING", **more: str
+    *steps: Step, training: Progress | None = None, status: str = "RUNNING", **more: Any
 ) -> Snapshot:
     since = WHEN - timedelta(seconds=30) if training else None
     shown = Snapshot(RUN, {}, status, list(steps), training or Progress(), since, now=WHEN)
@@ -73,16 +74,7 @@ def test_a_file_gets_one_line_for_each_change() -> None:
     ]
 
 
-def test_a_further_visit_to_a_step_in_progress_is_no_change() -> None:
-    lines = printed(
-        snapshot(step("Train", "running")),
-        snapshot(step("Train", "running", visits=2)),
-        snapshot(step("Train", "done", visits=2), step("Evaluate", "running")),
-    )
-    assert lines == ["Train ...", "Train: done after 2.0 s", "Evaluate the model ..."]
-
-
-def test_a_step_that_may_be_entered_again_is_not_done() -> None:
+def test_a_step_is_done_when_the_next_one_begins_and_a_further_visit_is_no_change() -> None:
     lines = printed(
         snapshot(step("Gather", "running")),
         snapshot(step("Gather", "done")),
