@@ -1,13 +1,13 @@
 """A stack on AWS that cannot be reached: tests say which requests are made, and what AWS returns."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lexline.aws.stack import Stack
 from lexline.aws.target import Target
@@ -15,6 +15,16 @@ from lexline.cli import app
 from tests.unit.lexline.samples import MACHINE
 
 Patch = Callable[[str, object], None]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No environment variable names a profile, credentials or colors."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "LEXLINE_")):
+            monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -66,9 +76,7 @@ def stubs(target: Target) -> Iterator[Stubs]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without a local cloud; no environment variable names a profile, a stack or a region."""
-    for name in ("PROFILE", "STACK", "REGION"):
-        monkeypatch.delenv(f"LEXLINE_{name}", raising=False)
+    """A home without a local cloud."""
     monkeypatch.setenv("LEXLINE_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 

@@ -12,15 +12,6 @@ from localcloud.control import LocalCloud
 @pytest.fixture
 def aws_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The two configuration files of AWS, and no other source of credentials or region."""
-    for name in (
-        "PROFILE",
-        "DEFAULT_PROFILE",
-        "DEFAULT_REGION",
-        "REGION",
-        "ACCESS_KEY_ID",
-        "SECRET_ACCESS_KEY",
-    ):
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))

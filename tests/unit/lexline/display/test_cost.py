@@ -18,7 +18,7 @@ Documents = dict[str, dict[str, Any]]
 @pytest.fixture(autouse=True)
 def documents(patch: Patch) -> Documents:
     """The reports of three runs, newest first. The second run trained nothing."""
-    documents = {
+    documents: Documents = {
         ONE: {"dataset": PREPARED, "cost": COST, "standing_cost": STANDING_COST},
         "lexline--deploy-333333333333": {"cost": None},
         TWO: {"dataset": PREPARED, "cost": UNPRICED},

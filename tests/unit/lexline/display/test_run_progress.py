@@ -140,7 +140,7 @@ def test_following_ends_with_the_run(stack: Stack, patch: Patch) -> None:
     patch("aws.watcher.Watcher.look", lambda watcher: next(looks))
     output = io.StringIO()
     last = run_progress.follow(
-        Watcher(stack, RUN), Console(file=output), local=True, sleep=lambda seconds: None
+        Watcher(stack, RUN), Console(file=output, width=200), local=True, sleep=lambda seconds: None
     )
     assert last.status == "SUCCEEDED"
     assert output.getvalue().splitlines() == ["Train ...", "Train: done after 2.0 s"]
