@@ -44,20 +44,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for name, command, exit_codes in (
-    ("up", up.up, _EXIT_CODES),
-    ("run", run.run, _EXIT_CODES_OF_RUNS),
-    ("generate", generate.generate, _EXIT_CODES),
-    ("status", status.status, _EXIT_CODES),
-    ("logs", logs.logs, _EXIT_CODES),
-    ("models", models.models, _EXIT_CODES),
-    ("deploy", deploy.deploy, _EXIT_CODES_OF_RUNS),
-    ("rollback", rollback.rollback, _EXIT_CODES_OF_RUNS),
-    ("report", report.report, _EXIT_CODES),
-    ("cost", cost.cost, _EXIT_CODES),
-    ("down", down.down, _EXIT_CODES),
-):
-    app.command(name, epilog=exit_codes)(command)
+for command in (
+    up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy, rollback.rollback,
+    report.report, cost.cost, down.down,
+):  # fmt: skip
+    follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
+    app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)
 
 if __name__ == "__main__":
     app()

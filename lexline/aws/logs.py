@@ -115,7 +115,8 @@ def of_training(
             return [LogReader(stack.target.logs, TRAINING_JOBS, f"{jobs[0]['TrainingJobName']}/")]
         if execution["status"] != "RUNNING":
             raise UserError(
-                f"The run {run.id} ended before it trained.", f"`lexline status {run.id}` shows the reason."
+                f"The run {run.id} ended without training a model.",
+                f"`lexline status {run.id}` shows its result. The log of another run: `lexline logs RUN`.",
             )
         if not wait:
             raise UserError(

@@ -14,7 +14,7 @@ from lexline.aws.stack import Stack
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect, follow
 from lexline.display import terminal
-from lexline.display.models import describe
+from lexline.display.models import approval, describe
 from lexline.errors import UserError
 
 Force = Annotated[bool, typer.Option("--force", help="Deploy the model even if it was rejected.")]
@@ -62,7 +62,7 @@ def check_approval(model: Model, *, force: bool) -> None:
     """Raise a UserError if a model is not approved and the user has not given --force."""
     if not model.approved and not force:
         raise UserError(
-            f"Version {model.version} ({model.name}) is {model.approval or 'not approved'}: {model.reason}",
+            f"Version {model.version} ({model.name}) is {approval(model)}: {model.reason}",
             "To deploy it anyway, add --force.",
         )
 

@@ -61,7 +61,7 @@ def teardown(policy: str | None) -> str | None:
     """Return the teardown policy of the request.
 
     Raises:
-        UsageError: There is no such policy.
+        UsageError: The policy does not exist.
     """
     if policy is not None and not _TEARDOWN.fullmatch(policy):
         raise UsageError(

@@ -37,13 +37,13 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
             formatting.local_time(model.trained),
             "" if model.test_perplexity is None else formatting.perplexity(model.test_perplexity),
             _comparison(model),
-            _approval(model),
+            approval(model),
             f"[bold green]{_serves(model, endpoint)}[/]",
             *([model.commit[:_SHORT_COMMIT]] if commits else []),
         )
     console.print(table)
     notes = [
-        f"Version {model.version} is {_approval(model)}: {model.reason}"
+        f"Version {model.version} is {approval(model)}: {model.reason}"
         for model in models
         if not model.approved
     ]
@@ -85,8 +85,9 @@ def describe(model: Model) -> str:
     return f"{model.name} (version {model.version}, trained {trained}{quality})"
 
 
-def _approval(model: Model) -> str:
-    return _APPROVALS.get(model.approval, model.approval)
+def approval(model: Model) -> str:
+    """Return in a word whether a model is approved."""
+    return _APPROVALS.get(model.approval, model.approval or "not approved")
 
 
 def _serves(model: Model, endpoint: Endpoint | None) -> str:

@@ -26,7 +26,7 @@ def show(console: Console, stack: Stack) -> None:
     """Print the overview."""
     endpoint = endpoints.read(stack)
     estimate = cost.current(stack, endpoint)
-    free = " on AWS; the local cloud is free" if stack.target.local else ""
+    free = " (on AWS; the local cloud is free)" if stack.target.local else ""
     lines = {
         "Stack": f"{stack.target.stack_name} on {stack.target.place}, {stack.status}",
         "API": stack.api_url,

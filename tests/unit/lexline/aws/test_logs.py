@@ -65,7 +65,7 @@ def test_following_a_run_that_has_not_trained_yet_waits_for_its_job(stack: Stack
 
 @pytest.mark.parametrize(
     ("status", "wait", "message"),
-    [("FAILED", True, "ended before it trained"), ("RUNNING", False, "has not started to train")],
+    [("FAILED", True, "ended without training"), ("RUNNING", False, "has not started to train")],
 )
 def test_a_run_without_a_training_job_says_why(
     stack: Stack, stubs: Stubs, status: str, wait: bool, message: str

@@ -146,7 +146,7 @@ class TestDeploy:
     def test_a_rejected_model_is_deployed_only_with_force(self, requests: list[Any]) -> None:
         rejected = run_lexline("deploy", "3")
         assert rejected.exit_code == 1
-        assert f"Version 3 ({THREE}) is Rejected: It is worse." in rejected.output
+        assert f"Version 3 ({THREE}) is rejected: It is worse." in rejected.output
         assert "--force" in rejected.output
         assert requests == []
         assert run_lexline("deploy", "3", "--force").exit_code == 0
@@ -174,7 +174,7 @@ class TestRollback:
             (None, "The endpoint lexline does not serve a model."),
             (endpoint(TWO, status="Failed"), "The endpoint lexline does not serve a model."),
             (endpoint(TWO, previous=""), f"The endpoint lexline served no model before {TWO}."),
-            (endpoint(TWO, previous=THREE), "is Rejected: It is worse."),
+            (endpoint(TWO, previous=THREE), "is rejected: It is worse."),
         ],
     )
     def test_without_a_model_to_go_back_to_no_run_starts(

@@ -97,7 +97,8 @@ def test_a_serverless_endpoint_costs_by_request(stack: Stack, documents: Documen
     )
 
 
-def test_an_unknown_price_is_not_zero() -> None:
+def test_an_unknown_price_is_not_zero_and_a_small_cost_has_a_bound() -> None:
+    assert cost.of_training({"total": 0.00001}) == "less than $0.0001"
     assert cost.of_training(UNPRICED) == "unknown, because the price table has no ml.m5.xlarge"
     unknown = cost.of_endpoint({**STANDING_COST, "per_hour": None})
     assert unknown == "unknown, because the price table has no ml.m5.large"
