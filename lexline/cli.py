@@ -45,8 +45,8 @@ app = typer.Typer(
 )
 
 for command in (
-    up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy, rollback.rollback,
-    report.report, cost.cost, down.down,
+    up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy,
+    rollback.rollback, report.report, cost.cost, down.down,
 ):  # fmt: skip
     follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
     app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)

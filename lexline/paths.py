@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lexline.errors import UsageError
 
-PRICE_TABLE = "functions/pipeline/prices.json"
+PRICE_TABLE = "functions/pipeline/reporting/prices.json"
 """The price table that the pipeline comes with, relative to the repository."""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Request, Response
+
 from chalicelib.errors import ApiError, error_response
 from chalicelib.model import Endpoint
 from chalicelib.validation import parse_generate

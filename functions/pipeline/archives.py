@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Literal, Protocol, cast
 
-from errors import (
+from core.errors import (
     ArchiveCorrupt,
     ArchiveEncrypted,
     ArchiveNested,

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from errors import InvalidSource
+from core.errors import InvalidSource
 
 # GitHub's name for who has but a token. GitLab takes any name for one; Bitbucket insists on x-token-auth.
 TOKENS_OWNER = "x-access-token"

@@ -21,7 +21,8 @@ from urllib.parse import urljoin, urlsplit
 from dulwich.client import AbstractHttpGitClient, default_user_agent_string
 from dulwich.objects import ObjectID, valid_hexsha
 from dulwich.refs import Ref
-from errors import (
+
+from core.errors import (
     InvalidSource,
     PipelineError,
     ServiceUnavailable,
@@ -34,6 +35,7 @@ from git_objects import LARGEST_FILE, LARGEST_PACK, Objects
 
 if TYPE_CHECKING:
     from dulwich.client import HTTPResponse
+
     from git_credentials import Credentials
 
 # How long a server may be silent, in seconds. Git's sends a sign of life every 5 while it prepares a pack

@@ -26,7 +26,8 @@ from dulwich.pack import (
     take_msb_bytes_at,
     unpack_object_at,
 )
-from errors import InvalidSource, PipelineError, ServiceUnavailable, SourceIncomplete, SourceTooLarge
+
+from core.errors import InvalidSource, PipelineError, ServiceUnavailable, SourceIncomplete, SourceTooLarge
 from source_code import is_script
 
 FOLDER = "model_scripts"

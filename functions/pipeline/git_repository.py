@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from errors import InvalidSource, SourceNotFound
+from core.errors import InvalidSource, SourceNotFound
 from git_credentials import Credentials
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import io
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from errors import DatasetNotFound, DatasetReplaced, code_of, translate, translated
+
+from core.errors import DatasetNotFound, DatasetReplaced, code_of, translate, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
-from contracts import DatasetName, Sha256, SourceObject, Split, Splits
-from errors import PipelineError, ServiceUnavailable, code_of, translated
-from file_names import SPLIT_NAMES, SplitName
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.base import DatasetName, Sha256
+from contracts.dataset import SourceObject, Split, Splits
+from core.errors import PipelineError, ServiceUnavailable, code_of, translated
 from text_stream import Tally
+from uploads.file_names import SPLIT_NAMES, SplitName
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -15,9 +15,10 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
-import aws
 from botocore.exceptions import ClientError
-from errors import Misconfigured, ServiceUnavailable, code_of
+
+from core import aws
+from core.errors import Misconfigured, ServiceUnavailable, code_of
 
 # A link to the repository's model_scripts/; `sam build` packs the files it points at.
 SCRIPTS = Path(__file__).with_name("model_scripts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from file_names import SPLIT_NAMES, SplitName
+from uploads.file_names import SPLIT_NAMES, SplitName
 
 
 def lines_per_split(lines: int) -> dict[SplitName, int]:

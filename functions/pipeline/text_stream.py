@@ -10,7 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator
 
-from errors import DatasetNotText, DatasetNotUtf8
+from core.errors import DatasetNotText, DatasetNotUtf8
 
 PREVIEW_LINES = 5
 PREVIEW_CHARACTERS = 200

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from archives import Container, Member, open_container
-from errors import ArchiveHasNoCorpus, ArchiveNested, SplitIncomplete
-from file_names import SPLIT_NAMES, SplitName, is_incidental, role_of
+from core.errors import ArchiveHasNoCorpus, ArchiveNested, SplitIncomplete
 from object_reader import ObjectReader
 from text_stream import decoded
+from uploads.file_names import SPLIT_NAMES, SplitName, is_incidental, role_of
 
 
 @dataclass(frozen=True)

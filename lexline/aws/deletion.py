@@ -35,8 +35,8 @@ def delete_all(stack: Stack, show: Callable[[str], None]) -> None:
     try:
         delete_stack(stack.target, show)
     except NotDeleted:
-        # The deletion fails if an endpoint or a job takes longer to stop than a function may wait. The job may
-        # have written to the bucket meanwhile. The second attempt finds both stopped.
+        # The deletion fails if an endpoint or a job takes longer to stop than a function may wait. The job
+        # may have written to the bucket meanwhile. The second attempt finds both stopped.
         _empty(stack, show)
         delete_stack(stack.target, show)
 

@@ -134,9 +134,7 @@ def joined(events: Sequence[HistoryEventTypeDef]) -> str | None:
     Returns:
         The run's name; "" if the execution has a run of its own; None while that is undecided.
     """
-    if next(outputs_of(events, GATHER), None) is not None:
-        return ""
-    report = next(outputs_of(events, REPORT), None)
-    if report is not None:
-        return report.get("joined") or ""
+    gathered = next(outputs_of(events, GATHER), None)
+    if gathered is not None:
+        return gathered.get("joined") or ""
     return "" if any(event["type"] in _ENDS for event in events) else None

@@ -66,7 +66,7 @@ def test_an_uploads_run_ends_in_one_document(report: dict[str, Any]) -> None:
     assert 1 < report["metrics"]["test_perplexity"] < report["metrics"]["vocabulary_size"]
     assert all(text["text"].split() for text in report["smoke_test"]["texts"])
     assert {"prepare", "train", "deploy"} <= report["durations"].keys()
-    assert report["torn_down"] == []
+    assert report["removed"] == []
 
 
 def test_text_comes_out_of_the_http_endpoint(api: Callable[..., Answer], report: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def test_the_readmes_execution_input_runs_and_teardown_always_leaves_nothing(
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     output = json.loads(ended["output"])
     assert output["status"] == "Succeeded"
-    assert f"endpoint/{output['endpoint']['endpoint']}" in output["torn_down"]
+    assert f"endpoint/{output['endpoint']['endpoint']}" in output["removed"]
     assert not {name for name in made() if output["run"] in name or name.startswith("endpoint/")}
     status, answer = api("POST", "/generate", {})
     assert (status, answer.keys() >= {"code", "message"}) == (404, True)

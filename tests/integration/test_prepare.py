@@ -8,12 +8,11 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import aws
-import errors
-import prepared_folder
 import pytest
 from botocore.config import Config
 
+import prepared_folder
+from core import aws, errors
 from localcloud.control import LocalCloud
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.prepare_s3 import run_prepare

@@ -2,11 +2,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import app as api
 import boto3
 import pytest
 from botocore.stub import Stubber
 from chalice.test import Client
+
+import app as api
 from chalicelib.model import Endpoint
 
 PROJECT = Path(api.__file__).parent

@@ -5,17 +5,17 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import app as api
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import ANY
 from chalice.test import Client, HTTPResponse
 
+import app as api
 from tests.unit.api.conftest import Cloud
 
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
-RUN = "lexline-sotu-0123456789ab"
+RUN = "lexline--sotu-0123456789ab"
 MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 

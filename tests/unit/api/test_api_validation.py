@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+
 from chalicelib.errors import InvalidRequest
 from chalicelib.validation import MAX_PROMPT_CHARACTERS, MAX_SEED, GenerateRequest, parse_generate
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from contracts import ExecutionInput, Report
 
+from contracts.report import Report
+from contracts.request import ExecutionInput
 from tests.unit.docs.tables import DOCS, rows
 from tests.unit.template.conftest import PROJECT, source
 

@@ -18,14 +18,16 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import aws
 import boto3
-import lease
-import prepare
 import pytest
 from botocore.response import StreamingBody
-from contracts import Execution, ExecutionInput, Lease, PrepareInput, Run
 
+from contracts.dataset import PrepareInput
+from contracts.request import ExecutionInput
+from contracts.run import Execution, Lease, Run
+from coordination import lease
+from core import aws
+from steps import prepare
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 
 BUCKET = "lexline-test"

@@ -9,18 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import errors
-import git_http
-import git_objects
 import pytest
 from dulwich.object_format import SHA1
 from dulwich.objects import Blob, Commit, ShaFile, Tree
 from dulwich.pack import REF_DELTA, write_pack_header, write_pack_object
-from git_objects import Objects
-from git_repository import checkout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import git_http
+import git_objects
+from core import errors
+from git_objects import Objects
+from git_repository import checkout
 from tests.unit.pipeline.git_server import HAS_GIT, SCRIPTS, Door, Kind, Repository, serving
 
 KINDS = ["dulwich", pytest.param("git", marks=pytest.mark.skipif(not HAS_GIT, reason="no Git program here"))]

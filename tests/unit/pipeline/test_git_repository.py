@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import errors
-import git_repository
 import pytest
-import source_code
-from git_repository import checkout
 
+import git_repository
+import source_code
+from core import errors
+from git_repository import checkout
 from tests.unit.pipeline.git_server import (
     HAS_GIT,
     LINK,

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import errors
-import git_http
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+import git_http
+from core import errors
 from git_credentials import Credentials
 from git_repository import Checkout, checkout
-
 from tests.unit.pipeline.git_server import SCRIPTS, Door, Repository, serving
 
 PASSWORD = "glpat-Zm9v/b+r=secret"

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import errors
-import prepare
-import prepared_folder
 import pytest
 
+import prepared_folder
+from core import errors
+from steps import prepare
 from tests.unit.pipeline.prepare_s3 import PrepareStep, tale
 
 WIKITEXT = Path(__file__).resolve().parents[4] / "shared/data/wikitext-2.tar.xz"

@@ -8,14 +8,14 @@ import tarfile
 import zipfile
 from itertools import count
 
-import errors
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_reader import ObjectReader
-from uploaded_corpus import open_corpus
 
+from core import errors
+from object_reader import ObjectReader
 from tests.unit.pipeline.prepare_s3 import BUCKET, FakeS3, tale
+from uploaded_corpus import open_corpus
 
 TEXT = tale(50).encode()
 FILES = {"a.txt": TEXT, "b/" + "long" * 40: TEXT[:300]}

@@ -3,13 +3,13 @@
 import contextlib
 from typing import Any
 
-import arrivals
-import dataset_objects
-import errors
 import pytest
-from file_names import is_incidental, role_of
 
+from coordination import arrivals
+from core import errors
 from tests.unit.pipeline.prepare_s3 import EXECUTION, PrepareStep, tale
+from uploads import listing
+from uploads.file_names import is_incidental, role_of
 
 ONE, TWO = tale(200).encode(), tale(300).encode()
 SET = {"train": tale(120).encode(), "valid": tale(30).encode(), "test": tale(40).encode()}
@@ -225,13 +225,13 @@ def test_what_a_run_has_seen_is_never_taken_for_lost_whatever_comes_of_the_run(
     step: PrepareStep, files: str
 ) -> None:
     event = step.s3.put(f"uploads/tales/{files}", ONE if files != "bad.png" else b"\x89PNG\r\n\x1a\n\0")
-    found = dataset_objects.objects(step.s3.client, "lexline-test", "tales")
+    found = listing.objects(step.s3.client, "lexline-test", "tales")
     assert arrivals.is_lost("tales", found)
     with contextlib.suppress(errors.InvalidDataset):
         step.run(upload=event)
     assert not arrivals.is_lost("tales", found)
     step.s3.put("uploads/tales/other.txt", TWO)
-    assert arrivals.is_lost("tales", dataset_objects.objects(step.s3.client, "lexline-test", "tales"))
+    assert arrivals.is_lost("tales", listing.objects(step.s3.client, "lexline-test", "tales"))
 
 
 def test_a_run_that_has_lost_the_lease_prepares_nothing(step: PrepareStep) -> None:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from errors import DatasetNotText, DatasetNotUtf8
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from core.errors import DatasetNotText, DatasetNotUtf8
 from splits import cut, lines_per_split
 from text_stream import Preview, Tally, decoded
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import contracts
-import plan
 import pytest
-import report
+
+from contracts.report import ReportInput
+from contracts.training import Metrics
+from steps import plan, report
 
 EXECUTION = {
     "id": "arn:aws:states:eu-west-1:111122223333:execution:p:first",
@@ -23,9 +24,9 @@ PREPARED = {
     "splits": {split: {"lines": 10, "words": 100, "bytes": 600} for split in ("train", "valid", "test")},
 }
 TRAINED = {
-    "job": "lexline-sotu-0123456789ab",
-    "arn": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline-sotu-0123456789ab",
-    "model_artifacts": "s3://texts/runs/lexline-sotu-0123456789ab/output/model.tar.gz",
+    "job": "lexline--sotu-0123456789ab",
+    "arn": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline--sotu-0123456789ab",
+    "model_artifacts": "s3://texts/runs/lexline--sotu-0123456789ab/output/model.tar.gz",
     "instance_type": "ml.m5.xlarge",
     "instance_count": 1,
     "spot": True,
@@ -33,11 +34,11 @@ TRAINED = {
     "billable_seconds": 200,
     "metrics": {},
 }
-NEVER_REACHED = dict.fromkeys(contracts.ReportInput.model_fields)
+NEVER_REACHED = dict.fromkeys(ReportInput.model_fields)
 
 
 def evaluated(perplexity: float) -> dict[str, Any]:
-    metrics = dict.fromkeys(contracts.Metrics.model_fields)
+    metrics = dict.fromkeys(Metrics.model_fields)
     metrics |= {"test_perplexity": perplexity, "words_per_second": 1432.0}
     return {
         "accepted": False,

@@ -4,11 +4,12 @@ import hashlib
 from types import SimpleNamespace
 from typing import Any
 
-import git_repository
 import pytest
-import source
+
+import git_repository
 import source_code
-from errors import AccessDenied, InvalidInput, SourceUnauthorized
+from core.errors import AccessDenied, InvalidInput, SourceUnauthorized
+from steps import source
 
 REPO = {"repo": "https://git.example.com/models.git", "branch": None, "commit": None, "secret": None}
 FILES = {"train.py": b"print('train')\n", "serve.py": b"print('serve')\n"}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import source_code
-from errors import Misconfigured, ServiceUnavailable
+from core.errors import Misconfigured, ServiceUnavailable
 
 
 def scripts(folder: Path) -> Path:

@@ -7,12 +7,12 @@ methods. What is found is what may be called: more, at most, than what one invoc
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import contracts
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
@@ -34,7 +34,7 @@ class Asked:
 
 def asked_by(folder: Path, handler: str) -> Asked:
     """What the handler, as `<module>.<name>`, asks for; of an app, what any of its routes does."""
-    module, _, name = handler.partition(".")
+    module, _, name = handler.rpartition(".")
     reader = _Reader(folder)
     for each in [name] if name == "handler" else _read(folder, module).definitions:
         reader.follow(module, each)
@@ -53,17 +53,17 @@ class _Reader:
         if node is None or (module, name) in self._seen:
             return
         self._seen.add((module, name))
-        if (module, name) == ("step", "step"):
+        if (module, name) == ("entry_point", "step"):
             # It renews the lease for those alone whose contract has one; the handler says which.
             return
-        if name == "handler" and _is_fenced(node):
-            self.follow("lease", "renew")
+        if name == "handler" and _is_fenced(node, source):
+            self.follow("coordination.lease", "renew")
         for part in ast.walk(node):
             if isinstance(part, ast.Name):
                 self.follow(*source.imported.get(part.id, (module, part.id)))
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 self.follow(source.imported.get(part.value.id, ("", ""))[0], part.attr)
-            elif isinstance(part, ast.Call) and module == "settings":
+            elif isinstance(part, ast.Call) and module == "core.environment":
                 self.asked.variables |= {text for text in _texts(part) if text.isupper()}
             elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "os.environ":
                 self.asked.variables |= {ast.literal_eval(part.slice)}
@@ -110,9 +110,12 @@ def _read(folder: Path, module: str) -> _Source:
         elif isinstance(node, ast.Import):
             source.imported |= {each.asname or each.name: (each.name, "") for each in node.names}
         elif isinstance(node, ast.ImportFrom):
-            source.imported |= {
-                each.asname or each.name: (str(node.module), each.name) for each in node.names
-            }
+            for each in node.names:
+                nested = f"{node.module}.{each.name}"
+                is_module = (folder / f"{nested.replace('.', '/')}.py").exists()
+                source.imported[each.asname or each.name] = (
+                    (nested, "") if is_module else (str(node.module), each.name)
+                )
     return source
 
 
@@ -132,7 +135,7 @@ def _methods(folder: Path) -> set[str]:
 @cache
 def _operations() -> dict[str, set[str]]:
     """By the name of boto3's method, the operations of the services that the functions have clients for."""
-    clients = (PIPELINE / "aws.py").read_text(encoding="utf-8")
+    clients = (PIPELINE / "core" / "aws.py").read_text(encoding="utf-8")
     services = {
         service
         for call in ast.walk(ast.parse(clients))
@@ -148,11 +151,12 @@ def _operations() -> dict[str, set[str]]:
     return found
 
 
-def _is_fenced(handler: ast.AST) -> bool:
+def _is_fenced(handler: ast.AST, source: _Source) -> bool:
     """Whether the step renews its lease before it works."""
     for decorator in getattr(handler, "decorator_list", []):
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "step":
-            contract = getattr(contracts, ast.unparse(decorator.args[0]))
+            module, name = source.imported[ast.unparse(decorator.args[0])]
+            contract = getattr(importlib.import_module(module), name)
             unfenced = [each for each in decorator.keywords if each.arg == "fenced"]
             return "lease" in contract.model_fields and not unfenced
     return False

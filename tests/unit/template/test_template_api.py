@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import app
 import pytest
 
+import app
 from tests.unit.template.conftest import Template, source
 
 MODES = source()["Parameters"]["ApiAuthorization"]["AllowedValues"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
-from contracts import Report
 
+from contracts.report import Report
 from tests.unit.template.conftest import PROJECT, Template, source
 
 ALARMS = [name for name, each in source()["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
@@ -87,7 +87,7 @@ def test_what_events_wake_puts_aside_what_it_fails_on(template: Template) -> Non
         for each in template.of("AWS::Lambda::EventInvokeConfig").values()
     }
     assert aside == {name: {"OnFailure": {"Destination": "<FailedEvents.Arn>"}} for name in woken}
-    assert woken == {"CallbackFunction", "EndedFunction", "SweepFunction", "AlarmFunction"}
+    assert woken == {"CallbackFunction", "ExecutionEndedFunction", "SweepFunction", "AlarmFunction"}
 
 
 def test_each_rule_may_call_its_function(template: Template) -> None:
@@ -176,7 +176,7 @@ def searched(template: Template) -> dict[str, str]:
 
 
 def test_the_dashboard_finds_what_functions_measure(template: Template) -> None:
-    report = (PROJECT / "functions" / "pipeline" / "report.py").read_text(encoding="utf-8")
+    report = (PROJECT / "functions" / "pipeline" / "steps" / "report.py").read_text(encoding="utf-8")
     by_dataset = re.findall(r'\("(\w+)", MetricUnit\.', report)
     assert searched(template) == {"Errors": "service,step", **dict.fromkeys(by_dataset, "dataset,service")}
 

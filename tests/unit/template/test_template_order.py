@@ -4,13 +4,12 @@ import json
 import re
 from typing import Any
 
-import git_repository
-import lease
-import prepare
 import pytest
-import smoke_test
-import stack_deletion
 
+import git_repository
+from coordination import lease
+from events import stack_deletion
+from steps import prepare, smoke_test
 from tests.unit.template.conftest import PROJECT, Template
 
 MODEL_SECONDS = 60
@@ -54,7 +53,7 @@ def test_what_starts_something_is_gone_before_the_leftovers_are_removed(template
         name
         for name, rule in template.of("AWS::Events::Rule").items()
         if {target["Arn"] for target in rule["Targets"]}
-        & {"<StateMachine>", "<EndedFunction.Arn>", "<SweepFunction.Arn>"}
+        & {"<StateMachine>", "<ExecutionEndedFunction.Arn>", "<SweepFunction.Arn>"}
     } | set(template.of("AWS::Scheduler::ScheduleGroup"))
     assert starting == {"UploadRule", "ExecutionRule", "SweepSchedule", "ScheduleGroup"}
     for name in starting:
@@ -122,7 +121,7 @@ def test_steps_with_a_limit_of_their_own_come_to_it_first(template: Template) ->
 def test_a_clean_up_waits_for_functions_of_the_aborted_run_that_are_still_at_work(template: Template) -> None:
     machine = json.loads((PROJECT / "statemachine" / "pipeline.asl.json").read_text(encoding="utf-8"))
     waits = machine["States"]["StillAtWork"]["Seconds"]
-    assert seconds(template, "TrainingFunction") == seconds(template, "DeployFunction") == waits
+    assert seconds(template, "TrainFunction") == seconds(template, "DeployFunction") == waits
 
 
 def test_the_api_gives_up_no_later_than_its_gateway(template: Template) -> None:

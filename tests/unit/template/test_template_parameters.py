@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from contracts import EndpointName, ExecutionInput
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from contracts.base import EndpointName
+from contracts.request import ExecutionInput
 from tests.unit.template.conftest import Template, source
 
 PARAMETERS = source()["Parameters"]

@@ -276,8 +276,8 @@ def test_every_role_is_assumed_by_one_service(template: Template) -> None:
 def test_a_role_is_passed_to_the_one_service_it_is_for(template: Template) -> None:
     passing = {name: each for name, each in documents(template) if "iam:PassRole" in each["Action"]}
     assert {name: each["Resource"] for name, each in passing.items()} == {
-        "TrainingRole": ["<ExecutionRole.Arn>"],
-        "ModelRole": ["<ExecutionRole.Arn>"],
+        "TrainRole": ["<ExecutionRole.Arn>"],
+        "CreateModelRole": ["<ExecutionRole.Arn>"],
         "FinishRole": ["<ScheduleRole.Arn>"],
         "TeardownRole": ["<ScheduleRole.Arn>"],
     }
@@ -294,7 +294,13 @@ def test_what_starts_the_machine_starts_this_one(template: Template) -> None:
         for role, each in documents(template)
         if "states:StartExecution" in each["Action"]
     }
-    assert starting.keys() == {"UploadRuleRole", "ScheduleRole", "AcquireRole", "EndedRole", "SweepRole"}
+    assert starting.keys() == {
+        "UploadRuleRole",
+        "ScheduleRole",
+        "AcquireRole",
+        "ExecutionEndedRole",
+        "SweepRole",
+    }
     for resources in starting.values():
         (resource,) = resources
         assert resource == "<StateMachine>" or resource.endswith(f":stateMachine:{name}")
@@ -313,7 +319,7 @@ def test_the_state_machine_may_invoke_its_steps_and_nothing_else(template: Templ
     invoked = [each["Resource"] for each in statements(role) if each["Action"] == ["lambda:InvokeFunction"]]
     steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
     assert sorted(*invoked) == sorted(steps)
-    others = {"Api", "Callback", "Ended", "Sweep", "Alarm", "StackDeletion"}
+    others = {"Api", "Callback", "ExecutionEnded", "Sweep", "Alarm", "StackDeletion"}
     assert {f"<{name}.Arn>" for name in FUNCTIONS} - {*steps} == {f"<{name}Function.Arn>" for name in others}
 
 
@@ -369,6 +375,6 @@ def test_every_handler_is_there(template: Template, module: str) -> None:
     }
     assert handlers
     for name, handler in handlers.items():
-        file, _, attribute = handler.partition(".")
-        text = (PROJECT / module / f"{file}.py").read_text(encoding="utf-8")
+        file, _, attribute = handler.rpartition(".")
+        text = (PROJECT / module / f"{file.replace('.', '/')}.py").read_text(encoding="utf-8")
         assert f"\ndef {attribute}(" in text or f"\n{attribute} = " in text, name

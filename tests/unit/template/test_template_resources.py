@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from contracts import ExecutionInput
 
+from contracts.request import ExecutionInput
 from tests.unit.template.conftest import ACCOUNT, PROJECT, REGION, Template, source, statements
 
 DEFINITION = PROJECT / "statemachine" / "pipeline.asl.json"
@@ -138,7 +138,8 @@ def test_roles_that_answer_the_state_machine_name_it_as_it_is_called(template: T
         if "states:SendTaskFailure" in statement["Action"]
     }
     assert answering.keys() == {
-        f"{function}Role" for function in ("Acquire", "Training", "Deploy", "Callback", "Ended", "Sweep")
+        f"{function}Role"
+        for function in ("Acquire", "Train", "Deploy", "Callback", "ExecutionEnded", "Sweep")
     }
     assert {arn.rpartition(":")[2] for (arn,) in answering.values()} == {name}
 
@@ -237,7 +238,7 @@ REGISTRY = "763104351884.dkr.ecr.eu-west-1.amazonaws.com"
 
 
 def test_jobs_train_in_the_pytorch_image_of_the_region(template: Template) -> None:
-    images = images_of(template, "TrainingFunction")
+    images = images_of(template, "TrainFunction")
     assert images.keys() == {"TRAINING_IMAGE_CPU", "TRAINING_IMAGE_GPU"}
     assert all(fnmatchcase(image, f"{REGISTRY}/pytorch:*") for image in images.values()), images
 
@@ -253,7 +254,7 @@ def test_jobs_train_in_the_pytorch_image_of_the_region(template: Template) -> No
 def test_models_are_served_by_the_image_that_was_chosen(
     deployed_with: Callable[..., Template], chosen: dict[str, str], cpu: str, gpu: str
 ) -> None:
-    images = images_of(deployed_with(**chosen), "ModelFunction")
+    images = images_of(deployed_with(**chosen), "CreateModelFunction")
     assert images.keys() == {"HOSTING_IMAGE_CPU", "HOSTING_IMAGE_GPU"}
     assert fnmatchcase(images["HOSTING_IMAGE_CPU"], f"{REGISTRY}/{cpu}")
     assert fnmatchcase(images["HOSTING_IMAGE_GPU"], f"{REGISTRY}/{gpu}")

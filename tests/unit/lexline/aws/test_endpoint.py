@@ -31,9 +31,9 @@ def serves(stubs: Stubs, tags: dict[str, str], status: str = "InService") -> Non
     )
 
 
-def test_the_tags_are_those_that_the_pipeline_writes() -> None:
-    teardown = (endpoints.TEARDOWN_AT, endpoints.TEARDOWN_WHEN_IDLE)
-    assert (endpoints.MODEL, endpoints.PREVIOUS_MODEL, *teardown) == pipeline.TAGS
+@pytest.mark.parametrize("tag", ["MODEL", "PREVIOUS_MODEL", "TEARDOWN_AT", "TEARDOWN_WHEN_IDLE"])
+def test_the_tags_are_those_that_the_pipeline_writes(tag: str) -> None:
+    assert getattr(endpoints, tag) == getattr(pipeline.tags, tag)
 
 
 def test_the_current_and_the_previous_model_are_read_from_the_configs_tags(

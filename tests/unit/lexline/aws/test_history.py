@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from lexline.aws.history import joined, outputs_of, steps_of
+from tests.unit.lexline.pipeline import Gathered
 from tests.unit.lexline.samples import ONE, WHEN
 
 Event = tuple[float, str, dict[str, Any]]
@@ -122,22 +123,12 @@ PLANNED = (entered(0, "Plan"), succeeded(0, "{}"), entered(1, "Gather"))
     ("events", "run"),
     [
         ([*PLANNED], None),
-        ([*PLANNED, failed(2, "NothingToDo"), entered(3, "Report")], None),
-        ([*PLANNED, succeeded(2, "{}")], ""),
-        (
-            [
-                *PLANNED,
-                failed(2, "NothingToDo"),
-                entered(3, "Report"),
-                succeeded(4, f'{{"joined": "{ONE}"}}'),
-            ],
-            ONE,
-        ),
-        ([*PLANNED, failed(2, "Bad"), entered(3, "Report"), succeeded(4, '{"joined": null}')], ""),
+        ([*PLANNED, succeeded(2, Gathered(seconds=0, joined=ONE).model_dump_json())], ONE),
+        ([*PLANNED, succeeded(2, Gathered(seconds=0).model_dump_json())], ""),
         ([*PLANNED, (2, "ExecutionAborted", {})], ""),
     ],
 )
-def test_whether_an_upload_joined_a_run_is_undecided_until_it_has_gathered_reported_or_ended(
+def test_whether_an_upload_joined_a_run_is_undecided_until_it_has_gathered_or_ended(
     events: list[Event], run: str | None
 ) -> None:
     assert joined(history(*events)) == run

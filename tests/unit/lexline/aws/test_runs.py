@@ -51,8 +51,8 @@ def history(stubs: Stubs, **outputs: Any) -> None:
 
 
 def joined(execution: str) -> dict[str, Any]:
-    """The report of an upload that joined the run of another execution."""
-    return {"status": "Skipped", "joined": f"lexline--sotu-{run_id(EXECUTION + execution)}"}
+    """The output of Gather for an upload that joined the run of another execution."""
+    return {"seconds": 0, "joined": f"lexline--sotu-{run_id(EXECUTION + execution)}"}
 
 
 def started_by(stack: Stack, patience: float = 3600) -> runs.Run:
@@ -93,7 +93,7 @@ def test_an_upload_that_joined_another_run_has_that_run(stack: Stack, stubs: Stu
     described(stubs, "mine", upload())
     # At the first look it is undecided.
     history(stubs, Plan={}, Gather=None)
-    history(stubs, Gather=None, Report=joined("gatherer"))
+    history(stubs, Plan={}, Gather=joined("gatherer"))
     listed(stubs, "mine", "gatherer")
     assert started_by(stack).name == "gatherer"
 
@@ -117,7 +117,7 @@ def test_a_run_is_found_by_execution_id_and_job(stack: Stack, stubs: Stubs, want
     ("executions", "outputs", "expected"),
     [
         (["first", "second"], {"Plan": {}}, "first"),
-        (["joined", "gatherer"], {"Gather": None, "Report": joined("gatherer")}, "gatherer"),
+        (["joined", "gatherer"], {"Gather": joined("gatherer")}, "gatherer"),
     ],
 )
 def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(

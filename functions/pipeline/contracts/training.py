@@ -1,0 +1,117 @@
+"""Training: scripts, champion, training job and the verdict on the new model."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contracts.base import Contract, S3Uri, Sha256
+from contracts.dataset import Prepared
+from contracts.run import Lease, Run
+
+
+class SourceInput(Contract):
+    run: Run
+
+
+class Source(Contract):
+    """The scripts that SageMaker runs, packed. `repo`, `branch` and `commit` are None for the deployment's
+    own scripts.
+    """
+
+    uri: S3Uri
+    sha256: Sha256
+    repo: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+
+
+class ChampionInput(Contract):
+    run: Run
+    prepared: Prepared
+    source: Source
+
+
+class Champion(Contract):
+    """The model that serves while a challenger is trained; all None when nothing serves.
+
+    `config` is its endpoint config, `model` the run that trained it, `artifact_prefix` the S3 prefix whose
+    one object is its model.tar.gz.
+    """
+
+    config: str | None = None
+    model: str | None = None
+    dataset: str | None = None
+    fingerprint: str | None = None
+    artifact_prefix: S3Uri | None = None
+
+
+class TrainInput(Contract):
+    """`token` is the state's task token; whoever sees the job end answers it with a Trained or an error."""
+
+    token: str
+    run: Run
+    lease: Lease
+    prepared: Prepared
+    source: Source
+    champion: Champion
+
+
+class Trained(Contract):
+    """A training job that completed. `metrics` are its last values, by the names in MetricDefinitions.
+
+    Seconds are counted as SageMaker does: `training_seconds` from download to upload, `billable_seconds` what
+    is paid for; both of one instance.
+    """
+
+    job: str
+    arn: str
+    model_artifacts: S3Uri
+    instance_type: str
+    instance_count: int
+    spot: bool
+    training_seconds: int
+    billable_seconds: int
+    metrics: dict[str, float]
+
+
+class EvaluateInput(Contract):
+    run: Run
+    prepared: Prepared
+    trained: Trained
+    champion: Champion
+
+
+class Metrics(Contract):
+    """What training reported, under the names people use. None: not reported."""
+
+    test_perplexity: float | None
+    valid_perplexity: float | None
+    train_perplexity: float | None
+    words_per_second: float | None
+    vocabulary_size: int | None
+
+
+class Comparison(Contract):
+    """Challenger and champion on the new test split, both over the same set of words.
+
+    `reason` says why the two do not compare; then there are no figures. `notes` qualify figures that stand.
+    """
+
+    champion: str
+    champion_perplexity: float | None = None
+    challenger_perplexity: float | None = None
+    tolerance: float
+    reason: str | None = None
+    notes: list[str] = Field(default=[])
+
+
+class Evaluated(Contract):
+    """The gate's verdict. `reason` says, in a sentence, why the model was taken or refused.
+
+    `comparison` is None where nothing served that it could be compared with.
+    """
+
+    accepted: bool
+    reason: str
+    metrics: Metrics
+    comparison: Comparison | None

@@ -1,0 +1,1 @@
+"""What people upload: finding it, reading it, and writing the prepared dataset."""
