@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import botocore.exceptions
@@ -41,7 +42,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    # In a narrow terminal, Rich's tables would cut off the names of options.
+    rich_markup_mode="markdown" if shutil.get_terminal_size().columns >= 80 else None,
 )
 
 for command in (
