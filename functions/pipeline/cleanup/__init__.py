@@ -7,7 +7,7 @@ CloudFormation knows the stack. It does not know what the runs create:
 | training job | the run's name | nobody: SageMaker keeps it, stopped |
 | model, endpoint config | the run's name | Finish (the second to last), Teardown, Compensate, the sweep |
 | endpoint | `EndpointName` | Teardown; Compensate if none served before |
-| one-time schedule for the teardown | the run's name | EventBridge Scheduler, after it has started the execution |
+| one-time schedule for the teardown | the run's name | EventBridge Scheduler, after its execution started |
 | scalable target | the endpoint's variant | SageMaker, with the endpoint |
 | model package | a version in the group named after the endpoint | nobody: the registry keeps every model |
 | objects under `prepared/`, `code/`, `runs/`, `checkpoints/`, `reports/` | - | the bucket's lifecycle rules |
