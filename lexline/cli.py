@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from lexline.aws import client_errors
 from lexline.commands import cost, deploy, down, generate, logs, models, report, rollback, run, status, up
+from lexline.core.errors import UserError
 from lexline.display import terminal
-from lexline.errors import UserError
 
 _EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 the arguments are invalid."
 _EXIT_CODES_OF_RUNS = (

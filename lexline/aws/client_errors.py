@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from botocore import exceptions
 
-from lexline import paths
 from lexline.aws import target
+from lexline.core import paths
 
 _LOG_IN = "Log in with `aws sso login --profile NAME` or `aws configure`, then try again."
 _INVALID_CREDENTIALS = {

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from lexline.aws.stack import Stack
 from lexline.aws.target import Target
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef

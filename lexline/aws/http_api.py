@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 
 _TIMEOUT_SECONDS = 35
 """API Gateway responds within 29 seconds, even if the function takes longer."""

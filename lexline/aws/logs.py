@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from lexline.aws import client_errors
 from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ModelPackageSummaryTypeDef

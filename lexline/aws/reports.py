@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from lexline.aws import runs
 from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 
 _FOLDER = "reports/"
 _PAGE = ".html"

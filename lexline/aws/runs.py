@@ -19,7 +19,7 @@ from typing import Any
 from lexline.aws import history
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 
 _ID_IN_NAME = re.compile(r"-([0-9a-f]{12})$")
 _RECENT = 20

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lexline.aws.target import Target
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 
 _LOG_LINES = 25
 _NO_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}|^Commands you can use")

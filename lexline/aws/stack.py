@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from lexline.aws.target import Target
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 
 
 class NotDeployed(UserError):

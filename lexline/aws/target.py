@@ -19,7 +19,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexline.aws.stack import Stack
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

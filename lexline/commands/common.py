@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lexline import paths
 from lexline.aws import stack as stacks
 from lexline.aws import target
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
+from lexline.core import paths
 from lexline.display import result, run_progress, terminal
 
 DEFAULT_STACK = "lexline"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lexline import paths
 from lexline.aws import prices as aws_prices
 from lexline.commands.common import DEFAULT_STACK, Last, Profile, Region, StackName, connect
+from lexline.core import paths
 from lexline.display import cost as display
 from lexline.display import terminal
 

@@ -13,9 +13,9 @@ from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect, follow
+from lexline.core.errors import UserError
 from lexline.display import terminal
 from lexline.display.models import approval, describe
-from lexline.errors import UserError
 
 Force = Annotated[bool, typer.Option("--force", help="Deploy the model even if it was rejected.")]
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import typer
 
-from lexline import paths
 from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
+from lexline.core import paths
 from lexline.display import terminal
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lexline import paths
-from lexline.errors import UsageError
+from lexline.core import paths
+from lexline.core.errors import UsageError
 
 _InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", max_length=63)]
 _Memory = Annotated[int, Field(ge=1024, le=6144, multiple_of=1024)]

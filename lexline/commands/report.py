@@ -10,8 +10,8 @@ import typer
 from lexline.aws import reports
 from lexline.aws.runs import id_in
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect
+from lexline.core.errors import UserError
 from lexline.display import formatting, terminal
-from lexline.errors import UserError
 
 
 def report(

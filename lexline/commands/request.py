@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 
 SECTIONS = ("hyperparameters", "training", "hosting")
 """The sections of the request whose fields --set can override."""

@@ -7,9 +7,9 @@ from lexline.aws import models
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect
 from lexline.commands.deploy import Force, check_approval, start_deployment
+from lexline.core.errors import UserError
 from lexline.display import terminal
 from lexline.display.models import describe
-from lexline.errors import UserError
 
 _OTHER_MODELS = "`lexline models` lists the models. To deploy one of them: `lexline deploy MODEL`."
 

@@ -23,8 +23,8 @@ from lexline.commands.common import (
     connect,
     follow,
 )
+from lexline.core.errors import UsageError
 from lexline.display import formatting, terminal
-from lexline.errors import UsageError
 
 
 def _for_this_run(*names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002 (Typer's name)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lexline import paths
 from lexline.aws import sam, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName
+from lexline.core import paths
 from lexline.display import terminal
 
 

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lexline import paths
 from lexline.aws import endpoint as endpoints
 from lexline.aws import prices, reports
 from lexline.aws.endpoint import Endpoint
 from lexline.aws.reports import Stored
 from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
+from lexline.core import paths
 from lexline.display import formatting, terminal
 
 Estimate = Mapping[str, Any]

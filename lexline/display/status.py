@@ -16,8 +16,8 @@ from lexline.aws.lease import Lease
 from lexline.aws.runs import id_in, upload_in
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
+from lexline.core.errors import UserError
 from lexline.display import cost, formatting, run_progress, terminal
-from lexline.errors import UserError
 
 _RUNS = 5
 

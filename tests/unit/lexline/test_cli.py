@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from lexline.aws.stack import NotDeployed, NotUsable, Outdated
 from lexline.aws.target import Target
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Patch, run_lexline
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -10,7 +10,7 @@ import pytest
 
 from lexline.aws.http_api import HttpApi
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
 
 

@@ -5,7 +5,7 @@ import pytest
 from lexline.aws import logs
 from lexline.aws.logs import LogReader
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import ACCOUNT, JOB, MACHINE, RUN, WHEN
 

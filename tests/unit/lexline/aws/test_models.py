@@ -4,7 +4,7 @@ import pytest
 
 from lexline.aws import models
 from lexline.aws.stack import Stack
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import ACCOUNT, ONE, TWO, WHEN
 

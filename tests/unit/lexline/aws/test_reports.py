@@ -11,7 +11,7 @@ from lexline.aws import prices, reports
 from lexline.aws.reports import Stored
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 from tests.unit.lexline import pipeline
 from tests.unit.lexline.conftest import Patch, Stubs
 from tests.unit.lexline.samples import EXECUTION, JOB, ONE, RUN, TWO, WHEN

@@ -8,7 +8,7 @@ from lexline.aws import runs
 from lexline.aws.runs import id_in, run_id
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.pipeline import run_name
 from tests.unit.lexline.samples import EXECUTION, MACHINE, WHEN

@@ -8,7 +8,7 @@ import pytest
 
 from lexline.aws.sam import deploy, parameters_from
 from lexline.aws.target import Target
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 
 SAM = """#!/bin/sh
 exec "{python}" - "$@" <<'END'

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from lexline.aws import stack as stacks
 from lexline.aws.target import Target
-from lexline.errors import UserError
+from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import WHEN
 

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from lexline.aws import target as targets
-from lexline.errors import UsageError, UserError
+from lexline.core.errors import UsageError, UserError
 from localcloud import control
 from localcloud.control import LocalCloud
 

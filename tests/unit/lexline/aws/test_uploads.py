@@ -4,7 +4,7 @@ import pytest
 
 from lexline.aws import uploads
 from lexline.aws.stack import Stack
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Stubs
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lexline import paths
 from lexline.commands import price_table
-from lexline.errors import UsageError
+from lexline.core import paths
+from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Patch, run_lexline
 from tests.unit.lexline.pipeline import InvalidInput, PriceTable
 

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from lexline.commands import request
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 from tests.unit.lexline.pipeline import ExecutionInput
 
 

@@ -11,7 +11,7 @@ from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
 from lexline.aws.watcher import Snapshot
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Patch, run_lexline
 from tests.unit.lexline.pipeline import ExecutionInput
 from tests.unit.lexline.samples import MODELS, ONE, RUN, THREE, TWO, endpoint

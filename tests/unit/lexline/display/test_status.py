@@ -9,8 +9,8 @@ from lexline.aws.http_api import HttpApi
 from lexline.aws.lease import Lease
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Queue, Snapshot
+from lexline.core.errors import UserError
 from lexline.display import status
-from lexline.errors import UserError
 from tests.unit.lexline.conftest import Patch
 from tests.unit.lexline.samples import ONE, RUN, STANDING_COST, THREE, TWO, WHEN, endpoint
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lexline.errors import UsageError
+from lexline.core.errors import UsageError
 
 PRICE_TABLE = "functions/pipeline/reporting/prices.json"
 """The price table that the pipeline comes with, relative to the repository."""
@@ -15,7 +15,7 @@ def repository() -> Path:
     Raises:
         UsageError: The package was installed without the repository around it.
     """
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / "template.yaml").is_file():
         raise UsageError(
             f"{folder} has no template.yaml, so there is nothing to deploy.",
