@@ -54,9 +54,7 @@ def main() -> None:
             printed += [_ESCAPES.sub("", part).rstrip() for part in line.rstrip("\n").split("\r")[-1:]]
     if demo.returncode:
         sys.exit(f"make demo failed with exit code {demo.returncode}; no picture was written.")
-    console = Console(
-        record=True, width=_WIDTH, quiet=False, file=Path("/dev/null").open("w", encoding="utf-8")
-    )
+    console = Console(record=True, width=_WIDTH, file=io.StringIO())
     console.print("$ make demo", style="bold", highlight=False)
     for line in shortened(printed):
         heading = line.startswith("== ")
