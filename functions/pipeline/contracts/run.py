@@ -62,13 +62,19 @@ class Run(Contract):
 
 
 class GatherInput(Contract):
+    """The run whose dataset's uploads are gathered."""
+
     run: Run
 
 
 class Gathered(Contract):
-    """How long until the dataset's uploads have been quiet for long enough; 0 when they have."""
+    """Seconds until the run may begin; 0 if it may begin now.
+
+    `joined` is the other run that takes this run's upload along; this run then ends.
+    """
 
     seconds: int = Field(ge=0)
+    joined: RunName | None = None
 
 
 class AcquireInput(Contract):
