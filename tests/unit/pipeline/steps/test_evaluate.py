@@ -9,7 +9,7 @@ from steps import evaluate
 from training import job_output
 from training.job_output import JobMetrics, JobOutput
 
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 NONE = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
 
 

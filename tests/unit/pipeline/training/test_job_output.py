@@ -57,7 +57,7 @@ def read(stubbed: StubbedAws, documents: SimpleNamespace) -> Read:
             "get_object",
             {"Body": body, "ContentLength": len(archive) if size is None else size},
             Bucket="texts",
-            Key="runs/lexline-sotu-0123456789ab/output/output.tar.gz",
+            Key="runs/lexline--sotu-0123456789ab/output/output.tar.gz",
         )
         return job_output.read(Trained.model_validate(documents.trained))
 
