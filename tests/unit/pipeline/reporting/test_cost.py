@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.report import EndpointCost, RunCost
+from contracts.report import RunCost
 from contracts.request import HostingResources
 from contracts.training import Trained
 from reporting import cost
@@ -103,9 +103,3 @@ def test_every_estimate_tells_the_prices_date_and_when_they_are_another_regions(
         assert estimate.notes[0] == (
             "The prices are those of eu-west-1; prices in us-east-1, the run's region, may differ."
         )
-
-
-def test_an_estimate_survives_the_trip_through_json(run: Any) -> None:
-    assert RunCost.model_validate_json(run(spot=True).model_dump_json()) == run(spot=True)
-    endpoint = cost.of_endpoint(PRICES, HERE, HOSTING, 1)
-    assert EndpointCost.model_validate_json(endpoint.model_dump_json()) == endpoint

@@ -1,9 +1,8 @@
 """report: one document says what became of the run, and everybody on the topic gets it."""
 
 import json
-from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -85,118 +84,80 @@ def since(first: str) -> list[str]:
     return RESULTS[RESULTS.index(first) :]
 
 
-class Ending(NamedTuple):
-    """A run that has no result `missing`; `run` changes the run and `more` the other results.
-
-    `told` is the reason, or of a failure what follows "<step> failed with <error>: So it is.".
-    """
-
-    status: str
-    event: str
-    missing: list[str]
-    run: Json
-    more: Json
-    told: str
+def failure(name: str, step: str) -> Json:
+    return {"caught": [error(name, step)]}
 
 
 DEPLOY: Json = {"work": "deploy", "model": NAME, "dataset": None}
 TEARDOWN: Json = {"work": "teardown", "teardown_of": {"run": NAME, "when_idle": None}, "dataset": None}
 DEAD = {"run": FORMER, "execution": "arn", "status": "ABORTED"}
 CLEANUP: Json = {"work": "cleanup", "cleanup_of": DEAD, "subject": FORMER, "dataset": None}
+
 GONE: Json = {"teardown": {"removed": ["endpoint/lexline", f"model/{NAME}"]}}
 BACK: Json = {"compensated": undone(OTHER, f"model/{FORMER}", restored=True)}
+UNDONE: Json = {"compensated": undone()}
+PASSED: Json = {"compensated": undone(NAME)}
+FORMER_PASSED: Json = {"compensated": undone(FORMER)}
 WAITS: Json = {"prepared": {"outcome": "waiting", "dataset": "sotu", "reason": "No test.txt yet."}}
 UNCHANGED: Json = {"skipped": error("Unchanged", "Champion", "The data is the same.")}
+WORSE = "It is worse. The endpoint was not changed."
 
-GOOD = (
-    f"Test perplexity 208.30 over 33,278 words. On the new test text 208.30, where {FORMER}, which served, "
-)
-GOOD += "has 215.20."
 DEPLOYED = f"Model {NAME} is deployed."
 ABORTED = f"Run {FORMER} ended as ABORTED. The resources that it left unfinished are deleted."
 AGAIN = " To continue its work, start it again."
+TORN_DOWN = f"The endpoint of run {NAME} was torn down, as requested."
 IS_GONE = " The endpoint was torn down, as requested."
 IS_BACK = f" The endpoint is back at {OTHER} and responds."
 SERVES = " The endpoint serves the model of run {}, which had passed the smoke test."
 
-
-def failed(
-    name: str, step: str, *more: Json, missing: Sequence[str] = (), event: str = "failed", told: str = ""
-) -> Ending:
-    results = {"caught": [error(name, step)]}
-    for each in more:
-        results |= each
-    return Ending("Failed", event, list(missing), {}, results, told)
-
-
-ENDINGS = {
-    "a new model is deployed": Ending("Succeeded", "deployed", [], {}, {}, GOOD),
-    "a registered model is deployed": Ending("Succeeded", "deployed", TRAINING, DEPLOY, {}, DEPLOYED),
-    "the previous model is deployed": Ending(
-        "Succeeded", "rolled_back", TRAINING, DEPLOY | {"model": "previous"}, {}, DEPLOYED
-    ),
-    "a model is tried": Ending("Succeeded", "deployed", [], {"teardown": "always"}, GONE, GOOD + IS_GONE),
-    "an endpoint is torn down": Ending(
-        "Succeeded",
-        "teardown",
-        RESULTS,
-        TEARDOWN,
-        GONE,
-        f"The endpoint of run {NAME} was torn down, as requested.",
-    ),
-    "an aborted run is cleaned up": Ending(
-        "Succeeded", "cleanup", RESULTS, CLEANUP, {"compensated": undone()}, ABORTED + AGAIN
-    ),
-    "an aborted run's update is reverted": Ending(
-        "Succeeded", "cleanup", RESULTS, CLEANUP, BACK, ABORTED + IS_BACK + AGAIN
-    ),
-    "an aborted run's model had passed": Ending(
-        *("Succeeded", "cleanup", RESULTS, CLEANUP, {"compensated": undone(FORMER)}),
+# The event, the results that are missing, changes of the run, other results, and the reason; of a failed run,
+# what follows "<step> failed with <error>: So it is.".
+ENDINGS: dict[str, tuple[str, list[str], Json, Json, str]] = {
+    "a new model is deployed": ("deployed", [], {}, {}, "It is good."),
+    "a registered model is deployed": ("deployed", TRAINING, DEPLOY, {}, DEPLOYED),
+    "the previous model is deployed": ("rolled_back", TRAINING, DEPLOY | {"model": "previous"}, {}, DEPLOYED),
+    "a model is tried": ("deployed", [], {"teardown": "always"}, GONE, f"It is good.{IS_GONE}"),
+    "an endpoint is torn down": ("teardown", RESULTS, TEARDOWN, GONE, TORN_DOWN),
+    "an aborted run is undone": ("cleanup", RESULTS, CLEANUP, UNDONE, ABORTED + AGAIN),
+    "an aborted run's update is undone": ("cleanup", RESULTS, CLEANUP, BACK, ABORTED + IS_BACK + AGAIN),
+    "an aborted run's model had passed": (
+        *("cleanup", RESULTS, CLEANUP, FORMER_PASSED),
         ABORTED + SERVES.format(FORMER) + AGAIN,
     ),
-    "nothing has changed": Ending(
-        "Unchanged", "unchanged", since("trained"), {}, UNCHANGED, "The data is the same."
+    "nothing has changed": ("unchanged", since("trained"), {}, UNCHANGED, "The data is the same."),
+    "two of three files have come": ("skipped", since("source"), {}, WAITS, "No test.txt yet."),
+    "a model is worse": ("rejected", since("model"), {}, {}, WORSE),
+    "the corpus is invalid": ("failed", RESULTS, {}, failure("DatasetNotUtf8", "Prepare") | UNDONE, ""),
+    "a model is not registered": ("failed", RESULTS, DEPLOY, failure("ModelNotFound", "FindModel"), ""),
+    "no endpoint": ("failed", since("deployed"), {}, failure("EndpointFailed", "Deploy") | UNDONE, ""),
+    "a test fails": ("rolled_back", [], {}, failure("SmokeTestFailed", "SmokeTest") | BACK, IS_BACK),
+    "Finish fails": ("failed", [], {}, failure("AccessDenied", "Finish") | PASSED, SERVES.format(NAME)),
+    "Finish fails, then teardown": (
+        *("failed", [], {"teardown": "on_failure"}),
+        *(failure("AccessDenied", "Finish") | PASSED | GONE, IS_GONE),
     ),
-    "two of three files have come": Ending(
-        "Skipped", "skipped", since("source"), {}, WAITS, "No test.txt yet."
-    ),
-    "a model is worse": Ending(
-        "Rejected", "rejected", since("model"), {}, {}, "It is worse. The endpoint was not changed."
-    ),
-    "the corpus cannot be read": failed(
-        "DatasetNotUtf8", "Prepare", {"compensated": undone()}, missing=RESULTS
-    ),
-    "a model is not registered": failed("ModelNotFound", "FindModel", missing=RESULTS),
-    "the endpoint does not start": failed(
-        "EndpointFailed", "Deploy", {"compensated": undone()}, missing=since("deployed")
-    ),
-    "the smoke test fails": failed("SmokeTestFailed", "SmokeTest", BACK, event="rolled_back", told=IS_BACK),
-    "the last step fails": failed(
-        "AccessDenied", "Finish", {"compensated": undone(NAME)}, told=SERVES.format(NAME)
-    ),
-    "the last step fails and the endpoint goes": failed(
-        "AccessDenied", "Finish", {"compensated": undone(NAME)}, GONE, told=IS_GONE
-    ),
-    "the teardown fails": failed("EndpointBusy", "Teardown"),
-    "the cleanup fails": failed("AccessDenied", "Compensate", missing=RESULTS),
-    "the lease is lost": failed("LeaseLost", "Deploy", {"compensated": undone(OTHER)}, missing=RESULTS),
+    "the teardown fails": ("failed", [], {"teardown": "always"}, failure("EndpointBusy", "Teardown"), ""),
+    "the cleanup fails": ("failed", RESULTS, CLEANUP, failure("AccessDenied", "Compensate"), ""),
+    "the lease is lost": ("failed", RESULTS, {}, failure("LeaseLost", "Deploy") | UNDONE, ""),
 }
+STATUSES = {"unchanged": "Unchanged", "skipped": "Skipped", "rejected": "Rejected"}
 
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_every_ending_has_a_status_an_event_and_a_first_line_that_says_it(
     reported: Reported, results: Json, name: str
 ) -> None:
-    status, event, missing, run, more, told = ENDINGS[name]
-    if status == "Failed":
-        (first,) = more["caught"]
-        told = f"{first['Step']} failed with {first['Error']}: So it is.{told}"
-    elif status == "Rejected":
-        results["evaluated"] |= {"accepted": False, "reason": "It is worse."}
+    event, missing, run, more, reason = ENDINGS[name]
+    status = STATUSES.get(event, "Succeeded")
+    for caught in more.get("caught", []):
+        status = "Failed"
+        reason = f"{caught['Step']} failed with {caught['Error']}: So it is.{reason}"
+    accepted = event != "rejected"
+    results["evaluated"] |= {"accepted": accepted, "reason": "It is good." if accepted else "It is worse."}
     results["run"] |= run
     document = reported(results | dict.fromkeys(missing) | more)
-    assert (document["status"], document["event"], document["reason"]) == (status, event, told)
-    assert reported.first_line == f"{status}: {told}"
+    assert (document["status"], document["event"], document["reason"]) == (status, event, reason)
+    assert reported.first_line == f"{status}: {reason}"
     attributes = {key: value["StringValue"] for key, value in reported.message["MessageAttributes"].items()}
     assert attributes == {"event": event, "status": status}
     assert reported.message["Subject"] == f"Lexline: {NAME} {event.replace('_', ' ')}"
@@ -204,7 +165,7 @@ def test_every_ending_has_a_status_an_event_and_a_first_line_that_says_it(
 
 
 def test_the_endings_above_have_all_events_of_the_contract() -> None:
-    assert {ending.event for ending in ENDINGS.values()} == set(get_args(Event))
+    assert {event for event, *_ in ENDINGS.values()} == set(get_args(Event))
 
 
 # --- without a message ---------------------------------------------------------------------------
@@ -257,24 +218,21 @@ def test_the_document_holds_what_the_steps_returned(
     document = reported(results)
     assert document.pop("cost")["total"] == pytest.approx(0.23 * 183 / 3600, rel=0.01)
     assert document.pop("standing_cost")["instance_count"] == 1
+    returned = ("source", "registered", "model", "smoke_test", "finished")
     assert document == {
+        **{name: getattr(documents, name) for name in returned},
         "status": "Succeeded",
         "event": "deployed",
-        "reason": GOOD,
+        "reason": documents.evaluated["reason"],
         "run": NAME,
         "work": "train",
         "execution": documents.execution["id"],
         "joined": None,
         "dataset": documents.prepared,
-        "source": documents.source,
         "job": documents.trained,
         "metrics": documents.evaluated["metrics"],
         "comparison": documents.evaluated["comparison"],
-        "registered": documents.registered,
-        "model": documents.model,
         "endpoint": documents.deployed,
-        "smoke_test": documents.smoke_test,
-        "finished": documents.finished,
         "durations": DURATIONS,
         "removed": [],
         "error": None,
