@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-import prepared_folder
+from uploads import prepared_folder
 from core import aws, errors
 from localcloud.control import LocalCloud
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
-from tests.unit.pipeline.prepare_s3 import run_prepare
+from tests.unit.pipeline.uploads.prepare_s3 import run_prepare
 
 TALE = "".join(f"{number} the fox met a crow and said nothing\n" for number in range(1, 301)).encode()
 
@@ -117,8 +117,8 @@ def test_a_split_of_several_parts_is_put_together_by_s3(
 def test_an_object_replaced_while_it_is_read_is_noticed(
     s3: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("object_reader.FIRST_BLOCK", 4096)
-    monkeypatch.setattr("object_reader.BLOCK", 4096)
+    monkeypatch.setattr("uploads.object_reader.FIRST_RANGE", 4096)
+    monkeypatch.setattr("uploads.object_reader.LARGEST_RANGE", 4096)
     upload = put(s3, "a.txt", TALE)
     replacements = [TALE * 2, TALE * 3]
     due = [True]

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import prepared_folder
+from uploads import prepared_folder
 from core import errors
 from steps import prepare
-from tests.unit.pipeline.prepare_s3 import PrepareStep, tale
+from tests.unit.pipeline.uploads.prepare_s3 import PrepareStep, tale
 
 WIKITEXT = Path(__file__).resolve().parents[4] / "shared/data/wikitext-2.tar.xz"
 
@@ -168,7 +168,7 @@ def test_a_tar_gives_its_set_in_any_order_and_leaves_the_rest_alone(step: Prepar
 def test_a_tars_members_are_put_in_order_also_when_they_do_not_fit_in_memory_together(
     step: PrepareStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archives.HELD", 20_000)
+    monkeypatch.setattr("uploads.archives.HELD", 20_000)
     texts = {f"{number:03}.txt": f"{number} ".encode() * 500 + b"\n" for number in range(100)}
     names = list(texts)
     random.Random(1).shuffle(names)
@@ -463,7 +463,7 @@ def test_refuses_and_leaves_nothing(step: PrepareStep, name: str) -> None:
 def test_refuses_more_members_than_it_would_look_at(
     step: PrepareStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archives.MOST_MEMBERS", 10)
+    monkeypatch.setattr("uploads.archives.MOST_MEMBERS", 10)
     files = {f"{number}.txt": b"x" for number in range(11)}
     for name, data in {"a.zip": zipped(files), "a.tgz": tarred(files, "w:gz")}.items():
         step.s3.put(f"uploads/tales/{name}", data)
@@ -498,7 +498,7 @@ def test_refuses_a_member_whose_name_is_no_files(step: PrepareStep, mode: str) -
 
 
 def test_refuses_more_text_than_one_run_prepares(step: PrepareStep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archives.LARGEST_CORPUS", len(TALE) - 1)
+    monkeypatch.setattr("uploads.decompression.LARGEST_CORPUS", len(TALE) - 1)
     step.s3.put("uploads/tales/tales.txt", TALE)
     with pytest.raises(errors.DatasetTooLarge, match=r"tales\.txt has .* bytes"):
         step.run()
@@ -511,7 +511,7 @@ def test_refuses_more_text_than_one_run_prepares(step: PrepareStep, monkeypatch:
 def test_gives_up_while_there_is_time_to_clean_up(step: PrepareStep, monkeypatch: pytest.MonkeyPatch) -> None:
     step.s3.put("uploads/tales/tales.txt", TALE)
     step.s3.before["CreateMultipartUpload"] = lambda _: monkeypatch.setattr(prepare, "SECONDS", -1)
-    monkeypatch.setattr("archives.CHUNK", 100)
+    monkeypatch.setattr("uploads.decompression.CHUNK", 100)
     with pytest.raises(errors.DatasetTooLarge, match=r"tales\.txt was not through"):
         step.run()
     assert step.s3.traces() == []

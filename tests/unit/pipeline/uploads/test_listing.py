@@ -7,7 +7,7 @@ import pytest
 
 from coordination import arrivals
 from core import errors
-from tests.unit.pipeline.prepare_s3 import EXECUTION, PrepareStep, tale
+from tests.unit.pipeline.uploads.prepare_s3 import EXECUTION, PrepareStep, tale
 from uploads import listing
 from uploads.file_names import is_incidental, role_of
 
@@ -262,8 +262,8 @@ def replace_at(step: PrepareStep, call: int, data: bytes | None) -> None:
 @pytest.fixture
 def many_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects are read in pieces of 1,000 bytes, so that both passes take several requests."""
-    monkeypatch.setattr("object_reader.FIRST_BLOCK", 1000)
-    monkeypatch.setattr("object_reader.BLOCK", 1000)
+    monkeypatch.setattr("uploads.object_reader.FIRST_RANGE", 1000)
+    monkeypatch.setattr("uploads.object_reader.LARGEST_RANGE", 1000)
 
 
 READS = pytest.mark.parametrize("call", [1, 2, 10, 15])

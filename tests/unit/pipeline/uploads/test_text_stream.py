@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import DatasetNotText, DatasetNotUtf8
-from splits import cut, lines_per_split
-from text_stream import Preview, Tally, decoded
+from uploads.splits import cut, lines_per_split
+from uploads.text_stream import Tally, decoded, preview
 
 # Characters at which pieces, lines, words and encodings are apt to break.
 TEXTS = st.text(st.sampled_from("ab \t\n\r\u2028\u0085\x0c\ufeffé王😀\x1c"), max_size=60) | st.text(
@@ -100,11 +100,13 @@ def test_ninety_five_five(lines: int) -> None:
     assert lines < 3 or min(split.values()) >= 1
 
 
-@given(st.lists(TEXTS), st.integers(0, 3))
-def test_the_preview_is_the_first_five_whole_lines(texts: list[str], long: int) -> None:
-    texts = [*texts[:long], "x" * 500, *texts[long:]]
-    preview = Preview()
-    for text in texts:
-        preview.add(text)
-    whole = "".join(texts).split("\n")[:-1][:5]
-    assert preview.lines == [line if len(line) <= 200 else line[:199] + "…" for line in whole]
+@given(TEXTS, st.integers(0, 6), st.sampled_from(["", "x" * 200, "x" * 201]))
+def test_the_preview_is_the_first_five_lines_each_cut_at_200_characters(
+    text: str, lines: int, long: str
+) -> None:
+    whole = "a\n" * lines + text + long + "\n" + text + "\n"
+    expected = [line if len(line) <= 200 else f"{line[:199]}…" for line in whole.split("\n")[:-1][:5]]
+    assert preview(whole) == expected
+    if len(long) > 200 and not text:
+        # The end of a long line need not be known.
+        assert preview(whole[: whole.index(long) + len(long)]) == expected[: lines + 1]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import errors
-from object_reader import ObjectReader
-from tests.unit.pipeline.prepare_s3 import BUCKET, FakeS3, tale
-from uploaded_corpus import open_corpus
+from uploads.object_reader import ObjectReader
+from tests.unit.pipeline.uploads.prepare_s3 import BUCKET, FakeS3, tale
+from uploads.uploaded_corpus import open_corpus
 
 TEXT = tale(50).encode()
 FILES = {"a.txt": TEXT, "b/" + "long" * 40: TEXT[:300]}
@@ -76,7 +76,7 @@ def test_damage_is_told_as_an_error_of_the_dataset(kind: str, edits: list[tuple[
     reader = ObjectReader(BUCKET_IN_MEMORY.client, BUCKET, key, event["etag"], len(data))
     told = reader.uri
     try:
-        for _ in open_corpus(reader).text():
+        for _ in open_corpus({None: reader}).text():
             pass
     except errors.InvalidDataset as error:
         told = str(error)
@@ -97,4 +97,4 @@ def test_a_zip_member_without_a_name_is_read() -> None:
     reader = ObjectReader(
         BUCKET_IN_MEMORY.client, BUCKET, "uploads/damage/nameless", event["etag"], len(nameless)
     )
-    assert "".join(piece for _, piece in open_corpus(reader).text()).encode() == TEXT
+    assert "".join(piece for _, piece in open_corpus({None: reader}).text()).encode() == TEXT
