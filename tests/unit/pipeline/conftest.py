@@ -63,7 +63,7 @@ _CLIENTS = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     return ENVIRONMENT

@@ -176,7 +176,7 @@ def searched(template: Template) -> dict[str, str]:
 
 
 def test_the_dashboard_finds_what_functions_measure(template: Template) -> None:
-    report = (PROJECT / "functions" / "pipeline" / "report.py").read_text(encoding="utf-8")
+    report = (PROJECT / "functions" / "pipeline" / "steps" / "report.py").read_text(encoding="utf-8")
     by_dataset = re.findall(r'\("(\w+)", MetricUnit\.', report)
     assert searched(template) == {"Errors": "service,step", **dict.fromkeys(by_dataset, "dataset,service")}
 

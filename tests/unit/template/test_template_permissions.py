@@ -319,7 +319,7 @@ def test_the_state_machine_may_invoke_its_steps_and_nothing_else(template: Templ
     invoked = [each["Resource"] for each in statements(role) if each["Action"] == ["lambda:InvokeFunction"]]
     steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
     assert sorted(*invoked) == sorted(steps)
-    others = {"Api", "Callback", "Ended", "Sweep", "Alarm", "StackDeletion"}
+    others = {"Api", "Callback", "ExecutionEnded", "Sweep", "Alarm", "StackDeletion"}
     assert {f"<{name}.Arn>" for name in FUNCTIONS} - {*steps} == {f"<{name}Function.Arn>" for name in others}
 
 
@@ -375,6 +375,6 @@ def test_every_handler_is_there(template: Template, module: str) -> None:
     }
     assert handlers
     for name, handler in handlers.items():
-        file, _, attribute = handler.partition(".")
-        text = (PROJECT / module / f"{file}.py").read_text(encoding="utf-8")
+        file, _, attribute = handler.rpartition(".")
+        text = (PROJECT / module / f"{file.replace('.', '/')}.py").read_text(encoding="utf-8")
         assert f"\ndef {attribute}(" in text or f"\n{attribute} = " in text, name

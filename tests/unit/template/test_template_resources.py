@@ -138,7 +138,8 @@ def test_roles_that_answer_the_state_machine_name_it_as_it_is_called(template: T
         if "states:SendTaskFailure" in statement["Action"]
     }
     assert answering.keys() == {
-        f"{function}Role" for function in ("Acquire", "Training", "Deploy", "Callback", "Ended", "Sweep")
+        f"{function}Role"
+        for function in ("Acquire", "Train", "Deploy", "Callback", "ExecutionEnded", "Sweep")
     }
     assert {arn.rpartition(":")[2] for (arn,) in answering.values()} == {name}
 

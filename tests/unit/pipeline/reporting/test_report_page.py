@@ -24,7 +24,7 @@ SECTIONS = {
     "smoke_test": "What it writes",
     "durations": "Where the time went",
     "cost": "What it costs",
-    "teardown": "What was removed",
+    "removed": "What was removed",
     "provenance": "Where it comes from",
 }
 
@@ -149,7 +149,7 @@ def report(documents: Any) -> dict[str, Any]:
             "endpoint": json.loads(endpoint.model_dump_json()),
         },
         "provenance": {"code_hash": "9f" * 32, "hyperparameters": {"epochs": 6, "tied": True}},
-        "teardown": ["model/lexline-old"],
+        "removed": ["model/lexline-old"],
         "error": {"error": "TrainingFailed", "message": "Exit code 1.", "step": "Train", "cleanup": ["No."]},
     }
 
@@ -317,7 +317,7 @@ def test_the_verdict_says_which_model_is_better_and_by_how_much(
     page = shown(report)
     assert sentence in page.text("bdi")
     assert "Up to 2.0% higher is tolerated." in page.text("bdi")
-    assert (page.row("New model"), page.row("Model before")) == (page.perplexity(challenger), "250.0")
+    assert (page.row("New model"), page.row("Model before")) == (report_page.perplexity(challenger), "250.0")
 
 
 def test_the_verdict_tells_the_terms_and_what_qualifies_it(report: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def test_a_schedule_has_taken_down_what_it_names(stubbed: Any, documents: Any, c
 
 def test_a_clean_up_is_about_the_run_that_was_ended(stubbed: Any, documents: Any, context: Any) -> None:
     ended = {"run": "lexline-sotu-0123456789ab", "execution": documents.execution["id"], "status": "ABORTED"}
-    run = planned(documents, context, {"cleanup": ended})
+    run = planned(documents, context, {"cleanup_of": ended})
     assert (run["work"], run["subject"], run["cleanup_of"]) == ("cleanup", ended["run"], ended)
 
 
