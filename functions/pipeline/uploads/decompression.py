@@ -27,8 +27,8 @@ LARGEST_RATIO = 200
 RATIO_FREE = 64 * 1024**2
 # `xz -9` needs 65 MiB to decompress, but a file may ask for a dictionary of 4 GiB.
 DECOMPRESSOR_MEMORY = 128 * 1024**2
-CHUNK = 1024**2
-_FEED = 256 * 1024
+# Larger chunks are slower, because they do not fit in the processor's cache, and take more memory.
+CHUNK = 64 * 1024
 
 _LIBRARY_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error)
 # What the libraries raise for numbers in a file that cannot be true.
@@ -117,13 +117,13 @@ def decompressed(source: ObjectReader, compression: str) -> Iterator[bytes]:
             feed = b""
             if decompressor.eof:
                 feed = decompressor.unused_data.lstrip(b"\0")  # zeros may follow a stream as padding
-                while not feed and (data := source.read(_FEED)):
+                while not feed and (data := source.read(CHUNK)):
                     feed = data.lstrip(b"\0")
                 if not feed:
                     return
                 decompressor = _decompressor(compression)
             elif decompressor.needs_input:
-                feed = source.read(_FEED)
+                feed = source.read(CHUNK)
                 if not feed:
                     raise EOFError("it ends early")
             data = decompressor.decompress(feed, CHUNK)
