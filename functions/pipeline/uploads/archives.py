@@ -1,4 +1,4 @@
-"""Reading uploaded text files, packed or not, without unpacking anything to disk.
+"""Reading of uploaded text files, packed or not, without unpacking anything to disk.
 
 The first bytes of a file say what it is; its name does not matter. There are three kinds of container: a text
 (perhaps compressed), a tar (perhaps compressed) and a zip.
@@ -66,12 +66,12 @@ class _File(NamedTuple):
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a container: `position` is its place in it, `content` the kind that its first bytes show."""
+    """A file in a container: `position` is its place in it, `kind` what its first bytes show."""
 
     path: str
     size: int
     position: int
-    content: Literal["text", "binary", "archive"]
+    kind: Literal["text", "binary", "archive"]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,13 @@ class Container:
     files: Callable[[], Iterator[_File]]
 
     def members(self) -> list[Member]:
-        """Return every file that is not empty. Raise an Archive... error if the archive must not be read."""
+        """Return every file that is not empty.
+
+        Raises:
+            InvalidDataset: A subclass says why the archive must not be read.
+        """
         return [
-            Member(path, size, position, _content(next(content, b"")))
+            Member(path, size, position, _kind_of_member(next(content, b"")))
             for position, (path, size, content) in enumerate(self.files())
             if size
         ]
@@ -155,7 +159,7 @@ def _kind(head: bytes) -> str:
     return known or ("tar" if head[257:262] == b"ustar" else "")
 
 
-def _content(head: bytes) -> Literal["text", "binary", "archive"]:
+def _kind_of_member(head: bytes) -> Literal["text", "binary", "archive"]:
     kind = _kind(head)
     if kind in _PACKED:
         return "archive"
@@ -224,23 +228,24 @@ def _check_count(members: int, where: str) -> None:
 class _TarStream(_Stream):
     """The forward-only file from which TarFile reads headers, with a bound on their length.
 
-    TarFile takes a damaged header for the end of the archive. `last_read` tells the two apart.
+    TarFile takes a damaged header for the end of the archive. `last_read` tells the two apart: at the
+    end there is a block of zeros.
     """
 
     def __init__(self, chunks: Iterator[bytes], where: str) -> None:
         super().__init__(chunks)
         self.last_read = b""
+        self.headers_read = 0
         self._where = where
         self._position = 0
-        self._headers = 0
 
     def tell(self) -> int:
         return self._position
 
     def read(self, size: int) -> bytes:
         """Read a part of a member's headers."""
-        self._headers += size
-        if size < 0 or self._headers > LONGEST_HEADERS:
+        self.headers_read += size
+        if size < 0 or self.headers_read > LONGEST_HEADERS:
             raise corrupt(self._where, "tar", "a header that is too long")
         self.last_read = super().read(size)
         self._position += len(self.last_read)
@@ -253,7 +258,6 @@ class _TarStream(_Stream):
 
     def content(self, size: int) -> Iterator[bytes]:
         """Yield the next `size` bytes: the content of the member whose headers were just read."""
-        self._headers = 0
         longest = _HEAD
         while size > 0:
             chunk = super().read(min(longest, size))
@@ -278,6 +282,7 @@ def _tar_files(where: str, unpacked: Iterator[bytes]) -> Iterator[_File]:
         archive = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8", errors="replace")
     for count in itertools.count(1):
         with damage_reported(where, "tar"):
+            stream.headers_read = 0
             header = archive.next()
         if header is None:
             break
@@ -354,12 +359,12 @@ def _checked_entry(entry: zipfile.ZipInfo, where: str) -> str:
     path = _checked_path(entry.filename, where, "a link or a device" if is_special else "")
     if entry.flag_bits & 0x1:
         raise errors.ArchiveEncrypted(
-            f"{where} is encrypted (member {path!r}). Upload a zip without a password."
+            f"{where} is encrypted (member {cut(path, 200)!r}). Upload a zip without a password."
         )
     # Other methods are rare, and zipfile does not bound the memory that LZMA's may request.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise errors.ArchiveCorrupt(
             f"{where} has a member compressed with method {entry.compress_type}, which is not read: "
-            f"{path!r}. Pack it again with the ordinary method, deflate."
+            f"{cut(path, 200)!r}. Pack it again with the ordinary method, deflate."
         )
     return path

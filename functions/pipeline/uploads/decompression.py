@@ -31,7 +31,7 @@ DECOMPRESSOR_MEMORY = 128 * 1024**2
 CHUNK = 64 * 1024
 
 _LIBRARY_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error)
-# What the libraries raise for numbers in a file that cannot be true.
+# The libraries raise these for impossible numbers in a file.
 _BUILTIN_ERRORS = (EOFError, LookupError, OSError, OverflowError, RuntimeError, ValueError)
 
 

@@ -1,4 +1,4 @@
-"""What the name of an uploaded file, or of an archive's member, says about it."""
+"""The meaning of the names of uploaded files and of members of archives."""
 
 from __future__ import annotations
 

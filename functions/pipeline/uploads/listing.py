@@ -1,4 +1,4 @@
-"""Which uploaded objects form a dataset: the newest one, or the set of three files that it belongs to."""
+"""The uploaded objects that form a dataset: the newest one, or the set of three that it belongs to."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ after a seek, because the members of a zip lie apart. They double while the read
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,13 +46,10 @@ class ObjectReader(io.BufferedReader):
         self.key = key
         self.etag = etag
         self.size = size
-        self._ranges = _Ranges(s3, bucket, key, etag, size)
-        super().__init__(self._ranges, LARGEST_RANGE)
-
-    @property
-    def version_id(self) -> str:
-        """The object's version: known after the first read, and empty in a bucket without versions."""
-        return self._ranges.version_id
+        self.version_id = ""  # known after the first read; stays empty in a bucket without versions
+        self._s3 = s3
+        self._bucket = bucket
+        super().__init__(_Ranges(self._get, size), LARGEST_RANGE)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return exactly `size` bytes, or fewer at the end of the object."""
@@ -61,16 +59,42 @@ class ObjectReader(io.BufferedReader):
             raise ReadTooLong(f"{size:,} bytes requested at once")
         return super().read(size)
 
+    def _get(self, first: int, last: int, attempts: int = ATTEMPTS) -> bytes:
+        try:
+            response = self._s3.get_object(
+                Bucket=self._bucket, Key=self.key, Range=f"bytes={first}-{last}", IfMatch=self.etag
+            )
+            body = response["Body"].read()
+        except ClientError as error:
+            raise self._explained(error) from error
+        except BotoCoreError as error:
+            # boto3 retries a request, but not a response body that breaks off.
+            if attempts == 1:
+                raise translate(error) from error
+            return self._get(first, last, attempts - 1)
+        self.version_id = response.get("VersionId", "")
+        return body
+
+    def _explained(self, error: ClientError) -> PipelineError:
+        code = code_of(error)
+        if code in ("PreconditionFailed", "412"):
+            return DatasetReplaced(f"{self.uri} was replaced while it was read. Start again.")
+        if code in ("NoSuchKey", "404") or (code == "AccessDenied" and self._is_deleted()):
+            return DatasetNotFound(f"{self.uri} was deleted while it was read. Upload it again.")
+        return translate(error)
+
+    def _is_deleted(self) -> bool:
+        # S3 answers AccessDenied for a missing object to a role that may not list the whole bucket.
+        with translated():
+            listing = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self.key, MaxKeys=1)
+        return self.key not in [item["Key"] for item in listing.get("Contents", [])]
+
 
 class _Ranges(io.RawIOBase):
-    """The unbuffered file: each `readinto` is one GetObject request."""
+    """The unbuffered file: each `readinto` gets one range, by its first and last byte."""
 
-    def __init__(self, s3: S3Client, bucket: str, key: str, etag: str, size: int) -> None:
-        self.version_id = ""
-        self._s3 = s3
-        self._bucket = bucket
-        self._key = key
-        self._etag = etag
+    def __init__(self, get: Callable[[int, int], bytes], size: int) -> None:
+        self._get = get
         self._size = size
         self._position = 0
         self._next_range = FIRST_RANGE
@@ -98,33 +122,3 @@ class _Ranges(io.RawIOBase):
         self._position += size
         self._next_range = min(2 * self._next_range, LARGEST_RANGE)
         return size
-
-    def _get(self, first: int, last: int, attempts: int = ATTEMPTS) -> bytes:
-        try:
-            response = self._s3.get_object(
-                Bucket=self._bucket, Key=self._key, Range=f"bytes={first}-{last}", IfMatch=self._etag
-            )
-            body = response["Body"].read()
-        except ClientError as error:
-            raise self._explained(error) from error
-        except BotoCoreError as error:
-            # boto3 retries a request, but not a response body that breaks off.
-            if attempts == 1:
-                raise translate(error) from error
-            return self._get(first, last, attempts - 1)
-        self.version_id = response.get("VersionId", "")
-        return body
-
-    def _explained(self, error: ClientError) -> PipelineError:
-        uri, code = f"s3://{self._bucket}/{self._key}", code_of(error)
-        if code in ("PreconditionFailed", "412"):
-            return DatasetReplaced(f"{uri} was replaced while it was read. Start again.")
-        if code in ("NoSuchKey", "404") or (code == "AccessDenied" and self._is_deleted()):
-            return DatasetNotFound(f"{uri} was deleted while it was read. Upload it again.")
-        return translate(error)
-
-    def _is_deleted(self) -> bool:
-        # S3 answers AccessDenied for a missing object to a role that may not list the whole bucket.
-        with translated():
-            listing = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._key, MaxKeys=1)
-        return self._key not in [item["Key"] for item in listing.get("Contents", [])]

@@ -1,4 +1,4 @@
-"""How one corpus is cut into train, valid and test."""
+"""Cutting one corpus into train, valid and test."""
 
 from __future__ import annotations
 
@@ -21,21 +21,18 @@ def cut(pieces: Iterable[str], lines: Mapping[SplitName, int]) -> Iterator[tuple
 
     Train, valid and test get `lines[split]` lines each, in that order; test gets the rest as well.
     """
-    order = list(SPLIT_NAMES)
-    split = order.pop(0)
+    splits = iter(SPLIT_NAMES)
+    split = next(splits)
     left = lines[split]
     for piece in pieces:
         rest = piece
-        while rest:
-            while not left and order:
-                split = order.pop(0)
-                left = lines[split]
-            ends = rest.count("\n")
-            if ends < left or not order:
-                left -= ends
-                yield split, rest
-                break
+        while (ends := rest.count("\n")) >= left and split != SPLIT_NAMES[-1]:
             # str.split with a limit finds the end of the split without a Python loop over lines.
             after = rest.split("\n", left)[-1]
-            yield split, rest[: len(rest) - len(after)]
-            left, rest = 0, after
+            if head := rest[: len(rest) - len(after)]:
+                yield split, head
+            split = next(splits)
+            left, rest = lines[split], after
+        left -= ends
+        if rest:
+            yield split, rest

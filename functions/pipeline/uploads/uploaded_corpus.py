@@ -72,12 +72,12 @@ def _texts(container: Container) -> list[Member]:
     if not container.is_archive:
         return members
     members = [member for member in members if not is_incidental(member.path)]
-    if nested := next((member for member in members if member.content == "archive"), None):
+    if nested := next((member for member in members if member.kind == "archive"), None):
         raise ArchiveNested(
             f"{container.where} contains another archive: {nested.path!r}. Unpack that one and pack the "
             "texts themselves."
         )
-    texts = [member for member in members if member.content == "text"]
+    texts = [member for member in members if member.kind == "text"]
     if not texts:
         found = f"only {members[0].path!r} and the like" if members else "no file at all"
         raise ArchiveHasNoCorpus(

@@ -1,4 +1,4 @@
-"""Which of the uploaded objects a run prepares: the newest data, whichever upload started the run."""
+"""A run prepares the newest of the uploaded objects, whichever upload started the run."""
 
 import contextlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The step Prepare: what it accepts, what it writes, and that a failure leaves nothing behind."""
+"""Prepare accepts texts in every packing, writes the splits and a manifest, and leaves nothing on failure."""
 
 import bz2
 import gzip
@@ -36,6 +36,7 @@ SET = {"train": tale(120).encode(), "valid": tale(30).encode(), "test": tale(40)
         ("tales.tar.gz", tarred({"tales.txt": TALE}, "w:gz")),
         ("tales.tar.xz", tarred({"tales.txt": TALE}, "w:xz")),
         ("tales.tar.bz2", tarred({"tales.txt": TALE}, "w:bz2")),
+        ("folders.tar", tarred({**{f"folder{n}/empty": b"" for n in range(300)}, "a.txt": TALE})),
         ("long-member-name.tgz", tarred({"f" * 200 + ".txt": TALE}, "w:gz")),
         ("an-archive-without-its-extension.txt", zipped({"tales.txt": TALE})),
         ("not-an-archive-at-all.zip", TALE),

@@ -1,4 +1,4 @@
-"""What Prepare refuses, with which error and sentence; nothing is left behind."""
+"""Prepare refuses bad datasets with an error and a sentence for each kind, and leaves nothing behind."""
 
 import bz2
 import gzip
