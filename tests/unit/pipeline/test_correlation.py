@@ -16,7 +16,7 @@ from core.errors import PipelineError
 from core.logging import logger
 from steps import gather, plan
 
-RUN = "lexline-sotu-0123456789ab"
+RUN = "lexline--sotu-0123456789ab"
 ACCOUNT = "eu-west-1:111122223333"
 EXECUTION = f"arn:aws:states:{ACCOUNT}:execution:lexline-pipeline:first"
 REQUEST = "52fdfc07-2182-154f-163f-5f0f9a621d72"

@@ -12,7 +12,7 @@ from contracts.request import TeardownOf
 from core.errors import ServiceUnavailable
 from tests.unit.pipeline.still_clock import stand_still
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 SCHEDULE = {"ScheduleArn": "arn:aws:scheduler:eu-west-1:111122223333:schedule/lexline-teardowns/x"}
 EXISTS, GONE = "ConflictException", "ResourceNotFoundException"

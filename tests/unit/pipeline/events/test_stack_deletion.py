@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cleanup import stack
 from events import stack_deletion
 
 MADE = "lexline--sotu-111111111111"
@@ -58,6 +59,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(stack_deletion, "time", clock)
+    monkeypatch.setattr(stack, "time", clock)
     return clock
 
 

@@ -9,7 +9,7 @@ from contracts.events import Swept
 from contracts.run import Run
 from reporting import messages
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 LIMIT = 262_144
 
 

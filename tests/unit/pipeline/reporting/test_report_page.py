@@ -263,14 +263,14 @@ def test_the_first_line_says_what_became_of_the_run_and_why(report: dict[str, An
     page = shown(report)
     first, second, *_ = [text for tag, text in page.texts if tag not in ("style", "title") and text.strip()]
     assert (first, second) == ("Succeeded:", "Test perplexity 208.30 over 33,278 words.")
-    assert page.text("title").startswith("lexline-sotu-0123456789ab: Succeeded")
+    assert page.text("title").startswith("lexline--sotu-0123456789ab: Succeeded")
 
 
 def test_the_head_names_the_run_its_dataset_when_it_started_and_how_long_it_took(
     report: dict[str, Any],
 ) -> None:
     page = shown(report)
-    assert page.row("Run") == "lexline-sotu-0123456789ab"
+    assert page.row("Run") == "lexline--sotu-0123456789ab"
     assert page.row("Dataset") == "sotu"
     assert page.row("Started") == "2026-03-01 12:30 UTC"
     assert page.row("Duration") == "18 min 17 s"

@@ -7,8 +7,8 @@ import pytest
 from core.errors import RequestRefused
 from steps import create_model
 
-NAME = "lexline-sotu-0123456789ab"
-TRAINED_BEFORE = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+TRAINED_BEFORE = "lexline--sotu-aaaaaaaaaaaa"
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from reporting.cost import list_prices
 from steps import report
 from training import job_output
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 PAGE = f"s3://texts/reports/{NAME}.html"
 # What a state's output, and an SNS message, may have at most.
 LIMIT = 262_144
@@ -189,12 +189,12 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     ),
     "an aborted run's update is taken back": (
         ALL,
-        {"compensated": undone("lexline-sotu-cccccccccccc", f"model/{FORMER}", restored=True)},
+        {"compensated": undone("lexline--sotu-cccccccccccc", f"model/{FORMER}", restored=True)},
         {"work": "cleanup", "cleanup_of": CLEAN_UP, "subject": FORMER, "dataset": None},
         "Succeeded",
         "cleanup",
         f"Run {FORMER} ended as ABORTED; what it left half-made is removed. The endpoint is back at "
-        "lexline-sotu-cccccccccccc, and answers. Start it again when you want it to go on.",
+        "lexline--sotu-cccccccccccc, and answers. Start it again when you want it to go on.",
     ),
     "an aborted run's model had passed": (
         ALL,
@@ -325,7 +325,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     ),
     "the lease is lost": (
         ALL,
-        {"caught": [caught("LeaseLost", "Deploy")], "compensated": undone("lexline-sotu-cccccccccccc")},
+        {"caught": [caught("LeaseLost", "Deploy")], "compensated": undone("lexline--sotu-cccccccccccc")},
         {},
         "Failed",
         "failed",

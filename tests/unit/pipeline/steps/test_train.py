@@ -9,7 +9,7 @@ from botocore.stub import ANY
 from core.errors import AccessDenied, CapacityUnavailable, LeaseLost, ServiceUnavailable, Throttled
 from steps import train
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 NOT_FOUND = ("ValidationException", "Requested resource not found.")
 
 

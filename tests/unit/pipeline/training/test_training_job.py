@@ -13,7 +13,7 @@ from contracts.training import Champion
 from core import environment
 from training import training_job
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 
 
 def requested(documents: Any, **run: Any) -> Any:
