@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split
 from contracts.request import Hyperparameters
@@ -66,22 +65,20 @@ def _prepared(
     started = time.monotonic()
     corpus = open_corpus(readers)
     needed = words_needed(run.hyperparameters)
-    content = _measure(corpus, started, needed)
+    name, lines, first_lines = _measure(corpus, started, needed)
     source = [
         SourceObject(uri=each.uri, etag=each.etag, version_id=each.version_id) for each in readers.values()
     ]
-    folder = PreparedFolder(
-        aws.s3(), environment.bucket(), dataset, fingerprint(content.sha256, content.lines)
-    )
+    folder = PreparedFolder(aws.s3(), environment.bucket(), dataset, name)
     manifest = folder.manifest()
     if manifest:
         _check_sizes(manifest.splits, needed, readers)
     else:
         with folder:
-            for split, piece in cut((piece for _, piece in _text(corpus, started)), content.lines):
+            for split, piece in cut((piece for _, piece in _text(corpus, started)), lines):
                 folder.write(split, piece)
             _check_sizes(folder.entries(), needed, readers)
-            manifest = folder.publish(run.name, source, content.preview)
+            manifest = folder.publish(run.name, source, first_lines)
     # The ETag is compared too: every version is "null" while the versioning of a bucket is suspended.
     versions = [f"{each.etag} {each.version_id}" for each in source if each.version_id]
     if len(versions) == len(source) and not arrivals.first_to_read(run, versions) and run.upload:
@@ -112,16 +109,10 @@ def words_needed(hyperparameters: Hyperparameters) -> dict[SplitName, int]:
     return {"train": train, "valid": hyperparameters.bptt, "test": hyperparameters.bptt}
 
 
-@dataclass(frozen=True)
-class _Content:
-    """The result of the first pass: hash of the whole text, lines of each split, and the first lines."""
-
-    sha256: str
-    lines: Mapping[SplitName, int]
-    preview: list[str]
-
-
-def _measure(corpus: UploadedCorpus, started: float, needed: Mapping[SplitName, int]) -> _Content:
+def _measure(
+    corpus: UploadedCorpus, started: float, needed: Mapping[SplitName, int]
+) -> tuple[str, Mapping[SplitName, int], list[str]]:
+    """Return the fingerprint of the corpus, the lines of each split, and the first lines of the text."""
     whole = Tally()
     head = ""
     lines: dict[SplitName, int] = dict.fromkeys(SPLIT_NAMES, 0)
@@ -139,9 +130,9 @@ def _measure(corpus: UploadedCorpus, started: float, needed: Mapping[SplitName, 
             f"{corpus.where} contains {whole.words:,} words in all; at least {sum(needed.values()):,} are "
             f"needed. {_ENLARGE}"
         )
-    return _Content(
-        whole.sha256, lines if any(lines.values()) else lines_per_split(whole.lines), preview(head)
-    )
+    if not any(lines.values()):
+        lines = lines_per_split(whole.lines)
+    return fingerprint(whole.sha256, lines), lines, preview(head)
 
 
 def _text(corpus: UploadedCorpus, started: float) -> Iterator[tuple[SplitName | None, str]]:

@@ -50,7 +50,7 @@ def text_of(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("kind", PACKED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(edits=EDITS)
 def test_damage_is_an_error_of_the_dataset(kind: str, edits: list[tuple[float, int, bytes]]) -> None:
     data = bytearray(PACKED[kind])
