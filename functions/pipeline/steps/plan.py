@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import git_repository
 from contracts.request import ExecutionInput, Upload
 from contracts.run import PlanInput, Run
 from core import environment, names
@@ -19,6 +18,7 @@ from core.errors import InvalidInput, NothingToDo
 from core.logging import logger
 from core.text import sentence
 from entry_point import step
+from git_source.repository import address
 from uploads.file_names import is_incidental
 
 
@@ -26,7 +26,7 @@ from uploads.file_names import is_incidental
 def handler(given: PlanInput) -> Run:
     asked = execution_input(given.request, json.loads(environment.defaults()))
     if asked.source:
-        git_repository.address(asked.source.repo)
+        address(asked.source.repo)
     endpoint = environment.endpoint_name()
     dataset = dataset_of(asked.upload, environment.bucket()) if asked.upload else asked.dataset
     work: dict[str, Any]

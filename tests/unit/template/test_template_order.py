@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import git_repository
 from coordination import lease
 from events import stack_deletion
+from git_source import repository
 from steps import prepare, smoke_test
 from tests.unit.template.conftest import PROJECT, Template
 
@@ -115,7 +115,7 @@ def test_a_restored_endpoint_has_time_to_answer(template: Template) -> None:
 
 def test_steps_with_a_limit_of_their_own_come_to_it_first(template: Template) -> None:
     assert seconds(template, "PrepareFunction") > prepare.SECONDS
-    assert seconds(template, "SourceFunction") > git_repository.TIMEOUT
+    assert seconds(template, "SourceFunction") > repository.TIMEOUT
 
 
 def test_a_clean_up_waits_for_functions_of_the_aborted_run_that_are_still_at_work(template: Template) -> None:
