@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from chalice.test import Client
 
 import app as api
-from chalicelib.model import Endpoint
+from chalicelib.endpoint import Endpoint
 
 PROJECT = Path(api.__file__).parent
 
