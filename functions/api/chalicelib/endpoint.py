@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-# API Gateway times out after 29 s. One attempt of 25 s leaves time to respond, and a slow model gets no second call.
+# API Gateway times out after 29 s. One attempt of 25 s leaves time to respond. A slow model gets no second
+# request.
 _INVOKE = Config(connect_timeout=2, read_timeout=25, retries={"total_max_attempts": 1})
 _DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
 
