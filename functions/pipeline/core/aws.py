@@ -1,4 +1,4 @@
-"""One boto3 client per service and execution environment, made when first asked for."""
+"""boto3 clients, one per service, each created at its first use; and what SageMaker's errors mean."""
 
 from __future__ import annotations
 
@@ -23,69 +23,78 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# A few quick retries here; the long ones are the state machine's, which costs nothing while it waits.
+# Only a few quick retries here: the state machine does the long ones, and costs nothing while it waits.
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
-# SageMaker lets a container think for 60 s before it gives up.
+# SageMaker waits 60 s for a container's response.
 _INVOKE_CONFIG = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=65)
 
 
 @functools.cache
 def sagemaker() -> SageMakerClient:
+    """Return the client for SageMaker."""
     return boto3.client("sagemaker", config=_CONFIG)
 
 
 @functools.cache
 def sagemaker_runtime() -> SageMakerRuntimeClient:
+    """Return the client for the SageMaker runtime."""
     return boto3.client("sagemaker-runtime", config=_INVOKE_CONFIG)
 
 
 @functools.cache
 def s3() -> S3Client:
+    """Return the client for S3."""
     return boto3.client("s3", config=_CONFIG)
 
 
 @functools.cache
 def dynamodb() -> DynamoDBClient:
+    """Return the client for DynamoDB."""
     return boto3.client("dynamodb", config=_CONFIG)
 
 
 @functools.cache
 def stepfunctions() -> SFNClient:
+    """Return the client for Step Functions."""
     return boto3.client("stepfunctions", config=_CONFIG)
 
 
 @functools.cache
 def sns() -> SNSClient:
+    """Return the client for SNS."""
     return boto3.client("sns", config=_CONFIG)
 
 
 @functools.cache
 def scheduler() -> EventBridgeSchedulerClient:
+    """Return the client for EventBridge Scheduler."""
     return boto3.client("scheduler", config=_CONFIG)
 
 
 @functools.cache
 def cloudwatch() -> CloudWatchClient:
+    """Return the client for CloudWatch."""
     return boto3.client("cloudwatch", config=_CONFIG)
 
 
 @functools.cache
 def secretsmanager() -> SecretsManagerClient:
+    """Return the client for Secrets Manager."""
     return boto3.client("secretsmanager", config=_CONFIG)
 
 
 @functools.cache
 def autoscaling() -> ApplicationAutoScalingClient:
+    """Return the client for Application Auto Scaling."""
     return boto3.client("application-autoscaling", config=_CONFIG)
 
 
-# SageMaker has a code for it, ResourceNotFound, and yet says most of it as a ValidationException in one of
-# these words.
+# SageMaker has the code ResourceNotFound, but mostly returns a ValidationException with one of these phrases.
 _MISSING = ("could not find", "not found", "does not exist")
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says there is no such resource."""
+    """Return whether the error says that the resource does not exist."""
     return code_of(error) == "ResourceNotFound" or (
         code_of(error) == "ValidationException"
         and any(words in message_of(error).lower() for words in _MISSING)
@@ -93,7 +102,10 @@ def is_missing(error: ClientError) -> bool:
 
 
 def already_exists(error: ClientError) -> bool:
-    """Whether SageMaker says the name is taken: ResourceInUse for jobs, else a ValidationException."""
+    """Return whether the error says that the name is in use.
+
+    SageMaker returns ResourceInUse for jobs and a ValidationException for other resources.
+    """
     return code_of(error) == "ResourceInUse" or (
         code_of(error) == "ValidationException"
         and any(words in message_of(error) for words in ("already existing", "already exists"))
@@ -101,5 +113,5 @@ def already_exists(error: ClientError) -> bool:
 
 
 def is_in_progress(error: ClientError) -> bool:
-    """Whether SageMaker refuses because the endpoint is being created, updated or deleted."""
+    """Return whether SageMaker refused because the endpoint is being created, updated or deleted."""
     return code_of(error) == "ValidationException" and "in-progress" in message_of(error)
