@@ -57,7 +57,8 @@ def checkout(
     Args:
         repo: The address, which `address` checks.
         branch: A branch or a tag. Without it, the default branch.
-        commit: 7 to 40 hex digits; with `branch`, in its history. Without it, the newest commit.
+        commit: Its first 7 to 40 hex digits, in lower case; with `branch`, it is in the branch's history.
+            Without it, the newest commit.
         credentials: For the server in `repo`, and for no other. No error shows them.
         timeout: For all requests together, in seconds.
 
@@ -65,12 +66,7 @@ def checkout(
         InvalidSource: The repository, its address or its scripts cannot be used. Subclasses say why.
         ServiceUnavailable: The server fails or is slow; a retry may help. So for Throttled.
     """
-    url, sought = address(repo), (commit or "").lower()
-    if commit is not None and not re.fullmatch("[0-9a-f]{7,40}", sought):
-        raise InvalidSource(
-            "source.commit is not the name of a commit. Give its 40 hex digits, or at least the first 7; a "
-            "branch or a tag goes into source.branch."
-        )
+    url = address(repo)
     # Plan needs `address` alone, and from a layer, which has no bytecode, Dulwich takes 0.6 s to import.
     from git_source.server import GitServer
 
@@ -80,16 +76,17 @@ def checkout(
     tip = next((tips[ref] for ref in wanted if ref in tips), None)
     if tip and commit is None:
         return _fetch(server, tip.name, branch or default.removeprefix("refs/heads/"))
-    newest = [tip] if branch else tips.values()
-    matching = {each.commit: each.name for each in newest if each and each.commit.startswith(sought)}
-    if commit and matching:
-        return _fetch(server, matching[_only(matching, sought)], branch)
-    # Under protocol version 2 a commit need not be on a branch: "wants can be anything" (gitprotocol-v2).
-    if branch is None and len(sought) == 40 and server.protocol_version == 2:
-        with suppress(SourceNotFound):
-            return _fetch(server, sought, branch)
-    if tip:
-        return _search(server, tip.name, sought, branch)
+    if commit is not None:
+        newest = [tip] if branch else tips.values()
+        matching = {each.commit: each.name for each in newest if each and each.commit.startswith(commit)}
+        if matching:
+            return _fetch(server, matching[_only(matching, commit)], branch)
+        # Under protocol version 2 a commit need not be on a branch: "wants can be anything" (gitprotocol-v2).
+        if branch is None and len(commit) == 40 and server.protocol_version == 2:
+            with suppress(SourceNotFound):
+                return _fetch(server, commit, branch)
+        if tip:
+            return _search(server, tip.name, commit, branch)
     if not tips:
         raise SourceNotFound(f"{url} is an empty repository. Push the scripts to it.")
     names = [repr(re.sub("^refs/(heads|tags)/", "", ref)) for ref in tips]

@@ -15,7 +15,7 @@ PROJECT = Path(api.__file__).parent
 
 @dataclass
 class Cloud:
-    """The API's two SageMaker clients. Stubber checks every request and answer against AWS's model."""
+    """The API's two SageMaker clients. Stubber checks every request and response against AWS's model."""
 
     runtime: Stubber
     sagemaker: Stubber

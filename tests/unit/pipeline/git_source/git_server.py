@@ -4,6 +4,7 @@ tells it to.
 """
 
 import base64
+import itertools
 import os
 import shutil
 import ssl
@@ -145,8 +146,9 @@ class Door:
             for name, target in self.moved.items():
                 if path.startswith(name):
                     location = f"{target}{path.removeprefix(name)}{'?' if query else ''}{query}"
-                    start("301 Moved Permanently", [("Location", location)])
-                    return []
+                    start("301 Moved Permanently", [("Location", location), ("Content-Type", "text/plain")])
+                    # Without an end: a client must not read the body of a redirect.
+                    return itertools.repeat(b"moved " * 1000)
             if any(path.startswith(name) or path.endswith(name) for name in self.silent):
                 self.closing.wait(600)
             for name, (status, kind, pieces) in self.answers.items():
