@@ -30,14 +30,10 @@ class Credentials:
             fields = {}
         username = fields.get("username", DEFAULT_USER if "token" in fields else "")
         password = fields.get("token", fields.get("password", ""))
-        if not (
-            isinstance(username, str)
-            and isinstance(password, str)
-            and (username and password and ":" not in username)  # RFC 7617: a colon ends the user name.
-            and (username + password).isprintable()
-            and not {"token", "password"} <= fields.keys()
-            and " " not in fields.get("token", "")
-        ):
+        lines = all(isinstance(part, str) and part and part.isprintable() for part in (username, password))
+        both = {"token", "password"} <= fields.keys()
+        # RFC 7617: a colon ends the user name. A token has no spaces.
+        if not lines or both or ":" in username or " " in fields.get("token", ""):
             raise InvalidSource(
                 f"Secret {secret} does not hold credentials for a Git server. Store one of these in it: the "
                 'token alone, {"token": "..."}, {"username": "...", "token": "..."} or {"username": "...", '

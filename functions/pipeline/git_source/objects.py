@@ -82,34 +82,30 @@ class Objects:
         Raises SourceIncomplete, SourceTooLarge, or InvalidSource for a path that cannot be packed.
         """
         commit = self._commit(name)
-        root, folder = self._tree(commit.tree), f"{FOLDER}/"
+        root, folder, mode, tree = self._tree(commit.tree), "", stat.S_IFDIR, commit.tree
         if FOLDER.encode() in root:
-            mode, tree = root[FOLDER.encode()]
-        else:
-            folder, mode, tree = "", stat.S_IFDIR, commit.tree
+            folder, (mode, tree) = f"{FOLDER}/", root[FOLDER.encode()]
         files = dict(self._files(tree)) if stat.S_ISDIR(mode) else {}
         if missing := [path for path in REQUIRED if path not in files]:
             raise errors.SourceIncomplete(
                 f"{folder}{missing[0]} is not a file in {self._url} at commit {commit.id.decode()}. Commit "
-                f"{' and '.join(REQUIRED)} in a folder {FOLDER} or at the root; links and submodules are not "
-                "followed."
+                f"{' and '.join(REQUIRED)} in {FOLDER} or at the root; links and submodules are not followed."
             )
         scripts: dict[str, bytes] = {}
         for path, file in sorted(files.items()):
-            shown = f"{folder}{path[:LONGEST_PATH]!r} of {self._url}"
+            shown = f"{(folder + path)[:LONGEST_PATH]!r} of {self._url}"
             if not path.isprintable() or len(path.encode()) > LONGEST_PATH:
                 raise errors.InvalidSource(f"{shown}: use a path of at most {LONGEST_PATH} printable bytes.")
             # The server may have left out a file that is too large.
-            content = self._pack[file].as_raw_string() if file in self._pack else None
-            scripts[path] = content or b""
+            left_out = file not in self._pack
+            scripts[path] = b"" if left_out else self._pack[file].as_raw_string()
             size = sum(map(len, scripts.values()))
-            if content is None or len(content) > LARGEST_SCRIPT:
+            too_large = left_out or len(scripts[path]) > LARGEST_SCRIPT or size > LARGEST_SCRIPTS
+            if too_large or len(scripts) > MOST_SCRIPTS:
                 raise errors.SourceTooLarge(
-                    f"{shown} has more than {_mib(LARGEST_SCRIPT)}. Keep data out of scripts."
+                    f"{shown} exceeds a limit: {_mib(LARGEST_SCRIPT)} for a script, {_mib(LARGEST_SCRIPTS)} "
+                    f"and {MOST_SCRIPTS:,} for all of them. Keep only what SageMaker runs in {FOLDER}."
                 )
-            if size > LARGEST_SCRIPTS or len(scripts) > MOST_SCRIPTS:
-                limits = f"{MOST_SCRIPTS:,} scripts or {_mib(LARGEST_SCRIPTS)} of them"
-                raise errors.SourceTooLarge(f"{self._url} has more than {limits}. Use a folder {FOLDER}.")
         return commit.id.decode(), scripts
 
     def _files(self, top: ObjectID) -> Iterator[tuple[str, ObjectID]]:
@@ -174,11 +170,9 @@ def _number(digits: list[int]) -> int:
 
 
 def _too_large(url: str) -> errors.SourceTooLarge:
-    size = f"{_mib(LARGEST_OBJECT)} each and {_mib(LARGEST_UNPACKED)} in all"
-    return errors.SourceTooLarge(
-        f"{url} is too large: at most {MOST_OBJECTS:,} files and folders are read, {size}. Keep the scripts "
-        "in a repository of their own, without data."
-    )
+    sizes = f"{_mib(LARGEST_OBJECT)} each, {_mib(LARGEST_UNPACKED)} in all"
+    limits = f"{MOST_OBJECTS:,} files and folders, {sizes}"
+    return errors.SourceTooLarge(f"{url} has more than {limits}. Use a repository without data.")
 
 
 def _mib(size: int) -> str:

@@ -11,7 +11,7 @@ import logging
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
@@ -76,11 +76,10 @@ class GitServer(Urllib3HttpGitClient):
             for ref, name in sorted(names.items())
             if ref.startswith(("refs/heads/", "refs/tags/")) and not ref.endswith("^{}")
         }
-        default = listed.symrefs.get(HEADREF, b"").decode("utf-8", "replace")
-        if not default:  # An old server gives the commit of HEAD, but not its branch.
-            same = (ref for ref, tip in tips.items() if "/heads/" in ref and tip.commit == names.get("HEAD"))
-            default = next(same, "")
-        return tips, default
+        # An old server gives the commit of HEAD, but not its branch.
+        same = [ref for ref, tip in tips.items() if "/heads/" in ref and tip.commit == names.get("HEAD")]
+        default = listed.symrefs.get(HEADREF)
+        return tips, default.decode("utf-8", "replace") if default else "".join(same[:1])
 
     @contextmanager
     def objects(self, want: str, depth: int = 1, *, commits_only: bool = False) -> Iterator[Objects]:
@@ -118,20 +117,17 @@ class GitServer(Urllib3HttpGitClient):
         # Dulwich wraps the errors of urllib3, which wraps their reasons.
         cause = error.__cause__ if isinstance(error.__cause__, http.HTTPError) else error
         reason = getattr(cause, "reason", None) or cause
-        host = parse_url(self._at).netloc
         if isinstance(reason, http.SSLError) and isinstance(reason.args[0], ssl.SSLCertVerificationError):
             problem = f"has a TLS certificate that is not accepted: {reason.args[0].verify_message}"
-            return errors.InvalidSource(f"{host} {problem}. Use a server with one of a public authority.")
-        if isinstance(reason, http.HTTPError):
-            advice = "Start again, or check source.repo. A VPC also needs a route to the internet."
-            return errors.ServiceUnavailable(
-                f"The connection to {host} failed: {self._shown(reason)}. {advice}"
+            return errors.InvalidSource(
+                f"{self._host} {problem}. Use a server with one of a public authority."
             )
+        if isinstance(reason, http.HTTPError) and not isinstance(reason, http.LocationValueError):
+            problem = f"The connection to {self._host} failed: {self._shown(reason)}"
+            return errors.ServiceUnavailable(f"{problem}. Start again, or check source.repo.")
         return errors.InvalidSource(f"{self.url} does not respond as a Git server: {self._shown(reason)}")
 
-    def _http_request(
-        self, url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True
-    ) -> tuple[Any, Callable[[int], bytes]]:
+    def _http_request(self, url: str, headers: Any = None, data: Any = None, *_: Any, **__: Any) -> Any:
         """Send a request of Dulwich's, follow redirects, check the response, and limit what is read of it."""
         self._at = url
         for _ in range(1 + MOST_REDIRECTS):
@@ -184,15 +180,12 @@ class GitServer(Urllib3HttpGitClient):
         safe = target.scheme == "https" or (target.scheme, target.host) == (first.scheme, first.host)
         discovery = str(target.path).endswith("/info/refs") and target.query == "service=git-upload-pack"
         if target.auth or not safe or not (posted or discovery):
-            raise errors.InvalidSource(
-                f"{self.url} redirects to {target.scheme}://{target.host}, which is not safe or not a "
-                "repository (a sign-in page, perhaps). Give the address that `git clone` takes, and "
-                "source.secret for a private repository."
-            )
+            problem = f"redirects to {target.scheme}://{target.host}, which is not safe or not a repository"
+            raise errors.InvalidSource(f"{self.url} {problem}. Give its final address in source.repo.")
 
     def _refusal(self, status: int, content_type: str) -> errors.PipelineError | None:
         """Return the error for a response that is not one of Git's."""
-        url, host = self.url, parse_url(self._at).netloc
+        url, host = self.url, self._host
         secret = self._credentials.secret if self._credentials else ""
         if status in (401, 403):
             problem = f"asks for credentials ({status}): it is private, or it does not exist"
@@ -215,6 +208,10 @@ class GitServer(Urllib3HttpGitClient):
             kind = f"status {status}, content type {self._shown(content_type)}"
             return errors.InvalidSource(f"{url} is no Git repository ({kind}). Give what `git clone` takes.")
         return None
+
+    @property
+    def _host(self) -> str:
+        return self._shown(self._at.partition("://")[2].partition("/")[0])
 
     def _shown(self, words: object) -> str:
         """Return words from outside in one line and without the credentials."""

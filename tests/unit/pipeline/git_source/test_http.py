@@ -266,6 +266,12 @@ def test_a_redirect_that_is_unsafe_or_leads_to_no_repository(door: Door, url: st
     assert "which is not safe or not a repository" in refusal(errors.InvalidSource, url, GIVEN)
 
 
+@pytest.mark.parametrize("target", [f"https://[::1/{PASSWORD}", f"https://{PASSWORD}:999999/x", "mailto:a"])
+def test_a_redirect_to_an_invalid_url(door: Door, url: str, target: str) -> None:
+    door.moved["/scripts.git"] = target
+    refusal(errors.InvalidSource, url, GIVEN)
+
+
 def test_a_redirect_may_be_relative(url: str, elsewhere: Door, commit: str) -> None:
     elsewhere.moved["/scripts.git"] = "/renamed.git"
     elsewhere.moved["/renamed.git"] = f"{elsewhere.url}/again.git"

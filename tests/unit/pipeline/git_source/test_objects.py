@@ -32,7 +32,7 @@ def test_a_script_may_be_as_large_as_the_limit_and_no_larger(url: str, repositor
     repository.commit({**SCRIPTS, "model_scripts/train.py": largest}, branch="main")
     assert checkout(url).files["train.py"] == largest
     repository.commit({**SCRIPTS, "model_scripts/train.py": largest + b"\n"}, branch="main")
-    with pytest.raises(errors.SourceTooLarge, match=r"model_scripts/'train.py' of .* has more than 1 MiB"):
+    with pytest.raises(errors.SourceTooLarge, match=r"'model_scripts/train.py' of .* exceeds a limit: 1 MiB"):
         checkout(url)
 
 
@@ -60,11 +60,11 @@ def test_history_is_not_fetched(url: str, repository: Repository, monkeypatch: p
 @pytest.mark.parametrize(
     ("limit", "value", "message"),
     [
-        ("LARGEST_OBJECT", 20_000, "is too large: at most "),
-        ("LARGEST_UNPACKED", 50_000, "is too large: at most "),
-        ("MOST_OBJECTS", 5, "is too large: at most 5 files and folders"),
-        ("LARGEST_SCRIPTS", 50_000, "has more than 1,000 scripts or 0 MiB of them"),
-        ("MOST_SCRIPTS", 3, "has more than 3 scripts or 8 MiB of them"),
+        ("LARGEST_OBJECT", 20_000, "has more than 50,000 files and folders, "),
+        ("LARGEST_UNPACKED", 50_000, "has more than 50,000 files and folders, "),
+        ("MOST_OBJECTS", 5, "has more than 5 files and folders, "),
+        ("LARGEST_SCRIPTS", 50_000, "exceeds a limit: 1 MiB for a script, 0 MiB and 1,000 for all"),
+        ("MOST_SCRIPTS", 3, "exceeds a limit: 1 MiB for a script, 8 MiB and 3 for all"),
     ],
 )
 def test_every_other_limit_gives_an_error_with_a_next_step(
@@ -164,7 +164,7 @@ def test_a_folder_in_many_places_is_counted_in_each() -> None:
         levels.append(tree({b"%d" % number: levels[-1] for number in range(10)}))
     top = commit(levels[-1])
     with (
-        pytest.raises(errors.SourceTooLarge, match="at most 50,000 files and folders"),
+        pytest.raises(errors.SourceTooLarge, match="more than 50,000 files and folders"),
         unpacked(packed(top, *levels, SCRIPT)) as objects,
     ):
         objects.scripts(top.id.decode())
