@@ -119,15 +119,13 @@ class GitServer(Urllib3HttpGitClient):
         reason = getattr(cause, "reason", None) or cause
         if isinstance(reason, http.SSLError) and isinstance(reason.args[0], ssl.SSLCertVerificationError):
             problem = f"has a TLS certificate that is not accepted: {reason.args[0].verify_message}"
-            return errors.InvalidSource(
-                f"{self._host} {problem}. Use a server with one of a public authority."
-            )
+            return errors.InvalidSource(f"{self._host} {problem}. Use one of a public authority.")
         if isinstance(reason, http.HTTPError) and not isinstance(reason, http.LocationValueError):
             problem = f"The connection to {self._host} failed: {self._shown(reason)}"
             return errors.ServiceUnavailable(f"{problem}. Start again, or check source.repo.")
         return errors.InvalidSource(f"{self.url} does not respond as a Git server: {self._shown(reason)}")
 
-    def _http_request(self, url: str, headers: Any = None, data: Any = None, *_: Any, **__: Any) -> Any:
+    def _http_request(self, url: str, headers: Any = None, data: Any = None, *args: Any, **kw: Any) -> Any:
         """Send a request of Dulwich's, follow redirects, check the response, and limit what is read of it."""
         self._at = url
         for _ in range(1 + MOST_REDIRECTS):

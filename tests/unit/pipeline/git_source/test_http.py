@@ -266,7 +266,9 @@ def test_a_redirect_that_is_unsafe_or_leads_to_no_repository(door: Door, url: st
     assert "which is not safe or not a repository" in refusal(errors.InvalidSource, url, GIVEN)
 
 
-@pytest.mark.parametrize("target", [f"https://[::1/{PASSWORD}", f"https://{PASSWORD}:999999/x", "mailto:a"])
+@pytest.mark.parametrize(
+    "target", [f"https://[::1/{PASSWORD}", f"https://host:999999/{PASSWORD}", "mailto:a"]
+)
 def test_a_redirect_to_an_invalid_url(door: Door, url: str, target: str) -> None:
     door.moved["/scripts.git"] = target
     refusal(errors.InvalidSource, url, GIVEN)
