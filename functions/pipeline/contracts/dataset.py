@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from contracts.base import Contract, DatasetName, S3Uri, Sha256
-from contracts.run import Lease, Run
+from contracts.run import LeasedInput
 
 
-class PrepareInput(Contract):
+class PrepareInput(LeasedInput):
     """The input of Prepare."""
-
-    run: Run
-    lease: Lease
 
 
 class SourceObject(Contract):

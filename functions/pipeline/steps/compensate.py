@@ -26,7 +26,7 @@ from training import training_job
 _MODEL_FAULTS = {"SmokeTestFailed", "UpdateReverted"}
 
 
-@step(CompensateInput, fenced=False)
+@step(CompensateInput)
 def handler(given: CompensateInput) -> Compensated:
     """Undo what the subject did, and return what there is now."""
     run = given.run

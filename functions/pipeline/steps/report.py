@@ -11,7 +11,7 @@ from training import job_output
 from training.job_output import JobOutput
 
 
-@step(ReportInput, fenced=False)
+@step(ReportInput)
 def handler(given: ReportInput) -> Report:
     """Return the report, after it was put into the bucket and published."""
     built = document.build(given, durations.of_execution(given.execution.id), *prices.current())
