@@ -93,7 +93,6 @@ def lease_held(table: TableInMemory, documents: Documents) -> TableInMemory:
 
 @dataclass
 class _Context:
-
     function_name: str = "lexline-step"
     memory_limit_in_mb: int = 256
     invoked_function_arn: str = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:lexline-step"

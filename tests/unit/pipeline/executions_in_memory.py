@@ -99,7 +99,9 @@ class ExecutionsInMemory(InMemory):
             response, status = getattr(self, f"_{model.name}")(context["params"]), 200
         except Refusal as refusal:
             response, status = {"Error": {"Code": refusal.code, "Message": str(refusal)}}, 400
-        return SimpleNamespace(status_code=status), response | {"ResponseMetadata": {"HTTPStatusCode": status}}
+        return SimpleNamespace(status_code=status), response | {
+            "ResponseMetadata": {"HTTPStatusCode": status}
+        }
 
     def _DescribeExecution(self, params: dict[str, Any]) -> dict[str, Any]:
         arn = params["executionArn"]

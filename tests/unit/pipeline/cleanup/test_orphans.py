@@ -126,9 +126,7 @@ def test_an_endpoint_whose_model_was_never_verified_needs_a_cleanup(expect: Expe
     assert orphans.needed_execution("lexline") == Needed("cleanup", NAME, request)
 
 
-@pytest.mark.parametrize(
-    "tags", [VERIFIED, {**VERIFIED, "teardown_at": NOT_OVERDUE}, {"run": NAME}], ids=str
-)
+@pytest.mark.parametrize("tags", [VERIFIED, {**VERIFIED, "teardown_at": NOT_OVERDUE}, {"run": NAME}], ids=str)
 def test_another_endpoint_needs_nothing(expect: ExpectedCalls, tags: dict[str, str]) -> None:
     """A config without a generation is of a version that did not mark verified models."""
     expect.describe_endpoint()

@@ -42,9 +42,7 @@ def schedule(at: str, **teardown_of: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("idle", "teardown_of"), [(None, {}), (timedelta(hours=8), {"when_idle": "PT8H"})]
-)
+@pytest.mark.parametrize(("idle", "teardown_of"), [(None, {}), (timedelta(hours=8), {"when_idle": "PT8H"})])
 def test_the_schedule_starts_a_teardown_and_is_deleted_afterwards(
     stubbed: StubbedAws, idle: timedelta | None, teardown_of: dict[str, str]
 ) -> None:

@@ -71,7 +71,9 @@ class Account(ExpectedCalls):
             self.stubbed.answers("stepfunctions", "list_executions", {"executions": found, **more}, **asked)
         for name in names:
             reason = {"error": "StackDeleted", "cause": "The stack is being deleted."}
-            self.stubbed.answers("stepfunctions", "stop_execution", {"stopDate": AT}, executionArn=name, **reason)
+            self.stubbed.answers(
+                "stepfunctions", "stop_execution", {"stopDate": AT}, executionArn=name, **reason
+            )
 
     def endpoint(self, *statuses: str, config: str = NAME) -> None:
         """Announce the endpoint at each look, until it is deleted."""

@@ -353,7 +353,12 @@ def test_gathered_uploads_get_one_run_if_their_gatherer_never_began(
 
 @pytest.mark.parametrize(("count", "started"), [(1, 1), (2, 2)])
 def test_an_upload_that_joins_while_its_gatherer_ends_is_not_lost(
-    table: TableInMemory, machine: ExecutionsInMemory, uploads: list[Run], ends: Ends, count: int, started: int
+    table: TableInMemory,
+    machine: ExecutionsInMemory,
+    uploads: list[Run],
+    ends: Ends,
+    count: int,
+    started: int,
 ) -> None:
     """A run that was started for the other uploads may have listed the objects already: start another."""
     gatherer = gathered(uploads, count)

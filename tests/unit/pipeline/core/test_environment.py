@@ -63,7 +63,9 @@ def test_the_defaults_are_empty_if_the_variable_is_missing(monkeypatch: pytest.M
     assert environment.defaults() == "{}"
 
 
-@pytest.mark.parametrize("cpu", ["m5.large", "c6i.32xlarge", "t2.medium", "r5.large", "inf2.xlarge", "trn1.2xlarge"])
+@pytest.mark.parametrize(
+    "cpu", ["m5.large", "c6i.32xlarge", "t2.medium", "r5.large", "inf2.xlarge", "trn1.2xlarge"]
+)
 @pytest.mark.parametrize("gpu", ["g4dn.xlarge", "g5.48xlarge", "gr6.4xlarge", "p3.2xlarge", "p5en.48xlarge"])
 def test_the_instance_families_g_and_p_have_gpus_and_their_own_images(
     variables: dict[str, str], cpu: str, gpu: str

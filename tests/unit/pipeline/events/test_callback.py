@@ -36,7 +36,9 @@ def comes(context: LambdaContext) -> Callable[[str, str], object]:
 
     def event(resource: str, status: str) -> object:
         detail = {"TrainingJobStatus": status, "EndpointStatus": status}
-        return callback.handler({"source": "aws.sagemaker", "resources": [resource], "detail": detail}, context)
+        return callback.handler(
+            {"source": "aws.sagemaker", "resources": [resource], "detail": detail}, context
+        )
 
     return event
 

@@ -13,11 +13,19 @@ from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_the_lease_is_passed_on_if_step_functions_confirms_the_end(
-    table: TableInMemory, machine: ExecutionsInMemory, new_run: NewRun, context: LambdaContext, confirmed: bool
+    table: TableInMemory,
+    machine: ExecutionsInMemory,
+    new_run: NewRun,
+    context: LambdaContext,
+    confirmed: bool,
 ) -> None:
     run = new_run("first")
     arn = run.execution.id
-    event = {"source": "aws.states", "resources": [arn], "detail": {"executionArn": arn, "status": "SUCCEEDED"}}
+    event = {
+        "source": "aws.states",
+        "resources": [arn],
+        "detail": {"executionArn": arn, "status": "SUCCEEDED"},
+    }
     lease.acquire(run, machine.wait(arn))
     if confirmed:
         machine.end(arn, "SUCCEEDED")

@@ -43,7 +43,11 @@ def sweeps(expect: ExpectedCalls, context: LambdaContext, monkeypatch: pytest.Mo
     """
 
     def swept(
-        found: Any = (), needed: Needed | None = None, datasets: tuple[str, ...] = (), *, reported: bool = False
+        found: Any = (),
+        needed: Needed | None = None,
+        datasets: tuple[str, ...] = (),
+        *,
+        reported: bool = False,
     ) -> Any:
         monkeypatch.setattr(orphans, "find", lambda name: list(found))
         monkeypatch.setattr(orphans, "needed_execution", lambda name: needed)
@@ -169,7 +173,11 @@ def test_an_upload_that_a_run_has_listed_and_an_empty_folder_get_no_run(
 
 
 def test_an_ended_gatherer_is_cleared(
-    expect: ExpectedCalls, machine: ExecutionsInMemory, new_run: NewRun, sweeps: Sweeps, context: LambdaContext
+    expect: ExpectedCalls,
+    machine: ExecutionsInMemory,
+    new_run: NewRun,
+    sweeps: Sweeps,
+    context: LambdaContext,
 ) -> None:
     upload = {"bucket": "texts", "key": "uploads/gathered/a.txt", "etag": "9b2cf535", "size": 5}
     run = new_run("gatherer", upload=upload, dataset="gathered")

@@ -16,7 +16,7 @@ from contracts.training import Comparison
 from reporting import document, report_page
 from reporting.prices import list_prices
 from reporting.report_page import comparison_sentence
-from tests.unit.pipeline.conftest import FORMER, NAME
+from tests.unit.pipeline.documents import FORMER, NAME
 from training.job_output import Epoch, JobMetrics, JobOutput
 
 Json = dict[str, Any]

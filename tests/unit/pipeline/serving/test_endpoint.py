@@ -29,7 +29,11 @@ def run(documents: Documents) -> Callable[..., Run]:
 @pytest.mark.parametrize("instances", [0, 3])
 def test_an_endpoint_in_service_with_the_config_is_deployed(described: Described, instances: int) -> None:
     variants = [{"VariantName": "AllTraffic", "CurrentInstanceCount": instances}]
-    live = described.endpoint(serverless=True) if not instances else described.endpoint(ProductionVariants=variants)
+    live = (
+        described.endpoint(serverless=True)
+        if not instances
+        else described.endpoint(ProductionVariants=variants)
+    )
     assert endpoint.outcome(live, NAME) == Deployed(  # type: ignore[arg-type]
         endpoint="lexline", arn=ENDPOINT_ARN, config=NAME, instance_count=instances
     )

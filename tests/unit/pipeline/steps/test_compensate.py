@@ -196,7 +196,12 @@ def test_an_endpoint_that_failed_with_its_former_config_is_not_left_like_this(
 @pytest.mark.parametrize("teardown", ["never", "always", "on_failure"])
 @pytest.mark.parametrize(("status", "more"), [("InService", {}), ("Failed", {"verified": "2026-03-01"})])
 def test_a_first_endpoint_is_deleted(
-    remains: Remains, compensates: Compensates, event: Document, teardown: str, status: str, more: dict[str, str]
+    remains: Remains,
+    compensates: Compensates,
+    event: Document,
+    teardown: str,
+    status: str,
+    more: dict[str, str],
 ) -> None:
     """Even that of a verified model, if the endpoint has failed since."""
     event["run"]["teardown"] = teardown
