@@ -31,7 +31,7 @@ def handler(event: StateChange) -> None:
     logger.set_correlation_id(waiting.run)
     outcome = outcome_of(waiting)
     if outcome:
-        task_tokens.complete(waiting, outcome)
+        task_tokens.complete(waiting.resource, waiting.token, outcome)
 
 
 def outcome_of(waiting: task_tokens.Waiting) -> Trained | Deployed | PipelineError | None:

@@ -52,7 +52,7 @@ def handler(given: DeployInput) -> None:
             serving_tags = tags.of_config(run.execution.id, serving)
             _check_may_update(live, serving_tags, run, given.lease)
         _create_config(given, serving, serving_tags.get(tags.MODEL, ""))
-    waiting = task_tokens.store(arn, given.token, run.name)
+    task_tokens.store(arn, given.token, run.name)
     if change:
         _create_or_update(run, live, serving_tags)
     if not accepted:
@@ -63,7 +63,7 @@ def handler(given: DeployInput) -> None:
         # The change was accepted a moment ago, so this is still the endpoint's former state.
         return
     if outcome:
-        task_tokens.complete(waiting, outcome)
+        task_tokens.complete(arn, given.token, outcome)
 
 
 def _create_or_update(

@@ -15,7 +15,8 @@ from training import training_job
 def handler(given: TrainInput) -> None:
     """Store the task token and make sure that the job exists; the callback returns the outcome."""
     run = given.run
-    waiting = task_tokens.store(names.arn(run, "training-job", run.name), given.token, run.name)
+    arn = names.arn(run, "training-job", run.name)
+    task_tokens.store(arn, given.token, run.name)
     job = training_job.describe(run.name)
     if job is None:
         _create(given)
@@ -25,7 +26,7 @@ def handler(given: TrainInput) -> None:
     # The event may have come before the token was stored, or may never come. Look once without it.
     outcome = training_job.outcome(job)
     if outcome:
-        task_tokens.complete(waiting, outcome)
+        task_tokens.complete(arn, given.token, outcome)
 
 
 def _create(given: TrainInput) -> None:
