@@ -23,7 +23,7 @@ import json, os, sys
 from pathlib import Path
 from localcloud import ministack
 from localcloud.ministack import internals
-os.environ.update(ministack.settings(Path(sys.argv[1]), 4566))
+os.environ.update(ministack.options(Path(sys.argv[1]), 4566))
 exec(sys.argv[2])
 try:
     ministack.MiniStack(4566)
