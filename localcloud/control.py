@@ -221,36 +221,47 @@ def stop(state_dir: Path) -> None:
     shutil.rmtree(state, ignore_errors=True)
 
 
+def alive(process: psutil.Process) -> bool:
+    """Check whether a process runs. A zombie does not: in a container, nobody may ever wait for it."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end(process: psutil.Process, grace: float) -> None:
     """Send SIGTERM, after `grace` seconds SIGKILL, and then SIGKILL to each descendant that still runs."""
     descendants = process.children(recursive=True)
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(grace)
-        except psutil.TimeoutExpired:
+        if _wait([process], grace):
             descendants = process.children(recursive=True)
             process.kill()
-            process.wait(_PATIENCE)
+            _wait([process], _PATIENCE)
     # The supervisors of the server's processes end by themselves after the server.
-    _, alive = psutil.wait_procs(descendants, timeout=5)
-    for descendant in alive:
+    for descendant in _wait(descendants, 5.0):
         with contextlib.suppress(psutil.NoSuchProcess):
             descendant.kill()
-    psutil.wait_procs(alive, timeout=_PATIENCE)
+    _wait(descendants, _PATIENCE)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended, and return those that still run after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
 
 
 def _process(record: Mapping[str, Any]) -> psutil.Process | None:
     """Return the process that wrote this record; None if it has ended, even if its id was used again."""
     if "pid" not in record:
         return None
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(record["pid"])
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        same = abs(process.create_time() - record["created"]) < _CREATED_TOLERANCE
-    except psutil.NoSuchProcess:
-        return None
-    return process if alive and same else None
+        if abs(process.create_time() - record["created"]) < _CREATED_TOLERANCE and alive(process):
+            return process
+    return None
 
 
 def _lock(state: Path) -> dict[str, Any] | None:

@@ -158,7 +158,7 @@ def _announcing(app: ministack.AsgiApp, ready: Callable[[], Awaitable[None]]) ->
 async def _watch(owner: int, ended: asyncio.Event) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(owner)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        while control.alive(process):
             await asyncio.sleep(_OWNER_POLL)
     logger.warning("The owner, process %d, has ended", owner)
     ended.set()

@@ -19,7 +19,6 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-_MAX_BYTES = 1 << 20
 # The SDK imports these if they are installed. They are in this environment, but not in Lambda's runtime.
 _NOT_IN_LAMBDA = ("awscrt", "OpenSSL")
 IMPORTED = (
@@ -65,7 +64,7 @@ def serve(connection: socket.socket) -> None:
     """Fork for every message until the other end is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel removes ended children; nobody waits for them.
     while True:
-        message, streams, _, _ = socket.recv_fds(connection, _MAX_BYTES, 3)
+        message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not message:
             return
         pid = os.fork()

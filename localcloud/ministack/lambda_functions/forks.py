@@ -51,8 +51,8 @@ def _popen(arguments: Sequence[str], *, env: Mapping[str, str], cwd: str, **opti
                 server = _server(env[LAYERS])
             return _Fork(server, arguments[1], env, cwd)
         except OSError:
-            message = "%s starts without a fork. The next function gets a new fork server."
-            _logger.warning(message, cwd, exc_info=True)
+            # The next function gets a new fork server.
+            _logger.warning("%s starts without a fork", cwd, exc_info=True)
             _server.cache_clear()
     return subprocess.Popen(arguments, env=env, cwd=cwd, **options)
 
@@ -89,9 +89,7 @@ class _ForkServer:
         return int(response)
 
 
-@functools.lru_cache(_MAX_SERVERS)
-def _server(layers: str) -> _ForkServer:
-    return _ForkServer(layers)
+_server = functools.lru_cache(_MAX_SERVERS)(_ForkServer)
 
 
 class _Fork:

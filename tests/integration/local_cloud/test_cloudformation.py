@@ -89,8 +89,8 @@ def stacks(lab: Lab) -> Iterator[Stacks]:
 
 # --- custom resources ---
 
-# Puts each request into a queue, with the number of the bucket's objects, and responds as the object `response`
-# says.
+# Puts each request into a queue, with the number of the bucket's objects. The object `behavior` says how it
+# responds.
 PROVIDER = """
     import boto3, json, os, time, urllib.request
 

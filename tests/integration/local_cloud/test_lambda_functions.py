@@ -3,14 +3,13 @@
 import functools
 import io
 import json
-import os
-import signal
 import zipfile
 from collections.abc import Callable
 
 import psutil
 import pytest
 
+from localcloud import control
 from localcloud.control import LocalCloud
 from tests.integration.lab import Lab, unique, wait_until
 
@@ -227,10 +226,8 @@ def test_functions_start_after_their_fork_server_was_killed(lab: Lab, layer: str
     warm = lab.function(source, Layers=[layer])
     killed = lab.invoke(warm)[1]
     process = psutil.Process(killed)
-    os.kill(killed, signal.SIGKILL)
-    wait_until(
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the fork server to end"
-    )
+    process.kill()
+    wait_until(lambda: not control.alive(process), "the fork server to end")
     parents = [lab.invoke(lab.function(source, Layers=[layer]))[1] for _ in range(3)]
     assert killed not in parents
     # The first function starts without a fork. The next ones have a new fork server.

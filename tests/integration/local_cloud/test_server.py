@@ -176,13 +176,6 @@ def stray_files() -> set[Path]:
     return set(Path("/tmp").glob("ministack-*"))
 
 
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 @pytest.mark.parametrize("end", ["stop", "kill -9", "the owner's end"])
 def test_nothing_remains_after_its_end(state_dir: Path, end: str) -> None:
     strays = stray_files()
@@ -199,7 +192,7 @@ def test_nothing_remains_after_its_end(state_dir: Path, end: str) -> None:
                 os.kill(cloud.pid, signal.SIGKILL)
         finally:
             owner.kill()
-    wait_until(lambda: not any(map(alive, processes)), "every process to end")
+    wait_until(lambda: not any(map(control.alive, processes)), "every process to end")
     assert control.load(state_dir) is None
     # The functions' folder is in the state directory. `stop` and the next start remove it.
     left = set() if end == "stop" else {state_dir / "tmp"}
