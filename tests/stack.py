@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from lexline import target
-from lexline.deploy import deploy as deploy_with_sam
+from lexline.aws import sam, target
+from lexline.aws.stack import read as read_stack
 from localcloud import control
 from localcloud.control import LocalCloud
 
@@ -112,8 +112,8 @@ def running(
 
 def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexline") -> DeployedStack:
     """Build template.yaml and deploy it with samconfig.toml's [local] parameters, or update the stack."""
-    place = target.local(cloud, name)
-    deploy_with_sam(place, PROJECT, parameters, say=lambda line: None)
+    place = target.for_cloud(cloud, name)
+    sam.deploy(place, PROJECT, parameters, show=lambda line: None)
     stacks = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0]["Outputs"]}
-    return DeployedStack(cloud, name, outputs, target.deployed(place).api_url)
+    return DeployedStack(cloud, name, outputs, read_stack(place).api_url)

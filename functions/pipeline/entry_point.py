@@ -1,4 +1,4 @@
-"""What every step's handler shares: parsing, structured logs, traces, metrics, and errors with names."""
+"""The decorator for the handlers of steps and events: parsing, logs, traces, metrics and named errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from core.errors import InvalidInput, PipelineError, translated
 from core.logging import logger, metrics, tracer
 from core.text import sentence
 
-# Of what the state machine passes: a step's, or Plan's and Report's. Then EventBridge's, of an execution.
+# Where to find the correlation id: in a step's input, in the input of Plan and Report, or in an EventBridge
+# event about an execution.
 _CORRELATION = "run.name || execution.id || detail.executionArn"
 
 Given = TypeVar("Given", bound=BaseModel)
@@ -27,12 +28,18 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 def step(
     contract: type[Given], *, fenced: bool = True
 ) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
-    """Make a Lambda handler of a function from a parsed `contract` to a document (or nothing).
+    """Return a decorator that makes a Lambda handler of a function from a contract to a document or None.
 
-    A contract with a lease has it renewed before the function is called, so a run that has lost it goes no
-    further; `fenced` False leaves that to the function. Log lines carry the run's name as correlation id;
-    where it is not known, the execution's ARN, or else the invocation's request id.
-    Raises only errors of `errors.py`; the state machine matches them by class name.
+    Log lines carry the run's name as correlation id; if the name is not known, the execution's ARN, else the
+    invocation's request id.
+
+    Args:
+        contract: what the event is parsed as.
+        fenced: renew the lease before the function is called, if the contract has a lease. A run that has
+            lost its lease then goes no further.
+
+    Raises:
+        PipelineError: only errors of `core.errors`, which the state machine matches by class name.
     """
 
     def decorate(function: Callable[[Given], BaseModel | None]) -> Handler:
@@ -51,7 +58,7 @@ def step(
                     given = parsed(event, contract)
                     if fenced and hasattr(given, "lease"):
                         lease.renew(given.run, given.lease)  # type: ignore[attr-defined]
-                    answer = function(given)
+                    result = function(given)
             except PipelineError as error:
                 metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)
                 logger.warning(str(error), error=type(error).__name__)
@@ -59,8 +66,8 @@ def step(
             finally:
                 metrics.add_metadata(key="correlation_id", value=logger.get_correlation_id())
             metrics.add_metric(name="Answers", unit=MetricUnit.Count, value=1)
-            # By way of JSON text, because only there infinity and NaN become strings (contracts.py).
-            return json.loads(answer.model_dump_json()) if answer else {}
+            # Through JSON text, because only there infinity and NaN become strings (contracts.base).
+            return json.loads(result.model_dump_json()) if result else {}
 
         return cast(Handler, handler)
 
@@ -68,7 +75,11 @@ def step(
 
 
 def parsed(event: dict[str, Any], contract: type[Given]) -> Given:
-    """`event` as `contract`; InvalidInput names each wrong field."""
+    """Return the event as the contract.
+
+    Raises:
+        InvalidInput: fields are wrong; the message names each.
+    """
     try:
         return parse(event=event, model=contract)
     except ValidationError as error:

@@ -101,7 +101,7 @@ def lease(stack: DeployedStack, documents: dict[str, Any]) -> Iterator[None]:
     table.update_item(**place, UpdateExpression=f"REMOVE {', '.join(names)}", ExpressionAttributeNames=names)
 
 
-def until(condition: Any, seconds: float = 90) -> Any:
+def until(condition: Any, seconds: float = 240) -> Any:
     """The condition's first true value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -1,4 +1,4 @@
-"""One-time schedules that start an execution which takes the endpoint down."""
+"""One-time schedules: each starts the execution that tears an endpoint down."""
 
 from __future__ import annotations
 
@@ -18,34 +18,42 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 
-def schedule_teardown(wish: TeardownOf, delay: timedelta) -> datetime:
-    """Have the run that `wish` names taken down after `delay`, instead of when it was to be; answers when."""
-    # Scheduler's at() has whole seconds and no zone but the one given beside it. Rounded up, so that the time
-    # is never one that has passed.
+def schedule_teardown(teardown: TeardownOf, delay: timedelta) -> datetime:
+    """Schedule the teardown, or move the run's existing schedule.
+
+    Args:
+        teardown: the input of the execution that the schedule starts.
+        delay: how long from now, at least 0.
+
+    Returns:
+        When the execution starts, in whole seconds.
+
+    Raises:
+        ServiceUnavailable: the schedule was created and deleted by others at every attempt.
+    """
+    # An at() expression has whole seconds. Round up, so that the time is always in the future.
     at = (datetime.now(UTC) + delay + timedelta(seconds=1)).replace(microsecond=0)
-    schedule: CreateScheduleInputTypeDef = {
-        "Name": wish.run,
-        "GroupName": environment.schedule_group(),
-        "ScheduleExpression": f"at({at:%Y-%m-%dT%H:%M:%S})",
-        "ScheduleExpressionTimezone": "UTC",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "ActionAfterCompletion": "DELETE",
-        "Target": {
-            "Arn": environment.state_machine_arn(),
-            "RoleArn": environment.schedule_role_arn(),
-            "Input": json.dumps({"teardown_of": json.loads(wish.model_dump_json(exclude_none=True))}),
-        },
-    }
-    _put(schedule)
+    _create_or_update(
+        {
+            "Name": teardown.run,
+            "GroupName": environment.schedule_group(),
+            "ScheduleExpression": f"at({at:%Y-%m-%dT%H:%M:%S})",
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE",
+            "Target": {
+                "Arn": environment.state_machine_arn(),
+                "RoleArn": environment.schedule_role_arn(),
+                "Input": json.dumps({"teardown_of": json.loads(teardown.model_dump_json(exclude_none=True))}),
+            },
+        }
+    )
     return at
 
 
-def _put(schedule: CreateScheduleInputTypeDef) -> None:
-    """Create the schedule, or change the one there is.
-
-    The one that started the execution which calls this is deleted by Scheduler shortly after, which may be
-    in between.
-    """
+def _create_or_update(schedule: CreateScheduleInputTypeDef) -> None:
+    # This execution may itself have been started by the schedule. Scheduler deletes that one a moment later,
+    # which may be between the two calls: hence several attempts.
     for _ in range(_ATTEMPTS):
         try:
             aws.scheduler().create_schedule(**schedule)
@@ -59,4 +67,4 @@ def _put(schedule: CreateScheduleInputTypeDef) -> None:
         except ClientError as error:
             if code_of(error) != "ResourceNotFoundException":
                 raise
-    raise ServiceUnavailable(f"Schedule {schedule['Name']} came and went at every look.")
+    raise ServiceUnavailable(f"Schedule {schedule['Name']} changed during every attempt to update it.")

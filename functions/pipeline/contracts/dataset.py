@@ -11,12 +11,14 @@ from contracts.run import Lease, Run
 
 
 class PrepareInput(Contract):
+    """The input of Prepare."""
+
     run: Run
     lease: Lease
 
 
 class SourceObject(Contract):
-    """One uploaded object, pinned to the very bytes that were read."""
+    """One uploaded object, in exactly the version that was read."""
 
     uri: S3Uri
     etag: str
@@ -32,15 +34,17 @@ class Split(Contract):
 
 
 class Splits(Contract):
+    """The sizes of the three prepared files."""
+
     train: Split
     valid: Split
     test: Split
 
 
 class Prepared(Contract):
-    """A corpus checked, split and written under `prepared_uri` as train, valid, test and manifest.json.
+    """A checked and split corpus under `prepared_uri`: train, valid, test and manifest.json.
 
-    `fingerprint` is a SHA-256 over what was prepared: the same corpus prepared again lands in the same place.
+    `fingerprint` is the SHA-256 of what was prepared, so the same corpus always has the same `prepared_uri`.
     """
 
     outcome: Literal["prepared"] = "prepared"
@@ -53,9 +57,9 @@ class Prepared(Contract):
 
 
 class NotPrepared(Contract):
-    """Nothing to train on in this run.
+    """The result of Prepare if there is nothing to train on.
 
-    `waiting`: some of the three split files have not arrived yet. `seen`: an earlier run has read these very
+    `waiting`: some of the three split files are still missing. `seen`: an earlier run has read the same
     uploads. `reason` is a sentence for the person who uploaded.
     """
 

@@ -8,35 +8,41 @@ from contracts.base import Contract
 
 
 class StateChange(BaseModel):
-    """EventBridge's word that a training job or an endpoint changed; only its ARN is read.
+    """EventBridge's event that a training job or an endpoint changed; only the ARN is read.
 
-    The event's own status is not: its spelling differs from Describe's, and it may come late. AWS adds fields
-    to its events at will, so unknown ones are ignored here and only here.
+    The event's own status is not read: its spelling differs from Describe's, and the event may come late.
+    Unknown fields are ignored here, and only here, because AWS adds fields to its events.
     """
 
     resources: list[str] = Field(min_length=1)
 
 
 class ExecutionDetail(BaseModel):
+    """The part of the event that names the execution."""
+
     execution_arn: str = Field(alias="executionArn")
 
 
 class ExecutionChange(BaseModel):
-    """EventBridge's word that an execution has ended; only its ARN is read, for the same reasons."""
+    """EventBridge's event that an execution has ended; only the ARN is read, for the same reasons."""
 
     detail: ExecutionDetail
 
 
 class AlarmState(BaseModel):
+    """The data that made the alarm go off."""
+
     reason: str
 
 
 class AlarmConfiguration(BaseModel):
+    """The alarm's own description."""
+
     description: str = ""
 
 
 class Alarm(BaseModel):
-    """A CloudWatch alarm that went off: what it stands for, and the data that set it off."""
+    """A CloudWatch alarm that went off."""
 
     name: str = Field(alias="alarmName")
     state: AlarmState
@@ -44,20 +50,20 @@ class Alarm(BaseModel):
 
 
 class AlarmChange(BaseModel):
-    """EventBridge's word that an alarm has gone off."""
+    """EventBridge's event that an alarm has gone off."""
 
     detail: Alarm
 
 
 class SweepInput(BaseModel):
-    """The schedule's event, of which nothing is read."""
+    """The schedule's event; nothing in it is read."""
 
 
 class Swept(Contract):
-    """What the sweep found.
+    """The result of the sweep.
 
-    `orphans` are `<kind>/<name>`, `removed` says whether they are gone now, `started` are executions that
-    make up for events that never came.
+    `orphans` are resources without an owner, as `<kind>/<name>`; `removed` says whether they were deleted;
+    `started` are the executions that make up for events that never came.
     """
 
     orphans: list[str]

@@ -9,6 +9,8 @@ from contracts.training import Evaluated, Source, Trained
 
 
 class RegisterInput(Contract):
+    """The input of Register."""
+
     run: Run
     prepared: Prepared
     source: Source
@@ -17,14 +19,16 @@ class RegisterInput(Contract):
 
 
 class FindModelInput(Contract):
+    """The input of FindModel."""
+
     run: Run
 
 
 class Registered(Contract):
-    """A version in the model package group: what is served, or refused.
+    """A version in the model package group.
 
-    `model` is the run that trained it. `identity` is a hash over data, scripts and hyperparameters: models of
-    one identity are the same model.
+    `model` is the run that trained it. `identity` is a hash of data, scripts and hyperparameters: two models
+    with the same identity are the same model.
     """
 
     arn: str

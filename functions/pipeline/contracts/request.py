@@ -24,11 +24,11 @@ def _auto_is_none(value: object) -> object:
 RecipesOwn = BeforeValidator(_auto_is_none)
 
 
-"""None, "auto" or absence leave a number to the recipe, whose numbers `model_scripts/` alone knows."""
+"""With None, "auto" or no value, the recipe decides. Only `model_scripts/` knows the recipes' numbers."""
 
 
 class Hyperparameters(Contract):
-    """What `model_scripts/train.py` is told; what is None here it is not told, and decides by the recipe."""
+    """The hyperparameters of `model_scripts/train.py`. One that is None is not passed: the recipe decides."""
 
     recipe: Literal["classic", "fast", "awd"] = "fast"
     emsize: int = Field(default=200, ge=1, le=4096)
@@ -47,25 +47,25 @@ class Hyperparameters(Contract):
 
     @model_validator(mode="after")
     def _rate_is_of_the_recipe(self) -> Hyperparameters:
-        # A stack's Lr may have been chosen for another recipe than a run asks for.
+        # The stack's default Lr may be meant for another recipe than this run's.
         if self.recipe == "fast" and self.lr is not None and self.lr > 1:
             raise ValueError(
-                f"lr {self.lr:g} is no rate for recipe fast, whose Adam takes 1 at the very most; "
-                "leave it to the recipe with lr=auto, or choose recipe classic or awd"
+                f"lr {self.lr:g} is too high for recipe fast, which uses Adam: the limit is 1. "
+                "Set lr=auto to use the recipe's own, or choose recipe classic or awd"
             )
         return self
 
 
 class TrainingResources(Contract):
-    """The training job's machines; several train one model together, each on a part of the text.
+    """The training job's instances; several instances train one model together, each on a part of the text.
 
-    `spot` takes capacity that AWS sells for less and may take back; the job then goes on from its checkpoint.
-    `max_wait_seconds` bounds waiting and training together, by default at twice `max_runtime_seconds`.
+    `spot` uses cheaper capacity that AWS may interrupt; the job then resumes from its checkpoint.
+    `max_wait_seconds` limits waiting and training together; the default is twice `max_runtime_seconds`.
     """
 
     instance_type: InstanceType = "ml.m5.xlarge"
     instance_count: int = Field(default=1, ge=1, le=64)
-    # SageMaker's default quota for the longest run is 5 days.
+    # SageMaker's default quota for the longest training job is 5 days.
     max_runtime_seconds: int = Field(default=86_400, ge=60, le=432_000)
     spot: bool = True
     max_wait_seconds: int | None = Field(default=None, ge=60, le=864_000)
@@ -75,20 +75,20 @@ class TrainingResources(Contract):
         if self.max_wait_seconds is not None and self.max_wait_seconds < self.max_runtime_seconds:
             raise ValueError(
                 f"max_wait_seconds {self.max_wait_seconds} is less than max_runtime_seconds "
-                f"{self.max_runtime_seconds}; it bounds waiting for spot capacity and training together"
+                f"{self.max_runtime_seconds}; it limits waiting for spot capacity and training together"
             )
         return self
 
 
 class HostingResources(Contract):
-    """The production variant's fleet, and how traffic moves to it.
+    """The endpoint's instances, and how traffic moves to them.
 
-    With `endpoint_type` serverless, `serverless_memory_mb` and `serverless_max_concurrency` count and the
-    rest of the fleet does not. `traffic_shifting` is how a real-time endpoint's traffic moves to a new fleet;
-    a single instance cannot be split, so its traffic moves at once. Each step is watched for `watch_seconds`,
-    and the old fleet stays for as long after the last. `max_instance_count` above `instance_count` lets
-    target tracking add instances, aiming at `invocations_per_instance` a minute. `max_latency_seconds` is the
-    longest that an answer to the smoke test may take.
+    With `endpoint_type` serverless, only `serverless_memory_mb` and `serverless_max_concurrency` matter.
+    `traffic_shifting` says how the traffic of a real-time endpoint moves to new instances; with a single
+    instance it moves at once. Each shift is watched for `watch_seconds`, and the old instances stay for as
+    long after the last. If `max_instance_count` exceeds `instance_count`, target tracking adds instances to
+    keep each near `invocations_per_instance` requests a minute. `max_latency_seconds` limits each response of
+    the smoke test.
     """
 
     endpoint_type: Literal["real-time", "serverless"] = "real-time"
@@ -104,7 +104,7 @@ class HostingResources(Contract):
 
     @property
     def scales(self) -> bool:
-        """Whether instances come and go with the traffic."""
+        """Whether instances are added and removed with the traffic."""
         return self.endpoint_type == "real-time" and self.max_instance_count > self.instance_count
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class HostingResources(Contract):
         if 0 < self.max_instance_count < self.instance_count:
             raise ValueError(
                 f"max_instance_count {self.max_instance_count} is less than instance_count "
-                f"{self.instance_count}; take 0 for a fleet that does not scale"
+                f"{self.instance_count}; choose 0 to turn scaling off"
             )
         return self
 
@@ -121,28 +121,28 @@ class HostingResources(Contract):
         # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
         if self.scales and re.match(r"ml\.t\d", self.instance_type):
             raise ValueError(
-                f"instance_type {self.instance_type} is burstable, and SageMaker lets no such fleet scale; "
-                "take another type, or 0 for max_instance_count"
+                f"instance_type {self.instance_type} is burstable, and SageMaker does not scale these; "
+                "choose another type, or 0 for max_instance_count"
             )
         return self
 
 
 class Upload(Contract):
-    """The S3 object whose arrival started the execution, as EventBridge describes it."""
+    """The S3 object whose upload started the execution, as EventBridge describes it."""
 
     bucket: str
     key: str
     etag: str
     size: int = Field(ge=0)
-    # Absent (an empty string, from EventBridge's input transformer) when the bucket keeps no versions.
+    # Empty if the bucket keeps no versions: EventBridge's input transformer passes an empty string.
     version_id: str = ""
 
 
 class GitSource(Contract):
-    """A Git repository whose scripts train and host the model, instead of the deployment's own.
+    """A Git repository whose scripts train and host the model, instead of the deployment's own scripts.
 
-    `secret` names a secret in Secrets Manager that holds the credential; a public repository needs none.
-    Without `branch` and `commit` it is the default branch's newest commit.
+    `secret` is the name of a secret in Secrets Manager with the credential; a public repository needs none.
+    Without `branch` and `commit`, the newest commit of the default branch is used.
     """
 
     repo: str = Field(min_length=1, max_length=2048)
@@ -152,24 +152,24 @@ class GitSource(Contract):
 
 
 class TeardownAfter(Contract):
-    """The endpoint goes this long after it was deployed."""
+    """Delete the endpoint this long after the deployment."""
 
     after: Duration
 
 
 class TeardownWhenIdle(Contract):
-    """The endpoint goes once nobody has asked it for text for this long."""
+    """Delete the endpoint when it has had no request for this long."""
 
     when_idle: Duration
 
 
 def _one_teardown(value: object, validated: ValidatorFunctionWrapHandler) -> object:
-    """A template parameter is text: `after:PT8H` stands for {"after": "PT8H"}."""
+    """Read `after:PT8H`, which is how a template parameter says {"after": "PT8H"}."""
     name, colon, duration = value.partition(":") if isinstance(value, str) else ("", "", "")
     try:
         return validated({name: duration} if colon else value)
     except ValidationError as error:
-        # Else there would be a line for each of the forms that it is not.
+        # pydantic would list an error for each of the possible forms.
         raise ValueError(
             'give "never", "always", "on_failure", {"after": DURATION} or {"when_idle": DURATION}, with a '
             "duration such as PT8H or P1D, of at most 366 days"
@@ -183,14 +183,14 @@ Teardown = Annotated[
 
 
 class TeardownOf(Contract):
-    """A schedule's wish: what `run` serves goes, unless it was used within `when_idle`."""
+    """A request to delete the endpoint if it serves `run`, and was not used within `when_idle`."""
 
     run: RunName
     when_idle: Duration | None = None
 
 
 class CleanupOf(Contract):
-    """What `run` left half-made goes, because its execution ended as `status` without cleaning up itself."""
+    """A request to clean up after `run`, whose `execution` ended with `status` and could not do so itself."""
 
     run: RunName
     execution: str
@@ -198,15 +198,16 @@ class CleanupOf(Contract):
 
 
 class ExecutionInput(Contract):
-    """What an execution is started with. Exactly one of the first five says what is to be done:
+    """The input of an execution.
 
-    `dataset`, the name of a folder under uploads/, trains on it; `upload`, an S3 event, does so after a quiet
-    period; `model` deploys a registered model, by the name of the run that trained it, by its version, or
-    "previous"; `teardown_of` and `cleanup_of` come from schedules and from the pipeline itself.
+    Exactly one of the first five fields says what to do. `dataset` is the name of a folder under uploads/ and
+    trains on it; `upload` is an S3 event and does the same after a quiet period; `model` deploys a registered
+    model, by the name of the run that trained it, by its version, or as "previous". `teardown_of` and
+    `cleanup_of` come from schedules and from the pipeline itself.
 
-    Everything else has a default. `force` trains even on the very data of the model that serves, and deploys
-    even a model that was rejected. `max_perplexity` is an absolute ceiling for the test perplexity,
-    `tolerance` the share by which it may be worse than that of the model that serves.
+    All other fields have defaults. `force` trains even if nothing has changed, and deploys even a rejected
+    model. `max_perplexity` is an absolute limit for the test perplexity. `tolerance` is the share by which
+    the new model's perplexity may exceed the champion's.
     """
 
     dataset: DatasetName | None = None

@@ -27,18 +27,18 @@ class Execution(Contract):
 
 
 class PlanInput(Contract):
-    """`request` is checked against ExecutionInput after the deployment's defaults are laid under it."""
+    """The input of Plan; `request` becomes an ExecutionInput, with the deployment's defaults filled in."""
 
     execution: Execution
     request: dict[str, object]
 
 
 class Run(Contract):
-    """One run, fully decided.
+    """One run, with everything decided.
 
-    Training job, model and endpoint config all carry `name`; the endpoint is `endpoint`. `subject` is the run
-    whose resources are meant: this one, or the one to take down or to clean up after. `dataset` is None where
-    `work` is on no dataset in particular.
+    The training job, the model and the endpoint config all have the name `name`; the endpoint is `endpoint`.
+    `subject` is the run whose resources are meant: this one, or the one to tear down or to clean up after.
+    `dataset` is None if the work is not about a dataset.
     """
 
     name: RunName
@@ -62,24 +62,31 @@ class Run(Contract):
 
 
 class GatherInput(Contract):
+    """The input of Gather."""
+
     run: Run
 
 
 class Gathered(Contract):
-    """How long until the dataset's uploads have been quiet for long enough; 0 when they have."""
+    """The result of Gather.
+
+    `seconds` is how long the dataset still has to be quiet; 0 when the run may begin. `joined` is the run
+    that takes this upload along, if another execution gathers for the dataset already.
+    """
 
     seconds: int = Field(ge=0)
+    joined: RunName | None = None
 
 
 class AcquireInput(Contract):
-    """`token` is the state's task token; it is answered when the lease is this run's."""
+    """The input of Acquire; `token` is the state's task token, completed when the run has the lease."""
 
     token: str
     run: Run
 
 
 class Lease(Contract):
-    """The right to change the endpoint, held by one run at a time. `generation` rises with every holder."""
+    """The right to change the endpoint, held by one run at a time. `generation` rises with every owner."""
 
     owner: RunName
     generation: int = Field(ge=1)

@@ -10,11 +10,15 @@ from contracts.run import Lease, Run
 
 
 class CreateModelInput(Contract):
+    """The input of CreateModel."""
+
     run: Run
     registered: Registered
 
 
 class ModelCreated(Contract):
+    """The SageMaker model that CreateModel created."""
+
     name: str
     arn: str
     image: str
@@ -22,7 +26,7 @@ class ModelCreated(Contract):
 
 
 class DeployInput(Contract):
-    """`token` is the state's task token; whoever sees the endpoint settle answers it likewise."""
+    """The input of Deploy; `token` is the state's task token, completed with a Deployed or an error."""
 
     token: str
     run: Run
@@ -31,7 +35,7 @@ class DeployInput(Contract):
 
 
 class Deployed(Contract):
-    """The endpoint is InService with this run's endpoint config."""
+    """The result of Deploy: the endpoint is InService with this run's endpoint config."""
 
     endpoint: str
     arn: str
@@ -40,6 +44,8 @@ class Deployed(Contract):
 
 
 class SmokeTestInput(Contract):
+    """The input of SmokeTest."""
+
     run: Run
     lease: Lease
     registered: Registered
@@ -47,7 +53,7 @@ class SmokeTestInput(Contract):
 
 
 class GeneratedText(Contract):
-    """One answer of the endpoint, and how long it took."""
+    """One response of the endpoint, and how many seconds it took."""
 
     prompt: str
     seed: int
@@ -57,38 +63,42 @@ class GeneratedText(Contract):
 
 
 class SmokeTested(Contract):
-    """Texts that the endpoint generated, each twice the same for the same seed."""
+    """Texts that the endpoint generated; each seed gave the same text twice."""
 
     texts: list[GeneratedText]
     slowest_seconds: float
 
 
 class FinishInput(Contract):
+    """The input of Finish."""
+
     run: Run
     lease: Lease
     deployed: Deployed
 
 
 class Finished(Contract):
-    """What a model that passed its smoke test was given. `teardown_at` is None where the endpoint stays."""
+    """The result of Finish. `teardown_at` is None if no teardown is scheduled."""
 
     scales: bool
     teardown_at: AwareDatetime | None
 
 
 class TeardownInput(Contract):
+    """The input of Teardown."""
+
     run: Run
     lease: Lease
 
 
 class TeardownDone(Contract):
-    """What is gone when the step ends, as `<kind>/<name>`."""
+    """The result of Teardown: the deleted resources, as `<kind>/<name>`."""
 
     removed: list[str]
 
 
 class Caught(Contract):
-    """An error as a state's Catch saw it. `Cause` is a sentence, or the JSON a failed Lambda leaves."""
+    """An error that a state caught. `Cause` is a sentence, or the JSON of a failed Lambda function."""
 
     Error: str
     Cause: str = ""
@@ -96,8 +106,10 @@ class Caught(Contract):
 
 
 class CompensateInput(Contract):
-    """`lease` as the run held it; whether it still does is asked. `at_work`: a function of the run that is
-    cleaned up after may not have come to its end.
+    """The input of Compensate.
+
+    `lease` is the lease that the run held; the step checks whether it still does. `at_work` says that a
+    function of the aborted run may still be running.
     """
 
     run: Run
@@ -108,11 +120,11 @@ class CompensateInput(Contract):
 
 
 class Compensated(Contract):
-    """How things stand after a failed run was undone.
+    """The state of AWS after a failed run was undone.
 
-    `training_job` is the job's status (None: there is none), `serving` the endpoint config that the endpoint
-    has now (None: no endpoint), `restored` whether that is the former one, put back by this step, `removed`
-    what is gone, as `<kind>/<name>`.
+    `training_job` is the job's status, None if there is no job. `serving` is the endpoint config that the
+    endpoint has now, None if there is no endpoint. `restored` says that this step put the former config back.
+    `removed` are the deleted resources, as `<kind>/<name>`.
     """
 
     training_job: str | None

@@ -10,12 +10,15 @@ from contracts.run import Lease, Run
 
 
 class SourceInput(Contract):
+    """The input of Source."""
+
     run: Run
 
 
 class Source(Contract):
-    """The scripts that SageMaker runs, packed. `repo`, `branch` and `commit` are None for the deployment's
-    own scripts.
+    """The packed scripts that SageMaker runs.
+
+    `repo`, `branch` and `commit` are None for the deployment's own scripts.
     """
 
     uri: S3Uri
@@ -26,16 +29,18 @@ class Source(Contract):
 
 
 class ChampionInput(Contract):
+    """The input of Champion."""
+
     run: Run
     prepared: Prepared
     source: Source
 
 
 class Champion(Contract):
-    """The model that serves while a challenger is trained; all None when nothing serves.
+    """The model that serves while a challenger is trained; all fields are None if nothing serves.
 
-    `config` is its endpoint config, `model` the run that trained it, `artifact_prefix` the S3 prefix whose
-    one object is its model.tar.gz.
+    `config` is its endpoint config, and `model` the run that trained it. `artifact_prefix` is the S3 prefix
+    whose only object is its model.tar.gz.
     """
 
     config: str | None = None
@@ -46,7 +51,7 @@ class Champion(Contract):
 
 
 class TrainInput(Contract):
-    """`token` is the state's task token; whoever sees the job end answers it with a Trained or an error."""
+    """The input of Train; `token` is the state's task token, completed with a Trained or an error."""
 
     token: str
     run: Run
@@ -57,10 +62,10 @@ class TrainInput(Contract):
 
 
 class Trained(Contract):
-    """A training job that completed. `metrics` are its last values, by the names in MetricDefinitions.
+    """A completed training job. `metrics` are the last values, by the names in MetricDefinitions.
 
-    Seconds are counted as SageMaker does: `training_seconds` from download to upload, `billable_seconds` what
-    is paid for; both of one instance.
+    Seconds are counted for one instance, as SageMaker does: `training_seconds` from download to upload,
+    `billable_seconds` those that are charged.
     """
 
     job: str
@@ -75,6 +80,8 @@ class Trained(Contract):
 
 
 class EvaluateInput(Contract):
+    """The input of Evaluate."""
+
     run: Run
     prepared: Prepared
     trained: Trained
@@ -82,7 +89,7 @@ class EvaluateInput(Contract):
 
 
 class Metrics(Contract):
-    """What training reported, under the names people use. None: not reported."""
+    """The metrics that training reported; None for one that it did not."""
 
     test_perplexity: float | None
     valid_perplexity: float | None
@@ -92,9 +99,10 @@ class Metrics(Contract):
 
 
 class Comparison(Contract):
-    """Challenger and champion on the new test split, both over the same set of words.
+    """Perplexities of challenger and champion on the new test split, both over the same set of words.
 
-    `reason` says why the two do not compare; then there are no figures. `notes` qualify figures that stand.
+    `reason` says why the two cannot be compared; then both perplexities are None. `notes` say what limits the
+    comparison.
     """
 
     champion: str
@@ -106,9 +114,9 @@ class Comparison(Contract):
 
 
 class Evaluated(Contract):
-    """The gate's verdict. `reason` says, in a sentence, why the model was taken or refused.
+    """The gate's verdict. `reason` says in a sentence why the model was accepted or rejected.
 
-    `comparison` is None where nothing served that it could be compared with.
+    `comparison` is None if no model served.
     """
 
     accepted: bool

@@ -1,16 +1,16 @@
 """Uploads of one dataset, gathered into one run.
 
-The first upload's execution gathers: it waits until the dataset has been quiet for a while, and every upload
-that arrives meanwhile joins it. Once the gatherer's run begins it is closed, before the run looks at what is
-there: so whatever comes later finds nobody to join, gathers anew, and has a run of its own afterwards.
+The execution of the first upload gathers: it waits until the dataset has been quiet for a while, and every
+later upload joins it. Gathering ends when its run begins, and before the run lists the dataset's objects. A
+later upload therefore finds no gatherer, gathers itself, and gets another run.
 
-One item of the table for each dataset, under `dataset/<name>`:
+Each dataset has one item in the table, under `dataset/<name>`:
 
-    run, execution   who gathers; absent when nobody does
-    quiet, first     when it will have been quiet for long enough; when the first upload came
+    run, execution   the gatherer; absent if there is none
+    quiet, first     when the dataset will have been quiet for long enough; when the first upload came
     joined           how many uploads were gathered
-    handled          marks of the objects that a run has seen, or whose own run was aborted; for the sweep
-    read, reader     the versions of the objects that were last read for training, and the run that did
+    handled          marks of the objects that a run has listed, or whose own run was aborted; for the sweep
+    read, reader     the versions of the objects that were last read for training, and the run that read them
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contracts.request import Upload
-from contracts.run import Run
+from contracts.run import Gathered, Run
 from coordination import executions, table
-from core.errors import NothingToDo, ServiceUnavailable
+from core.errors import ServiceUnavailable
 from uploads.listing import UploadedObject
 
 if TYPE_CHECKING:
@@ -32,82 +32,93 @@ if TYPE_CHECKING:
 
     from coordination.table import Item
 
-# However often somebody uploads, a run begins after this many quiet periods.
+# A run begins after this many quiet periods, however often more uploads come.
 _MOST_PERIODS = 20
 _ATTEMPTS = 5
-# As many objects of a dataset are told apart, so that one that is deleted is not taken for one that came. The
-# newest decide what is trained on, and an item of the table holds 400 KB.
+# Only this many objects of a dataset are marked, the newest ones: a DynamoDB item holds at most 400 KB.
 _MOST_MARKS = 2000
-_FORGET = "REMOVE #run, #execution, #quiet, #first, #joined"
+_CLEAR = "REMOVE #run, #execution, #quiet, #first, #joined"
 
 
-def gather(run: Run, quiet_seconds: float) -> int:
-    """Seconds that `run` has yet to wait for its dataset to have been quiet; 0 when it may begin.
+def gather(run: Run, quiet_seconds: float) -> Gathered:
+    """Gather the dataset's uploads, or join the execution that gathers them.
 
-    Raises NothingToDo when another execution gathers: this one's upload has then joined that one's run.
+    Args:
+        run: a run that an upload started.
+        quiet_seconds: how long the dataset has to be quiet.
+
+    Returns:
+        The seconds that the run has to wait, or the run that it joined.
+
+    Raises:
+        ServiceUnavailable: other executions changed the item during every attempt.
     """
     for _ in range(_ATTEMPTS):
         item = table.get(_key(run.dataset))
         gatherer, now = table.text(item, "run"), time.time()
         if gatherer == run.name:
-            latest = min(
-                table.seconds(item, "quiet"), table.seconds(item, "first") + _MOST_PERIODS * quiet_seconds
-            )
-            return max(0, math.ceil(latest - now))
+            latest = table.seconds(item, "first") + _MOST_PERIODS * quiet_seconds
+            return Gathered(seconds=max(0, math.ceil(min(table.seconds(item, "quiet"), latest) - now)))
         if gatherer is None or not executions.is_running(item["execution"]["S"]):
-            if _take(run, item, now + quiet_seconds):
-                return math.ceil(quiet_seconds)
+            if _become_gatherer(run, item, now + quiet_seconds):
+                return Gathered(seconds=math.ceil(quiet_seconds))
         elif _join(run, gatherer, now + quiet_seconds):
-            raise NothingToDo(
-                f"{run.upload.key if run.upload else run.dataset} joined run {gatherer}, which begins when "
-                f"dataset {run.dataset} has been quiet for {quiet_seconds:g} s."
-            )
-    raise ServiceUnavailable(f"The uploads of dataset {run.dataset} changed at every look.")
+            return Gathered(seconds=0, joined=gatherer)
+    raise ServiceUnavailable(f"The uploads of dataset {run.dataset} changed during every attempt.")
 
 
 def close(run: Run) -> None:
-    """Gather no more: what comes from now on has a run of its own."""
-    table.write(_key(run.dataset), _FORGET, {":me": {"S": run.name}}, condition="#run = :me")
+    """End the gathering: later uploads get another run."""
+    table.write(_key(run.dataset), _CLEAR, {":me": {"S": run.name}}, condition="#run = :me")
 
 
 def gatherer(dataset: str) -> str | None:
-    """The execution that gathers the dataset's uploads, if one does."""
+    """Return the ARN of the execution that gathers the dataset's uploads, or None."""
     return table.text(table.get(_key(dataset)), "execution")
 
 
 def joined(dataset: str, execution: str) -> int:
-    """How many uploads an execution gathers that has not begun its run; 0 when it is not the one."""
+    """Return how many uploads the execution has gathered; 0 if it is not the gatherer."""
     item = table.get(_key(dataset))
     return int(table.seconds(item, "joined")) if table.text(item, "execution") == execution else 0
 
 
 def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) -> bool:
-    """Forget a gatherer whose execution has ended; False when it has gathered more than `uploads` by now.
+    """Clear the gatherer, whose execution has ended.
 
-    `dropped` is its own upload, where somebody aborted it and so does not want a run.
+    Args:
+        dataset: the dataset.
+        execution: the gatherer's execution.
+        uploads: how many uploads it had gathered when they were counted.
+        dropped: its own upload, if a person aborted the execution and so does not want a run for it.
+
+    Returns:
+        False if more uploads have joined since they were counted.
     """
     if not uploads:
         return True
-    forget = _FORGET
+    update = _CLEAR
     values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}, ":joined": table.number(uploads)}
     if dropped:
-        forget, values[":mark"] = f"ADD #handled :mark {forget}", {"SS": [_mark(dropped)]}
+        update, values[":mark"] = f"ADD #handled :mark {_CLEAR}", {"SS": [_mark(dropped)]}
     condition = "#execution = :ended AND #joined = :joined"
-    return table.write(_key(dataset), forget, values, condition=condition) or not joined(dataset, execution)
+    return table.write(_key(dataset), update, values, condition=condition) or not joined(dataset, execution)
 
 
 def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
-    """Remember which objects a run has seen."""
-    # A set holds something once.
+    """Record the objects that a run has listed."""
+    # DynamoDB refuses a set with equal members.
     marks = sorted(set(map(_mark, _newest(objects))))
     if marks:
         table.write(_key(dataset), "SET #handled = :marks", {":marks": {"SS": marks}})
 
 
 def first_to_read(run: Run, versions: Sequence[str]) -> bool:
-    """Whether no other run was the last to read these very versions of the dataset's objects.
+    """Record that the run reads these versions of the dataset's objects.
 
-    It is noted that this one has. An upload's event may come a second time when its run is long over.
+    Returns:
+        False if another run was the last to read the same versions: an upload's event may come a second time,
+        when its run has ended long ago.
     """
     item, mine = table.get(_key(run.dataset)), " ".join(versions)
     if table.text(item, "read") == mine and table.text(item, "reader") != run.name:
@@ -117,9 +128,9 @@ def first_to_read(run: Run, versions: Sequence[str]) -> bool:
 
 
 def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
-    """Whether no run has seen one of these objects of the dataset, and none will: its event never came.
+    """Return whether no run has listed one of these objects and none will, because its event never came.
 
-    Not while the dataset is gathered for.
+    Return False while an execution gathers the dataset's uploads.
     """
     item = table.get(_key(dataset))
     if "run" in item and executions.is_running(item["execution"]["S"]):
@@ -129,7 +140,7 @@ def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
 
 
 def signature(objects: Sequence[UploadedObject]) -> str:
-    """A short name for a set of objects and their contents."""
+    """Return a hash of a set of objects and their contents, as 64 hexadecimal digits."""
     return hashlib.sha256(" ".join(sorted(map(_mark, objects))).encode()).hexdigest()
 
 
@@ -141,21 +152,21 @@ def _mark(each: UploadedObject | Upload) -> str:
     return hashlib.sha256(f"{each.etag} {each.key}".encode()).hexdigest()[:16]
 
 
-def _take(run: Run, seen: Item, quiet: float) -> bool:
-    dead = table.text(seen, "execution")
+def _become_gatherer(run: Run, seen: Item, quiet: float) -> bool:
+    ended = table.text(seen, "execution")
     values: dict[str, AttributeValueTypeDef] = {
         ":me": {"S": run.name},
         ":execution": {"S": run.execution.id},
         ":quiet": table.number(quiet),
         ":now": table.number(time.time()),
-        # What a dead gatherer had gathered is now this one's.
+        # The uploads of a gatherer whose execution has ended are now this one's.
         ":joined": table.number(table.seconds(seen, "joined") + 1),
     }
     return table.write(
         _key(run.dataset),
         "SET #run = :me, #execution = :execution, #quiet = :quiet, #first = :now, #joined = :joined",
-        {**values, ":dead": {"S": dead}} if dead else values,
-        condition="#execution = :dead" if dead else "attribute_not_exists(#run)",
+        {**values, ":ended": {"S": ended}} if ended else values,
+        condition="#execution = :ended" if ended else "attribute_not_exists(#run)",
     )
 
 

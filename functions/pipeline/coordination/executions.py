@@ -1,4 +1,4 @@
-"""The state machine's executions: whether they run, what they were asked, and starting another."""
+"""Executions of the state machine: their status and input, and how to start one exactly once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe(arn: str) -> DescribeExecutionOutputTypeDef | None:
-    """The execution, or None: Step Functions forgets them 90 days after their end."""
+    """Return the execution, or None: Step Functions deletes executions 90 days after their end."""
     try:
         return aws.stepfunctions().describe_execution(executionArn=arn)
     except ClientError as error:
@@ -27,14 +27,16 @@ def describe(arn: str) -> DescribeExecutionOutputTypeDef | None:
 
 
 def is_running(arn: str) -> bool:
-    """Whether the execution has not ended. Its own status is asked, for events may be lost."""
+    """Return whether the execution is in progress, by its own status: events may be lost."""
     execution = describe(arn)
     return execution is not None and execution["status"] == "RUNNING"
 
 
 def ended_by_itself(execution: DescribeExecutionOutputTypeDef | None) -> bool:
-    """Whether it ended in its own Succeed or Fail state, so that it has cleaned up or reported that it could
-    not. Errors named States.* can end one without any of its states being asked.
+    """Return whether the execution reached its own Succeed or Fail state.
+
+    Then it has cleaned up, or reported that it could not. An error named `States.*` can end an execution
+    without reaching a state.
     """
     if execution is None:
         return False
@@ -42,8 +44,8 @@ def ended_by_itself(execution: DescribeExecutionOutputTypeDef | None) -> bool:
     return failed or execution["status"] == "SUCCEEDED"
 
 
-def asked(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]:
-    """The execution's input, empty where it is no JSON object."""
+def request_of(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]:
+    """Return the execution's input, or an empty mapping if that is not a JSON object."""
     try:
         document = json.loads(execution.get("input", "{}")) if execution else {}
     except ValueError:
@@ -51,20 +53,29 @@ def asked(execution: DescribeExecutionOutputTypeDef | None) -> Mapping[str, Any]
     return document if isinstance(document, dict) else {}
 
 
-def start(purpose: str, cause: str, document: Mapping[str, Any]) -> str:
-    """Start an execution because of `cause`, and only one however often that is noticed; answers its ARN."""
+def start(purpose: str, cause: str, request: Mapping[str, Any]) -> str:
+    """Start an execution for a cause, unless the cause has had one.
+
+    Args:
+        purpose: the beginning of the execution's name.
+        cause: what the execution is started for; equal causes have one execution within 90 days.
+        request: the execution's input.
+
+    Returns:
+        The ARN of the cause's execution, started now or before.
+    """
     machine = environment.state_machine_arn()
-    started = start_anew(purpose, cause, document)
+    started = start_anew(purpose, cause, request)
     return started or f"{machine.replace(':stateMachine:', ':execution:')}:{_name(purpose, cause)}"
 
 
-def start_anew(purpose: str, cause: str, document: Mapping[str, Any]) -> str | None:
-    """As start, but None where the cause has had its execution already, within the last 90 days."""
+def start_anew(purpose: str, cause: str, request: Mapping[str, Any]) -> str | None:
+    """Start an execution like `start`, but return None if the cause has had one."""
     try:
         started = aws.stepfunctions().start_execution(
             stateMachineArn=environment.state_machine_arn(),
             name=_name(purpose, cause),
-            input=json.dumps(document),
+            input=json.dumps(request),
         )
     except ClientError as error:
         if code_of(error) != "ExecutionAlreadyExists":

@@ -1,7 +1,8 @@
-"""What is to be done when an execution has ended, however it ended: its lease goes on, and so do the uploads
-it gathered; what an aborted run left half-made is cleaned up after by an execution of its own.
+"""Hand over what an ended execution leaves: its lease to the next run, its gathered uploads to a new run.
 
-The event that says so may be lost, so whoever wants the lease comes here too and asks for the truth.
+An aborted execution cannot clean up after itself, so a new execution does, which gets the lease first. The
+event about an execution's end may be lost. So every run that waits for the lease, and the sweep, call this
+too; it may be called any number of times.
 """
 
 from __future__ import annotations
@@ -24,27 +25,39 @@ _ATTEMPTS = 5
 
 
 def hand_over(endpoint: str, arn: str) -> bool:
-    """Put in order what the execution leaves, which may be asked any number of times; False while it runs."""
+    """Hand over what the execution leaves.
+
+    Args:
+        endpoint: the endpoint whose lease the execution may hold.
+        arn: the execution.
+
+    Returns:
+        False while the execution is in progress, or not known to Step Functions yet.
+
+    Raises:
+        ServiceUnavailable: others changed the lease or the uploads during every attempt.
+    """
     execution = executions.describe(arn)
     if execution and execution["status"] == "RUNNING":
         return False
     held = lease.read(endpoint)
     if execution is None and not (held.execution == arn and held.free):
-        # Step Functions forgets what ended long ago. What has only just begun it may not know yet.
+        # Step Functions has deleted an old execution, or does not know a new one yet. Only an expired lease
+        # tells that the execution is an old one.
         return False
     for waiter in held.waiting:
         if waiter.execution == arn:
             lease.leave(endpoint, waiter.run)
-    unheard = _pass_on(held, execution) if held.execution == arn else None
+    unreachable = _pass_on(held, execution) if held.execution == arn else None
     _release_uploads(execution, arn)
-    if unheard:
-        # It may have ended as well, and that may have been noticed before it had the lease.
-        hand_over(endpoint, unheard)
+    if unreachable:
+        # The next owner's execution may have ended too, and before it got the lease.
+        hand_over(endpoint, unreachable)
     return True
 
 
 def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> str | None:
-    """Pass the lease on; answers the execution that has it now, if that did not hear of it."""
+    """Pass the lease on. Return the next owner's execution if it could not be woken."""
     former = held
     cleaner = _start_cleanup(held, execution)
     for _ in range(_ATTEMPTS):
@@ -56,9 +69,9 @@ def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> st
             return following.execution if following and not _woken(following) else None
         held = lease.read(held.endpoint)
         if held.generation != former.generation or held.owner is None:
-            # Somebody else came here first.
+            # Another caller has passed it on.
             return None
-    raise ServiceUnavailable(f"The lease on endpoint {held.endpoint} changed at every look.")
+    raise ServiceUnavailable(f"The lease on endpoint {held.endpoint} changed during every attempt.")
 
 
 def _woken(waiter: Waiter) -> bool:
@@ -66,34 +79,34 @@ def _woken(waiter: Waiter) -> bool:
 
 
 def _start_cleanup(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> Waiter | None:
-    """Have somebody clean up after a holder that could not do it itself; None where that is not needed.
+    """Start an execution that cleans up after the owner, if the owner could not do it itself.
 
-    What the dead one was asked to do with the endpoint at its end is the other's to do.
+    The owner's teardown policy goes along. Return None if no cleanup is needed.
     """
     if executions.ended_by_itself(execution):
         return None
-    asked = executions.asked(execution)
-    if "teardown_of" in asked:
+    request = executions.request_of(execution)
+    if "teardown_of" in request:
         return None
     status = execution["status"] if execution else "forgotten"
-    before = asked.get("cleanup_of")
+    before = request.get("cleanup_of")
     if before and status == "FAILED":
-        # Another would fail alike, and so on for ever; the sweep finds what is left.
+        # Another cleanup would fail too, and so on without end. The sweep finds what is left.
         return None
     subject = before["run"] if isinstance(before, dict) else held.owner
-    wish = {"teardown": asked["teardown"]} if "teardown" in asked else {}
+    policy = {"teardown": request["teardown"]} if "teardown" in request else {}
     started = executions.start(
         "cleanup",
         str(held.execution),
-        {"cleanup_of": {"run": subject, "execution": str(held.execution), "status": status}, **wish},
+        {"cleanup_of": {"run": subject, "execution": str(held.execution), "status": status}, **policy},
     )
     return Waiter(names.run_name(held.endpoint, names.CLEANUP, started), started, "", 0)
 
 
 def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str) -> None:
-    """Uploads that had joined an execution which never began its run get one of their own.
+    """Start a run for the uploads that the execution gathered but never ran for.
 
-    So does its own upload, unless somebody aborted it, or its report has told why it failed.
+    This includes its own upload, unless a person aborted the execution or its report has told why it failed.
     """
     upload = _upload(execution)
     if execution is None or upload is None:
@@ -103,19 +116,19 @@ def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str)
     for _ in range(_ATTEMPTS):
         joined = arrivals.joined(dataset, arn)
         if joined > own:
-            # Before they are forgotten, so that nothing is lost where this function ends in between. One that
-            # joins meanwhile may be too late for this run, and gets another.
+            # Start the run before clearing the gatherer, so that no upload is lost if this function ends in
+            # between. An upload that joins in the meantime may be too late for this run, and gets another.
             executions.start("gathered", f"{arn} {joined}", {"dataset": dataset})
-            logger.info("Uploads go on in a run of their own", dataset=dataset)
+            logger.info("Started a run for gathered uploads", dataset=dataset)
         if arrivals.leave(dataset, arn, joined, upload if aborted else None):
             return
-    raise ServiceUnavailable(f"The uploads of dataset {dataset} changed at every look.")
+    raise ServiceUnavailable(f"The uploads of dataset {dataset} changed during every attempt.")
 
 
 def _upload(execution: DescribeExecutionOutputTypeDef | None) -> Upload | None:
-    """The upload that the execution was started by, if its input is one that plan takes."""
+    """Return the upload that started the execution, if its input is a valid one."""
     try:
-        upload = Upload.model_validate(executions.asked(execution).get("upload"))
+        upload = Upload.model_validate(executions.request_of(execution).get("upload"))
     except ValidationError:
         return None
     return upload if upload.key.count("/") > 1 else None

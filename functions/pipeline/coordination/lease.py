@@ -1,16 +1,17 @@
 """The lease: the right to change the endpoint, held by one run at a time.
 
-It is one item of the table, under `endpoint/<name>`:
+The lease is one item of the table, under `endpoint/<name>`:
 
-    owner, execution   the run that holds it, and its execution's ARN; absent when nobody does
-    generation         a number that rises with every holder and is never given twice
-    until              when it lapses, in seconds since 1970, unless the holder renews it
-    waiting            who waits, by run: its execution, its task token, since when
+    owner, execution   the run that holds the lease, and its execution's ARN; absent if no run holds it
+    generation         a number that rises with every owner and is never used twice
+    until              when the lease expires, in seconds since 1970, unless the owner renews it
+    waiting            the runs that wait, by run: execution, task token, time of arrival
 
-Every write is conditional on what was read, so two runs never hold it at once. Each step that changes the
-endpoint or may take long renews it before it works (step.py), for far longer than that takes: a run that has
-lost it, because it lapsed and another took it, is stopped there (`LeaseLost`) and can overwrite nothing. The
-generation goes onto every endpoint config, so that even then an older run is told from a newer one.
+Every write is conditional on what was read, so two runs never hold the lease at once. Each step that changes
+the endpoint or may take long renews the lease before it works (entry_point.py). The lease lasts much longer
+than any step. A run that has lost an expired lease to another run stops there (`LeaseLost`) and cannot
+overwrite anything. Every endpoint config carries the generation as a tag, so an older run can be told from a
+newer one even then.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ from core.errors import LeaseLost, ServiceUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# Longer than a run can go without a step that renews it, its retries used up (Prepare to Train: 900 s of
-# reading and some 40 minutes of pauses). It lapses only where a run hangs: a dead one's is passed on at once.
+# Longer than a run can go without a renewal, with every retry used (from Prepare to Train: 900 s of reading
+# and some 40 minutes of pauses). The lease expires only if a run hangs: the lease of an ended run is passed
+# on at once.
 SECONDS = 2 * 3600
 _ATTEMPTS = 5
-# That the lease is as it was read: nobody's, or its holder's and not renewed since.
+# Conditions that the lease has not changed since it was read: it is free, or its owner has not renewed it.
 _AS_FREE = "#generation = :generation AND attribute_not_exists(#owner)"
-_AS_HELD = "#generation = :generation AND #owner = :former AND #until = :lapses"
+_AS_HELD = "#generation = :generation AND #owner = :former AND #until = :expires"
 
 
 @dataclass(frozen=True)
 class Waiter:
-    """A run that waits for its turn."""
+    """A run that waits for the lease; `since` is in seconds since 1970."""
 
     run: str
     execution: str
@@ -48,7 +50,11 @@ class Waiter:
 
 @dataclass(frozen=True)
 class Held:
-    """The lease as the table has it. `owner` None: nobody holds it. `waiting` is in order of arrival."""
+    """The lease as the table has it.
+
+    `owner` is None if no run holds the lease. `waiting` is in order of arrival; `until` is in seconds since
+    1970.
+    """
 
     endpoint: str
     owner: str | None = None
@@ -59,15 +65,16 @@ class Held:
 
     @property
     def free(self) -> bool:
+        """Whether any run may take the lease: it has no owner, or it has expired."""
         return self.owner is None or self.until < time.time()
 
     def waiter(self, run: str) -> Waiter | None:
-        """The run's place in line, if it has one."""
+        """Return the run's place in the queue, or None if it does not wait."""
         return next((waiter for waiter in self.waiting if waiter.run == run), None)
 
 
 def read(endpoint: str) -> Held:
-    """The lease as it is now."""
+    """Return the lease as it is now."""
     item = table.get(_key(endpoint))
     waiting = item.get("waiting", {}).get("M", {})
     return Held(
@@ -83,7 +90,18 @@ def read(endpoint: str) -> Held:
 
 
 def acquire(run: Run, token: str) -> Lease | None:
-    """The lease, if it is this run's or free; else None, and the run waits in line under `token`."""
+    """Take the lease, or join the queue.
+
+    Args:
+        run: the run that asks.
+        token: the task token with which the waiting run can be woken.
+
+    Returns:
+        The lease if it was free or is this run's already; None if the run waits now.
+
+    Raises:
+        ServiceUnavailable: other runs changed the lease during every attempt.
+    """
     me = Waiter(run.name, run.execution.id, token, time.time())
     for _ in range(_ATTEMPTS):
         held = read(run.endpoint)
@@ -96,24 +114,31 @@ def acquire(run: Run, token: str) -> Lease | None:
                 return Lease(owner=run.name, generation=held.generation + 1)
         elif _wait(held, me):
             return None
-    raise ServiceUnavailable(f"The lease on endpoint {run.endpoint} changed hands at every look.")
+    raise ServiceUnavailable(f"The lease on endpoint {run.endpoint} changed during every attempt to take it.")
 
 
 def renew(run: Run, lease: Lease) -> None:
-    """Hold on to the lease for as long again. Raises LeaseLost when it is another run's by now."""
+    """Extend the lease by `SECONDS` from now.
+
+    Raises:
+        LeaseLost: another run holds the lease.
+    """
     if not _renewed(run, lease):
         raise LeaseLost(
-            f"Run {run.name} held the lease on endpoint {run.endpoint} for too long without a sign, and "
-            "another run has it now. Nothing of the other's was touched; start this run again."
+            f"Run {run.name} did not renew its lease on endpoint {run.endpoint} in time, and another run "
+            "holds it now. This run has changed nothing since. Start it again."
         )
 
 
 def pass_on(held: Held, to: Waiter | None) -> bool:
-    """Give a lease that is free, or whose holder is dead or done, to `to`, or to nobody.
+    """Give the lease to a waiting run, or to no run.
 
-    False where it is not as it was in `held` any more: it has changed hands, its holder has given a sign of
-    life, or the line has moved: `to` no longer waits or does so on another token, or, where it was to be
-    nobody's, somebody waits.
+    Args:
+        held: the lease as it was read; it is free, or its owner's execution has ended.
+        to: the next owner; None if no run waits.
+
+    Returns:
+        False if the lease has changed since it was read: another owner, a renewal, or another queue.
     """
     if to is None:
         return table.write(
@@ -132,8 +157,8 @@ def pass_on(held: Held, to: Waiter | None) -> bool:
     if not held.generation:
         return table.write(
             _key(held.endpoint),
-            f"{taken}, #waiting = :nobody",
-            {**values, ":nobody": {"M": {}}},
+            f"{taken}, #waiting = :empty",
+            {**values, ":empty": {"M": {}}},
             condition="attribute_not_exists(#generation)",
         )
     place = held.waiter(to.run)
@@ -152,7 +177,7 @@ def pass_on(held: Held, to: Waiter | None) -> bool:
 
 
 def leave(endpoint: str, run: str) -> None:
-    """Wait no longer."""
+    """Remove a run from the queue."""
     table.write(
         _key(endpoint),
         "REMOVE #waiting.#run",
@@ -176,15 +201,15 @@ def _renewed(run: Run, lease: Lease) -> bool:
 
 
 def _as_read(held: Held) -> dict[str, AttributeValueTypeDef]:
-    """The values of the two conditions above."""
+    """Return the values of the conditions `_AS_FREE` and `_AS_HELD`."""
     values: dict[str, AttributeValueTypeDef] = {":generation": table.number(held.generation)}
     if held.owner:
-        values |= {":former": {"S": held.owner}, ":lapses": table.number(held.until)}
+        values |= {":former": {"S": held.owner}, ":expires": table.number(held.until)}
     return values
 
 
 def _wait(held: Held, me: Waiter) -> bool:
-    # A run that comes again keeps its place in line.
+    # A run that asks again keeps its place in the queue.
     place = held.waiter(me.run)
     entry: AttributeValueTypeDef = {
         "M": {

@@ -1,4 +1,4 @@
-"""The DynamoDB table: items by their key `resource`, read as they are now and written under a condition."""
+"""The DynamoDB table: items by their key `resource`, with consistent reads and conditional writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def get(key: str) -> Item:
-    """The item, consistently read; empty when there is none."""
+    """Return the item, or an empty one if it does not exist. The read is consistent."""
     return (
         aws.dynamodb()
         .get_item(TableName=environment.table(), Key={"resource": {"S": key}}, ConsistentRead=True)
@@ -34,10 +34,18 @@ def write(
     condition: str = "",
     names: Mapping[str, str] | None = None,
 ) -> bool:
-    """Update the item if the condition holds; False if it does not.
+    """Update the item if the condition holds.
 
-    `#name` in an expression is the attribute of that name, unless `names` says otherwise: so no attribute
-    needs to mind DynamoDB's reserved words.
+    Args:
+        key: the item's key; an item that does not exist is created.
+        update: an UpdateExpression. Write every attribute as `#name`, so that DynamoDB's reserved words do
+            not matter.
+        values: the expressions' values, by `:name`.
+        condition: a ConditionExpression.
+        names: for each `#name` that stands for another attribute, that attribute's name.
+
+    Returns:
+        False if the condition did not hold.
     """
     used = set(re.findall(r"#(\w+)", f"{update} {condition}"))
     request: UpdateItemInputTypeDef = {
@@ -60,15 +68,15 @@ def write(
 
 
 def number(value: float) -> AttributeValueTypeDef:
-    """A number as DynamoDB takes it."""
+    """Return a number as a DynamoDB value."""
     return {"N": str(value)}
 
 
 def text(item: Item, name: str) -> str | None:
-    """An item's text, or None."""
+    """Return an item's string attribute, or None if the item has no such attribute."""
     return item.get(name, {}).get("S")
 
 
 def seconds(item: Item, name: str) -> float:
-    """An item's number, 0 where there is none."""
+    """Return an item's number attribute, or 0 if the item has no such attribute."""
     return float(item.get(name, {}).get("N", 0))

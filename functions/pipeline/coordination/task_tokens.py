@@ -1,8 +1,8 @@
-"""Task tokens: who waits for which SageMaker resource, kept in DynamoDB under the resource's ARN.
+"""Task tokens: which state waits for which SageMaker resource, in the table under the resource's ARN.
 
-A token is stored before the job or endpoint is created (its ARN can be computed), so there is no moment at
-which an event could come and find nobody waiting. The item of an endpoint also remembers whether SageMaker
-took this run's change: until then, what Describe says about the endpoint is not yet about this run.
+A token is stored before the job or endpoint is created, because the ARN is known before; so no event can come
+while no token is stored. The item of an endpoint also records whether SageMaker has accepted this run's
+change. Until then, DescribeEndpoint's response is not yet about this run.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from core.logging import logger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# Longer than the state machine may run (30 days); DynamoDB then removes what nobody forgot.
+# Longer than an execution may run (30 days). DynamoDB deletes items that were not deleted before.
 _KEPT_SECONDS = 31 * 24 * 3600
-# SendTask errors that mean nobody waits on this token any more: the state timed out, ended, or was retried.
+# Errors of SendTask that mean that no state waits for this token any more: it timed out, ended, or was
+# retried.
 _STALE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
-# The state machine's Catch leads it back to the step that asks for the lease.
+# The Acquire state catches this error and asks for the lease again.
 YOUR_TURN = "YourTurn"
-# SendTaskFailure takes at most this many characters of cause.
+# SendTaskFailure accepts at most this many characters.
 _CAUSE_LIMIT = 32_768
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A state that waits on a resource. `asked`: SageMaker has accepted this run's change of it."""
+    """A state that waits for a resource. `accepted`: SageMaker has accepted this run's change of it."""
 
     resource: str
     token: str
     run: str
-    asked: bool
+    accepted: bool
 
 
 def store(resource: str, token: str, run: str) -> Waiting:
-    """Let `token` be answered when `resource` has settled. A newer token, of any run, takes its place."""
+    """Store the token to complete when the resource has settled. It replaces any earlier token."""
     stored = aws.dynamodb().update_item(
         TableName=environment.table(),
         Key={"resource": {"S": resource}},
@@ -60,45 +61,47 @@ def store(resource: str, token: str, run: str) -> Waiting:
     return _waiting(resource, stored["Attributes"])
 
 
-def mark_asked(resource: str, run: str) -> None:
-    """Remember that SageMaker accepted `run`'s config for `resource`."""
+def mark_accepted(resource: str, run: str) -> None:
+    """Record that SageMaker accepted the run's change of the resource."""
     table.write(resource, "SET #config = :run", {":run": {"S": run}})
 
 
 def find(resource: str) -> Waiting | None:
-    """Who waits on `resource`, if anybody."""
+    """Return the state that waits for the resource, or None."""
     item = table.get(resource)
     return _waiting(resource, item) if item else None
 
 
 def _waiting(resource: str, item: Mapping[str, AttributeValueTypeDef]) -> Waiting:
     run = item["run"]["S"]
-    return Waiting(resource, item["token"]["S"], run, asked=item.get("config", {}).get("S") == run)
+    return Waiting(resource, item["token"]["S"], run, accepted=item.get("config", {}).get("S") == run)
 
 
-def answer(waiting: Waiting, outcome: BaseModel | PipelineError) -> None:
-    """End the wait with a document or an error. A token that nobody waits on any more is not an error."""
+def complete(waiting: Waiting, outcome: BaseModel | PipelineError) -> None:
+    """End the wait with a result or an error.
+
+    Do nothing if no state waits any more. The item then stays: a state that has timed out comes back with a
+    new token, and needs to know whether its change was accepted.
+    """
     if isinstance(outcome, PipelineError):
-        heard = _fail(waiting.token, type(outcome).__name__, str(outcome))
+        ended = _fail(waiting.token, type(outcome).__name__, str(outcome))
     else:
-        heard = reply(waiting.token, outcome)
-    if heard:
-        logger.info("Answered", resource=waiting.resource, outcome=type(outcome).__name__)
-        _forget(waiting)
-    # Else the item stays: a state that has timed out comes back with a new token and needs to know what was
-    # asked.
+        ended = send_result(waiting.token, outcome)
+    if ended:
+        logger.info("Task token completed", resource=waiting.resource, outcome=type(outcome).__name__)
+        _delete(waiting)
 
 
-def reply(token: str, document: BaseModel) -> bool:
-    """End a wait with a document; False when nobody waits on the token any more."""
+def send_result(token: str, result: BaseModel) -> bool:
+    """End a wait with a result. Return False if no state waits for the token any more."""
     return _sent(
-        lambda: aws.stepfunctions().send_task_success(taskToken=token, output=document.model_dump_json())
+        lambda: aws.stepfunctions().send_task_success(taskToken=token, output=result.model_dump_json())
     )
 
 
 def wake(token: str) -> bool:
-    """End a wait for the lease: it is the waiting run's turn to ask again."""
-    return _fail(token, YOUR_TURN, "The lease on the endpoint is this run's.")
+    """Tell a waiting run to ask for the lease again. Return False if it does not wait any more."""
+    return _fail(token, YOUR_TURN, "It is this run's turn to take the lease.")
 
 
 def _fail(token: str, error: str, cause: str) -> bool:
@@ -115,12 +118,12 @@ def _sent(send: Callable[[], object]) -> bool:
     except ClientError as error:
         if code_of(error) not in _STALE:
             raise
-        logger.info("Nobody waits on this token any more", reason=code_of(error))
+        logger.info("No state waits for this token any more", reason=code_of(error))
         return False
     return True
 
 
-def _forget(waiting: Waiting) -> None:
+def _delete(waiting: Waiting) -> None:
     try:
         aws.dynamodb().delete_item(
             TableName=environment.table(),
@@ -130,6 +133,6 @@ def _forget(waiting: Waiting) -> None:
             ExpressionAttributeValues={":token": {"S": waiting.token}},
         )
     except ClientError as error:
-        # Somebody else waits on the resource by now; that token is theirs.
+        # Another state waits for the resource now, and the item has its token.
         if code_of(error) != "ConditionalCheckFailedException":
             raise

@@ -1,6 +1,7 @@
-"""What the deployment tells a function through its environment, read when asked for.
+"""The environment variables that the deployment sets on a function.
 
-Each function is given only the variables it reads (template.yaml), so nothing is read ahead of need.
+Each function has only the variables that it reads (template.yaml), so each is read when it is needed and not
+before.
 """
 
 from __future__ import annotations
@@ -15,88 +16,88 @@ def _required(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise Misconfigured(
-            f"The environment variable {name} is not set on this function; deploy template.yaml again."
+            f"The environment variable {name} is not set on this function. Deploy template.yaml again."
         )
     return value
 
 
 def bucket() -> str:
-    """The one bucket: uploads, prepared data, code, training output."""
+    """Return the name of the bucket for uploads, prepared data, code and training output."""
     return _required("BUCKET")
 
 
 def table() -> str:
-    """The DynamoDB table of task tokens, gathered uploads and the lease."""
+    """Return the name of the DynamoDB table for task tokens, gathered uploads and the lease."""
     return _required("TABLE")
 
 
 def endpoint_name() -> str:
-    """The endpoint every run of this deployment creates or updates."""
+    """Return the name of the endpoint that the runs of this deployment create or update."""
     return _required("ENDPOINT_NAME")
 
 
 def execution_role_arn() -> str:
-    """The role SageMaker assumes for training jobs and endpoints."""
+    """Return the ARN of the role that SageMaker assumes for training jobs and endpoints."""
     return _required("EXECUTION_ROLE_ARN")
 
 
 def topic_arn() -> str:
-    """The SNS topic that tells of each run."""
+    """Return the ARN of the SNS topic for messages about runs."""
     return _required("TOPIC_ARN")
 
 
 def state_machine_arn() -> str:
-    """The state machine whose executions these are."""
+    """Return the ARN of the state machine."""
     return _required("STATE_MACHINE_ARN")
 
 
 def quiet_seconds() -> float:
-    """How long a dataset has to be quiet before its uploads' run begins."""
+    """Return how many seconds a dataset must be without uploads before its run begins."""
     return float(_required("QUIET_SECONDS"))
 
 
 def alarms() -> list[str]:
-    """The CloudWatch alarms that take an update of the endpoint back."""
+    """Return the names of the CloudWatch alarms that roll back an update of the endpoint."""
     return [name for name in _required("ALARMS").split(",") if name]
 
 
 def sweep_deletes() -> bool:
-    """Whether the sweep deletes what it finds, or only says so."""
+    """Return whether the sweep deletes what it finds. Otherwise it only reports it."""
     return _required("SWEEP") == "delete"
 
 
 def schedule_group() -> str:
-    """The EventBridge Scheduler group of the endpoint's tear-downs."""
+    """Return the name of the EventBridge Scheduler group for teardowns."""
     return _required("SCHEDULE_GROUP")
 
 
 def schedule_role_arn() -> str:
-    """The role EventBridge Scheduler assumes to start the state machine."""
+    """Return the ARN of the role that EventBridge Scheduler assumes to start an execution."""
     return _required("SCHEDULE_ROLE_ARN")
 
 
 def region() -> str:
-    """The region this function runs in; Lambda sets it."""
+    """Return the region in which this function runs. Lambda sets the variable."""
     return _required("AWS_REGION")
 
 
 def defaults() -> str:
-    """The deployment's defaults: JSON shaped like the execution input."""
+    """Return the deployment's defaults: JSON in the form of an execution's input."""
     return os.environ.get("DEFAULTS") or "{}"
 
 
 def training_image(instance_type: str) -> str:
-    """The training container for an instance type."""
+    """Return the URI of the training image for an instance type."""
     return _required("TRAINING_IMAGE_GPU" if has_gpu(instance_type) else "TRAINING_IMAGE_CPU")
 
 
 def hosting_image(hosting: HostingResources) -> str:
-    """The inference container for a fleet; a serverless one has no GPU, whatever its instances would have."""
+    """Return the URI of the inference image. A serverless endpoint never has a GPU."""
     gpu = hosting.endpoint_type == "real-time" and has_gpu(hosting.instance_type)
     return _required("HOSTING_IMAGE_GPU" if gpu else "HOSTING_IMAGE_CPU")
 
 
 def has_gpu(instance_type: str) -> bool:
-    """Whether instances of a type have GPUs."""
+    """Return whether instances of this type have GPUs."""
     # AWS's accelerated families are g (ml.g5.xlarge) and p (ml.p4d.24xlarge).
     return instance_type.removeprefix("ml.")[:1] in ("g", "p")

@@ -1,7 +1,7 @@
-"""The errors a step may end with. The state machine's Retry and Catch match them by class name.
+"""The errors with which a step may end. The state machine's Retry and Catch match them by class name.
 
-Every message is a sentence a person can act on. AWS's own errors are translated here, keeping AWS's message:
-it names the denied action, the quota, or the field.
+Every message says what happened, to which field or resource, and what to do next. Errors from AWS are
+translated here and keep AWS's message, which names the denied action, the quota or the field.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class PipelineError(Exception):
-    """Any error of the pipeline's own."""
+    """The base class of all errors here."""
 
 
 class InvalidInput(PipelineError):
-    """The execution input, or a document between steps, is not what the contract says. Names the field."""
+    """The execution's input, or a document between steps, is invalid. The message names the field."""
 
 
 class NothingToDo(PipelineError):
-    """Not a failure: this run has no work. The run ends as Skipped, with the message as its reason."""
+    """The run has no work, which is not a failure. It ends as Skipped, with the message as its reason."""
 
 
 class Unchanged(NothingToDo):
-    """The model that serves is of the same data, scripts and hyperparameters."""
+    """The model that serves was trained from the same data, scripts and hyperparameters."""
 
 
 class LeaseLost(PipelineError):
-    """Another run holds the lease on the endpoint by now; this one may not touch it any more."""
+    """Another run holds the lease on the endpoint now, so this run must not change the endpoint."""
 
 
 # --- the uploaded dataset ------------------------------------------------------------------------
 
 
 class InvalidDataset(PipelineError):
-    """The uploaded corpus cannot be trained on. Subclasses tell the cases apart."""
+    """The uploaded corpus cannot be used for training. Each subclass is one reason."""
 
 
 class DatasetNotFound(InvalidDataset):
-    """No object under that name."""
+    """The object does not exist."""
 
 
 class DatasetEmpty(InvalidDataset):
-    """The object, or the corpus in it, has no text."""
+    """The object, or the corpus in it, contains no text."""
 
 
 class DatasetNotText(InvalidDataset):
-    """The object is binary, or of a kind that is not read."""
+    """The object is binary, or has a format that is not supported."""
 
 
 class DatasetNotUtf8(InvalidDataset):
@@ -56,27 +56,27 @@ class DatasetNotUtf8(InvalidDataset):
 
 
 class DatasetTooSmall(InvalidDataset):
-    """Too few words or lines to train, validate and test on."""
+    """The corpus has too few words or lines for training, validation and test."""
 
 
 class DatasetTooLarge(InvalidDataset):
-    """More text than one execution of the prepare function gets through."""
+    """The corpus has more text than one invocation of Prepare can process."""
 
 
 class DatasetReplaced(InvalidDataset):
-    """Another upload took the object's place while it was read. Retried: the next attempt reads that."""
+    """Another upload replaced the object while it was read. Retried with the new object."""
 
 
 class SplitIncomplete(InvalidDataset):
-    """Files named as splits are there, but not one each of train, valid and test."""
+    """Some files have the names of splits, but not exactly one each of train, valid and test."""
 
 
 class ArchiveCorrupt(InvalidDataset):
-    """The archive ends early or does not unpack."""
+    """The archive ends early or cannot be unpacked."""
 
 
 class ArchiveHasNoCorpus(InvalidDataset):
-    """No text file, or no one text file to choose, in the archive."""
+    """The archive has no text file, or several and no rule to choose one."""
 
 
 class ArchiveEncrypted(InvalidDataset):
@@ -84,53 +84,53 @@ class ArchiveEncrypted(InvalidDataset):
 
 
 class ArchiveNested(InvalidDataset):
-    """There is an archive within the archive."""
+    """The archive contains another archive."""
 
 
 class ArchiveUnsafe(InvalidDataset):
-    """A member's path leaves the archive, or is a link or a device."""
+    """A member's path leads out of the archive, or the member is a link or a device."""
 
 
 class ArchiveTooLarge(InvalidDataset):
-    """The archive unpacks to more than is accepted: an archive bomb, or simply too much text."""
+    """The unpacked archive exceeds the limit: an archive bomb, or too much text."""
 
 
 # --- the Git repository of the scripts ------------------------------------------------------------
 
 
 class InvalidSource(PipelineError):
-    """The scripts cannot be taken from the Git repository as named. Subclasses tell the cases apart."""
+    """The scripts cannot be read from the Git repository. Each subclass is one reason."""
 
 
 class SourceNotFound(InvalidSource):
-    """No such repository, branch, tag or commit."""
+    """The repository, branch, tag or commit does not exist."""
 
 
 class SourceUnauthorized(InvalidSource):
-    """The Git server wants credentials and has none, or none that it accepts."""
+    """The Git server requires credentials, and received none or invalid ones."""
 
 
 class SourceIncomplete(InvalidSource):
-    """A script that SageMaker starts is not in the repository."""
+    """The repository lacks a script that SageMaker starts."""
 
 
 class SourceTooLarge(InvalidSource):
-    """More in the repository, or in its scripts, than one execution of a function takes in."""
+    """The repository or its scripts are larger than one invocation can process."""
 
 
 # --- AWS ------------------------------------------------------------------------------------------
 
 
 class Throttled(PipelineError):
-    """AWS, or the Git server, asked to slow down. Retried."""
+    """AWS or the Git server throttled the request. Retried."""
 
 
 class ServiceUnavailable(PipelineError):
-    """AWS, or the Git server, failed on its own side or could not be reached. Retried."""
+    """AWS or the Git server failed or could not be reached. Retried."""
 
 
 class CapacityUnavailable(PipelineError):
-    """A quota or the capacity for an instance type is used up. Retried after minutes."""
+    """The quota or the capacity for an instance type is exhausted. Retried after minutes."""
 
 
 class EndpointBusy(PipelineError):
@@ -146,7 +146,7 @@ class RequestRefused(PipelineError):
 
 
 class Misconfigured(PipelineError):
-    """The deployment lacks a setting this function needs, or names an endpoint that is not its own."""
+    """The function lacks an environment variable, or the endpoint is not this deployment's."""
 
 
 # --- training and hosting -------------------------------------------------------------------------
@@ -157,19 +157,19 @@ class TrainingFailed(PipelineError):
 
 
 class TrainingStopped(PipelineError):
-    """Somebody stopped the training job."""
+    """A person or another program stopped the training job."""
 
 
 class TrainingTimedOut(PipelineError):
-    """The training job reached max_runtime_seconds and was stopped."""
+    """The training job was stopped at its time limit."""
 
 
 class ModelNotFound(PipelineError):
-    """No registered model has that name or version, or its artifact is gone."""
+    """No registered model has this name or version, or the artifact does not exist."""
 
 
 class ModelRejected(PipelineError):
-    """The model was refused, and is deployed only when that is asked for with force."""
+    """The model was rejected, so it is deployed only with `force`."""
 
 
 class EndpointFailed(PipelineError):
@@ -177,11 +177,11 @@ class EndpointFailed(PipelineError):
 
 
 class UpdateReverted(PipelineError):
-    """The endpoint is in service, but with its former config: SageMaker took the update back."""
+    """The endpoint is in service with its former config: SageMaker rolled the update back."""
 
 
 class SmokeTestFailed(PipelineError):
-    """The endpoint answered, but not as a language model should."""
+    """The endpoint's response is not what a language model should return."""
 
 
 _THROTTLING = {
@@ -207,22 +207,22 @@ _DENIED = {
 
 
 def code_of(error: ClientError) -> str:
-    """AWS's error code, for example ValidationException."""
+    """Return AWS's error code, for example ValidationException."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def message_of(error: ClientError) -> str:
-    """AWS's own sentence."""
+    """Return AWS's error message."""
     return str(error.response.get("Error", {}).get("Message", "")) or str(error)
 
 
 def translate(error: ClientError | BotoCoreError) -> PipelineError:
-    """The pipeline's error for one of boto's, so that the state machine can tell what to retry."""
+    """Return the pipeline's error for an error of boto3, so that the state machine knows what to retry."""
     if isinstance(error, BotoCoreError):
         return ServiceUnavailable(f"{type(error).__name__}: {error}")
     code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    # AWS's message rarely names the operation, except that of a denied call.
+    # AWS's message names the operation only if the call was denied.
     sentence = f"{error.operation_name}: {message_of(error)} ({code})"
     if code in _DENIED:
         return AccessDenied(sentence)
@@ -237,7 +237,7 @@ def translate(error: ClientError | BotoCoreError) -> PipelineError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what boto raises inside the block into this module's errors."""
+    """Translate errors of boto3 that are raised inside the block."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:

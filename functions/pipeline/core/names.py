@@ -1,4 +1,4 @@
-"""Names and ARNs, all computed from the execution, so that a step tried again finds what it already made."""
+"""Names and ARNs, all derived from the execution, so that a retried step finds what it created before."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from typing import Literal
 
 from contracts.run import Run
 
-Kind = Literal["training-job", "model", "endpoint-config", "endpoint"]
+ArnKind = Literal["training-job", "model", "endpoint-config", "endpoint"]
 
-# What stands for the dataset in the names of runs that are about none.
+# These stand for the dataset in the names of runs that have no dataset.
 DEPLOY, TEARDOWN, CLEANUP = "deploy", "teardown", "cleanup"
 
 
 def prefix(endpoint: str) -> str:
-    """What the names of an endpoint's runs begin with, and those of no other endpoint.
+    """Return the beginning of the names of all resources of the endpoint's runs.
 
-    An endpoint's name has no two hyphens in a row (contracts.EndpointName). So what `lexline` made is told
-    from what `lexline-2` made, which may belong to another stack.
+    No other endpoint's names begin so: an endpoint's name has no two hyphens in a row
+    (contracts.base.EndpointName). This tells the resources of `lexline` from those of `lexline-2`, which may
+    be another stack's.
     """
     return f"{endpoint}--"
 
 
 def run_name(endpoint: str, dataset: str, execution_id: str) -> str:
-    """The run's name: at most 63 characters of [a-z0-9-], as many as SageMaker takes.
+    """Return the run's name: at most 63 characters of [a-z0-9-], which is SageMaker's limit.
 
-    It starts with the endpoint's name, which is what the IAM policies match on, and ends with 12 hex digits
-    of the execution ARN's SHA-256.
+    The name begins with the endpoint's name, which the IAM policies match, and ends with 12 hexadecimal
+    digits of the SHA-256 of the execution's ARN.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:18].strip("-")
     return f"{prefix(endpoint)}{slug}-{hashlib.sha256(execution_id.encode()).hexdigest()[:12]}"
 
 
-def arn(run: Run, kind: Kind, name: str) -> str:
-    """The ARN of a SageMaker resource in the execution's own partition, region and account."""
+def arn(run: Run, kind: ArnKind, name: str) -> str:
+    """Return the ARN of a SageMaker resource in the execution's partition, region and account."""
     return beside(run.execution.id, kind, name)
 
 
-def beside(other: str, kind: Kind, name: str) -> str:
-    """The ARN of a SageMaker resource in the partition, region and account of another ARN."""
-    _, partition, _, region, account, *_ = other.split(":")
+def beside(sibling_arn: str, kind: ArnKind, name: str) -> str:
+    """Return the ARN of a SageMaker resource in the partition, region and account of another ARN."""
+    _, partition, _, region, account, *_ = sibling_arn.split(":")
     return f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{name}"

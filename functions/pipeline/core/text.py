@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-# An error goes into the execution's report several times, and that has to fit into 262,144 bytes.
+# An error appears in the execution's output several times, and the output has at most 262,144 bytes.
 _LONGEST_SENTENCE = 4000
 _LONGEST_VALUE = 200
 
 
 def sentence(error: ValidationError) -> str:
-    """Each wrong field by its path, with what is wrong about it; long values and long lists are cut."""
+    """Return each wrong field by its path, with what is wrong with it. Cut long values and long lists."""
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         field = cut(".".join(str(part) for part in problem["loc"]), _LONGEST_VALUE)
@@ -22,5 +22,5 @@ def sentence(error: ValidationError) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """The text in at most so many characters, an ellipsis where something is left out."""
+    """Return the text with at most `longest` characters; an ellipsis shows that it was cut."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

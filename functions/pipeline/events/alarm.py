@@ -1,4 +1,4 @@
-"""EventBridge's wake-up when one of the deployment's alarms goes off: people are told of it on the topic."""
+"""EventBridge's event that one of the deployment's alarms went off: send a message to the topic."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ from reporting import messages
 
 @step(AlarmChange)
 def handler(event: AlarmChange) -> None:
+    """Send the message."""
     messages.alarm(event.detail)

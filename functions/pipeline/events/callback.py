@@ -1,8 +1,8 @@
-"""EventBridge's wake-up: a training job or an endpoint has changed, so look at it and answer whoever waits on
-it.
+"""EventBridge's events about training jobs and endpoints: complete the task token of the state that waits.
 
-Events come twice, late, in another spelling than Describe's, and about resources of others. So an event only
-says where to look; Describe says what is, and only an end is an answer.
+Events come twice, late, with other spellings than Describe's, and about resources that are not this
+deployment's. So an event only says where to look. Describe says what the state is, and only a final state
+completes a token.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from training import training_job
 
 @step(StateChange)
 def handler(event: StateChange) -> None:
+    """Look at the resource, and complete the task token if the resource has settled."""
     resource = event.resources[0]
-    # A training job's name is its run's.
+    # A training job has its run's name.
     logger.set_correlation_id(resource.rpartition("/")[2])
     waiting = task_tokens.find(resource)
     if waiting is None:
-        logger.info("Nobody waits on this resource", resource=resource)
+        logger.info("No state waits for this resource", resource=resource)
         return
     logger.set_correlation_id(waiting.run)
     outcome = outcome_of(waiting)
     if outcome:
-        task_tokens.answer(waiting, outcome)
+        task_tokens.complete(waiting, outcome)
 
 
 def outcome_of(waiting: task_tokens.Waiting) -> Trained | Deployed | PipelineError | None:
-    """What the resource has come to, or None while it is under way."""
+    """Return the resource's outcome, or None while it is in progress."""
     kind, _, name = waiting.resource.rpartition(":")[2].partition("/")
     if kind == "training-job":
         job = training_job.describe(name)
         return training_job.outcome(job) if job else None
-    if not waiting.asked:
-        # An event of an earlier change; SageMaker has not accepted this run's yet.
+    if not waiting.accepted:
+        # The event is about an earlier change; SageMaker has not accepted this run's change yet.
         return None
     return endpoint.outcome(endpoint.describe(name), waiting.run)

@@ -1,4 +1,4 @@
-"""EventBridge's wake-up when an execution has ended, by whatever way: its lease and its uploads go on."""
+"""EventBridge's event that an execution has ended, in whatever way: hand over its lease and its uploads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from entry_point import step
 
 @step(ExecutionChange)
 def handler(event: ExecutionChange) -> None:
-    """Raises ServiceUnavailable while Step Functions still says that it runs, for the event to come again.
+    """Hand over what the execution leaves.
 
-    DescribeExecution is eventually consistent (its reference), and there is no other event of this end.
+    Raises:
+        ServiceUnavailable: Step Functions still reports the execution as running. EventBridge then sends the
+            event again; there is no other event about this end, and DescribeExecution is eventually
+            consistent.
     """
     arn = event.detail.execution_arn
     if not hand_over(environment.endpoint_name(), arn):
-        raise ServiceUnavailable(f"Step Functions does not know yet that {arn} has ended.")
+        raise ServiceUnavailable(f"Step Functions does not report yet that {arn} has ended.")

@@ -1,48 +1,40 @@
-"""Once a day: what nobody owns any more is found, said, and deleted where the deployment says so.
+"""The daily sweep: find what has no owner, report it, and delete it if `Sweep=delete`.
 
-Owned is what serves, what it took the place of (to go back to), and what the holder of the lease has made.
-The sweep is also the last to notice an event that never came: an execution's end, an upload, the time for an
-endpoint to go.
+The sweep also makes up for events that never came: the end of an execution, an upload, the time of a
+teardown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
-from cleanup import resources
+from cleanup import orphans, resources
 from contracts.events import SweepInput, Swept
 from coordination import arrivals, executions, lease
 from coordination.handover import hand_over
-from core import aws, environment, names
+from core import aws, environment
 from core.logging import logger
 from entry_point import step
 from reporting import messages
-from serving import endpoint
 from uploads.listing import objects
-
-# A schedule is given this long to start its execution by itself.
-_PATIENCE = timedelta(hours=1)
 
 
 @step(SweepInput)
 def handler(_: SweepInput) -> Swept:
+    """Sweep the deployment's endpoint and datasets, and return what was found."""
     name, deletes = environment.endpoint_name(), environment.sweep_deletes()
     held = lease.read(name)
     if held.execution:
         hand_over(name, held.execution)
-    # What costs or was lost comes first, should something refuse to be deleted.
+    # Deletions come last, so that a refused one does not prevent what saves money or uploads.
     unwanted, started = _unwanted_endpoint(name, deletes=deletes)
     started += _lost_uploads(name)
-    # Listed before it is asked who owns what: what a run makes in between is on no list.
-    made = resources.made(name)
-    owned = _owned(name)
-    orphans = [(kind, each) for kind, each in made if each not in owned]
-    for kind, each in orphans if deletes else ():
-        resources.remove(kind, each)
+    found = orphans.find(name)
+    for kind, each in found if deletes else ():
+        resources.delete(kind, each)
     swept = Swept(
-        orphans=[*unwanted, *(f"{kind}/{each}" for kind, each in orphans)], removed=deletes, started=started
+        orphans=[*unwanted, *(f"{kind}/{each}" for kind, each in found)], removed=deletes, started=started
     )
     if swept.orphans or swept.started:
         messages.swept(swept)
@@ -50,60 +42,30 @@ def handler(_: SweepInput) -> Swept:
     return swept
 
 
-def _owned(name: str) -> set[str]:
-    """The names that configs, models and jobs may carry."""
-    owned = set()
-    held = lease.read(name)
-    if held.owner:
-        asked = executions.asked(executions.describe(str(held.execution)))
-        cleaned = asked.get("cleanup_of") or asked.get("teardown_of") or {}
-        owned |= {held.owner, str(cleaned.get("run", ""))}
-    live = endpoint.describe(name)
-    if live:
-        serving = live.get("EndpointConfigName", "")
-        owned |= {serving, _tags(name, live["EndpointArn"], serving).get(endpoint.PREVIOUS, "")}
-    return owned
-
-
 def _unwanted_endpoint(name: str, *, deletes: bool) -> tuple[list[str], list[str]]:
-    """An endpoint that should not be as it is: how it is told of, and the executions started to change that.
-
-    One that should have gone by now is taken down. One whose model never passed its smoke test is put back,
-    or taken down if it had no other before.
-    """
-    live = endpoint.describe(name)
-    if live is None or lease.read(name).owner is not None:
+    """Start the execution that the endpoint needs. Return what is only reported, and what was started."""
+    needed = orphans.needed_execution(name)
+    if needed is None:
         return [], []
-    config, now = live.get("EndpointConfigName", ""), datetime.now(UTC)
-    tags = _tags(name, live["EndpointArn"], config)
-    # Once a day, for as long as it helps nothing.
-    cause = f"{config} {now:%Y-%m-%d}"
-    if endpoint.GENERATION in tags and endpoint.VERIFIED not in tags:
-        if not deletes:
-            return [f"endpoint/{name}"], []
-        wish = {"run": config, "execution": "", "status": "FAILED"}
-        return [], _started("cleanup", cause, {"cleanup_of": wish})
-    due = tags.get(endpoint.TEARDOWN_AT)
-    if due and datetime.fromisoformat(due) + _PATIENCE < now:
-        idle = tags.get(endpoint.TEARDOWN_WHEN_IDLE)
-        wish = {"run": config, **({"when_idle": idle} if idle else {})}
-        return [], _started("teardown", cause, {"teardown_of": wish})
-    return [], []
+    if needed.purpose == "cleanup" and not deletes:
+        return [f"endpoint/{name}"], []
+    # The date in the cause lets the sweep try again every day until the execution succeeds.
+    cause = f"{needed.config} {datetime.now(UTC):%Y-%m-%d}"
+    return [], _start(needed.purpose, cause, needed.request)
 
 
-def _started(purpose: str, cause: str, document: Mapping[str, Any]) -> list[str]:
-    """The execution, unless the cause has had one."""
-    started = executions.start_anew(purpose, cause, document)
+def _start(purpose: str, cause: str, request: Mapping[str, object]) -> list[str]:
+    """Start an execution unless this cause has had one. Return its ARN, or nothing."""
+    started = executions.start_anew(purpose, cause, request)
     return [started] if started else []
 
 
-def _tags(name: str, near: str, config: str) -> dict[str, str]:
-    """The tags of a config that a run has made; those of others are not this deployment's to read."""
-    return endpoint.config_tags(near, config) if config.startswith(names.prefix(name)) else {}
-
-
 def _lost_uploads(name: str) -> Iterator[str]:
-    """Have datasets run whose uploads no run has seen, and let go of who died while it gathered some."""
+    """Start a run for each dataset with uploads that no run has read, and clear ended gatherers.
+
+    Yields:
+        The ARN of each execution that was started.
+    """
     bucket, root = environment.bucket(), "uploads/"
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=root, Delimiter="/")
     for page in pages:
@@ -116,4 +78,4 @@ def _lost_uploads(name: str) -> Iterator[str]:
             found = objects(aws.s3(), bucket, dataset)
             if found and arrivals.is_lost(dataset, found):
                 cause = f"{dataset} {arrivals.signature(found)}"
-                yield from _started("lost-upload", cause, {"dataset": dataset})
+                yield from _start("lost-upload", cause, {"dataset": dataset})

@@ -1,4 +1,4 @@
-"""What makes a model the model it is: data, scripts and hyperparameters."""
+"""A model's identity: two models with the same data, scripts and hyperparameters are the same model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from contracts.request import Hyperparameters
 
 
 def of(hyperparameters: Hyperparameters, fingerprint: str, code: str) -> str:
-    """A SHA-256, in hex, over the data's fingerprint, the scripts' hash and every hyperparameter."""
-    told = hyperparameters.model_dump_json()
-    return hashlib.sha256("\n".join((fingerprint, code, told)).encode()).hexdigest()
+    """Return the identity as a SHA-256 in hexadecimal.
+
+    Args:
+        hyperparameters: all of them, including those left to the recipe.
+        fingerprint: the SHA-256 of the prepared data.
+        code: the SHA-256 of the packed scripts.
+    """
+    return hashlib.sha256(
+        "\n".join((fingerprint, code, hyperparameters.model_dump_json())).encode()
+    ).hexdigest()

@@ -1,8 +1,9 @@
-"""The model package group: every model that was ever trained, with what it was made of and how good it is.
+"""The registry: a SageMaker model package group with a version for every model that was trained.
 
-The group has the endpoint's name and is made when first needed. A package's description begins with the name
-of the run that trained it, so that a listing is enough to find it; the rest is in its metadata, whose values
-may hold letters, digits, spaces and _.:/=+-@ (CreateModelPackage's reference).
+The group has the endpoint's name and is created when the first model is registered. The description of a
+version begins with the name of the run that trained the model, so one listing is enough to find it. The rest
+is in the version's metadata, whose values may contain letters, digits, spaces and _.:/=+-@
+(CreateModelPackage's API reference).
 """
 
 from __future__ import annotations
@@ -34,33 +35,52 @@ _NOT_ALLOWED = re.compile(r"[^\w .:/=+\-@]")
 def register(
     group: str, model: str, summary: str, metadata: Mapping[str, str], request: CreateModelPackageInputTypeDef
 ) -> str:
-    """Make a version of `model` in the group, or find the one that was made before; answers its ARN."""
+    """Create a version of the model in the group, unless it has one.
+
+    Args:
+        group: the model package group, created if it does not exist.
+        model: the name of the run that trained the model.
+        summary: one line of text.
+        metadata: values by name; empty values are left out, long ones cut, and other characters become `_`.
+        request: further parameters of CreateModelPackage.
+
+    Returns:
+        The version's ARN.
+    """
     for package in _packages(group):
         if _model_of(package) == model:
             return package["ModelPackageArn"]
-    return _created(
+    return _create(
         {
             **request,
             "ModelPackageGroupName": group,
             "ModelPackageDescription": f"{model}: {summary}"[:_LONGEST_DESCRIPTION],
-            "CustomerMetadataProperties": {name: _value(text) for name, text in metadata.items() if text},
+            "CustomerMetadataProperties": {
+                name: _NOT_ALLOWED.sub("_", text)[:_LONGEST_VALUE] for name, text in metadata.items() if text
+            },
             "ClientToken": hashlib.sha256(model.encode()).hexdigest()[:36],
         }
     )
 
 
-def find(group: str, wanted: str) -> Registered:
-    """The model that a run of this name trained, or that has this version. Raises ModelNotFound."""
+def find(group: str, name: str) -> Registered:
+    """Return the model with this version, or the one that the run of this name trained.
+
+    Raises:
+        ModelNotFound: the group has no such model.
+    """
     for package in _packages(group):
-        if wanted in (_model_of(package), str(package.get("ModelPackageVersion"))):
+        if name in (_model_of(package), str(package.get("ModelPackageVersion"))):
             return read(package["ModelPackageArn"])
-    raise ModelNotFound(
-        f"No model {wanted} is registered in {group}. `lexline models` lists those there are."
-    )
+    raise ModelNotFound(f"No model {name} is registered in {group}. `lexline models` lists the models.")
 
 
 def read(arn: str) -> Registered:
-    """A registered model as it is now. Raises ModelNotFound for a version that no run registered."""
+    """Return the registered model as it is now.
+
+    Raises:
+        ModelNotFound: no run of this pipeline registered the version.
+    """
     package = aws.sagemaker().describe_model_package(ModelPackageName=arn)
     metadata = package.get("CustomerMetadataProperties", {})
     try:
@@ -79,24 +99,24 @@ def read(arn: str) -> Registered:
         )
     except ValidationError as error:
         raise ModelNotFound(
-            f"Model package {arn} was not registered by a run of this pipeline; its metadata lacks what is "
-            f"needed to deploy it: {sentence(error)}"
+            f"Model package {arn} was not registered by a run of this pipeline: its metadata lacks fields "
+            f"that a deployment needs: {sentence(error)}"
         ) from error
 
 
-def reject(arn: str, why: str) -> None:
-    """Let the model not be deployed again without force."""
+def reject(arn: str, reason: str) -> None:
+    """Mark the model as rejected, so that it is deployed only with `force`."""
     aws.sagemaker().update_model_package(
-        ModelPackageArn=arn, ModelApprovalStatus="Rejected", ApprovalDescription=described(why)
+        ModelPackageArn=arn, ModelApprovalStatus="Rejected", ApprovalDescription=one_line(reason)
     )
 
 
-def described(text: str) -> str:
-    """A sentence as a description takes it: one line of at most 1,024 characters."""
+def one_line(text: str) -> str:
+    """Return the text as a description: one line of at most 1,024 characters."""
     return " ".join(text.split())[:_LONGEST_DESCRIPTION]
 
 
-def _created(request: CreateModelPackageInputTypeDef) -> str:
+def _create(request: CreateModelPackageInputTypeDef) -> str:
     sagemaker = aws.sagemaker()
     try:
         return sagemaker.create_model_package(**request)["ModelPackageArn"]
@@ -115,7 +135,7 @@ def _created(request: CreateModelPackageInputTypeDef) -> str:
 
 
 def _packages(group: str) -> Iterator[ModelPackageSummaryTypeDef]:
-    """Every version, newest first."""
+    """Yield every version, newest first; none if the group does not exist."""
     pages = aws.sagemaker().get_paginator("list_model_packages")
     try:
         for page in pages.paginate(
@@ -134,7 +154,3 @@ def _model_of(package: ModelPackageSummaryTypeDef) -> str:
 def _artifacts(package: DescribeModelPackageOutputTypeDef) -> str:
     containers = package.get("InferenceSpecification", {}).get("Containers", [])
     return containers[0].get("ModelDataUrl", "") if containers else ""
-
-
-def _value(text: str) -> str:
-    return _NOT_ALLOWED.sub("_", text)[:_LONGEST_VALUE]

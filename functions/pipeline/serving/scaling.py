@@ -1,4 +1,4 @@
-"""Target tracking: the endpoint's instances come and go with its traffic."""
+"""Automatic scaling: target tracking adds and removes the endpoint's instances with its traffic."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ _POLICY = "invocations-per-instance"
 
 @dataclass(frozen=True)
 class Scale:
-    """From `least` to `most` instances, each kept near so many `invocations` a minute."""
+    """From `least` to `most` instances, each with about `invocations` requests a minute."""
 
     least: int
     most: int
     invocations: int
 
     @classmethod
-    def asked(cls, hosting: HostingResources) -> Scale | None:
-        """What a run asks for; None for a fleet that does not scale."""
+    def of(cls, hosting: HostingResources) -> Scale | None:
+        """Return the scaling that a run asks for, or None if its instances do not scale."""
         if not hosting.scales:
             return None
         return cls(hosting.instance_count, hosting.max_instance_count, hosting.invocations_per_instance)
 
     @classmethod
     def read(cls, tag: str) -> Scale | None:
-        """What an endpoint config's tag tells; None where it tells nothing."""
+        """Return the scaling in an endpoint config's tag, or None if the tag is no such text."""
         found = re.fullmatch(r"(\d+)-(\d+)@(\d+)", tag)
         return cls(*map(int, found.groups())) if found else None
 
     @property
     def tag(self) -> str:
+        """The text of the tag that `read` reads."""
         return f"{self.least}-{self.most}@{self.invocations}"
 
 
 def start(name: str, scale: Scale) -> None:
-    """Let the endpoint scale so, and no longer as it did before."""
+    """Let the endpoint's instances scale, in place of any scaling it had."""
     autoscaling = aws.autoscaling()
     autoscaling.register_scalable_target(**_target(name), MinCapacity=scale.least, MaxCapacity=scale.most)
     autoscaling.put_scaling_policy(
@@ -64,7 +65,7 @@ def start(name: str, scale: Scale) -> None:
 
 
 def stop(name: str) -> None:
-    """Scale the endpoint no more; nothing where it did not scale."""
+    """Stop scaling the endpoint; do nothing if it does not scale."""
     try:
         aws.autoscaling().deregister_scalable_target(**_target(name))
     except ClientError as error:

@@ -1,9 +1,8 @@
-"""The step that takes the endpoint's lease, or waits in line for it.
+"""Acquire: take the endpoint's lease, or wait in the queue for it.
 
-A run whose turn has come is woken by a failure of the wait named YourTurn, and asks again: so the lease is
-only ever said to be held by the step that has just read so. A wait that is not answered ends after some
-minutes and leads here too; the holder's execution is looked at each time, in case the event of its end was
-lost.
+A waiting run is woken with the error YourTurn, and then asks again; so only the step that has just read the
+lease says that the run holds it. A wait also ends after some minutes and leads back here. Each time, the step
+looks at the owner's execution, in case the event of its end was lost.
 """
 
 from __future__ import annotations
@@ -18,16 +17,17 @@ from reporting import messages
 
 @step(AcquireInput)
 def handler(given: AcquireInput) -> None:
+    """Complete the task token if the run holds the lease now; otherwise leave it in the queue."""
     run = given.run
     held = lease.read(run.endpoint)
     if held.execution and held.owner != run.name:
-        # Also where it has lapsed: what a dead holder left is cleaned up before anybody else works.
+        # Also if the lease has expired: the cleanup of an ended owner comes before any other run.
         hand_over(run.endpoint, held.execution)
-    got = lease.acquire(run, given.token)
-    if got is None:
-        logger.info("Waiting for the lease", holder=held.owner, in_line=len(held.waiting))
+    acquired = lease.acquire(run, given.token)
+    if acquired is None:
+        logger.info("Waiting for the lease", owner=held.owner, in_queue=len(held.waiting))
         return
     messages.started(run)
-    if not task_tokens.reply(given.token, got):
-        # This execution may have ended meanwhile, before it had anything to pass on.
+    if not task_tokens.send_result(given.token, acquired):
+        # This execution may have ended in the meantime, before it had a lease to pass on.
         hand_over(run.endpoint, run.execution.id)

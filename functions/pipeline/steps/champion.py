@@ -1,6 +1,4 @@
-"""The step that looks at what serves: the model that the new one has to match, and whether one is needed at
-all.
-"""
+"""Champion: find the model that serves, and check whether a new one is needed."""
 
 from __future__ import annotations
 
@@ -11,44 +9,52 @@ from core import aws, environment
 from core.errors import Unchanged, code_of
 from entry_point import step
 from registry import identity
-from serving import endpoint
+from serving import endpoint, tags
 
 
 @step(ChampionInput)
 def handler(given: ChampionInput) -> Champion:
-    """Raises Unchanged when the model that serves is the one that this run would train."""
+    """Return the champion, or an empty one if nothing serves.
+
+    Raises:
+        Unchanged: the champion was trained from the same data, scripts and hyperparameters as this run would
+            use.
+    """
     run = given.run
     live = endpoint.describe(run.endpoint)
     if live is None or live["EndpointStatus"] not in endpoint.SERVING:
         return Champion()
-    # Told here already, before a model is trained that could not be deployed.
-    endpoint.must_take(run, live)
+    # Check this now, before the run pays for training a model that it could not deploy.
+    endpoint.check_can_take(run, live)
     config = live.get("EndpointConfigName", "")
-    tags = endpoint.config_tags(run.execution.id, config)
-    model = tags.get(endpoint.MODEL)
-    mine = identity.of(run.hyperparameters, given.prepared.fingerprint, given.source.sha256)
-    if not run.force and endpoint.VERIFIED in tags and tags.get(endpoint.IDENTITY) == mine:
+    values = tags.of_config(run.execution.id, config)
+    model = values.get(tags.MODEL)
+    new = identity.of(run.hyperparameters, given.prepared.fingerprint, given.source.sha256)
+    if not run.force and tags.VERIFIED in values and values.get(tags.IDENTITY) == new:
         raise Unchanged(
-            f"The data of dataset {run.dataset}, the scripts and the hyperparameters are those of {model}, "
-            f"which endpoint {run.endpoint} serves. To train it again all the same, start a run with "
+            f"Endpoint {run.endpoint} already serves {model}, which was trained from the same data (dataset "
+            f"{run.dataset}), scripts and hyperparameters. To train it again, start a run with "
             '"force": true.'
         )
     return Champion(
         config=config,
         model=model,
-        dataset=tags.get(endpoint.DATASET),
-        fingerprint=tags.get(endpoint.FINGERPRINT),
+        dataset=values.get(tags.DATASET),
+        fingerprint=values.get(tags.FINGERPRINT),
         artifact_prefix=_artifact(model) if model else None,
     )
 
 
 def _artifact(model: str) -> str | None:
-    """Where the champion's artifact is; None when it is gone, for a channel without objects fails a job."""
+    """Return the S3 URI of the model's artifact, or None if the artifact does not exist.
+
+    A training job fails on a channel without objects, so a missing artifact must not become a channel.
+    """
     bucket, key = environment.bucket(), f"runs/{model}/output/model.tar.gz"
     try:
         aws.s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        # Without the permission to list a bucket, S3 answers 403 for an object that is not there.
+        # S3 returns 403 for a missing object if the caller may not list the bucket.
         if code_of(error) not in ("404", "403", "NoSuchKey", "NotFound", "Forbidden"):
             raise
         return None

@@ -1,4 +1,4 @@
-"""The step that names the trained artifacts as a SageMaker model: which container serves them, and how."""
+"""CreateModel: create the SageMaker model, which says which container serves the artifact, and how."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from botocore.exceptions import ClientError
 from contracts.serving import CreateModelInput, ModelCreated
 from core import aws, environment, names
 from entry_point import step
-from serving import endpoint
+from serving import tags
 
 
 @step(CreateModelInput)
 def handler(given: CreateModelInput) -> ModelCreated:
+    """Create the model, unless an earlier attempt of this step has."""
     run = given.run
     image = environment.hosting_image(run.hosting)
     try:
@@ -21,11 +22,11 @@ def handler(given: CreateModelInput) -> ModelCreated:
             PrimaryContainer={
                 "Image": image,
                 "ModelDataUrl": given.registered.model_artifacts,
-                # train.py puts its scripts into the artifact, so that it serves without being packed again.
-                # The PyTorch image reads SAGEMAKER_*, the Ray image RAY_*, and neither minds the other's.
+                # train.py copies its scripts into the artifact, so the artifact can be served as it is. The
+                # PyTorch image reads SAGEMAKER_*, the Ray image reads RAY_*; each ignores the other's.
                 "Environment": {
                     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-                    # Unless asked, that setting keeps what the model prints out of the endpoint's log.
+                    # With that option alone, the model's output does not reach the endpoint's log.
                     "RAY_SERVE_LOG_TO_STDERR": "1",
                     "SAGEMAKER_PROGRAM": "generate.py",
                     "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
@@ -34,10 +35,9 @@ def handler(given: CreateModelInput) -> ModelCreated:
                     "LEXLINE_MODEL": given.registered.model,
                 },
             },
-            Tags=endpoint.tags(run, given.registered),
+            Tags=tags.describing(run, given.registered),
         )
     except ClientError as error:
-        # The name is this execution's own: an earlier attempt of this step made it.
         if not aws.already_exists(error):
             raise
     return ModelCreated(

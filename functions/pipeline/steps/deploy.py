@@ -1,8 +1,8 @@
-"""The step that puts the run's model on the endpoint: create it, or update what is there; the task token does
-the waiting.
+"""Deploy: create the endpoint with the run's model, or update it; a task token does the waiting.
 
-A real-time endpoint is updated blue/green, its traffic shifted as the run asks, and taken back by itself when
-an alarm sounds. From and to serverless it takes a plain update, for SageMaker offers nothing else.
+A real-time endpoint is updated blue/green: traffic shifts as the run asks, and SageMaker rolls the update
+back if an alarm goes off. An update from or to a serverless endpoint is a plain one, because SageMaker offers
+no other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
+from cleanup import resources
 from contracts.request import HostingResources
 from contracts.run import Lease, Run
 from contracts.serving import DeployInput
@@ -20,7 +21,7 @@ from core import aws, environment, names
 from core.errors import EndpointBusy, LeaseLost, PipelineError, ServiceUnavailable, message_of
 from core.logging import logger
 from entry_point import step
-from serving import endpoint, scaling
+from serving import endpoint, scaling, tags
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
@@ -34,64 +35,67 @@ if TYPE_CHECKING:
         UpdateEndpointInputTypeDef,
     )
 
-# A canary may be at most half of the fleet, a linear step from a tenth to a half (see UpdateEndpoint).
-# A quarter, rounded up to whole instances, is never more than half of two or more.
-_STEPS = 4
-# How long a new fleet may take to come up: capacity, the image, the model, its first ping.
+# A canary may have at most half of the instances, and a linear step a tenth to a half of them
+# (UpdateEndpoint's API reference). A quarter, rounded up to whole instances, is never more than half of two
+# or more.
+_SHIFTS = 4
+# How long new instances may take to start: capacity, the image, the model, the first ping.
 _START_SECONDS = 3600
 
 
 @step(DeployInput)
 def handler(given: DeployInput) -> None:
+    """Have SageMaker accept the run's endpoint config, unless it has; the callback returns the outcome."""
     run = given.run
     arn = names.arn(run, "endpoint", run.endpoint)
-    known = task_tokens.find(arn)
-    asked = known is not None and known.run == run.name and known.asked
+    waiting = task_tokens.find(arn)
+    accepted = waiting is not None and waiting.run == run.name and waiting.accepted
     live = endpoint.describe(run.endpoint)
     serving = live.get("EndpointConfigName", "") if live else ""
-    change = not asked and serving != run.name
-    theirs: Mapping[str, str] = {}
+    change = not accepted and serving != run.name
+    serving_tags: Mapping[str, str] = {}
     if change:
         if live:
-            endpoint.must_take(run, live)
-            theirs = endpoint.config_tags(run.execution.id, serving)
-            _must_give_way(live, theirs, run, given.lease)
-        _create_config(given, serving, theirs.get(endpoint.MODEL, ""))
+            endpoint.check_can_take(run, live)
+            serving_tags = tags.of_config(run.execution.id, serving)
+            _check_may_update(live, serving_tags, run, given.lease)
+        _create_config(given, serving, serving_tags.get(tags.MODEL, ""))
     waiting = task_tokens.store(arn, given.token, run.name)
     if change:
-        _change(run, live, theirs)
-    if not asked:
-        task_tokens.mark_asked(arn, run.name)
-    # An event that came before the token was stored, or never came, is made up for here.
+        _create_or_update(run, live, serving_tags)
+    if not accepted:
+        task_tokens.mark_accepted(arn, run.name)
+    # The event may have come before the token was stored, or may never come. Look once without it.
     outcome = endpoint.outcome(endpoint.describe(run.endpoint), run.name)
     if change and isinstance(outcome, PipelineError):
-        # Accepted a moment ago: this is the endpoint as it was, or nothing at all, and not yet the end.
+        # The change was accepted a moment ago, so this is still the endpoint's former state.
         return
     if outcome:
-        task_tokens.answer(waiting, outcome)
+        task_tokens.complete(waiting, outcome)
 
 
-def _change(run: Run, live: DescribeEndpointOutputTypeDef | None, tags: Mapping[str, str]) -> None:
-    """Have SageMaker accept the run's config for the endpoint; `tags` are those of the config it has."""
+def _create_or_update(
+    run: Run, live: DescribeEndpointOutputTypeDef | None, serving_tags: Mapping[str, str]
+) -> None:
     sagemaker = aws.sagemaker()
     try:
         if live is None:
             sagemaker.create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
         else:
-            sagemaker.update_endpoint(**_update(run, live, tags))
+            sagemaker.update_endpoint(**_update_request(run, live, serving_tags))
     except ClientError as error:
         if aws.already_exists(error) or aws.is_in_progress(error):
-            raise EndpointBusy(f"Somebody else was first to change endpoint {run.endpoint}.") from error
+            raise EndpointBusy(f"Another caller is changing endpoint {run.endpoint}.") from error
         if aws.is_missing(error):
-            raise _not_seen_yet(error) from error
+            raise _not_visible_yet(error) from error
         raise
     logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
 
 
-def _update(
-    run: Run, live: DescribeEndpointOutputTypeDef, tags: Mapping[str, str]
+def _update_request(
+    run: Run, live: DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str]
 ) -> UpdateEndpointInputTypeDef:
-    """UpdateEndpoint's parameters; a fleet that would be in their way stops scaling."""
+    """Return UpdateEndpoint's parameters. Stop the scaling if SageMaker would refuse the update."""
     hosting, variants = run.hosting, live.get("ProductionVariants", [])
     plain: UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
@@ -103,22 +107,22 @@ def _update(
         return plain
     former = endpoint.variant(live.get("EndpointConfigName", ""))
     if former is None or former.get("InstanceType") != hosting.instance_type:
-        # SageMaker refuses another instance type to a variant that scales. Finish lets it scale again, or
-        # Compensate.
+        # SageMaker refuses another instance type for a variant that scales. Finish or Compensate starts the
+        # scaling again.
         scaling.stop(run.endpoint)
-    # The count that scaling, or somebody by hand, has brought the fleet to is kept, unless the deployment now
-    # asks for another than it last did, or for one that scales no more.
+    # Keep the instance count that scaling, or a person, has set, unless this run asks for another count than
+    # the last one did, or no longer for scaling.
     retain = (
         former is not None
         and former.get("InitialInstanceCount") == hosting.instance_count
-        and (hosting.scales or endpoint.SCALES not in tags)
+        and (hosting.scales or tags.SCALES not in serving_tags)
     )
     instances = variants[0].get("DesiredInstanceCount") if retain else None
     return {
         **plain,
         "RetainAllVariantProperties": retain,
         "DeploymentConfig": deployment_config(
-            hosting, instances or hosting.instance_count, _silent(environment.alarms())
+            hosting, instances or hosting.instance_count, _quiet_alarms(environment.alarms())
         ),
     }
 
@@ -126,25 +130,31 @@ def _update(
 def deployment_config(
     hosting: HostingResources, instances: int, alarms: list[str]
 ) -> DeploymentConfigTypeDef:
-    """How UpdateEndpoint shifts traffic to a fleet of so many instances, and which alarms take it back."""
-    # In instances and not in percent, for a quarter of two is no instance, or one.
-    size: CapacitySizeTypeDef = {"Type": "INSTANCE_COUNT", "Value": -(-instances // _STEPS)}
+    """Return how UpdateEndpoint shifts traffic, and which alarms roll the update back.
+
+    Args:
+        hosting: the run's hosting resources.
+        instances: how many instances the endpoint will have.
+        alarms: names of CloudWatch alarms.
+    """
+    # In instances, not in percent: a quarter of two instances would be half an instance.
+    size: CapacitySizeTypeDef = {"Type": "INSTANCE_COUNT", "Value": -(-instances // _SHIFTS)}
     routing: TrafficRoutingConfigTypeDef
     if instances == 1 or hosting.traffic_shifting == "all_at_once":
-        steps = 1
+        shifts = 1
         routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
     elif hosting.traffic_shifting == "canary":
-        steps = 2
+        shifts = 2
         routing = {"Type": "CANARY", "WaitIntervalInSeconds": hosting.watch_seconds, "CanarySize": size}
     else:
-        steps = _STEPS
+        shifts = _SHIFTS
         routing = {"Type": "LINEAR", "WaitIntervalInSeconds": hosting.watch_seconds, "LinearStepSize": size}
     config: DeploymentConfigTypeDef = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
             "TerminationWaitInSeconds": hosting.watch_seconds,
-            # It has to be longer than all the waits together, and may be up to 8 hours.
-            "MaximumExecutionTimeoutInSeconds": steps * hosting.watch_seconds + _START_SECONDS,
+            # It must exceed the sum of all waits, and may be 8 hours at most.
+            "MaximumExecutionTimeoutInSeconds": shifts * hosting.watch_seconds + _START_SECONDS,
         }
     }
     if alarms:
@@ -152,34 +162,33 @@ def deployment_config(
     return config
 
 
-def _silent(alarms: list[str]) -> list[str]:
-    """Those of the alarms that do not sound now.
+def _quiet_alarms(alarms: list[str]) -> list[str]:
+    """Return the alarms that are not in ALARM now.
 
-    One that does tells of the fleet that is there, and would take back whatever replaces it: an endpoint that
-    is overloaded, or whose model fails, could never be mended.
+    An alarm that is in ALARM is about the present instances. It would roll back every update, so an endpoint
+    that is overloaded, or whose model fails, could never be repaired.
     """
-    answer = aws.cloudwatch().describe_alarms(AlarmNames=alarms, StateValue="ALARM")
-    sounding = {alarm.get("AlarmName", "") for alarm in answer["MetricAlarms"]}
-    if sounding:
-        logger.warning("The update is not watched by alarms that sound before it", alarms=sorted(sounding))
-    return [alarm for alarm in alarms if alarm not in sounding]
+    response = aws.cloudwatch().describe_alarms(AlarmNames=alarms, StateValue="ALARM")
+    in_alarm = {alarm.get("AlarmName", "") for alarm in response["MetricAlarms"]}
+    if in_alarm:
+        logger.warning("Alarms that are in ALARM do not watch the update", alarms=sorted(in_alarm))
+    return [alarm for alarm in alarms if alarm not in in_alarm]
 
 
-def _must_give_way(
-    live: DescribeEndpointOutputTypeDef, theirs: Mapping[str, str], run: Run, lease: Lease
+def _check_may_update(
+    live: DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str], run: Run, lease: Lease
 ) -> None:
-    """Raise unless `live`, which does not serve this run, may be updated now."""
+    """Raise unless the endpoint, which does not serve this run, may be updated now."""
     status = live["EndpointStatus"]
     if status not in endpoint.SETTLED:
         raise EndpointBusy(f"Endpoint {run.endpoint} is {status}.")
     if status != "InService":
-        # SageMaker allows nothing but DeleteEndpoint on a failed endpoint; the next attempt creates a new
-        # one.
-        raise endpoint.delete(run.endpoint)
-    if int(theirs.get(endpoint.GENERATION, 0)) > lease.generation:
+        # SageMaker allows only DeleteEndpoint on a failed endpoint; the next attempt creates it.
+        resources.delete_endpoint_and_retry(run.endpoint)
+    if int(serving_tags.get(tags.GENERATION, 0)) > lease.generation:
         raise LeaseLost(
-            f"Endpoint {run.endpoint} already serves {theirs.get(endpoint.RUN)}, of a run that had the lease "
-            "after this one; a newer model is not replaced by an older one."
+            f"Endpoint {run.endpoint} already serves {serving_tags.get(tags.RUN)}, whose run got the lease "
+            "after this one. An older model does not replace a newer one."
         )
 
 
@@ -198,32 +207,33 @@ def _variant(run: Run) -> ProductionVariantTypeDef:
 
 
 def _create_config(given: DeployInput, previous: str, previous_model: str) -> None:
-    """Create the run's endpoint config, or tell an existing one what it is now to replace."""
+    """Create the run's endpoint config. If it exists, update its tags on what it replaces."""
     run, sagemaker = given.run, aws.sagemaker()
-    place = {
-        endpoint.GENERATION: str(given.lease.generation),
-        endpoint.PREVIOUS: previous,
-        endpoint.PREVIOUS_MODEL: previous_model,
+    values = {
+        tags.GENERATION: str(given.lease.generation),
+        tags.PREVIOUS: previous,
+        tags.PREVIOUS_MODEL: previous_model,
     }
-    tags: list[TagTypeDef] = [{"Key": key, "Value": value} for key, value in place.items()]
+    replacing: list[TagTypeDef] = [{"Key": key, "Value": value} for key, value in values.items()]
     try:
         sagemaker.create_endpoint_config(
             EndpointConfigName=run.name,
             ProductionVariants=[_variant(run)],
-            Tags=[*endpoint.tags(run, given.registered), *tags],
+            Tags=[*tags.describing(run, given.registered), *replacing],
         )
     except ClientError as error:
         if aws.is_missing(error):
-            raise _not_seen_yet(error) from error
-        # The name is this execution's own: an earlier attempt of this step made it.
+            raise _not_visible_yet(error) from error
+        # The name is this execution's own, so an earlier attempt of this step created the config.
         if not aws.already_exists(error):
             raise
-        sagemaker.add_tags(ResourceArn=names.arn(run, "endpoint-config", run.name), Tags=tags)
+        tags.add(run, run.name, values)
 
 
-def _not_seen_yet(error: ClientError) -> ServiceUnavailable:
-    """SageMaker reads its records with a delay, and asks for another attempt (CreateEndpoint's reference).
+def _not_visible_yet(error: ClientError) -> ServiceUnavailable:
+    """Return the error for a model or config that SageMaker does not find a moment after its creation.
 
-    What it could not find, the model or the config, was there a moment ago.
+    SageMaker's reads are eventually consistent, and its documentation asks for a retry (CreateEndpoint's API
+    reference).
     """
     return ServiceUnavailable(f"{error.operation_name}: {message_of(error)}")

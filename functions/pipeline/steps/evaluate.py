@@ -1,8 +1,8 @@
-"""The gate: may this model replace what is served?
+"""Evaluate, the gate: may this model replace the one that serves?
 
-Two questions: is it good by itself (absolute limits), and is it as good as the model that serves (both scored
-by the training job on the same new test text, over the same words). Where the two cannot be compared the
-verdict says why.
+The gate asks two questions. Is the model good enough by itself (absolute limits)? And is it as good as the
+champion? The training job scored both models on the same new test text, over the same words. If they cannot
+be compared, the verdict says why.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from training import job_output
 
 @step(EvaluateInput)
 def handler(given: EvaluateInput) -> Evaluated:
+    """Return the verdict."""
     reported = given.trained.metrics
     vocabulary = reported.get("vocabulary:size")
     metrics = Metrics(
@@ -42,15 +43,15 @@ def handler(given: EvaluateInput) -> Evaluated:
 
 
 def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
-    """Why the model must not be served, whatever serves now; or None.
+    """Return why the model must not serve, whatever serves now; None if nothing speaks against it.
 
-    Guessing every word of the vocabulary alike has a perplexity of the vocabulary's size; a model that is no
-    better has learnt nothing.
+    A model that guesses every word with the same probability has a perplexity equal to the size of its
+    vocabulary. A model that is no better has learnt nothing.
     """
     perplexity, vocabulary = metrics.test_perplexity, metrics.vocabulary_size
     if perplexity is None or vocabulary is None:
         missing = "test perplexity" if perplexity is None else "vocabulary size"
-        return f"The training job reported no {missing}; its log says why."
+        return f"The training job reported no {missing}. See its log."
     if not math.isfinite(perplexity):
         return f"Test perplexity is {perplexity}: training diverged. Lower hyperparameters.lr or .clip."
     if perplexity >= vocabulary:
@@ -64,7 +65,7 @@ def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
 
 
 def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[str, Any]) -> Comparison | None:
-    """What the training job found on the champion, in the gate's words; None when nothing serves."""
+    """Return the training job's comparison of challenger and champion; None if nothing serves."""
     if champion.config is None:
         return None
     name = champion.model or champion.config
@@ -72,15 +73,15 @@ def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[st
     told = told if isinstance(told, dict) else {}
     reason = None
     if champion.artifact_prefix is None:
-        reason = f"The artifact of {name} is gone."
+        reason = f"The artifact of {name} does not exist any more."
     elif not told:
-        reason = "The training job's scripts did not score it."
+        reason = "The training job's scripts did not score the champion."
     elif not told.get("comparable"):
         reason = str(told.get("reason") or "The training job gave no reason.")
     figures = [_figure(told, who) for who in ("champion", "challenger")]
     qualified = told.get("notes")
     if reason is None and None in figures:
-        reason = "The training job gave no figures for both."
+        reason = "The training job did not report both perplexities."
     if reason is not None:
         return Comparison(champion=name, tolerance=run.tolerance, reason=reason)
     return Comparison(
@@ -96,27 +97,27 @@ def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[st
 
 
 def regression(comparison: Comparison | None) -> str | None:
-    """Why the champion stays, with both figures; None if the challenger may take its place."""
+    """Return why the champion stays, with both perplexities; None if the challenger may replace it."""
     if comparison is None or comparison.reason is not None:
         return None
     champion, challenger = comparison.champion_perplexity, comparison.challenger_perplexity
     if champion is None or challenger is None or challenger <= champion * (1 + comparison.tolerance):
         return None
     return (
-        f"Perplexity {challenger:.2f} on the new test text is worse than the {champion:.2f} of "
-        f"{comparison.champion}, which serves (tolerance {comparison.tolerance:.1%})."
+        f"Perplexity {challenger:.2f} on the new test text is worse than {champion:.2f}, the perplexity "
+        f"of {comparison.champion}, which serves (tolerance {comparison.tolerance:.1%})."
     )
 
 
 def sentence_on(comparison: Comparison | None) -> str:
-    """How an accepted model stands to the one it replaces."""
+    """Return a sentence that compares an accepted model with the one that it replaces."""
     if comparison is None:
         return ""
     if comparison.reason is not None:
         return f"It could not be compared with {comparison.champion}: {comparison.reason}"
     return (
-        f"On the new test text {comparison.challenger_perplexity:.2f}, where {comparison.champion}, which "
-        f"served, has {comparison.champion_perplexity:.2f}."
+        f"On the new test text its perplexity is {comparison.challenger_perplexity:.2f}; that of "
+        f"{comparison.champion}, which served, is {comparison.champion_perplexity:.2f}."
     )
 
 
@@ -131,7 +132,7 @@ def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:
         return [f"{champion.model} was trained on dataset {champion.dataset}, not on {run.dataset}."]
     if champion.fingerprint and champion.fingerprint != fingerprint:
         return [
-            f"{champion.model} was trained on an earlier state of {run.dataset} and may have read some of "
-            "this test text, which flatters it."
+            f"{champion.model} was trained on an earlier version of {run.dataset}, which may contain parts "
+            "of this test text. That would make its perplexity too low."
         ]
     return []

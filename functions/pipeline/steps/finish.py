@@ -1,44 +1,39 @@
-"""The step after the smoke test: the model has passed, so its config is marked, its fleet is let scale, and
-its end is scheduled where one was asked for.
-"""
+"""Finish: mark the config of a model that passed its smoke test, start scaling, and schedule the teardown."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from cleanup import schedules
+from cleanup import resources, schedules
 from contracts.base import iso8601
 from contracts.request import TeardownAfter, TeardownOf, TeardownWhenIdle
 from contracts.run import Run
 from contracts.serving import Finished, FinishInput
-from core import aws, names
 from entry_point import step
-from serving import endpoint, scaling
+from serving import scaling, tags
 from serving.scaling import Scale
 
-# CloudWatch counts by the minute, and the smoke test's own requests count in theirs.
+# CloudWatch counts by the minute, and the smoke test's own requests count as use in theirs.
 _MINUTE = timedelta(minutes=1)
 
 
 @step(FinishInput)
 def handler(given: FinishInput) -> Finished:
-    run, scale = given.run, Scale.asked(given.run.hosting)
+    """Mark the endpoint config as verified, and set up scaling and teardown as requested."""
+    run, scale = given.run, Scale.of(given.run.hosting)
     teardown_at = _schedule(run)
-    tags = {endpoint.VERIFIED: _moment(datetime.now(UTC))}
+    values = {tags.VERIFIED: _text(datetime.now(UTC))}
     if scale:
-        tags[endpoint.SCALES] = scale.tag
+        values[tags.SCALES] = scale.tag
     if teardown_at:
-        tags[endpoint.TEARDOWN_AT] = _moment(teardown_at)
+        values[tags.TEARDOWN_AT] = _text(teardown_at)
     elif run.teardown == "always":
-        # The tear-down comes next. Should it not come to it, the sweep sees that it is late.
-        tags[endpoint.TEARDOWN_AT] = _moment(datetime.now(UTC))
+        # The Teardown state comes next. If it fails, the sweep sees by this tag that the teardown is overdue.
+        values[tags.TEARDOWN_AT] = _text(datetime.now(UTC))
     if isinstance(run.teardown, TeardownWhenIdle):
-        tags[endpoint.TEARDOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
-    aws.sagemaker().add_tags(
-        ResourceArn=names.arn(run, "endpoint-config", run.name),
-        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-    )
-    _retire(run)
+        values[tags.TEARDOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
+    tags.add(run, run.name, values)
+    _delete_second_to_last(run)
     if scale:
         scaling.start(run.endpoint, scale)
     else:
@@ -46,17 +41,16 @@ def handler(given: FinishInput) -> Finished:
     return Finished(scales=scale is not None, teardown_at=teardown_at)
 
 
-def _retire(run: Run) -> None:
-    """Delete the config and model that served before the one that served before this.
+def _delete_second_to_last(run: Run) -> None:
+    """Delete the second-to-last endpoint config and its model.
 
-    The last is kept, for SageMaker goes back to a config and not to a registered model; any older model is in
-    the registry.
+    Keep the last one: SageMaker rolls back to a config. The registry has every older model.
     """
-    near = run.execution.id
-    former = endpoint.config_tags(near, run.name).get(endpoint.PREVIOUS)
-    older = endpoint.config_tags(near, former).get(endpoint.PREVIOUS) if former else None
-    if older and older not in (run.name, former):
-        endpoint.delete_config_and_model(older)
+    arn = run.execution.id
+    last = tags.of_config(arn, run.name).get(tags.PREVIOUS)
+    second_to_last = tags.of_config(arn, last).get(tags.PREVIOUS) if last else None
+    if second_to_last and second_to_last not in (run.name, last):
+        resources.delete_config_and_model(second_to_last)
 
 
 def _schedule(run: Run) -> datetime | None:
@@ -68,5 +62,5 @@ def _schedule(run: Run) -> datetime | None:
     return None
 
 
-def _moment(at: datetime) -> str:
+def _text(at: datetime) -> str:
     return at.isoformat(timespec="seconds")

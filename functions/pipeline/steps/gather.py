@@ -1,4 +1,4 @@
-"""The step before an upload's run: wait until the dataset is quiet, or join the run that already does."""
+"""Gather: wait until the dataset is quiet, or join the execution that already gathers its uploads."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ from entry_point import step
 
 @step(GatherInput)
 def handler(given: GatherInput) -> Gathered:
-    return Gathered(seconds=arrivals.gather(given.run, environment.quiet_seconds()))
+    """Return how long to wait, or which run this upload joined."""
+    return arrivals.gather(given.run, environment.quiet_seconds())

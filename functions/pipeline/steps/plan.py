@@ -1,6 +1,7 @@
-"""The first step: turn an execution's input into a Run with everything decided.
+"""Plan: turn an execution's input into a run with everything decided.
 
-The deployment's defaults (the DEFAULTS variable, shaped like the execution input) are laid under the input.
+The deployment's defaults (the variable DEFAULTS, in the form of an execution's input) fill in what the input
+leaves out.
 """
 
 from __future__ import annotations
@@ -24,27 +25,28 @@ from uploads.file_names import is_incidental
 
 @step(PlanInput)
 def handler(given: PlanInput) -> Run:
-    asked = execution_input(given.request, json.loads(environment.defaults()))
-    if asked.source:
-        git_repository.address(asked.source.repo)
+    """Check the input and return the run."""
+    request = execution_input(given.request, json.loads(environment.defaults()))
+    if request.source:
+        git_repository.address(request.source.repo)
     endpoint = environment.endpoint_name()
-    dataset = dataset_of(asked.upload, environment.bucket()) if asked.upload else asked.dataset
+    dataset = dataset_of(request.upload, environment.bucket()) if request.upload else request.dataset
     work: dict[str, Any]
-    if asked.teardown_of:
-        work = {"work": "teardown", "subject": asked.teardown_of.run}
+    if request.teardown_of:
+        work = {"work": "teardown", "subject": request.teardown_of.run}
         slug = names.TEARDOWN
-    elif asked.cleanup_of:
-        work = {"work": "cleanup", "subject": asked.cleanup_of.run}
+    elif request.cleanup_of:
+        work = {"work": "cleanup", "subject": request.cleanup_of.run}
         slug = names.CLEANUP
     else:
-        work = {"work": "deploy" if asked.model else "train"}
+        work = {"work": "deploy" if request.model else "train"}
         slug = dataset or names.DEPLOY
     name = names.run_name(endpoint, slug, given.execution.id)
     try:
         run = Run.model_validate(
             {
                 "subject": name,
-                **dict(asked),
+                **dict(request),
                 **work,
                 "name": name,
                 "endpoint": endpoint,
@@ -59,7 +61,11 @@ def handler(given: PlanInput) -> Run:
 
 
 def execution_input(request: Mapping[str, object], defaults: Mapping[str, object]) -> ExecutionInput:
-    """The request over the deployment's defaults, field by field. Raises InvalidInput naming the fields."""
+    """Return the request with the deployment's defaults for each field that it leaves out.
+
+    Raises:
+        InvalidInput: a field is wrong or unknown; the message names each.
+    """
     document = dict(defaults)
     for field, value in request.items():
         default = document.get(field)
@@ -72,23 +78,27 @@ def execution_input(request: Mapping[str, object], defaults: Mapping[str, object
 
 
 def dataset_of(upload: Upload, bucket: str) -> str:
-    """The dataset an uploaded object belongs to: the folder right under uploads/.
+    """Return the dataset of an uploaded object: the name of its folder under uploads/.
 
-    Raises InvalidInput for an object that is in no such folder, NothingToDo for what is no corpus by its
-    name: a folder's own marker object, a README, a licence, a hidden file.
+    Raises:
+        InvalidInput: the object is not in a folder under uploads/ of the bucket.
+        NothingToDo: the object's name says that it is no corpus: a folder's marker, a README, a licence, a
+            hidden file.
     """
     root, _, rest = upload.key.partition("/")
     dataset, _, file = rest.partition("/")
     if upload.bucket != bucket or root != "uploads" or not dataset:
         raise InvalidInput(
-            f"upload.key: s3://{upload.bucket}/{upload.key} is not under s3://{bucket}/uploads/<dataset>/"
+            f"upload.key: s3://{upload.bucket}/{upload.key} is not under s3://{bucket}/uploads/<dataset>/. "
+            "Upload the file there."
         )
     if upload.key.endswith("/"):
-        raise NothingToDo(f"{upload.key} is a folder; upload a text file or an archive into it.")
+        raise NothingToDo(f"{upload.key} is a folder. Upload a text file or an archive into it.")
     if not file:
         raise InvalidInput(
-            f"upload.key: {upload.key} is in no dataset's folder; upload it as uploads/<dataset>/{dataset}"
+            f"upload.key: {upload.key} is not in a dataset's folder. "
+            f"Upload it as uploads/<dataset>/{dataset}."
         )
     if is_incidental(file):
-        raise NothingToDo(f"{upload.key} is no corpus: hidden files, READMEs and licences never are.")
+        raise NothingToDo(f"{upload.key} is no corpus: hidden files, READMEs and licences are ignored.")
     return dataset

@@ -1,4 +1,4 @@
-"""The step that trains: start the run's training job, or find it again; the task token does the waiting."""
+"""Train: start the run's training job, or find it; a task token does the waiting."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from training import training_job
 
 @step(TrainInput)
 def handler(given: TrainInput) -> None:
+    """Store the task token and make sure that the job exists; the callback returns the outcome."""
     run = given.run
     waiting = task_tokens.store(names.arn(run, "training-job", run.name), given.token, run.name)
     job = training_job.describe(run.name)
@@ -22,22 +23,22 @@ def handler(given: TrainInput) -> None:
         _create(given)
         job = training_job.describe(run.name)
     if job is None:
-        raise ServiceUnavailable(f"Training job {run.name} was created but is not to be found yet.")
-    # An event that came before the token was stored, or never came, is made up for here.
+        raise ServiceUnavailable(f"Training job {run.name} was created, but SageMaker does not find it yet.")
+    # The event may have come before the token was stored, or may never come. Look once without it.
     outcome = training_job.outcome(job)
     if outcome:
-        task_tokens.answer(waiting, outcome)
+        task_tokens.complete(waiting, outcome)
 
 
 def _create(given: TrainInput) -> None:
-    run, bucket = given.run, environment.bucket()
+    run = given.run
     request = training_job.request(
         run,
         given.prepared,
         given.champion,
         image=environment.training_image(run.training.instance_type),
         role=environment.execution_role_arn(),
-        bucket=bucket,
+        bucket=environment.bucket(),
         source=given.source.uri,
         region=environment.region(),
     )
@@ -45,6 +46,6 @@ def _create(given: TrainInput) -> None:
         aws.sagemaker().create_training_job(**request)
         logger.info("Training job created", job=run.name, instance_type=run.training.instance_type)
     except ClientError as error:
-        # The name is this execution's own: an earlier attempt of this step made it.
+        # The name is this execution's own, so an earlier attempt of this step created the job.
         if not aws.already_exists(error):
             raise

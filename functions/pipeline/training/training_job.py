@@ -1,4 +1,4 @@
-"""The training job: the request that starts it, and what its description means for the waiting state."""
+"""The training job: its request, its description, and its outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
 
 _NUMBER = r"([0-9.eE+-]+|inf|nan)"
-# What train.py prints, as `name=number`, becomes a metric of this name in CloudWatch and in
+# The numbers that train.py prints as `name=number` become metrics of these names, in CloudWatch and in
 # FinalMetricDataList.
 METRICS = {
     "train:perplexity": f"train_perplexity={_NUMBER}",
@@ -34,11 +34,10 @@ METRICS = {
     "champion:perplexity": f"champion_perplexity={_NUMBER}",
     "challenger:perplexity": f"challenger_perplexity={_NUMBER}",
 }
-# A prepared corpus is at most some gigabytes, and so are models of the sizes the contract allows.
+# Enough for the largest corpus and the largest model that the contracts allow, a few gigabytes each.
 _VOLUME_GB = 30
 _CHECKPOINTS = "/opt/ml/checkpoints"
-# SageMaker gives a stopped job 120 s from SIGTERM to SIGKILL; torchrun would kill the script after 30 s,
-# unless it is told otherwise.
+# SageMaker sends SIGTERM to a stopped job, and SIGKILL 120 s later. torchrun's own default is 30 s.
 _SECONDS_TO_SAVE = 110
 
 
@@ -53,17 +52,28 @@ def request(
     source: str,
     region: str,
 ) -> CreateTrainingJobRequestTypeDef:
-    """CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit.
+    """Return CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit.
 
-    The champion's artifact goes along as a second channel, so that the job scores both models on one text.
+    The champion's artifact is a second channel, so that the job scores both models on the same text.
+
+    Args:
+        run: the run.
+        prepared: the dataset.
+        champion: the model that serves.
+        image: the URI of the training image.
+        role: the ARN of the role that SageMaker assumes.
+        bucket: where the job writes its output and checkpoints.
+        source: the S3 URI of the packed scripts.
+        region: the region of the job.
     """
     channels = {"training": prepared.prepared_uri, "champion": champion.artifact_prefix}
     hyperparameters = {name: _text(value) for name, value in run.hyperparameters if value is not None}
-    environment = {}
+    variables = {}
     if _needs_torchrun(run.training):
-        # The toolkit then starts the script through torchrun: once per GPU, or once on a host without any.
+        # The toolkit then starts the script with torchrun: one process per GPU, or one on a host without
+        # GPUs.
         hyperparameters["sagemaker_torch_distributed_enabled"] = "true"
-        environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
+        variables["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
     return {
         "TrainingJobName": run.name,
         "RoleArn": role,
@@ -80,10 +90,10 @@ def request(
             "sagemaker_container_log_level": "20",
             "sagemaker_job_name": run.name,
         },
-        "Environment": environment,
+        "Environment": variables,
         "InputDataConfig": [_channel(name, uri) for name, uri in channels.items() if uri],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/runs"},
-        # The script leaves there what it goes on from, and finds it again when its instance was replaced.
+        # The script writes its checkpoints there, and resumes from them when its instance was replaced.
         "CheckpointConfig": {"S3Uri": f"s3://{bucket}/checkpoints/{run.name}/", "LocalPath": _CHECKPOINTS},
         "ResourceConfig": {
             "InstanceType": cast("TrainingInstanceTypeType", run.training.instance_type),
@@ -122,21 +132,21 @@ def _stopping_condition(training: TrainingResources) -> StoppingConditionTypeDef
 
 
 def _needs_torchrun(training: TrainingResources) -> bool:
-    """Whether there may be several processes to bring together.
+    """Return whether the job may have several processes.
 
-    A GPU instance has one GPU or more, by its size. On one processor torchrun would only stand between the
-    job and its script, its signals and its errors.
+    A GPU instance has one GPU or more. On one processor, torchrun would only hide the script's signals and
+    errors.
     """
     return training.instance_count > 1 or environment.has_gpu(training.instance_type)
 
 
 def _text(value: object) -> str:
-    # SageMaker's hyperparameters are strings, and the toolkit reads each back as JSON where it can.
+    # SageMaker's hyperparameters are strings. The toolkit parses each as JSON if it can.
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe(name: str) -> DescribeTrainingJobResponseTypeDef | None:
-    """The job as SageMaker has it, or None."""
+    """Return DescribeTrainingJob's response, or None if the job does not exist."""
     try:
         return aws.sagemaker().describe_training_job(TrainingJobName=name)
     except ClientError as error:
@@ -146,17 +156,17 @@ def describe(name: str) -> DescribeTrainingJobResponseTypeDef | None:
 
 
 def stop(name: str) -> None:
-    """Have a job stopped; one that has just ended is none the less stopped."""
+    """Stop the job. Do nothing if it has ended."""
     try:
         aws.sagemaker().stop_training_job(TrainingJobName=name)
     except ClientError as error:
-        # SageMaker will not stop what does not run.
+        # SageMaker refuses to stop a job that is not in progress.
         if code_of(error) != "ValidationException":
             raise
 
 
 def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError | None:
-    """What the job came to, or None while it runs."""
+    """Return the job's result or error, or None while it is in progress."""
     name = job["TrainingJobName"]
     status = job["TrainingJobStatus"]
     if status == "Completed":
@@ -172,22 +182,25 @@ def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError 
             metrics={metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", [])},
         )
     if status == "Failed":
-        return TrainingFailed(job.get("FailureReason") or f"Training job {name} failed and gave no reason.")
+        return TrainingFailed(
+            job.get("FailureReason")
+            or f"Training job {name} failed, and SageMaker gave no reason. See its log."
+        )
     if status == "Stopped" and job["SecondaryStatus"] == "MaxRuntimeExceeded":
         limit = job["StoppingCondition"].get("MaxRuntimeInSeconds", 0)
         return TrainingTimedOut(
             f"Training job {name} was stopped at its limit of {limit} s. Raise training.max_runtime_seconds, "
-            "take fewer hyperparameters.epochs, or a faster training.instance_type."
+            "lower hyperparameters.epochs, or choose a faster training.instance_type."
         )
     if status == "Stopped" and job["SecondaryStatus"] == "MaxWaitTimeExceeded":
         limit = job["StoppingCondition"].get("MaxWaitTimeInSeconds", 0)
         return TrainingTimedOut(
-            f"Training job {name} was not done within {limit} s on spot capacity. Raise "
-            "training.max_wait_seconds, or set training.spot to false for capacity that AWS does not take "
-            "back."
+            f"Training job {name} did not finish within {limit} s on spot capacity. Raise "
+            "training.max_wait_seconds, or set training.spot to false: AWS does not interrupt on-demand "
+            "capacity."
         )
     if status in ("Stopped", "Deleting"):
         return TrainingStopped(
-            f"Training job {name} was stopped before it ended. Start the run again to train anew."
+            f"Training job {name} was stopped before it finished. Start the run again to train the model."
         )
     return None

@@ -15,7 +15,7 @@ import app as api
 from tests.unit.api.conftest import Cloud
 
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
-RUN = "lexline-sotu-0123456789ab"
+RUN = "lexline--sotu-0123456789ab"
 MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 

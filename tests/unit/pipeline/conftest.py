@@ -27,9 +27,9 @@ from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 # The run whose model served before.
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "BUCKET": "texts",
@@ -63,7 +63,7 @@ _CLIENTS = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     return ENVIRONMENT

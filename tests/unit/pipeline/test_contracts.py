@@ -117,8 +117,8 @@ def test_a_dataset_is_all_an_execution_needs() -> None:
         {"dataset": "sotu"},
         {"upload": {"bucket": "texts", "key": "uploads/sotu/1.txt", "etag": "9b2cf535", "size": 1}},
         {"model": "previous"},
-        {"teardown_of": {"run": "lexline-sotu-0123456789ab"}},
-        {"cleanup_of": {"run": "lexline-sotu-0123456789ab", "execution": "arn", "status": "TIMED_OUT"}},
+        {"teardown_of": {"run": "lexline--sotu-0123456789ab"}},
+        {"cleanup_of": {"run": "lexline--sotu-0123456789ab", "execution": "arn", "status": "TIMED_OUT"}},
     ],
 )
 def test_each_of_the_five_tasks_is_enough_and_two_are_too_many(task: dict[str, Any]) -> None:

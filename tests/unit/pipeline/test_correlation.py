@@ -16,21 +16,21 @@ from core.errors import PipelineError
 from core.logging import logger
 from steps import gather, plan
 
-RUN = "lexline-sotu-0123456789ab"
+RUN = "lexline--sotu-0123456789ab"
 ACCOUNT = "eu-west-1:111122223333"
 EXECUTION = f"arn:aws:states:{ACCOUNT}:execution:lexline-pipeline:first"
 REQUEST = "52fdfc07-2182-154f-163f-5f0f9a621d72"
 CLOUDFORMATION = "2f6f2f1a-7d5a-4d0e-9f5f-0b3c8f1f2b11"
 
 STEPS = {
-    *("gather", "acquire", "prepare", "source", "champion", "training", "evaluate", "register", "find_model"),
+    *("gather", "acquire", "prepare", "source", "champion", "train", "evaluate", "register", "find_model"),
     *("create_model", "deploy", "smoke_test", "finish", "teardown", "compensate"),
 }
 """They are given a run. What else they lack here makes them say so, in a line of the log."""
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "plan": ({"execution": {"id": EXECUTION}}, EXECUTION),
     "report": ({"execution": {"id": EXECUTION}, "run": None}, EXECUTION),
-    "ended": ({"detail": {"executionArn": EXECUTION}}, EXECUTION),
+    "execution_ended": ({"detail": {"executionArn": EXECUTION}}, EXECUTION),
     "callback": ({"resources": [f"arn:aws:sagemaker:{ACCOUNT}:training-job/{RUN}"]}, RUN),
     "sweep": ({}, REQUEST),
     "alarm": ({}, REQUEST),

@@ -24,9 +24,9 @@ PREPARED = {
     "splits": {split: {"lines": 10, "words": 100, "bytes": 600} for split in ("train", "valid", "test")},
 }
 TRAINED = {
-    "job": "lexline-sotu-0123456789ab",
-    "arn": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline-sotu-0123456789ab",
-    "model_artifacts": "s3://texts/runs/lexline-sotu-0123456789ab/output/model.tar.gz",
+    "job": "lexline--sotu-0123456789ab",
+    "arn": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline--sotu-0123456789ab",
+    "model_artifacts": "s3://texts/runs/lexline--sotu-0123456789ab/output/model.tar.gz",
     "instance_type": "ml.m5.xlarge",
     "instance_count": 1,
     "spot": True,

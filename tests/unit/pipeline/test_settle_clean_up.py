@@ -11,7 +11,7 @@ from coordination import executions, lease
 from coordination.handover import hand_over
 from coordination.lease import Held
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 DEAD = "arn:aws:states:eu-west-1:111122223333:execution:lexline-pipeline:first"
 
 

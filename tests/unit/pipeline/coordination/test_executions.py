@@ -20,7 +20,7 @@ def test_an_execution_runs_until_it_has_ended(machine: Any, status: str) -> None
 def test_an_execution_that_nobody_knows_does_not_run(machine: Any) -> None:
     assert executions.describe(machine.arn("one")) is None
     assert not executions.is_running(machine.arn("one"))
-    assert executions.asked(None) == {}
+    assert executions.request_of(None) == {}
     assert not executions.ended_by_itself(None)
 
 
@@ -55,12 +55,12 @@ def test_an_execution_that_ended_in_its_own_states_is_told_from_one_that_was_end
 def test_an_input_that_is_no_object_asks_for_nothing(machine: Any, input_: str) -> None:
     arn = machine.start("one", {})
     machine.executions[arn].input = input_
-    assert executions.asked(executions.describe(arn)) == {}
+    assert executions.request_of(executions.describe(arn)) == {}
 
 
 def test_what_was_asked_is_read_from_the_executions_input(machine: Any) -> None:
     arn = machine.start("one", {"dataset": "sotu"})
-    assert executions.asked(executions.describe(arn)) == {"dataset": "sotu"}
+    assert executions.request_of(executions.describe(arn)) == {"dataset": "sotu"}
 
 
 def test_an_execution_is_started_once_for_one_cause_however_often_and_late_that_is_noticed(

@@ -419,7 +419,7 @@ def test_uploads_are_not_lost_where_their_run_cannot_be_started_now(
     gatherer = gathered(uploads, 2)
     machine.end(gatherer.execution.id, "ABORTED")
     with monkeypatch.context() as broken:
-        broken.setattr("executions.start", lambda *_: throttled())
+        broken.setattr("coordination.executions.start", lambda *_: throttled())
         with pytest.raises(Throttled):
             hand_over("lexline", gatherer.execution.id)
     hand_over("lexline", gatherer.execution.id)

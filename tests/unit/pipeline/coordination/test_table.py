@@ -31,12 +31,12 @@ def test_an_attribute_may_have_any_name(table: Any) -> None:
         "endpoint/lexline",
         "SET #owner = :x, #size = :x, #waiting.#run = :x",
         {":x": {"S": "x"}},
-        names={"run": "lexline-sotu-0123456789ab"},
+        names={"run": "lexline--sotu-0123456789ab"},
     )
     assert table.get("endpoint/lexline") == {
         "owner": "x",
         "size": "x",
-        "waiting": {"lexline-sotu-0123456789ab": "x"},
+        "waiting": {"lexline--sotu-0123456789ab": "x"},
     }
 
 

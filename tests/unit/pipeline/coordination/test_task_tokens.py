@@ -11,8 +11,8 @@ from contracts.serving import Deployed
 from coordination import task_tokens
 from core.errors import TrainingFailed
 
-JOB = "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline-sotu-0123456789ab"
-RUN = "lexline-sotu-0123456789ab"
+JOB = "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline--sotu-0123456789ab"
+RUN = "lexline--sotu-0123456789ab"
 
 
 @pytest.fixture
@@ -29,15 +29,15 @@ def test_nobody_waits_until_somebody_does(table: Any) -> None:
 
 def test_a_newer_token_takes_the_place_of_the_one_before_and_knows_what_was_asked(table: Any) -> None:
     task_tokens.store(JOB, "token-1", RUN)
-    task_tokens.mark_asked(JOB, RUN)
+    task_tokens.mark_accepted(JOB, RUN)
     assert task_tokens.store(JOB, "token-2", RUN) == task_tokens.Waiting(JOB, "token-2", RUN, asked=True)
 
 
 def test_what_another_run_asked_for_is_not_this_ones(table: Any) -> None:
     task_tokens.store(JOB, "token-1", "another")
-    task_tokens.mark_asked(JOB, "another")
+    task_tokens.mark_accepted(JOB, "another")
     assert not task_tokens.store(JOB, "token-2", RUN).asked
-    task_tokens.mark_asked(JOB, RUN)
+    task_tokens.mark_accepted(JOB, RUN)
     found = task_tokens.find(JOB)
     assert found
     assert found.asked
@@ -53,7 +53,7 @@ def test_whoever_waits_is_answered_with_a_document_and_forgotten(
     table: Any, machine: Any, waits: str, documents: Any
 ) -> None:
     waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    task_tokens.answer(waiting, Deployed.model_validate(documents.deployed))
+    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
     assert machine.heard(waits) == "Success"
     assert json.loads(machine.executions[waits].output) == documents.deployed
     assert task_tokens.find(JOB) is None
@@ -63,14 +63,14 @@ def test_whoever_waits_is_answered_with_an_error_by_name_and_forgotten(
     table: Any, machine: Any, waits: str
 ) -> None:
     waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    task_tokens.answer(waiting, TrainingFailed("Exit code 1."))
+    task_tokens.complete(waiting, TrainingFailed("Exit code 1."))
     assert machine.heard(waits) == "TrainingFailed"
     assert task_tokens.find(JOB) is None
 
 
 def test_a_cause_of_any_length_is_told_as_far_as_it_fits(stubbed: Any, table: Any) -> None:
     stubbed.answers("stepfunctions", "send_task_failure", {})
-    task_tokens.answer(task_tokens.store(JOB, "token-1", RUN), TrainingFailed("x" * 100_000))
+    task_tokens.complete(task_tokens.store(JOB, "token-1", RUN), TrainingFailed("x" * 100_000))
     # SendTaskFailure's reference.
     assert len(stubbed.parameters["SendTaskFailure"]["cause"]) == 32_768
 
@@ -80,7 +80,7 @@ def test_who_waits_no_more_is_no_error_and_what_was_asked_stays_known(
 ) -> None:
     waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
     machine.wait(waits)
-    task_tokens.answer(waiting, Deployed.model_validate(documents.deployed))
+    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
     assert machine.heard(waits) == ""
     assert task_tokens.find(JOB) == waiting
 
@@ -90,7 +90,7 @@ def test_a_token_that_came_meanwhile_is_not_forgotten_with_the_one_that_was_answ
 ) -> None:
     waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
     table.meanwhile(lambda: task_tokens.store(JOB, "token-2", RUN))
-    task_tokens.answer(waiting, Deployed.model_validate(documents.deployed))
+    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
     assert task_tokens.find(JOB) == task_tokens.Waiting(JOB, "token-2", RUN, asked=False)
 
 
@@ -108,12 +108,12 @@ def test_a_reply_says_whether_anybody_heard_it(stubbed: Any, documents: Any, cod
     stubbed.answers(
         "stepfunctions", "send_task_success", {}, taskToken="token-1", output=deployed.model_dump_json()
     )
-    assert task_tokens.reply("token-1", deployed) is True
+    assert task_tokens.send_result("token-1", deployed) is True
     stubbed.refuses("stepfunctions", "send_task_success", code)
-    assert task_tokens.reply("token-1", deployed) is False
+    assert task_tokens.send_result("token-1", deployed) is False
 
 
 def test_a_reply_that_cannot_be_given_now_is_an_error(stubbed: Any, documents: Any) -> None:
     stubbed.refuses("stepfunctions", "send_task_success", "ThrottlingException")
     with pytest.raises(ClientError, match="ThrottlingException"):
-        task_tokens.reply("token-1", Deployed.model_validate(documents.deployed))
+        task_tokens.send_result("token-1", Deployed.model_validate(documents.deployed))

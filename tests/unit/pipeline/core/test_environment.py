@@ -41,11 +41,11 @@ def test_a_setting_that_is_missing_names_itself_and_the_next_step(
         READERS[name]()
 
 
-def test_settings_are_read_when_asked_for(environment: Any) -> None:
-    assert environment.bucket() == environment["BUCKET"]
+def test_the_environment_is_read_at_each_call(variables: Any) -> None:
+    assert environment.bucket() == variables["BUCKET"]
     assert environment.quiet_seconds() == 60.0
     assert environment.alarms() == ["lexline-5xx", "lexline-latency"]
-    assert environment.hosting_image(HostingResources()) == environment["HOSTING_IMAGE_CPU"]
+    assert environment.hosting_image(HostingResources()) == variables["HOSTING_IMAGE_CPU"]
 
 
 @pytest.mark.parametrize(("value", "names"), [("a", ["a"]), ("a,b", ["a", "b"]), (",", []), ("a,", ["a"])])

@@ -29,13 +29,13 @@ EVENT: dict[str, Any] = {
 
 
 def test_people_are_told_what_the_alarm_stands_for_and_what_set_it_off(
-    stubbed: Any, context: Any, environment: Any
+    stubbed: Any, context: Any, variables: Any
 ) -> None:
     stubbed.answers(
         "sns",
         "publish",
         {"MessageId": "1"},
-        TopicArn=environment["TOPIC_ARN"],
+        TopicArn=variables["TOPIC_ARN"],
         Subject="Lexline: lexline-run-failed alarm",
         Message=(
             "Alarm lexline-run-failed: A run failed.\n\n"

@@ -8,8 +8,8 @@ from botocore.stub import ANY
 from core.errors import Throttled
 from events import callback
 
-NAME = "lexline-sotu-0123456789ab"
-OTHER = "lexline-sotu-ffffffffffff"
+NAME = "lexline--sotu-0123456789ab"
+OTHER = "lexline--sotu-ffffffffffff"
 ENDPOINT = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/lexline"
 JOB = f"arn:aws:sagemaker:eu-west-1:111122223333:training-job/{NAME}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cleanup import stack
 from events import stack_deletion
 
 MADE = "lexline--sotu-111111111111"
@@ -58,6 +59,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(stack_deletion, "time", clock)
+    monkeypatch.setattr(stack, "time", clock)
     return clock
 
 
@@ -112,8 +114,8 @@ def asks(cloudformation: SimpleNamespace, context: Any, monkeypatch: pytest.Monk
 class Account:
     """Announces, in the order of the deletion, what there is."""
 
-    def __init__(self, stubbed: Any, described: Any, environment: Any) -> None:
-        self.stubbed, self.described, self.environment = stubbed, described, environment
+    def __init__(self, stubbed: Any, described: Any, variables: Any) -> None:
+        self.stubbed, self.described, self.variables = stubbed, described, variables
 
     def executions(self, *pages: list[str]) -> None:
         for number, page in enumerate(pages or ([],)):
@@ -125,7 +127,7 @@ class Account:
                     "executions": [
                         {
                             "executionArn": arn,
-                            "stateMachineArn": self.environment["STATE_MACHINE_ARN"],
+                            "stateMachineArn": self.variables["STATE_MACHINE_ARN"],
                             "name": arn,
                             "status": "RUNNING",
                             "startDate": AT,
@@ -134,7 +136,7 @@ class Account:
                     ],
                     **({} if last else {"nextToken": f"page-{number}"}),
                 },
-                stateMachineArn=self.environment["STATE_MACHINE_ARN"],
+                stateMachineArn=self.variables["STATE_MACHINE_ARN"],
                 statusFilter="RUNNING",
                 **({"nextToken": f"page-{number - 1}"} if number else {}),
             )
@@ -284,8 +286,8 @@ class Account:
 
 
 @pytest.fixture
-def account(stubbed: Any, described: Any, environment: Any) -> Account:
-    return Account(stubbed, described, environment)
+def account(stubbed: Any, described: Any, variables: Any) -> Account:
+    return Account(stubbed, described, variables)
 
 
 # --- what is removed -----------------------------------------------------------------------------

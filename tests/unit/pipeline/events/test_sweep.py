@@ -206,7 +206,7 @@ def test_what_the_holder_of_the_lease_makes_is_its_own(account: Account, sweeps:
     assert sweeps(jobs=(HOLDER,), configs=(SERVING, HOLDER), models=(SERVING, HOLDER)) == QUIET
 
 
-@pytest.mark.parametrize("task", ["cleanup", "teardown"])
+@pytest.mark.parametrize("task", ["cleanup_of", "teardown_of"])
 def test_what_is_being_cleaned_up_is_left_to_who_does_it(account: Account, sweeps: Any, task: str) -> None:
     account.serves()
     account.held_by(HOLDER, account.machine.start("first", {task: {"run": CLEANED}}))

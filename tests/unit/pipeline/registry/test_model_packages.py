@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from core.errors import ModelNotFound
 from registry import model_packages
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/lexline/3"
 NO_GROUP = ("ValidationException", "ModelPackageGroup lexline does not exist.")
 
@@ -173,7 +173,7 @@ def test_a_model_is_found_by_the_run_that_trained_it_and_by_its_version(
     assert model_packages.find("lexline", wanted).version == 3
 
 
-@pytest.mark.parametrize("wanted", ["lexline-sotu-ffffffffffff", "4", "lexline"])
+@pytest.mark.parametrize("wanted", ["lexline--sotu-ffffffffffff", "4", "lexline"])
 def test_a_model_that_is_not_there_is_not_found(stubbed: Any, wanted: str) -> None:
     lists(stubbed, summary())
     with pytest.raises(

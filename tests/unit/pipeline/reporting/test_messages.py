@@ -9,7 +9,7 @@ from contracts.events import Swept
 from contracts.run import Run
 from reporting import messages
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 LIMIT = 262_144
 
 
@@ -34,12 +34,12 @@ def first_line(message: dict[str, Any]) -> str:
     ],
 )
 def test_a_run_says_that_it_begins_and_with_what(
-    sent: Any, documents: Any, environment: Any, work: str, more: Any, what: str
+    sent: Any, documents: Any, variables: Any, work: str, more: Any, what: str
 ) -> None:
     documents.run.update(work=work, **more)
     messages.started(Run.model_validate(documents.run))
     assert sent() == {
-        "TopicArn": environment["TOPIC_ARN"],
+        "TopicArn": variables["TOPIC_ARN"],
         "Subject": f"Lexline: {NAME} started",
         "Message": f"Run {NAME} has started: {what}, for endpoint lexline.\n\nExecution: "
         f"{documents.execution['id']}",

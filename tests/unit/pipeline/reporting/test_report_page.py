@@ -24,7 +24,7 @@ SECTIONS = {
     "smoke_test": "What it writes",
     "durations": "Where the time went",
     "cost": "What it costs",
-    "teardown": "What was removed",
+    "removed": "What was removed",
     "provenance": "Where it comes from",
 }
 
@@ -149,7 +149,7 @@ def report(documents: Any) -> dict[str, Any]:
             "endpoint": json.loads(endpoint.model_dump_json()),
         },
         "provenance": {"code_hash": "9f" * 32, "hyperparameters": {"epochs": 6, "tied": True}},
-        "teardown": ["model/lexline-old"],
+        "removed": ["model/lexline-old"],
         "error": {"error": "TrainingFailed", "message": "Exit code 1.", "step": "Train", "cleanup": ["No."]},
     }
 
@@ -263,14 +263,14 @@ def test_the_first_line_says_what_became_of_the_run_and_why(report: dict[str, An
     page = shown(report)
     first, second, *_ = [text for tag, text in page.texts if tag not in ("style", "title") and text.strip()]
     assert (first, second) == ("Succeeded:", "Test perplexity 208.30 over 33,278 words.")
-    assert page.text("title").startswith("lexline-sotu-0123456789ab: Succeeded")
+    assert page.text("title").startswith("lexline--sotu-0123456789ab: Succeeded")
 
 
 def test_the_head_names_the_run_its_dataset_when_it_started_and_how_long_it_took(
     report: dict[str, Any],
 ) -> None:
     page = shown(report)
-    assert page.row("Run") == "lexline-sotu-0123456789ab"
+    assert page.row("Run") == "lexline--sotu-0123456789ab"
     assert page.row("Dataset") == "sotu"
     assert page.row("Started") == "2026-03-01 12:30 UTC"
     assert page.row("Duration") == "18 min 17 s"
@@ -317,7 +317,7 @@ def test_the_verdict_says_which_model_is_better_and_by_how_much(
     page = shown(report)
     assert sentence in page.text("bdi")
     assert "Up to 2.0% higher is tolerated." in page.text("bdi")
-    assert (page.row("New model"), page.row("Model before")) == (page.perplexity(challenger), "250.0")
+    assert (page.row("New model"), page.row("Model before")) == (report_page.perplexity(challenger), "250.0")
 
 
 def test_the_verdict_tells_the_terms_and_what_qualifies_it(report: dict[str, Any]) -> None:

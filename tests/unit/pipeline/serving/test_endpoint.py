@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cleanup import resources
 from contracts.run import Run
 from contracts.serving import Deployed
 from core.errors import EndpointBusy, EndpointFailed, InvalidInput, Misconfigured, UpdateReverted
-from serving import endpoint
+from serving import endpoint, tags
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/lexline"
 SERVERLESS = [
     {
@@ -79,7 +80,7 @@ def test_a_real_time_endpoint_becomes_no_serverless_one_and_the_error_says_what_
     run: Any, described: Any
 ) -> None:
     with pytest.raises(InvalidInput, match=r"hosting\.endpoint_type: endpoint lexline is real") as raised:
-        endpoint.must_take(run(endpoint_type="serverless"), described.endpoint(config=FORMER))
+        endpoint.check_can_take(run(endpoint_type="serverless"), described.endpoint(config=FORMER))
     # What it tells to start an execution with is that.
     sentence = str(raised.value)
     assert json.loads(sentence[sentence.index("{") : sentence.rindex("}") + 1]) == {
@@ -101,13 +102,13 @@ def test_every_other_change_of_type_is_possible(
     run: Any, described: Any, wanted: str, status: str, variants: Any
 ) -> None:
     more = {"ProductionVariants": variants} if variants else {}
-    endpoint.must_take(run(endpoint_type=wanted), described.endpoint(status, config=FORMER, **more))
+    endpoint.check_can_take(run(endpoint_type=wanted), described.endpoint(status, config=FORMER, **more))
 
 
 @pytest.mark.parametrize("status", ["InService", "Failed"])
 def test_an_endpoint_that_no_run_has_made_is_left_to_its_owner(run: Any, described: Any, status: str) -> None:
     with pytest.raises(Misconfigured, match=r"by-hand, which no run has made\. .* another EndpointName"):
-        endpoint.must_take(run(), described.endpoint(status, config="by-hand"))
+        endpoint.check_can_take(run(), described.endpoint(status, config="by-hand"))
 
 
 # --- what is gone --------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def test_a_config_that_is_gone_has_no_variant_and_no_tags(stubbed: Any, document
     stubbed.refuses("sagemaker", "describe_endpoint_config", *gone)
     stubbed.refuses("sagemaker", "list_tags", *gone)
     assert endpoint.variant(NAME) is None
-    assert endpoint.config_tags(documents.execution["id"], NAME) == {}
+    assert tags.of_config(documents.execution["id"], NAME) == {}
 
 
 def test_tags_are_read_in_the_partition_region_and_account_of_another_arn(
@@ -145,7 +146,7 @@ def test_tags_are_read_in_the_partition_region_and_account_of_another_arn(
         ResourceArn=f"arn:aws-cn:sagemaker:cn-north-1:444455556666:endpoint-config/{NAME}",
     )
     near = "arn:aws-cn:states:cn-north-1:444455556666:execution:lexline-pipeline:first"
-    assert endpoint.config_tags(near, NAME) == {endpoint.PREVIOUS_MODEL: FORMER}
+    assert tags.of_config(near, NAME) == {tags.PREVIOUS_MODEL: FORMER}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_only_what_was_there_is_said_to_be_removed(
             stubbed.answers("sagemaker", f"delete_{kind}", {})
         else:
             stubbed.refuses("sagemaker", f"delete_{kind}", "ValidationException", f"Could not find {kind}")
-    assert endpoint.delete_config_and_model(NAME) == removed
+    assert resources.delete_config_and_model(NAME) == removed
 
 
 @pytest.mark.parametrize(
@@ -188,4 +189,4 @@ def test_another_refusal_is_passed_on(stubbed: Any) -> None:
     with pytest.raises(ClientError, match="Not allowed"):
         endpoint.delete("lexline")
     with pytest.raises(ClientError, match="Not allowed"):
-        endpoint.config_tags(ARN, NAME)
+        tags.of_config(ARN, NAME)

@@ -63,7 +63,7 @@ def test_another_refusal_is_passed_on(stubbed: Any) -> None:
     ],
 )
 def test_only_a_real_time_fleet_with_room_scales(hosting: Any, scale: Scale | None) -> None:
-    assert Scale.asked(HostingResources(**hosting)) == scale
+    assert Scale.of(HostingResources(**hosting)) == scale
 
 
 @pytest.mark.parametrize("instance_type", ["ml.t2.medium", "ml.t3.large", "ml.t4g.large"])

@@ -17,7 +17,7 @@ from steps import acquire
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs of which it was told that they have started."""
     names_told: list[str] = []
-    monkeypatch.setattr("messages.started", lambda run: names_told.append(run.name))
+    monkeypatch.setattr("reporting.messages.started", lambda run: names_told.append(run.name))
     return names_told
 
 

@@ -11,7 +11,7 @@ from core.errors import ServiceUnavailable, Unchanged
 from registry import identity
 from steps import champion
 
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 NOT_FOUND = ("ValidationException", 'Could not find endpoint "lexline".')
 
 
@@ -76,7 +76,7 @@ def test_the_model_that_serves_is_told_with_its_data_and_its_artifact(
 def test_a_registered_model_that_was_deployed_again_is_told_by_the_run_that_trained_it(
     stubbed: Any, given: Any, context: Any, serves: Any
 ) -> None:
-    trained = "lexline-sotu-bbbbbbbbbbbb"
+    trained = "lexline--sotu-bbbbbbbbbbbb"
     serves(model=trained, dataset="sotu")
     has_artifact(stubbed, trained)
     told = champion.handler(given, context)

@@ -10,10 +10,10 @@ from botocore.response import StreamingBody
 from core.errors import EndpointBusy, EndpointFailed, SmokeTestFailed, Throttled
 from steps import compensate
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
-OTHER = "lexline-sotu-ffffffffffff"
-CLEANER = "lexline-cleanup-bbbbbbbbbbbb"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
+OTHER = "lexline--sotu-ffffffffffff"
+CLEANER = "lexline--cleanup-bbbbbbbbbbbb"
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/lexline"
 PACKAGE = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/lexline/3"
 AUTOSCALING = "application-autoscaling"

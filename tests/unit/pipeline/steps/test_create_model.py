@@ -7,8 +7,8 @@ import pytest
 from core.errors import RequestRefused
 from steps import create_model
 
-NAME = "lexline-sotu-0123456789ab"
-TRAINED_BEFORE = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+TRAINED_BEFORE = "lexline--sotu-aaaaaaaaaaaa"
 
 
 @pytest.fixture
@@ -17,16 +17,16 @@ def event(documents: Any) -> dict[str, Any]:
 
 
 def test_the_model_serves_the_artifact_with_the_scripts_inside_it(
-    stubbed: Any, event: Any, context: Any, documents: Any, environment: Any
+    stubbed: Any, event: Any, context: Any, documents: Any, variables: Any
 ) -> None:
     stubbed.answers(
         "sagemaker",
         "create_model",
         {"ModelArn": documents.model["arn"]},
         ModelName=NAME,
-        ExecutionRoleArn=environment["EXECUTION_ROLE_ARN"],
+        ExecutionRoleArn=variables["EXECUTION_ROLE_ARN"],
         PrimaryContainer={
-            "Image": environment["HOSTING_IMAGE_CPU"],
+            "Image": variables["HOSTING_IMAGE_CPU"],
             "ModelDataUrl": documents.registered["model_artifacts"],
             "Environment": {
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -77,7 +77,7 @@ def test_the_image_is_for_the_processors_that_the_endpoint_has(
     event: Any,
     context: Any,
     documents: Any,
-    environment: Any,
+    variables: Any,
     endpoint_type: str,
     instance_type: str,
     image: str,
@@ -85,7 +85,7 @@ def test_the_image_is_for_the_processors_that_the_endpoint_has(
     """A serverless endpoint has no GPU, whatever instance type is left over in the deployment's settings."""
     event["run"]["hosting"].update(endpoint_type=endpoint_type, instance_type=instance_type)
     stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
-    assert create_model.handler(event, context)["image"] == environment[image]
+    assert create_model.handler(event, context)["image"] == variables[image]
 
 
 def test_a_model_of_an_earlier_attempt_is_adopted(

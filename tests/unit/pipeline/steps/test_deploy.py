@@ -18,8 +18,8 @@ from core.errors import (
 from serving import endpoint
 from steps import deploy
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 ARN = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/lexline"
 CONFIG_ARN = f"arn:aws:sagemaker:eu-west-1:111122223333:endpoint-config/{NAME}"
 NO_ENDPOINT = ("ValidationException", f'Could not find endpoint "{ARN}".')

@@ -8,7 +8,7 @@ import pytest
 from steps import evaluate
 from training import job_output
 
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 NONE = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
 
 

@@ -9,8 +9,8 @@ from core.errors import ModelNotFound, ModelRejected
 from registry import model_packages
 from steps import find_model
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from core.errors import AccessDenied, LeaseLost
 from steps import finish
 from tests.unit.pipeline.still_clock import stand_still
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 CONFIG_ARN = f"arn:aws:sagemaker:eu-west-1:111122223333:endpoint-config/{NAME}"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_TEXT = "2026-03-01T12:00:00+00:00"

@@ -84,8 +84,8 @@ def test_the_same_execution_always_gets_the_same_name_and_another_one_another(
     [
         {"dataset": "sotu"},
         {"model": "3"},
-        {"teardown_of": {"run": "lexline-sotu-0123456789ab"}},
-        {"cleanup_of": {"run": "lexline-sotu-0123456789ab", "execution": "arn", "status": "ABORTED"}},
+        {"teardown_of": {"run": "lexline--sotu-0123456789ab"}},
+        {"cleanup_of": {"run": "lexline--sotu-0123456789ab", "execution": "arn", "status": "ABORTED"}},
     ],
 )
 def test_a_run_is_named_after_its_endpoint_and_no_two_alike(
@@ -98,7 +98,7 @@ def test_a_run_is_named_after_its_endpoint_and_no_two_alike(
     assert run["name"] == names.run_name("lexline", slug[run["work"]], documents.execution["id"])
 
 
-@pytest.mark.parametrize("model", ["lexline-sotu-0123456789ab", "17", "previous"])
+@pytest.mark.parametrize("model", ["lexline--sotu-0123456789ab", "17", "previous"])
 def test_a_model_is_deployed_and_nothing_is_trained(
     stubbed: Any, documents: Any, context: Any, model: str
 ) -> None:
@@ -108,15 +108,15 @@ def test_a_model_is_deployed_and_nothing_is_trained(
 
 
 def test_a_schedule_has_taken_down_what_it_names(stubbed: Any, documents: Any, context: Any) -> None:
-    wish = {"run": "lexline-sotu-0123456789ab", "when_idle": "PT1H"}
+    wish = {"run": "lexline--sotu-0123456789ab", "when_idle": "PT1H"}
     run = planned(documents, context, {"teardown_of": wish})
     assert (run["work"], run["subject"], run["teardown_of"]) == ("teardown", wish["run"], wish)
     assert run["name"] != run["subject"]
 
 
 def test_a_clean_up_is_about_the_run_that_was_ended(stubbed: Any, documents: Any, context: Any) -> None:
-    ended = {"run": "lexline-sotu-0123456789ab", "execution": documents.execution["id"], "status": "ABORTED"}
-    run = planned(documents, context, {"cleanup": ended})
+    ended = {"run": "lexline--sotu-0123456789ab", "execution": documents.execution["id"], "status": "ABORTED"}
+    run = planned(documents, context, {"cleanup_of": ended})
     assert (run["work"], run["subject"], run["cleanup_of"]) == ("cleanup", ended["run"], ended)
 
 

@@ -67,12 +67,12 @@ def test_a_model_that_was_refused_is_registered_as_refused(
 
 
 def test_the_version_can_be_deployed_as_it_is(
-    documents: Any, context: Any, registers: list[Any], environment: Any
+    documents: Any, context: Any, registers: list[Any], variables: Any
 ) -> None:
     registered(documents, context)
     (container,) = registers[0][4]["InferenceSpecification"]["Containers"]
     assert container == {
-        "Image": environment["HOSTING_IMAGE_CPU"],
+        "Image": variables["HOSTING_IMAGE_CPU"],
         "ModelDataUrl": documents.trained["model_artifacts"],
     }
 

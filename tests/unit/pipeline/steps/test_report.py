@@ -15,8 +15,8 @@ from reporting.cost import list_prices
 from steps import report
 from training import job_output
 
-NAME = "lexline-sotu-0123456789ab"
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+NAME = "lexline--sotu-0123456789ab"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 PAGE = f"s3://texts/reports/{NAME}.html"
 # What a state's output, and an SNS message, may have at most.
 LIMIT = 262_144
@@ -173,7 +173,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     "an endpoint is taken down on time": (
         ALL,
         {"teardown": {"removed": ["endpoint/lexline"]}},
-        {"work": "teardown", "teardown": TEARDOWN, "dataset": None},
+        {"work": "teardown", "teardown_of": TEARDOWN, "dataset": None},
         "Succeeded",
         "teardown",
         f"What {NAME} served is taken down, as was asked for.",
@@ -181,7 +181,7 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     "an aborted run is cleaned up after": (
         ALL,
         {"compensated": undone(None, f"model/{FORMER}")},
-        {"work": "cleanup", "cleanup": CLEAN_UP, "subject": FORMER, "dataset": None},
+        {"work": "cleanup", "cleanup_of": CLEAN_UP, "subject": FORMER, "dataset": None},
         "Succeeded",
         "cleanup",
         f"Run {FORMER} ended as ABORTED; what it left half-made is removed. Start it again when you want it "
@@ -189,17 +189,17 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     ),
     "an aborted run's update is taken back": (
         ALL,
-        {"compensated": undone("lexline-sotu-cccccccccccc", f"model/{FORMER}", restored=True)},
-        {"work": "cleanup", "cleanup": CLEAN_UP, "subject": FORMER, "dataset": None},
+        {"compensated": undone("lexline--sotu-cccccccccccc", f"model/{FORMER}", restored=True)},
+        {"work": "cleanup", "cleanup_of": CLEAN_UP, "subject": FORMER, "dataset": None},
         "Succeeded",
         "cleanup",
         f"Run {FORMER} ended as ABORTED; what it left half-made is removed. The endpoint is back at "
-        "lexline-sotu-cccccccccccc, and answers. Start it again when you want it to go on.",
+        "lexline--sotu-cccccccccccc, and answers. Start it again when you want it to go on.",
     ),
     "an aborted run's model had passed": (
         ALL,
         {"compensated": undone(FORMER)},
-        {"work": "cleanup", "cleanup": CLEAN_UP, "subject": FORMER, "dataset": None},
+        {"work": "cleanup", "cleanup_of": CLEAN_UP, "subject": FORMER, "dataset": None},
         "Succeeded",
         "cleanup",
         f"Run {FORMER} ended as ABORTED; what it left half-made is removed. The endpoint serves its model, "
@@ -318,14 +318,14 @@ ENDINGS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], str, str, st
     "the clean-up fails": (
         ALL,
         {"caught": [caught("AccessDenied", "Compensate")]},
-        {"work": "cleanup", "cleanup": CLEAN_UP, "subject": FORMER, "dataset": None},
+        {"work": "cleanup", "cleanup_of": CLEAN_UP, "subject": FORMER, "dataset": None},
         "Failed",
         "failed",
         "Compensate failed with AccessDenied: So it is.",
     ),
     "the lease is lost": (
         ALL,
-        {"caught": [caught("LeaseLost", "Deploy")], "compensated": undone("lexline-sotu-cccccccccccc")},
+        {"caught": [caught("LeaseLost", "Deploy")], "compensated": undone("lexline--sotu-cccccccccccc")},
         {},
         "Failed",
         "failed",
@@ -422,7 +422,7 @@ def test_the_document_holds_what_the_steps_answered(reported: Reported, event: A
         "smoke_test": documents.smoke_test,
         "finished": documents.finished,
         "durations": {"plan": 0.1, "total": 700.5},
-        "teardown": [],
+        "removed": [],
         "error": None,
         "page": PAGE,
     }
@@ -450,7 +450,7 @@ def test_no_cause_is_too_odd_to_report(reported: Reported, event: Any, cause: st
 
 def test_what_undoing_and_tearing_down_removed_is_listed(reported: Reported, event: Any) -> None:
     event["compensated"] = undone(None, f"model/{NAME}")
-    event["removed"] = {"removed": ["endpoint/lexline"]}
+    event["teardown"] = {"removed": ["endpoint/lexline"]}
     assert reported(event)["removed"] == [f"model/{NAME}", "endpoint/lexline"]
 
 

@@ -10,7 +10,7 @@ from botocore.response import StreamingBody
 from core.errors import LeaseLost, ServiceUnavailable, SmokeTestFailed, Throttled
 from steps import smoke_test
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 TEXT = "The state of the union is strong."
 # Prompt, seed and temperature of each question, in order; the first one only wakes the endpoint.
 QUESTIONS = [
@@ -117,8 +117,8 @@ def test_three_texts_that_each_come_twice_the_same_pass(
 def test_a_registered_model_must_answer_with_the_name_of_the_run_that_trained_it(
     stubbed: Any, event: Any, context: Any
 ) -> None:
-    event["registered"]["model"] = "lexline-sotu-aaaaaaaaaaaa"
-    answers(stubbed, *[good(model="lexline-sotu-aaaaaaaaaaaa")] * 7)
+    event["registered"]["model"] = "lexline--sotu-aaaaaaaaaaaa"
+    answers(stubbed, *[good(model="lexline--sotu-aaaaaaaaaaaa")] * 7)
     assert len(smoke_test.handler(event, context)["texts"]) == 3
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cleanup import schedules
+from cleanup import idle, schedules
 from core.errors import EndpointBusy, LeaseLost, NothingToDo
 from steps import teardown
 from tests.unit.pipeline.still_clock import stand_still
 
-NAME = "lexline-sotu-0123456789ab"
-TEARDOWN = "lexline-teardown-bbbbbbbbbbbb"
-OTHER = "lexline-sotu-ffffffffffff"
+NAME = "lexline--sotu-0123456789ab"
+TEARDOWN = "lexline--teardown-bbbbbbbbbbbb"
+OTHER = "lexline--sotu-ffffffffffff"
 CONFIG_ARN = f"arn:aws:sagemaker:eu-west-1:111122223333:endpoint-config/{NAME}"
 NO_CONFIG = ("ValidationException", "Could not find endpoint configuration")
 NO_ENDPOINT = ("ValidationException", "Could not find endpoint")
@@ -265,7 +265,7 @@ def test_cloudwatch_is_asked_for_no_more_and_no_finer_points_than_it_has(
     is a multiple of 300 s, from 63 days ago of 3,600 s, else nothing is answered, as if it were idle.
     """
     stubbed.answers("cloudwatch", "get_metric_statistics", {"Datapoints": []})
-    assert teardown.last_used("lexline", within) is None
+    assert idle.last_used("lexline", within) is None
     asked = stubbed.parameters["GetMetricStatistics"]
     period, age = asked["Period"], within + timedelta(minutes=5)
     multiple = 60 if age < timedelta(days=15) else 300 if age < timedelta(days=63) else 3600
@@ -281,5 +281,5 @@ def test_the_last_use_is_the_end_of_its_period(stubbed: Any) -> None:
     """Else an endpoint would be looked at every second until a coarse period is over."""
     at = datetime(2026, 2, 1, tzinfo=UTC)
     stubbed.answers("cloudwatch", "get_metric_statistics", {"Datapoints": [{"Timestamp": at, "Sum": 1.0}]})
-    last = teardown.last_used("lexline", timedelta(days=30))
+    last = idle.last_used("lexline", timedelta(days=30))
     assert last == at + timedelta(seconds=stubbed.parameters["GetMetricStatistics"]["Period"])

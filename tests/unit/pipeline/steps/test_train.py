@@ -9,7 +9,7 @@ from botocore.stub import ANY
 from core.errors import AccessDenied, CapacityUnavailable, LeaseLost, ServiceUnavailable, Throttled
 from steps import train
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 NOT_FOUND = ("ValidationException", "Requested resource not found.")
 
 
@@ -135,7 +135,7 @@ def test_a_job_that_sagemaker_does_not_show_yet_is_looked_for_again(
 
 @pytest.mark.usefixtures("lease_held")
 def test_the_job_gets_the_runs_own_scripts_data_and_champion(
-    stubbed: Any, event: Any, context: Any, described: Any, environment: Any, documents: Any
+    stubbed: Any, event: Any, context: Any, described: Any, variables: Any, documents: Any
 ) -> None:
     stubbed.refuses("sagemaker", "describe_training_job", *NOT_FOUND)
     stubbed.answers("sagemaker", "create_training_job", {"TrainingJobArn": "arn:aws:sagemaker:::x"})
@@ -143,8 +143,8 @@ def test_the_job_gets_the_runs_own_scripts_data_and_champion(
     train.handler(event, context)
     sent = stubbed.parameters["CreateTrainingJob"]
     assert sent["TrainingJobName"] == NAME
-    assert sent["RoleArn"] == environment["EXECUTION_ROLE_ARN"]
-    assert sent["AlgorithmSpecification"]["TrainingImage"] == environment["TRAINING_IMAGE_CPU"]
+    assert sent["RoleArn"] == variables["EXECUTION_ROLE_ARN"]
+    assert sent["AlgorithmSpecification"]["TrainingImage"] == variables["TRAINING_IMAGE_CPU"]
     assert sent["OutputDataConfig"] == {"S3OutputPath": "s3://texts/runs"}
     assert sent["HyperParameters"]["sagemaker_submit_directory"] == documents.source["uri"]
     assert [channel["ChannelName"] for channel in sent["InputDataConfig"]] == ["training", "champion"]

@@ -47,7 +47,7 @@ def left(stubbed: Any) -> Any:
             "get_object",
             {"Body": StreamingBody(io.BytesIO(body), len(body)), "ContentLength": length},
             Bucket="texts",
-            Key="runs/lexline-sotu-0123456789ab/output/output.tar.gz",
+            Key="runs/lexline--sotu-0123456789ab/output/output.tar.gz",
         )
 
     return announce

@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 from contracts.dataset import Prepared
 from contracts.run import Run
 from contracts.training import Champion
+from core import environment
 from training import training_job
 
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 
 
 def requested(documents: Any, **run: Any) -> Any:
@@ -127,9 +128,9 @@ def test_torchrun_starts_the_script_where_there_may_be_several_processes(
     ],
 )
 def test_an_accelerated_instance_gets_the_gpu_image(
-    instance_type: str, image: str, environment: dict[str, str]
+    instance_type: str, image: str, variables: dict[str, str]
 ) -> None:
-    assert environment.training_image(instance_type) == environment[image]
+    assert environment.training_image(instance_type) == variables[image]
 
 
 def test_the_metric_definitions_read_what_train_prints() -> None:
