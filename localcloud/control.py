@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,6 @@ import boto3
 import botocore.session
 import psutil
 from botocore.config import Config
-
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _LOG_TAIL = 20
@@ -121,7 +118,7 @@ def start(
 
     Args:
         state_dir: The directory for everything that the cloud stores.
-        owner: The id of a process after whose end the server ends. Without it, the server runs until `stop`.
+        owner: The id of a process. The server ends after it. Without an owner, the server runs until `stop`.
         environment: Variables for the server, its Lambda functions and its jobs, e.g. SFN_WAIT_SCALE.
         timeout: The longest wait in seconds.
         beside: Names of the caller's own files in the directory. `stop` removes them, too.
@@ -195,15 +192,7 @@ def load(state_dir: Path) -> LocalCloud | None:
     record = _read(state / "server.json")
     if record is None or _process(record) is None:
         return None
-    return LocalCloud(
-        state_dir=state,
-        endpoint_url=f"http://127.0.0.1:{record['port']}",
-        region=REGION,
-        account=ACCOUNT,
-        access_key_id=record["access_key_id"],
-        secret_access_key=record["secret_access_key"],
-        pid=record["pid"],
-    )
+    return LocalCloud(state, **{item.name: record[item.name] for item in fields(LocalCloud)[1:]})
 
 
 def stop(state_dir: Path) -> None:

@@ -4,7 +4,8 @@ Everything that the cloud stores is in its state directory, which has mode 0700:
 
     lock          locked while a server runs; contains the server's identity, and marks the directory as a
                   local cloud's
-    server.json   mode 0600; pid, port and the administrator's credentials, from readiness until the end
+    server.json   mode 0600; exists while the server is ready; contains the server's identity, its URL and the
+                  administrator's credentials
     server.log    the server's output (see localcloud.control, which starts the server)
     s3/ tmp/ sagemaker/ ministack/
 
@@ -71,7 +72,7 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
 
     Args:
         state_dir: The directory for everything that the cloud stores.
-        owner: The id of a process after whose end the server ends.
+        owner: The id of a process. The server ends after it.
         factory: Creates the SageMaker service.
 
     Raises:
@@ -122,10 +123,10 @@ async def _serve(
 
     async def ready() -> None:
         await stack.add_administrator(ADMINISTRATOR, key, secret)
-        _write_private(
-            state / "server.json",
-            {**_identity(), "port": port, "access_key_id": key, "secret_access_key": secret},
-        )
+        host = stack.host
+        place = {"endpoint_url": host.endpoint_url, "region": host.region, "account": host.account}
+        credentials = {"access_key_id": key, "secret_access_key": secret}
+        _write_private(state / "server.json", {**_identity(), **place, **credentials})
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

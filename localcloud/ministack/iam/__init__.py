@@ -1,7 +1,7 @@
-"""IAM: who signed a request, what callers and roles may do, and the keys that conditions of policies use.
+"""IAM: signatures, the permissions of callers and roles, and condition keys.
 
-callers           what the caller of a request may do
-roles             what a role may do, and who may assume it
+callers           the permissions of a request's caller
+roles             the permissions of a role, and the services that may assume it
 gate              no request without a verified signature
 leading_keys      the condition key dynamodb:LeadingKeys
 secure_transport  the condition key aws:SecureTransport

@@ -1,4 +1,4 @@
-"""What the caller of a request may do, by MiniStack's evaluation of its policies."""
+"""The permissions of a request's caller, by MiniStack's evaluation of the caller's policies."""
 
 from collections.abc import Mapping
 from typing import Any

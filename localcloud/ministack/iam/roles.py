@@ -1,6 +1,6 @@
-"""What a role may do, and who may assume it.
+"""The permissions of a role, and the services that may assume it.
 
-AWS: IAM authorizes what one service does for another on behalf of a role. For example, EventBridge starts a
+AWS: IAM authorizes the calls that one service sends to another as a role. For example, EventBridge starts a
 state machine, and a state machine invokes a function.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_terms-and-concepts.html
 MiniStack: it authorizes requests from outside, but not these calls between its services.

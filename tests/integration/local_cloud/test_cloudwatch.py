@@ -11,6 +11,10 @@ from tests.integration.lab import Lab, allow, unique, wait_until
 
 HOUR = 3600
 
+Create = Callable[..., str]
+Put = Callable[..., None]
+State = Callable[[str], str]
+
 
 @pytest.fixture
 def namespace() -> str:
@@ -18,7 +22,7 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def put(lab: Lab, namespace: str) -> Callable[..., None]:
+def put(lab: Lab, namespace: str) -> Put:
     """put(value, time, name=value): a value of the metric Errors with this dimension."""
 
     def put_datum(value: float, time: datetime | None = None, **dimensions: str) -> None:
@@ -34,7 +38,7 @@ def named(dimensions: dict[str, str]) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def alarm(lab: Lab, namespace: str) -> Iterator[Callable[..., str]]:
+def alarm(lab: Lab, namespace: str) -> Iterator[Create]:
     """alarm(dimensions, ...): the name of an alarm on any Errors in ten seconds."""
     cloudwatch, names = lab.client("cloudwatch"), []
 
@@ -59,7 +63,7 @@ def alarm(lab: Lab, namespace: str) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def state(lab: Lab) -> Callable[[str], str]:
+def state(lab: Lab) -> State:
     """state(name): an alarm's state."""
     cloudwatch = lab.client("cloudwatch")
     return lambda name: str(cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"])
@@ -68,7 +72,9 @@ def state(lab: Lab) -> Callable[[str], str]:
 # --- alarms ---
 
 
-def test_an_alarm_watches_its_own_dimensions_and_recovers(lab: Lab, alarm: Any, put: Any, state: Any) -> None:
+def test_an_alarm_watches_its_own_dimensions_and_recovers(
+    lab: Lab, alarm: Create, put: Put, state: State
+) -> None:
     topic, queue = lab.topic()
     mine = alarm({"Endpoint": "mine"}, TreatMissingData="notBreaching", AlarmActions=[topic])
     other = alarm({"Endpoint": "other"}, TreatMissingData="notBreaching", AlarmActions=[topic])
@@ -83,7 +89,7 @@ def test_an_alarm_watches_its_own_dimensions_and_recovers(lab: Lab, alarm: Any, 
 
 @pytest.mark.parametrize(("errors", "expected"), [([1, 0, 0], "OK"), ([1, 0, 1], "ALARM")])
 def test_an_alarm_counts_the_periods_that_breach(
-    alarm: Any, put: Any, state: Any, errors: list[float], expected: str
+    alarm: Create, put: Put, state: State, errors: list[float], expected: str
 ) -> None:
     # The periods are hours, so that the alarm is evaluated before the last of them is too old.
     now = datetime.now(UTC)
@@ -93,7 +99,7 @@ def test_an_alarm_counts_the_periods_that_breach(
     wait_until(lambda: state(name) == expected, "the alarm's state")
 
 
-def test_each_alarm_says_how_missing_data_counts(lab: Lab, alarm: Any, state: Any) -> None:
+def test_each_alarm_says_how_missing_data_counts(lab: Lab, alarm: Create, state: State) -> None:
     before = {"breaching": "OK", "notBreaching": "ALARM", "missing": "ALARM", "ignore": "ALARM"}
     after = {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA", "ignore": "ALARM"}
     names = {missing: alarm({"Endpoint": "silent"}, TreatMissingData=missing) for missing in before}
@@ -104,7 +110,7 @@ def test_each_alarm_says_how_missing_data_counts(lab: Lab, alarm: Any, state: An
     wait_until(lambda: {missing: state(name) for missing, name in names.items()} == after, "the states")
 
 
-def test_only_a_caller_who_may_describe_alarms_sees_them(lab: Lab, alarm: Any) -> None:
+def test_only_a_caller_who_may_describe_alarms_sees_them(lab: Lab, alarm: Create) -> None:
     name = alarm({})
     reader = lab.client_as("cloudwatch", allow("cloudwatch:DescribeAlarms"))
     described = reader.describe_alarms(AlarmNames=[name])["MetricAlarms"]
@@ -129,7 +135,7 @@ def total(lab: Lab, namespace: str, metric: str, **dimensions: str) -> float:
     return float(summed)
 
 
-def test_metrics_can_be_read(lab: Lab, put: Any, namespace: str) -> None:
+def test_metrics_can_be_read(lab: Lab, put: Put, namespace: str) -> None:
     put(1, Endpoint="mine")
     put(2, datetime.now(UTC) - timedelta(minutes=2), Endpoint="mine")
     put(4, Endpoint="other")

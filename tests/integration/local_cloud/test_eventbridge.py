@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from tests.integration.lab import RECORDS, Lab, allow, document, unique, wait_until
 
 Rule = Callable[..., str]
+Listen = Callable[[str, list[str]], str]
 
 # The pipeline's state machine gets this input.
 TRANSFORMER = {
@@ -236,7 +237,7 @@ def ending(seconds: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def status_events(lab: Lab, rule: Rule) -> Callable[[str, list[str]], str]:
+def status_events(lab: Lab, rule: Rule) -> Listen:
     """status_events(machine, statuses): a queue with the events about executions with these statuses."""
 
     def listen(machine: str, statuses: list[str]) -> str:
@@ -253,7 +254,7 @@ def status_events(lab: Lab, rule: Rule) -> Callable[[str, list[str]], str]:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_function_gets_an_event_about_an_executions_end(lab: Lab, status_events: Any, end: str) -> None:
+def test_a_function_gets_an_event_about_an_executions_end(lab: Lab, status_events: Listen, end: str) -> None:
     definition = ending(1 if end == "TIMED_OUT" else 10_000)
     machine, other = lab.machine(definition), lab.machine(definition)
     queue = status_events(machine, ENDS)
@@ -289,7 +290,7 @@ def test_a_function_gets_an_event_about_an_executions_end(lab: Lab, status_event
     assert event["described"] == {"status": end, "error": error, "cause": cause, "output": output}
 
 
-def test_the_start_of_an_execution_is_an_event(lab: Lab, status_events: Any) -> None:
+def test_the_start_of_an_execution_is_an_event(lab: Lab, status_events: Listen) -> None:
     machine = lab.machine(ending(10_000))
     queue = status_events(machine, ["RUNNING"])
     execution = lab.start(machine, {"end": "SUCCEEDED"})
@@ -302,7 +303,7 @@ def test_the_start_of_an_execution_is_an_event(lab: Lab, status_events: Any) -> 
     [(100 * 1024, True, True), (130 * 1024, False, True), (250 * 1024, False, False)],
 )
 def test_an_event_leaves_out_input_and_output_that_are_too_large(
-    lab: Lab, status_events: Any, size: int, input_included: bool, output_included: bool
+    lab: Lab, status_events: Listen, size: int, input_included: bool, output_included: bool
 ) -> None:
     machine = lab.machine(ECHO)
     queue = status_events(machine, ["SUCCEEDED"])

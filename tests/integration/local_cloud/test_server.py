@@ -205,7 +205,7 @@ def test_nothing_remains_after_its_end(state_dir: Path, end: str) -> None:
 def test_a_state_directory_has_one_server(cloud: LocalCloud) -> None:
     with pytest.raises(LocalCloudError, match="already runs"):
         control.start(cloud.state_dir)
-    command = [sys.executable, "-m", "localcloud", "--state-dir", cloud.state_dir]
+    command = [sys.executable, "-m", "localcloud", "--state-dir", str(cloud.state_dir)]
     second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert second.returncode == 1
     assert "already runs" in second.stderr

@@ -11,6 +11,8 @@ from tests.integration.lab import FUNCTION_SECONDS, Lab, allow, unique, wait_unt
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 WAIT = f"{INVOKE}.waitForTaskToken"
+Start = Callable[..., tuple[str, str, str]]
+
 TOKEN = {"token": "{% $states.context.Task.Token %}"}
 
 RAISES = """
@@ -78,7 +80,7 @@ def test_the_machines_role_must_allow_the_invocation(lab: Lab, resource: str) ->
 
 
 @pytest.fixture
-def start_waiting(lab: Lab) -> Callable[..., tuple[str, str, str]]:
+def start_waiting(lab: Lab) -> Start:
     """start_waiting(field=...): a machine, its execution, and the token for which its only task waits."""
 
     def start(**fields: Any) -> tuple[str, str, str]:
@@ -122,7 +124,7 @@ def test_the_context_names_execution_state_and_token(lab: Lab) -> None:
     assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "Mine", "because")
 
 
-def test_a_token_that_timed_out_is_invalid(lab: Lab, start_waiting: Any) -> None:
+def test_a_token_that_timed_out_is_invalid(lab: Lab, start_waiting: Start) -> None:
     _, execution, token = start_waiting(TimeoutSeconds=1, **catching("States.Timeout"))
     assert lab.finish(execution)["output"]["Error"] == "States.Timeout"
     with pytest.raises(ClientError, match="TaskTimedOut"):
@@ -134,7 +136,7 @@ def test_a_token_that_timed_out_is_invalid(lab: Lab, start_waiting: Any) -> None
     [("SendTaskSuccess", {"output": "{}"}, "SUCCEEDED"), ("SendTaskFailure", {"error": "Mine"}, "FAILED")],
 )
 def test_a_tokens_machine_authorizes_the_response(
-    lab: Lab, start_waiting: Any, operation: str, fields: dict[str, str], end: str
+    lab: Lab, start_waiting: Start, operation: str, fields: dict[str, str], end: str
 ) -> None:
     machine, execution, token = start_waiting()
 
@@ -157,7 +159,7 @@ def test_a_time_limit_may_be_an_expression(lab: Lab, resource: str) -> None:
     assert lab.run(lab.machine(one(state)), {"limit": 1})["output"]["Error"] == "States.Timeout"
 
 
-def test_a_token_is_valid_for_one_response(lab: Lab, start_waiting: Any) -> None:
+def test_a_token_is_valid_for_one_response(lab: Lab, start_waiting: Start) -> None:
     _, execution, token = start_waiting()
     lab.states.send_task_success(taskToken=token, output='"first"')
     with pytest.raises(ClientError, match="TaskTimedOut"):
@@ -183,7 +185,7 @@ def test_each_attempt_has_a_token_of_its_own(lab: Lab) -> None:
 # --- the ends of executions ---
 
 
-def test_a_stopped_execution_stays_aborted_and_its_token_is_invalid(lab: Lab, start_waiting: Any) -> None:
+def test_a_stopped_execution_stays_aborted_and_its_token_is_invalid(lab: Lab, start_waiting: Start) -> None:
     _, execution, token = start_waiting(**catching("States.ALL"))
     lab.states.stop_execution(executionArn=execution, error="Stopped", cause="by hand")
     with pytest.raises(ClientError, match="TaskTimedOut"):

@@ -18,8 +18,9 @@ def write(state: Path, **more: Any) -> None:
     """Write the files of a server with this process's identity."""
     state.mkdir(exist_ok=True)
     identity = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-    connection = {"port": 41234, "access_key_id": "AKIAEXAMPLE", "secret_access_key": "secret"}
-    (state / "server.json").write_text(json.dumps({**identity, **connection, **more}))
+    place = {"endpoint_url": "http://127.0.0.1:41234", "region": "us-east-1", "account": "000000000000"}
+    keys = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "secret"}
+    (state / "server.json").write_text(json.dumps({**identity, **place, **keys, **more}))
     (state / "lock").write_text(json.dumps({**identity, **more}))
 
 
@@ -126,7 +127,7 @@ def test_start_ends_a_server_that_is_not_ready_in_time(
             super().__init__(*arguments, **options)
             started.append(psutil.Process(self.pid))
 
-    monkeypatch.setattr(control.subprocess, "Popen", Popen)
+    monkeypatch.setattr(subprocess, "Popen", Popen)
     program(tmp_path, "import time; time.sleep(3600)", monkeypatch)
     with pytest.raises(control.LocalCloudError, match="not ready within 1 s"):
         control.start(tmp_path / "state", timeout=1, module="program")
