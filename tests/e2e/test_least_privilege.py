@@ -73,7 +73,7 @@ def documents(stack: DeployedStack) -> dict[str, Any]:
     }
     found = {name: outputs[state] for name, state in STATES.items()}
     nothing = dict.fromkeys(ReportInput.model_fields)
-    known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": [], "durations": {}}
+    known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": []}
     return {**nothing, **found, **known, "at_work": False}
 
 

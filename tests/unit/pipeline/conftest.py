@@ -19,6 +19,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from contracts.report import ReportInput
 from contracts.run import Run
 from coordination import lease
 from core import aws, names
@@ -332,6 +333,12 @@ def documents() -> SimpleNamespace:
             }
         )
     )
+
+
+@pytest.fixture
+def results(documents: SimpleNamespace) -> dict[str, Any]:
+    """Report's input: the results of a run that trained, deployed and verified its model."""
+    return {name: getattr(documents, name, None) for name in ReportInput.model_fields} | {"caught": []}
 
 
 @pytest.fixture

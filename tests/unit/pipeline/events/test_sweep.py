@@ -255,7 +255,7 @@ def test_what_nobody_owns_is_deleted_and_told_of(account: Account, sweeps: Any) 
         "removed": True,
         "started": [],
     }
-    assert "3 things belong to no run (deleted)" in account.stubbed.parameters["Publish"]["Message"]
+    assert "3 resources belong to no run (deleted)" in account.stubbed.parameters["Publish"]["Message"]
 
 
 def test_what_has_gone_by_itself_in_between_is_no_error(account: Account, sweeps: Any) -> None:
@@ -280,7 +280,7 @@ def test_a_deployment_that_only_wants_to_know_keeps_everything(
     found = sweeps(jobs=(ORPHAN,), configs=(SERVING, ORPHAN), models=(ORPHAN,), told=True)
     assert found["removed"] is False
     assert len(found["orphans"]) == 3
-    assert "left, for the parameter Sweep" in account.stubbed.parameters["Publish"]["Message"]
+    assert "not deleted: parameter Sweep is report" in account.stubbed.parameters["Publish"]["Message"]
     assert not {"StopTrainingJob", "DeleteEndpointConfig", "DeleteModel"} & set(account.stubbed.calls)
 
 

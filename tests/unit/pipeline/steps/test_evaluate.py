@@ -7,6 +7,7 @@ import pytest
 
 from steps import evaluate
 from training import job_output
+from training.job_output import JobMetrics, JobOutput
 
 FORMER = "lexline--sotu-aaaaaaaaaaaa"
 NONE = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
@@ -24,7 +25,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             "notes": [],
         }
     }
-    monkeypatch.setattr(job_output, "metrics", lambda trained: written)
+    monkeypatch.setattr(job_output, "read", lambda trained: JobOutput(JobMetrics.model_validate(written)))
     return written
 
 

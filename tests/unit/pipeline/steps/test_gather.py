@@ -23,7 +23,7 @@ def test_the_first_upload_is_told_to_wait_for_the_deployments_quiet_period(
     for number, (quiet, seconds) in enumerate([("60", 60), ("0.5", 1), ("0", 0)]):
         monkeypatch.setenv("QUIET_SECONDS", quiet)
         run = new_run(quiet, dataset=f"dataset-{number}", upload=UPLOAD)
-        assert gather.handler(given(run), context) == {"seconds": seconds}
+        assert gather.handler(given(run), context) == {"seconds": seconds, "joined": None}
 
 
 def test_when_it_has_been_quiet_the_run_goes_on(
@@ -32,7 +32,7 @@ def test_when_it_has_been_quiet_the_run_goes_on(
     run = new_run("first", upload=UPLOAD)
     gather.handler(given(run), context)
     clock(61)
-    assert gather.handler(given(run), context) == {"seconds": 0}
+    assert gather.handler(given(run), context) == {"seconds": 0, "joined": None}
 
 
 def test_an_upload_that_joins_anothers_run_has_nothing_left_to_do(
