@@ -1,4 +1,4 @@
-"""However much a repository holds, and whatever a pack claims: the scripts, or an error with a next step."""
+"""Limits on repositories and packs, and damage: the result is the scripts, or an error with a next step."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,6 @@ import random
 import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from dulwich.object_format import SHA1
@@ -16,67 +15,41 @@ from dulwich.pack import REF_DELTA, write_pack_header, write_pack_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import git_http
-import git_objects
 from core import errors
-from git_objects import Objects
-from git_repository import checkout
-from tests.unit.pipeline.git_server import HAS_GIT, SCRIPTS, Door, Kind, Repository, serving
+from git_source import objects as git_objects
+from git_source import server as git_server
+from git_source.objects import Objects
+from git_source.repository import checkout
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Kind, Repository
 
-KINDS = ["dulwich", pytest.param("git", marks=pytest.mark.skipif(not HAS_GIT, reason="no Git program here"))]
 NOISE = random.Random(7).randbytes(3 * 1024**2)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[Repository]:
-    with contextlib.closing(Repository(tmp_path / "scripts.git")) as repository:
-        yield repository
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def door(kind: Kind, tmp_path: Path) -> Iterator[Door]:
-    with serving(tmp_path, kind) as door:
-        yield door
-
-
-@pytest.fixture
-def url(door: Door, repository: Repository) -> str:
-    return f"{door.url}/scripts.git"
-
 
 # --- repositories ----------------------------------------------------------------------------------
 
 
 def test_a_script_may_be_as_large_as_the_limit_and_no_larger(url: str, repository: Repository) -> None:
-    largest = NOISE[: git_objects.LARGEST_FILE]
+    largest = NOISE[: git_objects.LARGEST_SCRIPT]
     repository.commit({**SCRIPTS, "model_scripts/train.py": largest}, branch="main")
     assert checkout(url).files["train.py"] == largest
     repository.commit({**SCRIPTS, "model_scripts/train.py": largest + b"\n"}, branch="main")
-    with pytest.raises(errors.SourceTooLarge, match=r"model_scripts/train.py of .* has more than 1 MiB"):
+    with pytest.raises(errors.SourceTooLarge, match=r"'model_scripts/train.py' of .* exceeds a limit: 1 MiB"):
         checkout(url)
 
 
-def test_large_data_beside_the_scripts_is_left_out_where_the_server_can(
+def test_the_server_leaves_out_large_data_beside_the_scripts_if_it_can(
     kind: Kind, url: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git_http, "LARGEST_PACK", 1024**2)
+    monkeypatch.setattr(git_server, "LARGEST_PACK", 1024**2)
     repository.commit({**SCRIPTS, "data.bin": NOISE}, branch="main")
     if kind == "git":
         assert sorted(checkout(url).files) == ["generate.py", "train.py"]
     else:
-        with pytest.raises(errors.SourceTooLarge, match=r"answers with more than 1 MiB. .* without data"):
+        with pytest.raises(errors.SourceTooLarge, match=r"sends more than 1 MiB\. .* without data"):
             checkout(url)
 
 
-def test_much_history_does_not_count(
-    url: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(git_http, "LARGEST_PACK", 1024**2)
+def test_history_is_not_fetched(url: str, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_server, "LARGEST_PACK", 1024**2)
     commits: list[str] = []
     for number in range(8):
         part = NOISE[number * 300_000 : (number + 1) * 300_000]
@@ -85,23 +58,23 @@ def test_much_history_does_not_count(
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "said"),
+    ("limit", "value", "message"),
     [
-        ("LARGEST_OBJECT", 20_000, "a file of 30,000 bytes, and at most 20,000 are read"),
-        ("LARGEST_UNPACKED", 50_000, "unpacks to more than 0 MiB"),
-        ("MOST_OBJECTS", 5, r"sends \d+ objects, and at most 5 are read"),
-        ("LARGEST_SCRIPTS", 50_000, "The scripts of .* have more than 0 MiB together"),
-        ("MOST_SCRIPTS", 3, "has 4 scripts, and at most 3 are taken"),
+        ("LARGEST_OBJECT", 20_000, "has more than 50,000 files and folders, "),
+        ("LARGEST_UNPACKED", 50_000, "has more than 50,000 files and folders, "),
+        ("MOST_OBJECTS", 5, "has more than 5 files and folders, "),
+        ("LARGEST_SCRIPTS", 50_000, "exceeds a limit: 1 MiB for a script, 0 MiB and 1,000 for all"),
+        ("MOST_SCRIPTS", 3, "exceeds a limit: 1 MiB for a script, 8 MiB and 3 for all"),
     ],
 )
-def test_every_other_limit_says_what_it_is_and_what_to_do(
-    url: str, repository: Repository, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, said: str
+def test_every_other_limit_gives_an_error_with_a_next_step(
+    url: str, repository: Repository, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, message: str
 ) -> None:
     files = {**SCRIPTS, "model_scripts/a.py": b"A" * 30_000, "model_scripts/b.py": b"B" * 30_000}
     repository.commit(files, branch="main")
     assert len(checkout(url).files) == 4
     monkeypatch.setattr(git_objects, limit, value)
-    with pytest.raises(errors.SourceTooLarge, match=rf"{said}.*(Keep|Put) "):
+    with pytest.raises(errors.SourceTooLarge, match=rf"{message}.*(Keep|Use) "):
         checkout(url)
 
 
@@ -118,7 +91,7 @@ def unpacked(pack: bytes) -> Iterator[Objects]:
 
 
 def packed(*entries: ShaFile | tuple[int, tuple[bytes | int, list[bytes]]]) -> bytes:
-    """A pack of exactly these objects and differences, in order."""
+    """Return a pack of exactly these objects and deltas, in order."""
     pack = io.BytesIO()
     write_pack_header(pack.write, len(entries))
     for entry in entries:
@@ -151,7 +124,7 @@ PACK = packed(COMMIT, TREE, SCRIPT)
 
 
 def copies(times: int, size: int) -> bytes:
-    """A difference that makes `times` copies of the first `size` bytes (less than 256) of SCRIPT."""
+    """Return a delta that makes `times` copies of the first `size` bytes (less than 256) of SCRIPT."""
     return _number(SCRIPT.raw_length()) + _number(times * size) + bytes([0b10010000, size]) * times
 
 
@@ -167,11 +140,11 @@ def test_a_pack_is_read() -> None:
     with unpacked(PACK) as objects:
         assert objects.history(NAME) == ([NAME], True)
         assert objects.has_files(NAME)
-        assert objects.scripts(NAME) == {"train.py": SCRIPT.data, "generate.py": SCRIPT.data}
+        assert objects.scripts(NAME) == (NAME, {"train.py": SCRIPT.data, "generate.py": SCRIPT.data})
 
 
 @pytest.mark.parametrize("times", [100, 200_000])
-def test_a_difference_counts_as_what_it_makes(times: int) -> None:
+def test_the_size_of_a_delta_is_the_size_of_its_result(times: int) -> None:
     # 200,000 copies of 200 bytes are 400 KB of instructions, which compress to next to nothing, for 40 MB.
     small = (REF_DELTA, (SCRIPT.sha().digest(), [copies(times, 200)]))
     if times == 100:
@@ -179,30 +152,30 @@ def test_a_difference_counts_as_what_it_makes(times: int) -> None:
             assert objects.has_files(NAME)
     else:
         with (
-            pytest.raises(errors.SourceTooLarge, match="a file of 40,000,000 bytes, and at most 16,777,216"),
+            pytest.raises(errors.SourceTooLarge, match="16 MiB each"),
             unpacked(packed(COMMIT, TREE, SCRIPT, small)),
         ):
             pass
 
 
-def test_a_folder_that_is_in_many_places_counts_in_each() -> None:
+def test_a_folder_in_many_places_is_counted_in_each() -> None:
     levels = [tree({b"x.py": SCRIPT})]
     for _ in range(6):  # a million paths in a pack of ten objects
         levels.append(tree({b"%d" % number: levels[-1] for number in range(10)}))
     top = commit(levels[-1])
     with (
-        unpacked(packed(top, *levels, SCRIPT)) as objects,
         pytest.raises(errors.SourceTooLarge, match="more than 50,000 files and folders"),
+        unpacked(packed(top, *levels, SCRIPT)) as objects,
     ):
         objects.scripts(top.id.decode())
 
 
 @pytest.mark.parametrize("left_out", [COMMIT, TREE], ids=["commit", "tree"])
-def test_a_pack_without_what_was_asked_for_is_not_complete(left_out: ShaFile) -> None:
+def test_a_pack_without_the_wanted_objects_is_incomplete(left_out: ShaFile) -> None:
     rest = [entry for entry in (COMMIT, TREE, SCRIPT) if entry is not left_out]
     with (
+        pytest.raises(errors.ServiceUnavailable, match=r"damaged or incomplete .* `git fsck`"),
         unpacked(packed(*rest)) as objects,
-        pytest.raises(errors.ServiceUnavailable, match=r"damaged or not complete .* `git fsck`"),
     ):
         objects.scripts(NAME)
 
@@ -219,10 +192,10 @@ def test_a_damaged_pack_is_an_error_or_the_scripts(
 ) -> None:
     damaged = PACK[:place] + bytes([byte]) + PACK[place + 1 :]
     damaged = damaged[:cut]
-    if summed and len(damaged) > 20:  # whoever damages on purpose also corrects the checksum
+    if summed and len(damaged) > 20:  # an attacker also corrects the checksum
         damaged = damaged[:-20] + hashlib.sha1(damaged[:-20], usedforsecurity=False).digest()
     try:
         with unpacked(damaged) as objects:
-            assert objects.scripts(NAME)["train.py"] == SCRIPT.data
+            assert objects.scripts(NAME)[1]["train.py"] == SCRIPT.data
     except (errors.ServiceUnavailable, errors.SourceTooLarge):
         pass

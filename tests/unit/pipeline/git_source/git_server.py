@@ -1,9 +1,10 @@
-"""Git servers on this machine: Dulwich's, which speaks the older protocol, and Git's own, which speaks
-version 2 and leaves files out. Both are behind a door that asks for credentials, redirects or hangs
-where a test says so.
+"""Git servers on this machine: Dulwich's, which speaks version 0 of the protocol, and Git's own, which speaks
+version 2 and can leave files out. A door in front of both asks for credentials, redirects or hangs as a test
+tells it to.
 """
 
 import base64
+import itertools
 import os
 import shutil
 import ssl
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any, Literal
+from typing import Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -28,13 +29,13 @@ from dulwich.web import make_wsgi_chain
 Kind = Literal["dulwich", "git"]
 HAS_GIT = shutil.which("git") is not None
 LINK, SUBMODULE = stat.S_IFLNK, 0o160000
-# The least that SageMaker starts.
+# The fewest scripts that SageMaker can start.
 SCRIPTS = {"model_scripts/train.py": b"print('train')\n", "model_scripts/generate.py": b"WORDS = 7\n"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A path that is no plain file: a link to `content`, or a submodule at that commit."""
+    """A link to `content`, or a submodule at the commit `content`."""
 
     content: bytes
     mode: int
@@ -44,7 +45,7 @@ Files = Mapping[str, bytes | Entry]
 
 
 class Repository:
-    """A bare repository in `folder`, written object by object: also what no Git program would write."""
+    """A bare repository in `folder`, written object by object: Git itself would not write some of them."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -53,7 +54,7 @@ class Repository:
         self._repo.refs.set_symbolic_ref(Ref(b"HEAD"), Ref(b"refs/heads/main"))
 
     def commit(self, files: Files, *parents: str, branch: str | None = None) -> str:
-        """A commit of exactly `files`, whose newest is `branch` then; answers its name."""
+        """Write a commit of exactly `files`, point `branch` to it, and return its name."""
         commit = Commit()
         commit.tree = self._tree({path.encode(): entry for path, entry in files.items()})
         commit.parents = [ObjectID(parent.encode()) for parent in parents]
@@ -117,9 +118,11 @@ class Request:
 
 @dataclass
 class Door:
-    """A server's front. `login` is who may enter ("user:password"; None: anybody); `moved` says where a
-    repository has gone; a path in `silent` is never answered; `answers` gives fixed ones, in pieces.
-    Paths are beginnings or ends. `seen` has all requests.
+    """The front of a server, which records all requests in `seen`.
+
+    `login` is "user:password", or None if everybody may enter. `moved` maps the start of a path to the URL it
+    redirects to. A path that starts or ends with one in `silent` gets no response until the server closes;
+    `answers` maps the start or end of a path to a status, a content type and a body in pieces.
     """
 
     port: int = 0
@@ -143,10 +146,11 @@ class Door:
             for name, target in self.moved.items():
                 if path.startswith(name):
                     location = f"{target}{path.removeprefix(name)}{'?' if query else ''}{query}"
-                    start("301 Moved Permanently", [("Location", location)])
-                    return []
+                    start("301 Moved Permanently", [("Location", location), ("Content-Type", "text/plain")])
+                    # Without an end: a client must not read the body of a redirect.
+                    return itertools.repeat(b"moved " * 1000)
             if any(path.startswith(name) or path.endswith(name) for name in self.silent):
-                self.closing.wait(30)
+                self.closing.wait(600)
             for name, (status, kind, pieces) in self.answers.items():
                 if path.startswith(name) or path.endswith(name):
                     start(status, [("Content-Type", kind)])
@@ -162,10 +166,10 @@ class Door:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, *_: object) -> None: ...
 
     def handle(self) -> None:
-        # Clients that have heard enough hang up.
+        # A client may close the connection early.
         with suppress(OSError):
             super().handle()
 
@@ -173,7 +177,7 @@ class _Quiet(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
-    def handle_error(self, *_: Any) -> None: ...
+    def handle_error(self, *_: object) -> None: ...
 
 
 class _Folders(Backend):
@@ -181,13 +185,13 @@ class _Folders(Backend):
         self._root = root
 
     def open_repository(self, path: str | bytes) -> BackendRepo:
-        # Dulwich announces a string, and passes bytes.
+        # Dulwich declares a string, and passes bytes.
         name = path.decode() if isinstance(path, bytes) else path
         return Repo(str(self._root / name.strip("/")))
 
 
 def _git_itself(root: Path) -> WSGIApplication:
-    """`git http-backend`, a CGI program."""
+    """Return an application that runs `git http-backend`, a CGI program."""
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -208,7 +212,7 @@ def _git_itself(root: Path) -> WSGIApplication:
             },
         }
         answer = subprocess.run(
-            ["git", "http-backend"], input=body, capture_output=True, env=variables, check=False, timeout=30
+            ["git", "http-backend"], input=body, capture_output=True, env=variables, check=False, timeout=600
         ).stdout
         head, _, content = answer.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
@@ -220,9 +224,7 @@ def _git_itself(root: Path) -> WSGIApplication:
 
 @contextmanager
 def serving(root: Path, kind: Kind, certificate: Path | None = None) -> Iterator[Door]:
-    """A server of the repositories under `root`, until the block ends; over TLS with a certificate, whose key
-    is in the same file.
-    """
+    """Serve the repositories under `root` until the block ends, over TLS if there is a certificate."""
     door = Door(secure=certificate is not None)
     inside = _git_itself(root) if kind == "git" else make_wsgi_chain(_Folders(root))
     server = make_server("127.0.0.1", 0, door.before(inside), server_class=_Server, handler_class=_Quiet)
@@ -230,7 +232,7 @@ def serving(root: Path, kind: Kind, certificate: Path | None = None) -> Iterator
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-        # The handshake is the connection's thread's, not the accepting one's.
+        # The thread of the connection does the handshake, not the thread that accepts connections.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
