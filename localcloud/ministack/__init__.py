@@ -36,7 +36,7 @@ from localcloud.ministack.core.asgi import AsgiApp, Handler, Receive, Scope, Sen
 from localcloud.ministack.core.credentials import new_credentials
 from localcloud.ministack.core.options import options
 from localcloud.ministack.host import MiniStackHost
-from localcloud.ministack.iam.gate import Gate
+from localcloud.ministack.iam.signatures import RequireSignature
 from localcloud.ministack.internals import MiniStackMoved, raise_if_moved
 
 __all__ = ["AsgiApp", "MiniStack", "MiniStackMoved", "Receive", "Scope", "Send", "new_credentials", "options"]
@@ -49,7 +49,7 @@ _TRACING_MARK = Path("/tmp/.aws-xray/initialized")  # noqa: S108 - the SDK's own
 
 
 class MiniStack:
-    """MiniStack in this process, with every patch applied and the gate in front.
+    """MiniStack in this process, with every patch applied. It refuses unsigned requests.
 
     Create at most one in a process, because MiniStack is a set of modules and not an object.
 
@@ -79,7 +79,7 @@ class MiniStack:
         self.host = MiniStackHost(f"http://127.0.0.1:{port}")
         for service in _SERVICES:
             service.patch()
-        self.app: AsgiApp = Gate()
+        self.app: AsgiApp = RequireSignature()
 
     async def add_administrator(self, name: str, access_key_id: str, secret_access_key: str) -> None:
         """Create an IAM user with these credentials who may do everything.

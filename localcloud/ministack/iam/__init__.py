@@ -2,9 +2,9 @@
 
 callers           the permissions of a request's caller
 roles             the permissions of a role, and the services that may assume it
-gate              no request without a verified signature
 leading_keys      the condition key dynamodb:LeadingKeys
 secure_transport  the condition key aws:SecureTransport
+signatures        no request without a verified signature
 """
 
 from localcloud.ministack.iam import leading_keys, secure_transport

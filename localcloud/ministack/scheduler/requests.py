@@ -4,7 +4,7 @@ AWS: the expression must be valid, the schedule's role must trust the service, a
 to pass this role. IAM authorizes a request on the schedule's ARN, which contains the schedule's group.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html
-MiniStack: it accepts every expression and role, and the ARN always contains the group "default".
+MiniStack: it checks neither the expression nor the role, and the ARN always contains the group "default".
 Here: the requests are checked and authorized as on AWS.
 """
 

@@ -1,11 +1,11 @@
-"""The gate in front of MiniStack: no request without a verified signature.
+"""Signatures: no request is served without a verified one.
 
 AWS: every request is signed, except requests to APIs and URLs that are public on purpose.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 MiniStack: a request without a key, with the key "test" or with a key of 12 digits acts as the root, and the
 root's signature is not verified. MiniStack also serves endpoints of its own without authentication, under
 /_ministack/ and /_aws/.
-Here: the gate refuses these requests and passes on all others. MiniStack verifies their signatures.
+Here: these requests are refused, and all others are passed on. MiniStack verifies their signatures.
 """
 
 import uuid
@@ -17,7 +17,7 @@ _RESPONSES = "/_ministack/cfn-response/"
 """The path, up to the token, to which the function of a custom resource puts its response."""
 
 
-class Gate:
+class RequireSignature:
     """An ASGI application that refuses unsigned requests and passes on all others to MiniStack."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Gate:
     def _headers(self, scope: Scope) -> dict[str, str]:
         """Return the headers by lower-case name, decoded and joined exactly as MiniStack does it.
 
-        Otherwise the gate could check one of two Authorization headers, and MiniStack could use the other.
+        Otherwise this class could check one of two Authorization headers, and MiniStack could use the other.
         """
         headers: dict[str, str] = {}
         for key, value in scope["headers"]:
