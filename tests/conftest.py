@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
+from hypothesis import HealthCheck
 from xdist.scheduler import LoadFileScheduling
 
 from localcloud.control import LocalCloud
@@ -44,6 +46,11 @@ class _Scheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
         return next((group for place, group in _TOGETHER.items() if file.startswith(place)), file)
+
+
+# A busy machine may take long for an example, so Hypothesis sets no time limit.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)
