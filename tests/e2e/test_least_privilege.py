@@ -73,7 +73,7 @@ def documents(stack: DeployedStack) -> dict[str, Any]:
     }
     found = {name: outputs[state] for name, state in STATES.items()}
     nothing = dict.fromkeys(ReportInput.model_fields)
-    known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": [], "durations": {}}
+    known = {"token": NOBODY, "execution": found["run"]["execution"], "caught": []}
     return {**nothing, **found, **known, "at_work": False}
 
 
@@ -101,7 +101,7 @@ def lease(stack: DeployedStack, documents: dict[str, Any]) -> Iterator[None]:
     table.update_item(**place, UpdateExpression=f"REMOVE {', '.join(names)}", ExpressionAttributeNames=names)
 
 
-def until(condition: Any, seconds: float = 90) -> Any:
+def until(condition: Any, seconds: float = 240) -> Any:
     """The condition's first true value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

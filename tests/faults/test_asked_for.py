@@ -12,7 +12,7 @@ import pytest
 from tests.faults.plan import Faults
 from tests.faults.world import ENDPOINT, World
 from tests.stack import DeployedStack
-from tests.unit.pipeline.git_server import SCRIPTS, Repository, serving
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Repository, serving
 
 PASSWORD = "not-to-be-seen"
 

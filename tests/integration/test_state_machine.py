@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from core import aws
+from reporting import durations
+
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "pipeline.asl.json"
 STAND_IN = """
     import pathlib, tempfile
@@ -172,6 +175,22 @@ def test_an_upload_waits_for_quiet_and_its_turn_and_retries_what_passes(run: Run
     expected = [*gathered, "Acquire", "Acquire", "Work?", *TRAINED, *SERVED, "Teardown?", *DONE]
     assert ended["states"] == expected
     assert ended["given"]["caught"] == []
+
+
+def test_the_history_has_the_seconds_of_each_step(
+    run: Run, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "stepfunctions", lambda: lab.states)
+    ended = run(upload=UPLOAD, Gather=[{"returns": {"seconds": 20}}, {}])
+    seconds = durations.of_execution(ended["executionArn"])
+    total = seconds.pop("total")
+    assert list(seconds) == [
+        *("plan", "gather", "acquire", "prepare", "source", "champion", "train", "evaluate", "register"),
+        *("create_model", "deploy", "smoke_test", "finish", "report"),
+    ]
+    # The local cloud waits 1/50 of the twenty seconds, and they count as Gather's.
+    assert seconds["gather"] >= 0.4
+    assert total >= sum(seconds.values()) - 0.01
 
 
 @pytest.mark.parametrize("policy", ["never", "always"])

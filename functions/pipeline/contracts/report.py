@@ -1,31 +1,36 @@
-"""The report: what the last step receives and what it tells people."""
+"""The contract of Report: the state of the finished run, and the document about it."""
 
 from __future__ import annotations
 
 from datetime import date
 from typing import Literal
 
-from contracts.base import Contract, S3Uri
+from contracts.base import Contract, RunName, S3Uri
 from contracts.dataset import PrepareOutcome
 from contracts.registry import Registered
-from contracts.run import Execution, Lease, Run
+from contracts.run import Execution, Gathered, Lease, Run
 from contracts.serving import Caught, Compensated, Deployed, Finished, ModelCreated, SmokeTested, TeardownDone
-from contracts.training import Champion, Comparison, Evaluated, Metrics, Source, Trained
+from contracts.training import Comparison, Evaluated, Metrics, Source, Trained
+
+Status = Literal["Succeeded", "Unchanged", "Skipped", "Rejected", "Failed"]
+Event = Literal[
+    "deployed", "rolled_back", "teardown", "cleanup", "unchanged", "skipped", "rejected", "failed"
+]
 
 
 class ReportInput(Contract):
-    """Everything known when the run ends; None for what was never reached.
+    """The results of all steps; None for a step that the run did not reach.
 
-    `caught` holds the error that ended the run first, then those of the clean-up. `skipped` is a step's word
-    that this run has nothing to do. `durations` are seconds by step.
+    `caught` holds the error that ended the run, then the errors of the cleanup. `skipped` is the error with
+    which a step said that this run has nothing to do.
     """
 
     execution: Execution
     run: Run | None
+    gathered: Gathered | None
     lease: Lease | None
     prepared: PrepareOutcome | None
     source: Source | None
-    champion: Champion | None
     trained: Trained | None
     evaluated: Evaluated | None
     registered: Registered | None
@@ -37,11 +42,13 @@ class ReportInput(Contract):
     compensated: Compensated | None
     caught: list[Caught]
     skipped: Caught | None
-    durations: dict[str, float]
 
 
 class Estimate(Contract):
-    """`prices_date` and `prices_region` are the table's; `notes` are sentences that qualify the figures."""
+    """An estimate of cost from the price table of `prices_date` for `prices_region`.
+
+    `notes` are sentences that qualify the numbers.
+    """
 
     prices_date: date
     prices_region: str
@@ -49,11 +56,10 @@ class Estimate(Contract):
 
 
 class RunCost(Estimate):
-    """What a run cost, in US dollars; None where it is not known.
+    """The cost of a run's training job in US dollars; None if the price table lacks the instance type.
 
-    `training` is billable seconds x instances x `price_per_hour`. `orchestration` is the state machine's and
-    the functions' part, None where it was not counted; `total` is then training alone. With spot instances,
-    `spot_saving` is the share that SageMaker saved, and `spot_saved` the money.
+    `training` is billable seconds x instances x `price_per_hour` / 3600, and `total` has no other part. With
+    spot instances, `spot_saving` is the share that SageMaker saved, and `spot_saved` the saved amount.
     """
 
     instance_type: str
@@ -65,16 +71,15 @@ class RunCost(Estimate):
     spot: bool
     spot_saving: float | None
     spot_saved: float | None
-    orchestration: float | None
     total: float | None
 
 
 class EndpointCost(Estimate):
-    """What an endpoint costs for as long as it stands, in US dollars; None where it is not known.
+    """The running cost of an endpoint in US dollars; None if the price table lacks its price.
 
-    A real-time endpoint has `instance_type` and `instance_count`, a serverless one `memory_mb`. The latter
-    costs nothing while nobody asks, so its `per_hour`, `per_day` and `per_month` are 0. What it does cost is
-    `per_1000_requests`, each of `seconds_per_request`.
+    A real-time endpoint has `instance_type` and `instance_count`, a serverless endpoint has `memory_mb`. A
+    serverless endpoint costs nothing while it is idle: `per_hour`, `per_day` and `per_month` are 0, and
+    `per_1000_requests` is the price of requests that take `seconds_per_request` each.
     """
 
     kind: Literal["real-time", "serverless"]
@@ -89,7 +94,7 @@ class EndpointCost(Estimate):
 
 
 class Failure(Contract):
-    """Why a run failed: the error's class, its sentence, the step, and what went wrong while cleaning up."""
+    """The reason for a failure: error class, message and step; then the errors of the cleanup."""
 
     error: str
     message: str
@@ -98,26 +103,20 @@ class Failure(Contract):
 
 
 class Report(Contract):
-    """The execution's output and the message published to the results topic.
+    """The execution's output, and the message that the topic gets.
 
-    `page` is the S3 URI of the same as a web page; None for a run that never began.
+    `joined` is the run that takes this run's upload along. `durations` are seconds by step and in `total`;
+    empty if they are not known. `removed` lists deleted resources as `<kind>/<name>`. `page` is the S3 URI of
+    this report as a web page; None if there is no page.
     """
 
-    status: Literal["Succeeded", "Unchanged", "Skipped", "Rejected", "Failed"]
-    event: Literal[
-        "deployed",
-        "rolled_back",
-        "teardown",
-        "cleanup",
-        "unchanged",
-        "skipped",
-        "rejected",
-        "failed",
-    ]
+    status: Status
+    event: Event
     reason: str
     run: str | None
     work: str | None
     execution: str
+    joined: RunName | None
     dataset: PrepareOutcome | None
     source: Source | None
     job: Trained | None

@@ -1,9 +1,14 @@
-"""boto3 clients, one per service, each created at its first use; and what SageMaker's errors mean."""
+"""boto3 clients, one per service, and what SageMaker's errors mean.
+
+Call `aws.s3()` and the like: the client is created at the first call and reused in later invocations.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import boto3
 from botocore.config import Config
@@ -11,83 +16,23 @@ from botocore.exceptions import ClientError
 
 from core.errors import code_of, message_of
 
-if TYPE_CHECKING:
-    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
-    from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
-    from mypy_boto3_scheduler import EventBridgeSchedulerClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_stepfunctions import SFNClient
+Response = TypeVar("Response")
 
 # Only a few quick retries here: the state machine does the long ones, and costs nothing while it waits.
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
 # SageMaker waits 60 s for a container's response.
 _INVOKE_CONFIG = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=65)
 
-
-@functools.cache
-def sagemaker() -> SageMakerClient:
-    """Return the client for SageMaker."""
-    return boto3.client("sagemaker", config=_CONFIG)
-
-
-@functools.cache
-def sagemaker_runtime() -> SageMakerRuntimeClient:
-    """Return the client for the SageMaker runtime."""
-    return boto3.client("sagemaker-runtime", config=_INVOKE_CONFIG)
-
-
-@functools.cache
-def s3() -> S3Client:
-    """Return the client for S3."""
-    return boto3.client("s3", config=_CONFIG)
-
-
-@functools.cache
-def dynamodb() -> DynamoDBClient:
-    """Return the client for DynamoDB."""
-    return boto3.client("dynamodb", config=_CONFIG)
-
-
-@functools.cache
-def stepfunctions() -> SFNClient:
-    """Return the client for Step Functions."""
-    return boto3.client("stepfunctions", config=_CONFIG)
-
-
-@functools.cache
-def sns() -> SNSClient:
-    """Return the client for SNS."""
-    return boto3.client("sns", config=_CONFIG)
-
-
-@functools.cache
-def scheduler() -> EventBridgeSchedulerClient:
-    """Return the client for EventBridge Scheduler."""
-    return boto3.client("scheduler", config=_CONFIG)
-
-
-@functools.cache
-def cloudwatch() -> CloudWatchClient:
-    """Return the client for CloudWatch."""
-    return boto3.client("cloudwatch", config=_CONFIG)
-
-
-@functools.cache
-def secretsmanager() -> SecretsManagerClient:
-    """Return the client for Secrets Manager."""
-    return boto3.client("secretsmanager", config=_CONFIG)
-
-
-@functools.cache
-def autoscaling() -> ApplicationAutoScalingClient:
-    """Return the client for Application Auto Scaling."""
-    return boto3.client("application-autoscaling", config=_CONFIG)
-
+sagemaker = functools.cache(lambda: boto3.client("sagemaker", config=_CONFIG))
+sagemaker_runtime = functools.cache(lambda: boto3.client("sagemaker-runtime", config=_INVOKE_CONFIG))
+s3 = functools.cache(lambda: boto3.client("s3", config=_CONFIG))
+dynamodb = functools.cache(lambda: boto3.client("dynamodb", config=_CONFIG))
+stepfunctions = functools.cache(lambda: boto3.client("stepfunctions", config=_CONFIG))
+sns = functools.cache(lambda: boto3.client("sns", config=_CONFIG))
+scheduler = functools.cache(lambda: boto3.client("scheduler", config=_CONFIG))
+cloudwatch = functools.cache(lambda: boto3.client("cloudwatch", config=_CONFIG))
+secretsmanager = functools.cache(lambda: boto3.client("secretsmanager", config=_CONFIG))
+autoscaling = functools.cache(lambda: boto3.client("application-autoscaling", config=_CONFIG))
 
 # SageMaker has the code ResourceNotFound, but mostly returns a ValidationException with one of these phrases.
 _MISSING = ("could not find", "not found", "does not exist")
@@ -115,3 +60,20 @@ def already_exists(error: ClientError) -> bool:
 def is_in_progress(error: ClientError) -> bool:
     """Return whether SageMaker refused because the endpoint is being created, updated or deleted."""
     return code_of(error) == "ValidationException" and "in-progress" in message_of(error)
+
+
+@contextmanager
+def allowing(*expected: Callable[[ClientError], bool]) -> Iterator[None]:
+    """Suppress an error of the block that one of the functions recognises, such as `already_exists`."""
+    try:
+        yield
+    except ClientError as error:
+        if not any(recognises(error) for recognises in expected):
+            raise
+
+
+def or_none(call: Callable[[], Response]) -> Response | None:
+    """Return the call's response, or None if the resource does not exist."""
+    with allowing(is_missing):
+        return call()
+    return None

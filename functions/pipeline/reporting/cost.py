@@ -1,192 +1,102 @@
-"""What a run cost and what its endpoint goes on costing: an estimate from a dated table of list prices.
+"""Estimates of what a run cost and what its endpoint costs, from a price table.
 
-`prices.json` holds AWS's list prices for us-east-1. A table of the same shape for another region, or with
-prices of one's own, takes its place. Where the table has no price, the estimate is None and a note says so:
-nothing unknown counts as free.
-
-No estimate includes tax, data transfer, free tiers or discounts.
+If the table lacks a price, the estimate is None and a note says so: an unknown price never counts as free.
+Estimates do not include tax, data transfer, free tiers or discounts.
 """
 
 from __future__ import annotations
 
-import datetime
-import functools
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from contracts.base import Contract, InstanceType
 from contracts.report import EndpointCost, RunCost
-from core.errors import InvalidInput
-from core.text import sentence
+from contracts.request import HostingResources
+from contracts.training import Trained
+from reporting.formatting import money
+from reporting.prices import PriceTable
 
 HOURS_PER_MONTH = 730
-"""A year's 8,760 hours over 12, as AWS's pricing calculator counts a month."""
-
-Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# SageMaker takes 1 to 6 GB in steps of 1 GB (ServerlessMemorySizeInMB, CreateEndpointConfig's reference).
-ServerlessMemory = Annotated[int, Field(ge=1024, le=6144, multiple_of=1024)]
+"""The 8,760 hours of a year / 12, as AWS's pricing calculator counts a month."""
+_SECONDS_PER_REQUEST = 1.0
 
 
-class PriceTable(Contract):
-    """List prices on one day in one region, in US dollars.
+def of_run(prices: PriceTable, region: str, job: Trained, notes: Sequence[str] = ()) -> RunCost:
+    """Return the cost of a run in `region`, from the seconds of its training job.
 
-    `training` and `hosting`: per instance-hour by instance type. `serverless`: per second of inference by
-    memory in MB. `storage_per_gb_month`: S3 Standard. `lambda_per_gb_second`: the functions.
-    `step_functions_per_1000_transitions`: the state machine. `source` says where the prices are from,
-    `notes` what else to know of them.
+    `notes` are put behind the estimate's own.
     """
-
-    date: datetime.date
-    currency: Literal["USD"]
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")
-    source: str = Field(min_length=1)
-    notes: list[str] = Field(default=[])
-    training: dict[InstanceType, Price]
-    hosting: dict[InstanceType, Price]
-    serverless: dict[ServerlessMemory, Price]
-    storage_per_gb_month: Price
-    lambda_per_gb_second: Price
-    step_functions_per_1000_transitions: Price
-
-    @classmethod
-    def load(cls, text: str | bytes) -> PriceTable:
-        """The table in a JSON document; InvalidInput names each wrong field."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise InvalidInput(f"The price table is refused. {sentence(error)}") from error
-
-
-@functools.cache
-def list_prices() -> PriceTable:
-    """The table that comes with these functions."""
-    return PriceTable.load(Path(__file__).with_name("prices.json").read_bytes())
-
-
-def run_cost(
-    prices: PriceTable,
-    *,
-    region: str,
-    instance_type: str,
-    instance_count: int,
-    training_seconds: int,
-    billable_seconds: int,
-    spot: bool,
-    transitions: int | None = None,
-    function_gb_seconds: float | None = None,
-) -> RunCost:
-    """A run in `region` whose training job DescribeTrainingJob tells these seconds of.
-
-    `transitions` are the state machine's, `function_gb_seconds` the functions' memory x time; None leaves
-    them out.
-    """
-    notes = _notes(prices, region)
-    price = prices.training.get(instance_type)
-    if price is None:
-        notes.append(_unpriced(prices, f"training on {instance_type}"))
-    training = None if price is None else price * instance_count * billable_seconds / 3600
-    saving = _spot_saving(training_seconds, billable_seconds) if spot else None
-    orchestration = None
-    if transitions is not None or function_gb_seconds is not None:
-        orchestration = (transitions or 0) / 1000 * prices.step_functions_per_1000_transitions + (
-            function_gb_seconds or 0
-        ) * prices.lambda_per_gb_second
-    notes.append(f"What stays in S3 is not counted: {money(prices.storage_per_gb_month)} per GB and month.")
+    price = prices.training.get(job.instance_type)
+    hourly = price and price * job.instance_count
+    # 1 - billable / training seconds (DescribeTrainingJob's reference). SageMaker expresses the lower price
+    # of spot instances in fewer billable seconds, so the price per hour is the list's.
+    has_saving = job.spot and job.training_seconds
+    saving = max(0.0, 1 - job.billable_seconds / job.training_seconds) if has_saving else None
+    left_out = (
+        f"The estimate leaves out S3 ({money(prices.storage_per_gb_month)} per GB and month), Lambda "
+        f"({money(1e6 * prices.lambda_per_gb_second)} per 1,000,000 GB-seconds) and Step Functions "
+        f"({money(prices.step_functions_per_1000_transitions)} per 1,000 transitions)."
+    )
+    training = hourly and hourly * job.billable_seconds / 3600
     return RunCost(
-        prices_date=prices.date,
-        prices_region=prices.region,
-        notes=notes,
-        instance_type=instance_type,
-        instance_count=instance_count,
-        training_seconds=training_seconds,
-        billable_seconds=billable_seconds,
+        **_basis(prices, region, price, f"training on {job.instance_type}", [left_out, *notes]),
+        instance_type=job.instance_type,
+        instance_count=job.instance_count,
+        training_seconds=job.training_seconds,
+        billable_seconds=job.billable_seconds,
         price_per_hour=price,
-        training=training,
-        spot=spot,
+        spot=job.spot,
         spot_saving=saving,
-        spot_saved=(
-            None
-            if price is None or saving is None
-            else price * instance_count * saving * training_seconds / 3600
-        ),
-        orchestration=orchestration,
-        total=None if training is None else training + (orchestration or 0),
+        spot_saved=hourly and saving and hourly * saving * job.training_seconds / 3600,
+        training=training,
+        total=training,
     )
 
 
-def _spot_saving(training_seconds: int, billable_seconds: int) -> float | None:
-    """The share saved by managed spot training: 1 - billable / training (DescribeTrainingJob's reference).
+def of_endpoint(
+    prices: PriceTable, region: str, hosting: HostingResources, instances: int, notes: Sequence[str] = ()
+) -> EndpointCost:
+    """Return the cost of an endpoint in `region`.
 
-    SageMaker expresses spot's lower price in fewer billable seconds, so the price per hour stays that of the
-    list.
+    AWS bills a real-time endpoint by the hour for each of its `instances`, and a serverless endpoint by the
+    second of each request. `notes` are put behind the estimate's own.
     """
-    return max(0.0, 1 - billable_seconds / training_seconds) if training_seconds > 0 else None
-
-
-def endpoint_cost(
-    prices: PriceTable, *, region: str, instance_type: str, instance_count: int
-) -> EndpointCost:
-    """A real-time endpoint, which bills each instance by the hour, asked or not."""
-    notes = _notes(prices, region)
-    price = prices.hosting.get(instance_type)
-    if price is None:
-        notes.append(_unpriced(prices, f"hosting on {instance_type}"))
-    per_hour = None if price is None else price * instance_count
+    if hosting.endpoint_type == "serverless":
+        memory = hosting.serverless_memory_mb
+        per_second = prices.serverless.get(memory)
+        return EndpointCost(
+            **_basis(prices, region, per_second, f"serverless inference with {memory:,} MB", notes),
+            kind="serverless",
+            memory_mb=memory,
+            per_hour=0.0,
+            per_day=0.0,
+            per_month=0.0,
+            seconds_per_request=_SECONDS_PER_REQUEST,
+            per_1000_requests=per_second and 1000 * _SECONDS_PER_REQUEST * per_second,
+        )
+    price = prices.hosting.get(hosting.instance_type)
+    hourly = price and price * instances
     return EndpointCost(
-        prices_date=prices.date,
-        prices_region=prices.region,
-        notes=notes,
+        **_basis(prices, region, price, f"hosting on {hosting.instance_type}", notes),
         kind="real-time",
-        instance_type=instance_type,
-        instance_count=instance_count,
-        per_hour=per_hour,
-        per_day=None if per_hour is None else per_hour * 24,
-        per_month=None if per_hour is None else per_hour * HOURS_PER_MONTH,
+        instance_type=hosting.instance_type,
+        instance_count=instances,
+        per_hour=hourly,
+        per_day=hourly and hourly * 24,
+        per_month=hourly and hourly * HOURS_PER_MONTH,
     )
 
 
-def serverless_cost(
-    prices: PriceTable, *, region: str, memory_mb: int, seconds_per_request: float = 1.0
-) -> EndpointCost:
-    """A serverless endpoint, which bills the seconds its requests take."""
-    notes = _notes(prices, region)
-    price = prices.serverless.get(memory_mb)
+def _basis(
+    prices: PriceTable, region: str, price: float | None, resource: str, notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return the fields that all estimates share."""
+    own = []
+    if region != prices.region:
+        own.append(
+            f"The prices are those of {prices.region}; prices in {region}, the run's region, may differ."
+        )
     if price is None:
-        notes.append(_unpriced(prices, f"serverless inference with {memory_mb:,} MB"))
-    return EndpointCost(
-        prices_date=prices.date,
-        prices_region=prices.region,
-        notes=notes,
-        kind="serverless",
-        memory_mb=memory_mb,
-        per_hour=0.0,
-        per_day=0.0,
-        per_month=0.0,
-        seconds_per_request=seconds_per_request,
-        per_1000_requests=None if price is None else 1000 * seconds_per_request * price,
-    )
-
-
-def _notes(prices: PriceTable, region: str) -> list[str]:
-    if region == prices.region:
-        return []
-    return [f"These are prices of {prices.region}; those of {region}, where the run was, may differ."]
-
-
-def _unpriced(prices: PriceTable, what: str) -> str:
-    return f"The price table of {prices.date} has no price for {what}; add it to have it estimated."
-
-
-def money(dollars: float) -> str:
-    """US dollars as people write them: $0.0041, $0.115, $1.23, $84, $1,234."""
-    if dollars >= 9.995:
-        return f"${dollars:,.0f}"
-    if dollars >= 0.9995:
-        return f"${dollars:.2f}"
-    if dollars >= 0.0001:
-        exact = f"{float(f'{dollars:.3g}'):.7f}".rstrip("0")
-        whole, cents = exact.split(".")
-        return f"${whole}.{cents:0<2}"
-    return "under $0.0001" if dollars > 0 else "$0"
+        own.append(
+            f"The price table of {prices.date} has no price for {resource}; add it to get an estimate."
+        )
+    return {"prices_date": prices.date, "prices_region": prices.region, "notes": [*own, *notes]}

@@ -8,13 +8,12 @@ be compared, the verdict says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from contracts.run import Run
 from contracts.training import Champion, Comparison, Evaluated, EvaluateInput, Metrics
 from entry_point import step
 from training import job_output
+from training.job_output import ScoredModels
 
 
 @step(EvaluateInput)
@@ -30,7 +29,10 @@ def handler(given: EvaluateInput) -> Evaluated:
         vocabulary_size=None if vocabulary is None else int(vocabulary),
     )
     comparison = compare(
-        given.run, given.champion, given.prepared.fingerprint, job_output.metrics(given.trained)
+        given.run,
+        given.champion,
+        given.prepared.fingerprint,
+        job_output.read(given.trained).metrics.comparison,
     )
     objection = objection_to(metrics, given.run.max_perplexity) or regression(comparison)
     reason = objection or (
@@ -64,35 +66,29 @@ def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
     return None
 
 
-def compare(run: Run, champion: Champion, fingerprint: str, reported: Mapping[str, Any]) -> Comparison | None:
+def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels | None) -> Comparison | None:
     """Return the training job's comparison of challenger and champion; None if nothing serves."""
     if champion.config is None:
         return None
     name = champion.model or champion.config
-    told = reported.get("comparison")
-    told = told if isinstance(told, dict) else {}
+    scores = (scored.champion.perplexity, scored.challenger.perplexity) if scored else (None, None)
     reason = None
     if champion.artifact_prefix is None:
         reason = f"The artifact of {name} does not exist any more."
-    elif not told:
+    elif scored is None:
         reason = "The training job's scripts did not score the champion."
-    elif not told.get("comparable"):
-        reason = str(told.get("reason") or "The training job gave no reason.")
-    figures = [_figure(told, who) for who in ("champion", "challenger")]
-    qualified = told.get("notes")
-    if reason is None and None in figures:
+    elif not scored.comparable:
+        reason = scored.reason or "The training job gave no reason."
+    elif None in scores:
         reason = "The training job did not report both perplexities."
-    if reason is not None:
+    if scored is None or reason is not None:
         return Comparison(champion=name, tolerance=run.tolerance, reason=reason)
     return Comparison(
         champion=name,
-        champion_perplexity=figures[0],
-        challenger_perplexity=figures[1],
+        champion_perplexity=scores[0],
+        challenger_perplexity=scores[1],
         tolerance=run.tolerance,
-        notes=[
-            *map(str, qualified if isinstance(qualified, list) else ()),
-            *_notes(run, champion, fingerprint),
-        ],
+        notes=[*scored.notes, *_notes(run, champion, fingerprint)],
     )
 
 
@@ -119,12 +115,6 @@ def sentence_on(comparison: Comparison | None) -> str:
         f"On the new test text its perplexity is {comparison.challenger_perplexity:.2f}; that of "
         f"{comparison.champion}, which served, is {comparison.champion_perplexity:.2f}."
     )
-
-
-def _figure(told: Mapping[str, Any], who: str) -> float | None:
-    figure = told.get(who)
-    value = figure.get("perplexity") if isinstance(figure, dict) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:

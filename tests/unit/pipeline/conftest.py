@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts.report import ReportInput
 from contracts.run import Run
 from coordination import lease
 from core import aws, names
@@ -74,6 +75,12 @@ def machine(stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch) -> ExecutionsI
 @pytest.fixture
 def documents() -> Documents:
     return Documents()
+
+
+@pytest.fixture
+def results(documents: Documents) -> dict[str, Any]:
+    """Report's input: the results of a run that trained, deployed and verified its model."""
+    return {name: getattr(documents, name, None) for name in ReportInput.model_fields} | {"caught": []}
 
 
 @pytest.fixture

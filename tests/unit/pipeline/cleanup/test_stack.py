@@ -1,4 +1,4 @@
-"""stack: everything that the pipeline created is deleted, except the uploads and what is not the pipeline's."""
+"""stack: everything that the pipeline created is deleted, and nothing else; the uploads stay."""
 
 from typing import Any
 

@@ -150,7 +150,7 @@ def test_an_upload_is_retried_if_the_gatherer_changes_during_every_attempt(
         arrivals.close(others[number])
         arrivals.gather(others[number + 1], QUIET)
 
-    table.meanwhile(*[lambda number=number: replace(number) for number in range(5)])  # type: ignore[misc]
+    table.meanwhile(*[lambda number=number: replace(number) for number in range(5)])
     with pytest.raises(ServiceUnavailable, match="dataset sotu changed during every attempt"):
         arrivals.gather(new_upload("9.txt"), QUIET)
 

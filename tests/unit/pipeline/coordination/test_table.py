@@ -1,5 +1,7 @@
 """table: consistent reads, and writes that happen only if their condition holds."""
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -18,7 +20,7 @@ def test_an_item_is_read_with_a_consistent_read(table: TableInMemory) -> None:
 
 def test_a_write_whose_condition_does_not_hold_changes_nothing(table: TableInMemory) -> None:
     table.put("dataset/sotu", run="one")
-    me = {":me": {"S": "two"}}
+    me: Any = {":me": {"S": "two"}}
     assert not items.write("dataset/sotu", "SET #other = :me", me, condition="#run = :me")
     assert table.get("dataset/sotu") == {"run": "one"}
     assert items.write("dataset/sotu", "REMOVE #run", {}, condition="attribute_exists(#run)")

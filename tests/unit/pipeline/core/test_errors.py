@@ -61,7 +61,7 @@ def test_the_pipelines_own_errors_are_not_translated() -> None:
 
 def test_an_error_without_code_or_message_still_names_the_operation() -> None:
     with pytest.raises(errors.RequestRefused, match="CreateTrainingJob: "), errors.translated():
-        raise ClientError({}, "CreateTrainingJob")  # type: ignore[arg-type]
+        raise ClientError({}, "CreateTrainingJob")
 
 
 def test_every_error_has_a_docstring_and_no_name_of_a_builtin() -> None:

@@ -8,14 +8,14 @@ import pytest
 from contracts.events import Swept
 from contracts.run import Run
 from reporting import messages
+from tests.unit.pipeline.documents import FORMER, NAME
 
-NAME = "lexline--sotu-0123456789ab"
 LIMIT = 262_144
 
 
 @pytest.fixture
 def sent(stubbed: Any) -> Any:
-    """sent(): what is published next, once it was."""
+    """sent(): the parameters of the message that was published."""
     stubbed.answers("sns", "publish", {"MessageId": "1"})
     return lambda: stubbed.parameters["Publish"]
 
@@ -25,24 +25,31 @@ def first_line(message: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("work", "more", "what"),
+    ("work", "more", "task"),
     [
-        ("train", {}, "a model is trained on dataset sotu"),
-        ("deploy", {"model": "previous", "dataset": None}, "model previous is deployed"),
-        ("teardown", {"subject": "lexline-a", "dataset": None}, "what lexline-a serves is taken down"),
-        ("cleanup", {"subject": "lexline-a", "dataset": None}, "what lexline-a left half-made is removed"),
+        ("train", {}, "trains a model on dataset sotu for endpoint lexline."),
+        ("deploy", {"model": "previous", "dataset": None}, "deploys model previous to endpoint lexline."),
+        (
+            "teardown",
+            {"subject": FORMER, "dataset": None},
+            f"tears down endpoint lexline, which run {FORMER} deployed.",
+        ),
+        (
+            "cleanup",
+            {"subject": FORMER, "dataset": None},
+            f"deletes what run {FORMER} left unfinished at endpoint lexline.",
+        ),
     ],
 )
-def test_a_run_says_that_it_begins_and_with_what(
-    sent: Any, documents: Any, variables: Any, work: str, more: Any, what: str
+def test_a_run_says_that_it_begins_and_its_task(
+    sent: Any, documents: Any, variables: Any, work: str, more: Any, task: str
 ) -> None:
     documents.run.update(work=work, **more)
     messages.started(Run.model_validate(documents.run))
     assert sent() == {
         "TopicArn": variables["TOPIC_ARN"],
         "Subject": f"Lexline: {NAME} started",
-        "Message": f"Run {NAME} has started: {what}, for endpoint lexline.\n\nExecution: "
-        f"{documents.execution['id']}",
+        "Message": f"Run {NAME} has started. It {task}\n\nExecution: {documents.execution['id']}",
         "MessageAttributes": {
             "event": {"DataType": "String", "StringValue": "started"},
             "status": {"DataType": "String", "StringValue": "Started"},
@@ -50,7 +57,7 @@ def test_a_run_says_that_it_begins_and_with_what(
     }
 
 
-def test_a_look_whether_the_endpoint_is_idle_is_no_news(stubbed: Any, documents: Any) -> None:
+def test_an_idle_check_publishes_nothing(stubbed: Any, documents: Any) -> None:
     documents.run.update(work="teardown", teardown_of={"run": NAME, "when_idle": "PT1H"}, dataset=None)
     messages.started(Run.model_validate(documents.run))
     assert stubbed.calls == []
@@ -61,15 +68,15 @@ def test_a_look_whether_the_endpoint_is_idle_is_no_news(stubbed: Any, documents:
     [
         (
             {"orphans": ["model/a", "model/b"], "removed": True, "started": []},
-            "Sweep: 2 things belong to no run (deleted): model/a, model/b.",
+            "Sweep: 2 resources belong to no run (deleted): model/a, model/b.",
         ),
         (
             {"orphans": ["model/a"], "removed": False, "started": []},
-            "Sweep: 1 thing belongs to no run (left, for the parameter Sweep says report): model/a.",
+            "Sweep: 1 resource belongs to no run (not deleted: parameter Sweep is report): model/a.",
         ),
         (
             {"orphans": [], "removed": True, "started": ["arn:a"]},
-            "Sweep: Started for events that never came: arn:a.",
+            "Sweep: Executions started in place of missed events: arn:a.",
         ),
     ],
 )
@@ -86,8 +93,8 @@ def test_a_sweep_of_thousands_can_be_sent(sent: Any) -> None:
     messages.swept(Swept(orphans=orphans, removed=True, started=[]))
     message = sent()["Message"]
     assert len(message.encode()) <= LIMIT
-    assert message.endswith("The rest is left out, for a message has its limit.")
-    assert first_line(sent()).startswith("Sweep: 9000 things belong to no run (deleted): endpoint-config/lex")
+    assert message.endswith("The message is cut here: Amazon SNS allows 262,144 bytes.")
+    assert first_line(sent()).startswith("Sweep: 9000 resources belong to no run (deleted): endpoint-config/")
     assert len(first_line(sent())) <= 2000
 
 
@@ -116,7 +123,7 @@ def test_a_message_is_cut_between_characters_and_only_when_it_must(
     if len(f"Failed.\n\n{rest}".encode()) <= LIMIT:
         assert message == f"Failed.\n\n{rest}"
     else:
-        assert "left out" in message
+        assert "cut here" in message
 
 
 def test_the_first_line_is_one_line(sent: Any) -> None:

@@ -292,7 +292,7 @@ def test_every_deployment_config_is_within_sagemakers_limits(
     shifting: Any, instances: int, watch_seconds: int
 ) -> None:
     """By UpdateEndpoint's reference, a canary is at most half of the instances, and a linear step a tenth to
-    a half. A wait is at most an hour. The limit for all of it is 10 minutes to 8 hours, and exceeds the waits.
+    a half. A wait is at most an hour. The limit for all is 10 minutes to 8 hours, and exceeds the waits.
     """
     hosting = HostingResources(traffic_shifting=shifting, watch_seconds=watch_seconds)
     policy = deploy.deployment_config(hosting, instances, ALARMS)["BlueGreenUpdatePolicy"]

@@ -1,10 +1,12 @@
-"""training_output: what a job left beside its model, or nothing where it cannot be read."""
+"""job_output: what a job left beside its model, or nothing where it cannot be read."""
 
 import gzip
 import io
 import json
 import random
 import tarfile
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,14 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from contracts.training import Trained
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
+from training.job_output import Epoch, JobMetrics, JobOutput, Sample, ScoredModel, ScoredModels
 
-FOUND = {"comparison": {"comparable": True}, "epochs": [1, 2]}
+CURVE = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+METRICS = {"best_epoch": 2, "epochs": [{"epoch": 1, "train_perplexity": 300, "valid_perplexity": 310.5}]}
+FOUND = JobMetrics(best_epoch=2, epochs=[Epoch(train_perplexity=300.0, valid_perplexity=310.5)])
+MEGABYTES = 1024**2
 
 
 def packed(files: dict[str, bytes]) -> bytes:
@@ -27,54 +34,73 @@ def packed(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def folder() -> bytes:
+def no_file(kind: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         member = tarfile.TarInfo("metrics.json")
-        member.type = tarfile.DIRTYPE
+        member.type, member.linkname = kind, "metrics.json"
         archive.addfile(member)
     return buffer.getvalue()
 
 
-@pytest.fixture
-def left(stubbed: Any) -> Any:
-    """left(body, size): announce output.tar.gz beside the documents' model."""
+Read = Callable[..., JobOutput]
 
-    def announce(body: bytes, size: int | None = None) -> None:
-        length = len(body) if size is None else size
+
+@pytest.fixture
+def read(stubbed: StubbedAws, documents: SimpleNamespace) -> Read:
+    """read(archive, size): the output of a job that left this archive."""
+
+    def output(archive: bytes, size: int | None = None) -> JobOutput:
+        body = StreamingBody(io.BytesIO(archive), len(archive))
         stubbed.answers(
             "s3",
             "get_object",
-            {"Body": StreamingBody(io.BytesIO(body), len(body)), "ContentLength": length},
+            {"Body": body, "ContentLength": len(archive) if size is None else size},
             Bucket="texts",
             Key="runs/lexline--sotu-0123456789ab/output/output.tar.gz",
         )
+        return job_output.read(Trained.model_validate(documents.trained))
 
-    return announce
-
-
-def read(documents: Any) -> Any:
-    return job_output.metrics(Trained.model_validate(documents.trained))
+    return output
 
 
-def test_the_scripts_own_document_is_read_from_beside_the_model(documents: Any, left: Any) -> None:
-    left(packed({"samples.txt": b"once", "metrics.json": json.dumps(FOUND).encode()}))
-    assert read(documents) == FOUND
+@pytest.fixture
+def metrics(read: Read) -> Callable[[Any], JobMetrics]:
+    """metrics(document): what is read of this metrics.json."""
+    return lambda document: read(packed({"metrics.json": json.dumps(document).encode()})).metrics
+
+
+def test_metrics_and_curve_are_read_from_beside_the_model(read: Read) -> None:
+    files = {"other.txt": b"once", "metrics.json": json.dumps(METRICS).encode(), "training_curve.svg": CURVE}
+    assert read(packed(files)) == JobOutput(FOUND, CURVE)
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied"])
-def test_a_job_that_left_nothing_is_no_error(stubbed: Any, documents: Any, code: str) -> None:
+def test_a_job_that_left_nothing_is_no_error(
+    stubbed: StubbedAws, documents: SimpleNamespace, code: str
+) -> None:
     stubbed.refuses("s3", "get_object", code)
-    assert read(documents) == {}
+    assert job_output.read(Trained.model_validate(documents.trained)) == JobOutput()
+
+
+def test_an_output_that_cannot_be_read_now_is_an_error_to_retry(
+    stubbed: StubbedAws, documents: SimpleNamespace
+) -> None:
+    stubbed.refuses("s3", "get_object", "SlowDown", status=503)
+    with pytest.raises(ClientError, match="SlowDown"):
+        job_output.read(Trained.model_validate(documents.trained))
+
+
+# --- archives of any origin --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "body",
+    "archive",
     [
         b"",
         b"no archive",
         gzip.compress(b"no archive"),
-        packed({"metrics.json": json.dumps(FOUND).encode()})[:-40],
+        packed({"metrics.json": json.dumps(METRICS).encode()})[:-40],
         packed({}),
         packed({"other.json": b"{}"}),
         packed({"metrics.json": b"{"}),
@@ -82,43 +108,64 @@ def test_a_job_that_left_nothing_is_no_error(stubbed: Any, documents: Any, code:
         packed({"metrics.json": b"\xff"}),
         packed({"metrics.json": b""}),
         packed({"metrics.json": b"[" * 200_000}),
-        folder(),
+        no_file(tarfile.DIRTYPE),
+        no_file(tarfile.SYMTYPE),
     ],
-    # An archive has the time in it, and would be named otherwise in another process.
-    ids=str.split("empty text zipped cut none other half list bytes blank deep folder"),
+    # An archive holds the time, so its own text would be another id in every process.
+    ids=str.split("empty text zipped cut none other half list bytes blank deep folder link"),
 )
-def test_scripts_of_somebody_elses_may_leave_anything(documents: Any, left: Any, body: bytes) -> None:
-    left(body)
-    assert read(documents) == {}
+def test_scripts_of_any_origin_may_leave_anything(read: Read, archive: bytes) -> None:
+    assert read(archive) == JobOutput()
 
 
-def test_damage_anywhere_in_the_archive_is_no_error(documents: Any, left: Any) -> None:
+def test_damage_anywhere_in_the_archive_is_no_error(read: Read) -> None:
     archive = packed({"metrics.json": json.dumps(list(range(100_000))).encode()})
     chance = random.Random(0)
     for _ in range(100):
         damaged = bytearray(archive)
         damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        left(bytes(damaged))
-        # A list is no document of ours either.
-        assert read(documents) == {}
+        # A list is no metrics.json either.
+        assert read(bytes(damaged)).metrics == JobMetrics()
 
 
-def test_what_is_too_large_for_a_function_is_not_read(documents: Any, left: Any) -> None:
-    left(packed({"metrics.json": json.dumps(FOUND).encode()}), size=33 * 1024**2)
-    assert read(documents) == {}
+@pytest.mark.parametrize("name", ["metrics.json", "other.bin"])
+def test_an_archive_that_is_too_large_for_a_function_is_not_read(read: Read, name: str) -> None:
+    small = {"training_curve.svg": CURVE}
+    assert read(packed({name: b" " * 33 * MEGABYTES} | small)) == JobOutput()
+    assert read(packed(small), size=33 * MEGABYTES) == JobOutput()
 
 
-def test_a_document_that_unpacks_to_too_much_is_not_read(documents: Any, left: Any) -> None:
-    left(packed({"metrics.json": b'{"a": "' + b"x" * 33 * 1024**2 + b'"}'}))
-    assert read(documents) == {}
+def test_a_curve_that_is_too_large_for_a_page_is_not_read(read: Read) -> None:
+    files = {"metrics.json": json.dumps(METRICS).encode(), "training_curve.svg": b" " * 500_001}
+    assert read(packed(files)) == JobOutput(FOUND, None)
 
 
-def test_infinity_is_read_as_it_is_written(documents: Any, left: Any) -> None:
-    left(packed({"metrics.json": b'{"valid": Infinity}'}))
-    assert read(documents) == {"valid": float("inf")}
+# --- metrics of any origin ---------------------------------------------------------------------------
 
 
-def test_what_cannot_be_read_now_is_an_error_to_try_again(stubbed: Any, documents: Any) -> None:
-    stubbed.refuses("s3", "get_object", "SlowDown", status=503)
-    with pytest.raises(ClientError, match="SlowDown"):
-        read(documents)
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        (METRICS | {"unknown": 1, "parameters": float("nan"), "comparison": 7, "samples": "many"}, FOUND),
+        ({"best_epoch": True, "parameters": -1}, JobMetrics()),
+        ({"epochs": [{"train_perplexity": float("inf")}, {"valid_perplexity": "3"}]}, [Epoch(), Epoch()]),
+        ({"epochs": [{"train_perplexity": 0}, 7]}, JobMetrics()),
+        ({"samples": [{"text": 7, "prompt": None, "seed": 1.5}]}, JobMetrics(samples=[Sample()])),
+        ({"samples": [{"text": "\ud800", "seed": 1}]}, JobMetrics(samples=[Sample(text="?", seed=1)])),
+        (
+            {
+                "comparison": {
+                    "comparable": 1,
+                    "champion": {"perplexity": 2, "unknown_share": 7},
+                    "notes": [1],
+                }
+            },
+            JobMetrics(comparison=ScoredModels(champion=ScoredModel(perplexity=2.0))),
+        ),
+    ],
+)
+def test_a_malformed_value_counts_as_missing(
+    metrics: Callable[[Any], JobMetrics], document: dict[str, Any], found: Any
+) -> None:
+    expected = JobMetrics(epochs=found) if isinstance(found, list) else found
+    assert metrics(document) == expected
