@@ -66,14 +66,6 @@ def test_a_wait_ends_with_a_result_and_the_item_is_deleted(
     assert task_tokens.find(JOB) is None
 
 
-def test_a_wait_ends_with_a_named_error_and_the_item_is_deleted(
-    table: TableInMemory, machine: ExecutionsInMemory, execution: str
-) -> None:
-    task_tokens.complete(task_tokens.store(JOB, machine.wait(execution), NAME), TrainingFailed("Exit 1."))
-    assert machine.heard(execution) == "TrainingFailed"
-    assert task_tokens.find(JOB) is None
-
-
 def test_a_cause_is_cut_to_the_limit_of_send_task_failure(stubbed: StubbedAws, table: TableInMemory) -> None:
     stubbed.answers("stepfunctions", "send_task_failure", {})
     task_tokens.complete(task_tokens.store(JOB, "token-1", NAME), TrainingFailed("x" * 100_000))

@@ -43,12 +43,6 @@ def test_an_aws_error_gets_the_name_that_says_whether_to_retry(
         raise client_error(code, status=status)
 
 
-def test_the_message_names_the_denied_action() -> None:
-    message = "User: lexline-compensate is not authorized to perform: sagemaker:StopTrainingJob"
-    with pytest.raises(errors.AccessDenied, match="sagemaker:StopTrainingJob"), errors.translated():
-        raise client_error("AccessDeniedException", message)
-
-
 def test_a_service_that_cannot_be_reached_is_unavailable() -> None:
     with pytest.raises(errors.ServiceUnavailable, match="EndpointConnectionError"), errors.translated():
         raise EndpointConnectionError(endpoint_url="https://api.sagemaker.eu-west-1.amazonaws.com")

@@ -155,11 +155,7 @@ def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> No
             "The training job did not report both perplexities.",
         ),
         (
-            {
-                "comparable": True,
-                "champion": {"perplexity": float("inf")},
-                "challenger": {"perplexity": "3"},
-            },
+            {"comparable": True, "champion": {"perplexity": float("inf")}, "challenger": {"perplexity": "3"}},
             "The training job did not report both perplexities.",
         ),
     ],
