@@ -78,6 +78,12 @@ def documents() -> Documents:
 
 
 @pytest.fixture
+def results(documents: Documents) -> dict[str, Any]:
+    """Report's input: the results of a run that trained, deployed and verified its model."""
+    return {name: getattr(documents, name, None) for name in ReportInput.model_fields} | {"caught": []}
+
+
+@pytest.fixture
 def lease_held(table: TableInMemory, documents: Documents) -> TableInMemory:
     """The table, in which the documents' run holds the lease."""
     table.put(
@@ -106,12 +112,6 @@ class _Context:
 @pytest.fixture
 def context() -> LambdaContext:
     return cast("LambdaContext", _Context())
-
-
-@pytest.fixture
-def results(documents: Documents) -> dict[str, Any]:
-    """Report's input: the results of a run that trained, deployed and verified its model."""
-    return {name: getattr(documents, name, None) for name in ReportInput.model_fields} | {"caught": []}
 
 
 @pytest.fixture

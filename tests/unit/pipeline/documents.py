@@ -1,7 +1,6 @@
 """The documents of one run, as they cross the steps, and the environment of the functions."""
 
 import copy
-from dataclasses import dataclass, field
 from typing import Any
 
 Document = dict[str, Any]
@@ -163,27 +162,23 @@ _SMOKE_TEST: Document = {
 _FINISHED: Document = {"scales": False, "teardown_at": None}
 
 
-def _fresh(document: Document) -> Any:
-    return field(default_factory=lambda: copy.deepcopy(document))
-
-
-@dataclass
 class Documents:
     """One of each document, as JSON has it. A test may change its own copies."""
 
-    execution: Document = _fresh(_EXECUTION)
-    run: Document = _fresh(_RUN)
-    lease: Document = _fresh(_LEASE)
-    prepared: Document = _fresh(_PREPARED)
-    source: Document = _fresh(_SOURCE)
-    champion: Document = _fresh(_CHAMPION)
-    trained: Document = _fresh(_TRAINED)
-    evaluated: Document = _fresh(_EVALUATED)
-    registered: Document = _fresh(_REGISTERED)
-    model: Document = _fresh(_MODEL)
-    deployed: Document = _fresh(_DEPLOYED)
-    smoke_test: Document = _fresh(_SMOKE_TEST)
-    finished: Document = _fresh(_FINISHED)
+    def __init__(self) -> None:
+        self.execution = copy.deepcopy(_EXECUTION)
+        self.run = copy.deepcopy(_RUN)
+        self.lease = copy.deepcopy(_LEASE)
+        self.prepared = copy.deepcopy(_PREPARED)
+        self.source = copy.deepcopy(_SOURCE)
+        self.champion = copy.deepcopy(_CHAMPION)
+        self.trained = copy.deepcopy(_TRAINED)
+        self.evaluated = copy.deepcopy(_EVALUATED)
+        self.registered = copy.deepcopy(_REGISTERED)
+        self.model = copy.deepcopy(_MODEL)
+        self.deployed = copy.deepcopy(_DEPLOYED)
+        self.smoke_test = copy.deepcopy(_SMOKE_TEST)
+        self.finished = copy.deepcopy(_FINISHED)
 
     def input(self, *names: str) -> Document:
         """Return the input of a step: these documents by their names."""

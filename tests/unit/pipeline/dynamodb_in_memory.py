@@ -48,7 +48,7 @@ class _Serializer(TypeSerializer):
 
 
 class _Deserializer(TypeDeserializer):
-    def _deserialize_n(self, value: str) -> float:  # type: ignore[override]
+    def _deserialize_n(self, value: str) -> float:
         return float(value)
 
 

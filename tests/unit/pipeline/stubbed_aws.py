@@ -49,7 +49,8 @@ _CLIENTS = {
 @functools.cache
 def _boto_client(service: str) -> Any:
     # Made once for all tests: reading SageMaker's model takes longer than a test.
-    return boto3.Session("id", "secret", region_name=REGION).client(service)
+    session: Any = boto3.Session("id", "secret", region_name=REGION)
+    return session.client(service)
 
 
 class StubbedAws:
@@ -283,7 +284,7 @@ class ExpectedCalls:
         if scales:
             self.stubbed.answers(*operation, {}, **SCALING_TARGET)
         else:
-            self.stubbed.refuses(*operation, "ObjectNotFoundException", "No target.", **SCALING_TARGET)
+            self.stubbed.refuses(*operation, "ObjectNotFoundException")
 
     def publish(self) -> None:
         self.stubbed.answers("sns", "publish", {"MessageId": "1"})

@@ -16,17 +16,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 import entry_point
 from contracts.base import Contract
 from contracts.run import Lease, LeasedInput, StepInput
-from core.errors import (
-    AccessDenied,
-    InvalidInput,
-    LeaseLost,
-    NothingToDo,
-    PipelineError,
-    ServiceUnavailable,
-)
+from contracts.serving import DeployInput, FinishInput, SmokeTestInput, TeardownInput
+from contracts.training import TrainInput
+from core.errors import AccessDenied, InvalidInput, LeaseLost, NothingToDo, PipelineError, ServiceUnavailable
 from core.logging import logger
 from entry_point import step
-from steps import gather, plan
+from steps import deploy, finish, gather, plan, smoke_test, teardown, train
 from tests.unit.pipeline.documents import NAME, SAGEMAKER, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.stubbed_aws import StubbedAws
@@ -117,6 +112,34 @@ def test_a_lease_that_cannot_be_renewed_now_is_retried(
     with pytest.raises(ServiceUnavailable, match="UpdateItem"):
         step(Fenced)(work)(event, context)
     assert worked == []
+
+
+@pytest.mark.parametrize(
+    ("module", "contract"),
+    [
+        (train, TrainInput),
+        (deploy, DeployInput),
+        (smoke_test, SmokeTestInput),
+        (finish, FinishInput),
+        (teardown, TeardownInput),
+    ],
+)
+def test_these_steps_are_fenced(
+    lease_held: TableInMemory,
+    stubbed: StubbedAws,
+    documents: Documents,
+    context: LambdaContext,
+    module: Any,
+    contract: type[Contract],
+) -> None:
+    """Compensate checks its lease itself."""
+    documents.lease["generation"] = 6
+    fields = contract.model_fields.keys() - {"token"}
+    with pytest.raises(LeaseLost, match="another run holds it now"):
+        module.handler(
+            documents.input(*fields) | ({"token": "t"} if module in (train, deploy) else {}), context
+        )
+    assert stubbed.calls == ["UpdateItem"]
 
 
 # --- input, result and errors

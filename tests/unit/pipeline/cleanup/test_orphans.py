@@ -54,11 +54,7 @@ def test_a_resource_that_serves_or_was_replaced_last_is_no_orphan(expect: Expect
     """SageMaker can roll back to the config that was replaced last."""
     exist(expect, NAME, FORMER, OTHER)
     serves(expect, previous=FORMER)
-    assert orphans.find("lexline") == [
-        ("training-job", OTHER),
-        ("endpoint-config", OTHER),
-        ("model", OTHER),
-    ]
+    assert orphans.find("lexline") == [("training-job", OTHER), ("endpoint-config", OTHER), ("model", OTHER)]
 
 
 def test_every_resource_is_an_orphan_if_nothing_serves(expect: ExpectedCalls) -> None:

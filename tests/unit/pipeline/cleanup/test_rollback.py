@@ -82,32 +82,26 @@ def test_an_endpoint_without_a_former_config_is_deleted(
 
 
 @pytest.mark.parametrize(
-    ("status", "config", "former"),
+    ("status", "config", "former", "more"),
     [
         # A real-time endpoint cannot become serverless.
-        ("InService", NAME, SERVERLESS_VARIANT),
+        ("InService", NAME, SERVERLESS_VARIANT, {}),
+        # An earlier attempt has marked the config, but not deleted the endpoint.
+        ("InService", NAME, SERVERLESS_VARIANT, {tags.RESTORING: FORMER}),
         # A failed endpoint can only be deleted, whichever config it has.
-        ("Failed", NAME, REAL_TIME),
-        ("Failed", FORMER, REAL_TIME),
-        ("UpdateRollbackFailed", FORMER, REAL_TIME),
+        ("Failed", NAME, REAL_TIME, {}),
+        ("Failed", FORMER, REAL_TIME, {}),
+        ("UpdateRollbackFailed", FORMER, REAL_TIME, {}),
     ],
 )
 def test_an_endpoint_that_cannot_be_updated_is_deleted_first(
-    expect: ExpectedCalls, rolls_back: RollsBack, status: str, config: str, former: Any
+    expect: ExpectedCalls, rolls_back: RollsBack, status: str, config: str, former: Any, more: dict[str, str]
 ) -> None:
     expect.describe_endpoint_config(FORMER, **former)
     expect.add_tags(restoring=FORMER)
     expect.delete_endpoint()
     with pytest.raises(EndpointBusy, match="being deleted"):
-        rolls_back(status, config)
-
-
-def test_a_deletion_is_repeated_if_it_did_not_happen(expect: ExpectedCalls, rolls_back: RollsBack) -> None:
-    expect.describe_endpoint_config(FORMER, **SERVERLESS_VARIANT)
-    expect.add_tags(restoring=FORMER)
-    expect.delete_endpoint()
-    with pytest.raises(EndpointBusy, match="being deleted"):
-        rolls_back(failed_tags={**REPLACED, tags.RESTORING: FORMER})
+        rolls_back(status, config, failed_tags=REPLACED | more)
 
 
 @pytest.mark.parametrize("exists", [False, True])

@@ -130,16 +130,6 @@ def test_one_of_two_simultaneous_first_uploads_joins_the_other(
     assert joins(first) == second.name
 
 
-def test_one_of_two_simultaneous_successors_of_an_ended_gatherer_joins_the_other(
-    table: TableInMemory, machine: ExecutionsInMemory, new_upload: Uploads
-) -> None:
-    ended, first, second = (new_upload(file) for file in ("0.txt", "1.txt", "2.txt"))
-    waits(ended)
-    machine.end(ended.execution.id, "ABORTED")
-    table.meanwhile(lambda: arrivals.gather(second, QUIET))
-    assert joins(first) == second.name
-
-
 def test_an_upload_is_retried_if_the_gatherer_changes_during_every_attempt(
     table: TableInMemory, new_upload: Uploads
 ) -> None:
@@ -150,7 +140,7 @@ def test_an_upload_is_retried_if_the_gatherer_changes_during_every_attempt(
         arrivals.close(others[number])
         arrivals.gather(others[number + 1], QUIET)
 
-    table.meanwhile(*[lambda number=number: replace(number) for number in range(5)])  # type: ignore[misc]
+    table.meanwhile(*[lambda number=number: replace(number) for number in range(5)])
     with pytest.raises(ServiceUnavailable, match="dataset sotu changed during every attempt"):
         arrivals.gather(new_upload("9.txt"), QUIET)
 

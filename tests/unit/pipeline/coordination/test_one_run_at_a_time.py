@@ -48,7 +48,8 @@ ACTIONS = st.tuples(st.sampled_from(KINDS), st.integers(0, 39))
 
 def function(handler: Any) -> Callable[[Any], Any]:
     """Return the function without the decorator, which has no part in the order of writes."""
-    return inspect.unwrap(handler)
+    unwrapped: Callable[[Any], Any] = inspect.unwrap(handler)
+    return unwrapped
 
 
 class WatchedTable(TableInMemory):

@@ -69,16 +69,6 @@ def test_a_wait_ends_with_a_result_and_the_item_is_deleted(
     assert task_tokens.find(JOB) is None
 
 
-def test_a_wait_ends_with_a_named_error_and_the_item_is_deleted(
-    table: TableInMemory, machine: ExecutionsInMemory, execution: str
-) -> None:
-    token = machine.wait(execution)
-    task_tokens.store(JOB, token, NAME)
-    task_tokens.complete(JOB, token, TrainingFailed("Exit 1."))
-    assert machine.heard(execution) == "TrainingFailed"
-    assert task_tokens.find(JOB) is None
-
-
 def test_a_cause_is_cut_to_the_limit_of_send_task_failure(stubbed: StubbedAws, table: TableInMemory) -> None:
     stubbed.answers("stepfunctions", "send_task_failure", {})
     task_tokens.complete(JOB, "token-1", TrainingFailed("x" * 100_000))

@@ -180,8 +180,7 @@ def test_no_model_is_found_before_the_group_exists(stubbed: StubbedAws) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"run": None}, {"run": "Somebody's"}, {"test_perplexity": "good"}, "no artifact"],
+    "change", [{"run": None}, {"run": "Somebody's"}, {"test_perplexity": "good"}, "no artifact"]
 )
 def test_a_version_that_no_run_registered_cannot_be_deployed(stubbed: StubbedAws, change: Any) -> None:
     response = package(**change) if isinstance(change, dict) else package()

@@ -87,14 +87,6 @@ def test_a_waiting_run_waits_for_the_cleanup_of_an_aborted_owner_even_if_the_lea
     assert [waiter.run for waiter in held.waiting] == [second.name]
 
 
-def test_a_running_owner_that_did_not_renew_loses_the_lease(
-    runs: tuple[Run, Run], enters: Enters, clock: Clock
-) -> None:
-    clock(lease.SECONDS + 1)
-    assert enters(runs[1]) == "Success"
-    assert owner() == runs[1].name
-
-
 def test_a_run_whose_execution_ends_while_it_takes_the_lease_does_not_keep_it(
     table: TableInMemory, machine: ExecutionsInMemory, new_run: NewRun, enters: Enters
 ) -> None:
@@ -104,16 +96,3 @@ def test_a_run_whose_execution_ends_while_it_takes_the_lease_does_not_keep_it(
     enters(run)
     (cleanup,) = machine.started("cleanup")
     assert lease.read("lexline").execution == cleanup
-
-
-def test_a_run_finds_the_lease_that_it_was_given_after_its_wait_timed_out(
-    machine: ExecutionsInMemory, runs: tuple[Run, Run], enters: Enters
-) -> None:
-    first, second = runs
-    enters(second)
-    machine.executions[second.execution.id].token = ""
-    machine.end(first.execution.id, "SUCCEEDED")
-    hand_over("lexline", first.execution.id)
-    assert enters(second) == "Success"
-    assert enters(second) == "Success"
-    assert lease.read("lexline").generation == 2

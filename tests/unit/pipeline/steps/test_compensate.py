@@ -13,7 +13,7 @@ from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
 
 CLEANUP = "lexline--cleanup-bbbbbbbbbbbb"
-REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+REAL_TIME: dict[str, Any] = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 UNDONE = [f"endpoint-config/{NAME}", f"model/{NAME}"]
 Compensates = Callable[[], Document]
 

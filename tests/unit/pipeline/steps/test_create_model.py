@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from core.errors import RequestRefused
 from steps import create_model
 from tests.unit.pipeline.documents import ENVIRONMENT, FORMER, NAME, Document, Documents
-from tests.unit.pipeline.stubbed_aws import EXISTS, StubbedAws, tag_list
+from tests.unit.pipeline.stubbed_aws import StubbedAws, tag_list
 
 Creates = Callable[[], Document]
 
@@ -64,21 +64,6 @@ def test_a_registered_model_responds_with_the_name_of_the_run_that_trained_it(
     tags = {tag["Key"]: tag["Value"] for tag in sent["Tags"]}
     assert (tags["lexline:run"], tags["lexline:model"]) == (NAME, FORMER)
     assert "lexline:test-perplexity" not in tags
-
-
-def test_a_gpu_instance_gets_the_gpu_image(
-    stubbed: StubbedAws, creates: Creates, documents: Documents
-) -> None:
-    documents.run["hosting"].update(instance_type="ml.g5.xlarge")
-    stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
-    assert creates()["image"] == ENVIRONMENT["HOSTING_IMAGE_GPU"]
-
-
-def test_the_model_of_an_earlier_attempt_is_used(
-    stubbed: StubbedAws, creates: Creates, documents: Documents
-) -> None:
-    stubbed.refuses("sagemaker", "create_model", *EXISTS)
-    assert creates() == documents.model
 
 
 def test_other_errors_are_raised(stubbed: StubbedAws, creates: Creates) -> None:

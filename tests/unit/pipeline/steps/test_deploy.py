@@ -84,18 +84,21 @@ class Deployment(ExpectedCalls):
         asked = {"AlarmNames": ALARMS, "StateValue": "ALARM"}
         self.stubbed.answers("cloudwatch", "describe_alarms", response, **asked)
 
-    def update(self) -> None:
+    def update(self, status: str = "Updating") -> None:
         """Announce UpdateEndpoint with any parameters, and the endpoint after it."""
         self.stubbed.answers("sagemaker", "update_endpoint", {"EndpointArn": ENDPOINT_ARN})
-        self.endpoint("Updating", FORMER)
+        self.endpoint(status, FORMER)
 
-    def update_from_former(self) -> None:
-        """Announce the whole update of a real-time endpoint that serves the former run."""
+    def until_update(self, *in_alarm: str) -> None:
+        """Announce what comes before UpdateEndpoint, for an endpoint that serves the former run."""
         self.endpoint(config=FORMER)
         self.replace_former()
         self.former_config()
-        self.alarms()
-        self.update()
+        self.alarms(*in_alarm)
+
+    def update_from_former(self, status: str = "Updating") -> None:
+        self.until_update()
+        self.update(status)
 
     @property
     def updated(self) -> dict[str, Any]:
@@ -167,17 +170,6 @@ def test_a_later_run_updates_the_endpoint(aws: Deployment, deploys: Deploys) -> 
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in ALARMS]},
         },
     }
-
-
-def test_the_first_run_may_create_a_serverless_endpoint(
-    aws: Deployment, deploys: Deploys, event: Document
-) -> None:
-    event["run"]["hosting"] = {"endpoint_type": "serverless"}
-    aws.no_endpoint()
-    aws.create_config(ServerlessConfig=SERVERLESS)
-    aws.create_endpoint()
-    aws.endpoint("Creating")
-    assert deploys() == ""
 
 
 @pytest.mark.parametrize(
@@ -292,7 +284,7 @@ def test_every_deployment_config_is_within_sagemakers_limits(
     shifting: Any, instances: int, watch_seconds: int
 ) -> None:
     """By UpdateEndpoint's reference, a canary is at most half of the instances, and a linear step a tenth to
-    a half. A wait is at most an hour. The limit for all of it is 10 minutes to 8 hours, and exceeds the waits.
+    a half. A wait is at most an hour. The limit for all is 10 minutes to 8 hours, and exceeds the waits.
     """
     hosting = HostingResources(traffic_shifting=shifting, watch_seconds=watch_seconds)
     policy = deploy.deployment_config(hosting, instances, ALARMS)["BlueGreenUpdatePolicy"]
@@ -315,18 +307,12 @@ def test_every_deployment_config_is_within_sagemakers_limits(
     assert policy["MaximumExecutionTimeoutInSeconds"] >= waits + 3600
 
 
-@pytest.mark.parametrize(
-    ("in_alarm", "watched"),
-    [(["lexline-latency"], ["lexline-5xx"]), (ALARMS, None)],
-)
+@pytest.mark.parametrize(("in_alarm", "watched"), [(["lexline-latency"], ["lexline-5xx"]), (ALARMS, None)])
 def test_an_alarm_that_is_in_alarm_already_does_not_roll_the_update_back(
     aws: Deployment, deploys: Deploys, in_alarm: list[str], watched: list[str] | None
 ) -> None:
     """Otherwise an endpoint that is overloaded, or whose model fails, could never be repaired."""
-    aws.endpoint(config=FORMER)
-    aws.replace_former()
-    aws.former_config()
-    aws.alarms(*in_alarm)
+    aws.until_update(*in_alarm)
     aws.update()
     deploys()
     rollback = aws.updated["DeploymentConfig"].get("AutoRollbackConfiguration")
@@ -337,26 +323,18 @@ def test_an_alarm_that_is_in_alarm_already_does_not_roll_the_update_back(
 # --- waiting
 
 
+@pytest.mark.parametrize("exists", [False, True])
 def test_a_change_that_was_accepted_a_moment_ago_has_no_outcome_yet(
-    aws: Deployment, deploys: Deploys
+    aws: Deployment, deploys: Deploys, exists: bool
 ) -> None:
     """DescribeEndpoint still returns the former state: the former config, or no endpoint."""
-    aws.no_endpoint()
-    aws.create_config()
-    aws.create_endpoint()
-    aws.no_endpoint()
-    assert deploys() == ""
-
-
-def test_an_update_that_was_accepted_a_moment_ago_is_not_taken_for_a_reverted_one(
-    aws: Deployment, deploys: Deploys
-) -> None:
-    aws.endpoint(config=FORMER)
-    aws.replace_former()
-    aws.former_config()
-    aws.alarms()
-    aws.stubbed.answers("sagemaker", "update_endpoint", {"EndpointArn": ENDPOINT_ARN})
-    aws.endpoint("InService", FORMER)
+    if exists:
+        aws.update_from_former("InService")
+    else:
+        aws.no_endpoint()
+        aws.create_config()
+        aws.create_endpoint()
+        aws.no_endpoint()
     assert deploys() == ""
 
 
@@ -457,10 +435,7 @@ def test_a_refused_change_is_an_error_and_not_accepted(
         aws.no_endpoint()
         aws.create_config()
     else:
-        aws.endpoint(config=FORMER)
-        aws.replace_former()
-        aws.former_config()
-        aws.alarms()
+        aws.until_update()
     aws.stubbed.refuses("sagemaker", operation, *refusal)
     with pytest.raises(error):
         deploys()
@@ -481,12 +456,3 @@ def test_a_model_with_a_newer_generation_is_not_replaced(aws: Deployment, deploy
     aws.serving_tags(generation="8")
     with pytest.raises(LeaseLost, match=f"already serves {FORMER}"):
         deploys()
-
-
-def test_a_run_that_has_lost_its_lease_changes_nothing(
-    aws: Deployment, deploys: Deploys, event: Document
-) -> None:
-    event["lease"]["generation"] = 6
-    with pytest.raises(LeaseLost, match="another run holds it now"):
-        deploys()
-    assert set(aws.stubbed.calls) == {"UpdateItem"}

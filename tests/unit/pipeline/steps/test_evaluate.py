@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from steps import evaluate
 from tests.unit.pipeline.documents import FORMER, Document, Documents
 from training import job_output
+from training.job_output import JobMetrics, JobOutput
 
 NO_CHAMPION = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
 Evaluates = Callable[..., Document]
@@ -27,7 +28,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Document:
             "notes": [],
         }
     }
-    monkeypatch.setattr(job_output, "metrics", lambda trained: document)
+    read = lambda trained: JobOutput(JobMetrics.model_validate(document))  # noqa: E731
+    monkeypatch.setattr(job_output, "read", read)
     return document
 
 
@@ -132,7 +134,7 @@ def test_a_worse_model_is_rejected_with_both_perplexities(
 
 
 def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> None:
-    """A larger vocabulary makes a model's own perplexity higher, but the model may still be the better one."""
+    """A larger vocabulary makes a model's own perplexity higher, even that of the better model."""
     assert evaluates(test_perplexity=900.0)["accepted"]
 
 
@@ -153,11 +155,7 @@ def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> No
             "The training job did not report both perplexities.",
         ),
         (
-            {
-                "comparable": True,
-                "champion": {"perplexity": float("inf")},
-                "challenger": {"perplexity": "3"},
-            },
+            {"comparable": True, "champion": {"perplexity": float("inf")}, "challenger": {"perplexity": "3"}},
             "The training job did not report both perplexities.",
         ),
     ],

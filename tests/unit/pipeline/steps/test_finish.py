@@ -9,7 +9,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cleanup import schedules
-from core.errors import AccessDenied, LeaseLost
+from core.errors import AccessDenied
 from steps import finish
 from tests.unit.pipeline.documents import FORMER, NAME, OTHER, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -113,12 +113,3 @@ def test_a_config_that_cannot_be_marked_does_not_scale(
     with pytest.raises(AccessDenied):
         finishes()
     assert "RegisterScalableTarget" not in expect.stubbed.calls
-
-
-def test_a_run_that_has_lost_its_lease_marks_nothing(
-    expect: ExpectedCalls, finishes: Finishes, documents: Documents
-) -> None:
-    documents.lease["generation"] = 6
-    with pytest.raises(LeaseLost):
-        finishes()
-    assert "AddTags" not in expect.stubbed.calls

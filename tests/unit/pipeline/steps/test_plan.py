@@ -87,11 +87,6 @@ def test_a_teardown_and_a_cleanup_are_about_another_run(
     assert run["name"] == names.run_name("lexline", work, documents.execution["id"])
 
 
-def test_the_scripts_may_come_from_a_git_repository(plans: Plans) -> None:
-    source = {"repo": "https://git.example.com/models.git", "branch": "main", "commit": None, "secret": "git"}
-    assert plans({"dataset": "sotu", "source": source})["source"] == source
-
-
 # --- uploads
 
 

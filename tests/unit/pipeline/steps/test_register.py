@@ -43,10 +43,12 @@ def registers(
 
     def run() -> Registration:
         calls: list[Registration] = []
-        arn = documents.registered["arn"]
-        monkeypatch.setattr(
-            model_packages, "register", lambda *each: calls.append(Registration(*each)) or arn
-        )
+
+        def record(*each: Any) -> str:
+            calls.append(Registration(*each))
+            return str(documents.registered["arn"])
+
+        monkeypatch.setattr(model_packages, "register", record)
         assert handle() == documents.registered
         return calls[0]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core.errors import LeaseLost, ServiceUnavailable, SmokeTestFailed, Throttled
+from core.errors import SmokeTestFailed
 from steps import smoke_test
 from tests.unit.pipeline.documents import FORMER, NAME, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -111,12 +111,6 @@ def test_a_text_that_is_wrong_fails_the_test(
         tests()
 
 
-def test_a_response_that_is_no_text_fails_the_test(expect: ExpectedCalls, tests: Tests) -> None:
-    responds(expect, {"generated": "text"})
-    with pytest.raises(SmokeTestFailed, match="which is not generated text"):
-        tests()
-
-
 # --- time
 
 
@@ -179,29 +173,3 @@ def test_the_error_quotes_a_long_response_in_part(expect: ExpectedCalls, tests: 
 
 
 # --- refusals
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "error"),
-    [
-        ("ThrottlingException", 400, Throttled),
-        ("ModelNotReadyException", 429, Throttled),
-        ("InternalFailure", 500, ServiceUnavailable),
-        ("InternalDependencyException", 530, ServiceUnavailable),
-    ],
-)
-def test_errors_that_are_not_the_models_are_retried(
-    expect: ExpectedCalls, tests: Tests, code: str, status: int, error: type[Exception]
-) -> None:
-    expect.stubbed.refuses("sagemaker-runtime", "invoke_endpoint", code, "said AWS", status)
-    with pytest.raises(error):
-        tests()
-
-
-def test_a_run_that_has_lost_its_lease_sends_no_request(
-    expect: ExpectedCalls, tests: Tests, documents: Documents
-) -> None:
-    documents.lease["generation"] = 6
-    with pytest.raises(LeaseLost):
-        tests()
-    assert "InvokeEndpoint" not in expect.stubbed.calls

@@ -9,7 +9,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cleanup import idle, schedules
-from core.errors import EndpointBusy, LeaseLost, NothingToDo
+from core.errors import EndpointBusy, NothingToDo
 from steps import teardown
 from tests.unit.pipeline.documents import NAME, OTHER, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -84,20 +84,19 @@ def test_an_endpoint_that_serves_another_run_stays(expect: ExpectedCalls, tears_
     assert tears_down() == {"removed": [f"endpoint-config/{NAME}", f"model/{NAME}"]}
 
 
-def test_a_second_teardown_finds_nothing(expect: ExpectedCalls, tears_down: Tears) -> None:
+@pytest.mark.parametrize("by_schedule", [False, True])
+def test_a_second_teardown_finds_nothing(
+    expect: ExpectedCalls, tears_down: Tears, scheduled: Any, by_schedule: bool
+) -> None:
     expect.no_endpoint()
     expect.no_endpoint_config()
     expect.delete_config_and_model(config=False, model=False)
-    assert tears_down() == {"removed": []}
-
-
-def test_a_run_that_has_lost_its_lease_deletes_nothing(
-    expect: ExpectedCalls, tears_down: Tears, documents: Documents
-) -> None:
-    documents.lease["generation"] = 6
-    with pytest.raises(LeaseLost):
-        tears_down()
-    assert set(expect.stubbed.calls) == {"UpdateItem"}
+    if by_schedule:
+        scheduled()
+        with pytest.raises(NothingToDo, match="are deleted already"):
+            tears_down()
+    else:
+        assert tears_down() == {"removed": []}
 
 
 # --- by schedule
@@ -110,17 +109,6 @@ def test_a_scheduled_teardown_does_nothing_if_another_run_serves(
     scheduled()
     expect.describe_endpoint(config=OTHER)
     with pytest.raises(NothingToDo, match=f"now serves {OTHER}, not {NAME}"):
-        tears_down()
-
-
-def test_a_scheduled_teardown_has_nothing_to_do_if_everything_is_deleted(
-    expect: ExpectedCalls, tears_down: Tears, scheduled: Any
-) -> None:
-    scheduled()
-    expect.no_endpoint()
-    expect.no_endpoint_config()
-    expect.delete_config_and_model(config=False, model=False)
-    with pytest.raises(NothingToDo, match="are deleted already"):
         tears_down()
 
 

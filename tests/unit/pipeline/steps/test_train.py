@@ -7,7 +7,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import ANY
 
-from core.errors import AccessDenied, CapacityUnavailable, LeaseLost, ServiceUnavailable, Throttled
+from core.errors import ServiceUnavailable, Throttled
 from steps import train
 from tests.unit.pipeline.documents import ENVIRONMENT, NAME, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -39,15 +39,6 @@ def test_the_token_is_stored_before_the_job_is_created(
     assert expect.stubbed.calls == expected
     item = table.get(documents.trained["arn"])
     assert (item["token"], item["run"]) == ("token-1", NAME)
-
-
-def test_a_run_that_has_lost_its_lease_trains_nothing(
-    stubbed: StubbedAws, trains: Trains, documents: Documents
-) -> None:
-    documents.lease["generation"] = 6
-    with pytest.raises(LeaseLost):
-        trains()
-    assert stubbed.calls == ["UpdateItem"]
 
 
 @pytest.mark.parametrize("outcome", ["in progress", "completed", "throttled"])
@@ -99,23 +90,6 @@ def test_a_job_that_has_already_ended_completes_the_token_at_once(
     trains()
     assert json.loads(stubbed.parameters["SendTaskSuccess"]["output"]) == documents.trained
     assert table.get(documents.trained["arn"]) == {}
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("ThrottlingException", Throttled),
-        ("ResourceLimitExceeded", CapacityUnavailable),
-        ("AccessDeniedException", AccessDenied),
-    ],
-)
-def test_a_refused_job_is_an_error_that_the_state_machine_knows(
-    expect: ExpectedCalls, trains: Trains, code: str, error: type[Exception]
-) -> None:
-    expect.no_training_job()
-    expect.stubbed.refuses("sagemaker", "create_training_job", code, "said AWS")
-    with pytest.raises(error, match="CreateTrainingJob: said AWS"):
-        trains()
 
 
 def test_a_job_that_sagemaker_does_not_find_yet_is_retried(expect: ExpectedCalls, trains: Trains) -> None:
