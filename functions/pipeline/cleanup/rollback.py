@@ -20,16 +20,13 @@ from serving import endpoint, probe, scaling, tags
 from serving.scaling import Scale
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import (
-        DescribeEndpointOutputTypeDef,
-        ProductionVariantOutputTypeDef,
-    )
+    from mypy_boto3_sagemaker import type_defs as types
 
 
 def roll_back(
-    live: DescribeEndpointOutputTypeDef,
+    live: types.DescribeEndpointOutputTypeDef,
     run: Run,
-    failed: ProductionVariantOutputTypeDef,
+    failed: types.ProductionVariantOutputTypeDef,
     failed_tags: Mapping[str, str],
 ) -> NoReturn:
     """Start putting the endpoint back to its former config.
@@ -101,7 +98,7 @@ def restore_scaling(run: Run, previous: str) -> None:
         scaling.start(run.endpoint, scale)
 
 
-def may_be_used(live: DescribeEndpointOutputTypeDef, run: Run) -> bool:
+def may_be_used(live: types.DescribeEndpointOutputTypeDef, run: Run) -> bool:
     """Return whether the endpoint, which another run owns now, has or may get the failed run's config."""
     if live["EndpointStatus"] not in endpoint.SETTLED:
         return True

@@ -157,20 +157,13 @@ def pass_on(held: Held, to: Waiter | None) -> bool:
         ":token": place.token if place else None,
         ":empty": {},
     }
-    return table.write(
-        _key(held.endpoint), update, {**as_read, **values}, condition=condition, names={"run": to.run}
-    )
+    return table.write(_key(held.endpoint), update, as_read | values, condition=condition, run=to.run)
 
 
 def leave(endpoint: str, run: str) -> None:
     """Remove a run from the queue."""
-    table.write(
-        _key(endpoint),
-        "REMOVE #waiting.#run",
-        {},
-        condition="attribute_exists(#waiting.#run)",
-        names={"run": run},
-    )
+    in_queue = "attribute_exists(#waiting.#run)"
+    table.write(_key(endpoint), "REMOVE #waiting.#run", {}, condition=in_queue, run=run)
 
 
 def _renewed(run: Run, lease: Lease) -> bool:
@@ -196,7 +189,7 @@ def _wait(held: Held, me: Waiter) -> bool:
         "SET #waiting.#run = :me",
         {":me": entry, ":owner": held.owner, ":generation": held.generation},
         condition="#owner = :owner AND #generation = :generation",
-        names={"run": me.run},
+        run=me.run,
     )
 
 

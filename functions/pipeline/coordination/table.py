@@ -40,14 +40,7 @@ def get(key: str) -> Item:
     return {name: _Deserializer().deserialize(value) for name, value in response.get("Item", {}).items()}
 
 
-def write(
-    key: str,
-    update: str,
-    values: Item,
-    *,
-    condition: str = "",
-    names: Mapping[str, str] | None = None,
-) -> bool:
+def write(key: str, update: str, values: Item, *, condition: str = "", run: str = "run") -> bool:
     """Update the item if the condition holds.
 
     Args:
@@ -56,7 +49,7 @@ def write(
             not matter.
         values: values by `:name`; those that no expression mentions are left out.
         condition: a ConditionExpression.
-        names: for each `#name` that stands for another attribute, that attribute's name.
+        run: the name of the attribute for which `#run` stands.
 
     Returns:
         False if the condition did not hold.
@@ -67,7 +60,7 @@ def write(
         "TableName": environment.table(),
         "Key": {"resource": {"S": key}},
         "UpdateExpression": update,
-        "ExpressionAttributeNames": {f"#{name}": (names or {}).get(name, name) for name in used},
+        "ExpressionAttributeNames": {f"#{name}": run if name == "run" else name for name in used},
     }
     # DynamoDB refuses values, and a mapping of values, that no expression needs.
     if needed := set(re.findall(r":\w+", expressions)):

@@ -10,4 +10,4 @@ from reporting import messages
 @step(AlarmChange)
 def handler(event: AlarmChange) -> None:
     """Send the message."""
-    messages.alarm(event.detail)
+    messages.alarm(event)

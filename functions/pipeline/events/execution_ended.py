@@ -18,6 +18,6 @@ def handler(event: ExecutionChange) -> None:
             event again; there is no other event about this end, and DescribeExecution is eventually
             consistent.
     """
-    arn = event.detail.execution_arn
+    arn = event.execution_arn
     if not hand_over(environment.endpoint_name(), arn):
         raise ServiceUnavailable(f"Step Functions does not report yet that {arn} has ended.")

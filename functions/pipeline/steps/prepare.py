@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split
+from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split, Splits
 from contracts.request import Hyperparameters
 from contracts.run import Run
 from coordination import arrivals
@@ -95,7 +95,7 @@ def _prepared(
         fingerprint=folder.fingerprint,
         prepared_uri=folder.uri,
         manifest_uri=folder.manifest_uri,
-        splits=manifest.sizes,
+        splits=Splits(**manifest.splits),
     )
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.base import DatasetName, Sha256
-from contracts.dataset import SourceObject, Split, Splits
+from contracts.dataset import SourceObject, Split
 from core.errors import PipelineError, ServiceUnavailable, code_of, translated
 from uploads.file_names import SPLIT_NAMES, SplitName
 from uploads.text_stream import Tally
@@ -51,13 +51,6 @@ class Manifest(BaseModel):
     source: list[SourceObject]
     splits: dict[SplitName, SplitEntry] = Field(min_length=len(SPLIT_NAMES))
     preview: list[str]
-
-    @property
-    def sizes(self) -> Splits:
-        """The splits as Prepare returns them."""
-        return Splits.model_validate(
-            {split: entry.model_dump(exclude={"sha256"}) for split, entry in self.splits.items()}
-        )
 
 
 def fingerprint(text_sha256: str, lines: Mapping[SplitName, int]) -> str:
@@ -112,7 +105,10 @@ class PreparedFolder:
 
     def entries(self) -> dict[SplitName, SplitEntry]:
         """Return the sizes of the splits that text was written to."""
-        return {split: upload.entry() for split, upload in self._uploads.items()}
+        return {
+            split: SplitEntry.model_validate(upload.tally, from_attributes=True)
+            for split, upload in self._uploads.items()
+        }
 
     def publish(self, run: str, source: list[SourceObject], preview: list[str]) -> Manifest:
         """Make the splits visible, then the manifest.
@@ -177,7 +173,7 @@ class _SplitUpload:
     def __init__(self, s3: S3Client, bucket: str, key: str) -> None:
         self._s3 = s3
         self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
-        self._tally = Tally()
+        self.tally = Tally()
         self._buffer = bytearray()
         self._parts: list[CompletedPartTypeDef] = []
         self._version_id = ""
@@ -187,12 +183,8 @@ class _SplitUpload:
             )
         self._upload = {**self._object, "UploadId": response["UploadId"]}
 
-    def entry(self) -> SplitEntry:
-        tally = self._tally
-        return SplitEntry(lines=tally.lines, words=tally.words, bytes=tally.bytes, sha256=tally.sha256)
-
     def write(self, text: str) -> None:
-        self._buffer += self._tally.add(text)
+        self._buffer += self.tally.add(text)
         if len(self._buffer) >= PART_BYTES:
             self._send()
 

@@ -28,7 +28,7 @@ def test_a_write_whose_condition_does_not_hold_changes_nothing(table: TableInMem
 def test_attributes_may_have_reserved_words_and_hyphens_as_names(table: TableInMemory) -> None:
     table.put("endpoint/lexline", waiting={})
     update = "SET #owner = :x, #size = :x, #waiting.#run = :x"
-    assert items.write("endpoint/lexline", update, {":x": "x"}, names={"run": "lexline--sotu"})
+    assert items.write("endpoint/lexline", update, {":x": "x"}, run="lexline--sotu")
     assert table.get("endpoint/lexline") == {"owner": "x", "size": "x", "waiting": {"lexline--sotu": "x"}}
 
 
