@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from contracts.base import Contract, DatasetName, S3Uri, Sha256
 from contracts.run import LeasedInput
@@ -66,6 +66,3 @@ class NotPrepared(Contract):
 
 
 PrepareOutcome = Annotated[Prepared | NotPrepared, Field(discriminator="outcome")]
-
-
-PREPARE_OUTCOME: TypeAdapter[Prepared | NotPrepared] = TypeAdapter(PrepareOutcome)

@@ -10,15 +10,8 @@ from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, mod
 
 from contracts.base import Contract, DatasetName, Duration, InstanceType, RunName
 
-
-def _auto_is_none(value: object) -> object:
-    return None if value == "auto" else value
-
-
-RecipesOwn = BeforeValidator(_auto_is_none)
-
-
-"""With None, "auto" or no value, the recipe decides. Only `model_scripts/` knows the recipes' numbers."""
+# With None, "auto" or no value, the recipe decides. Only `model_scripts/` knows the recipes' numbers.
+RecipesOwn = BeforeValidator(lambda value: None if value == "auto" else value)
 
 
 class Hyperparameters(Contract):

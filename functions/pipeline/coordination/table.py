@@ -68,10 +68,7 @@ def write(key: str, update: str, values: Item, *, condition: str = "", run: str 
         request["ExpressionAttributeValues"] = {name: serializer.serialize(values[name]) for name in needed}
     if condition:
         request["ConditionExpression"] = condition
-    with aws.allowing(condition_failed):
-        aws.dynamodb().update_item(**request)
-        return True
-    return False
+    return aws.or_none(lambda: aws.dynamodb().update_item(**request), condition_failed) is not None
 
 
 def condition_failed(error: ClientError) -> bool:

@@ -97,11 +97,10 @@ def _fail(token: str, error: str, cause: str) -> bool:
 
 
 def _sent(send: Callable[[], object]) -> bool:
-    with aws.allowing(lambda error: code_of(error) in _STALE):
-        send()
-        return True
-    logger.info("No state waits for this token any more")
-    return False
+    sent = aws.or_none(send, lambda error: code_of(error) in _STALE) is not None
+    if not sent:
+        logger.info("No state waits for this token any more")
+    return sent
 
 
 def _delete(resource: str, token: str) -> None:

@@ -185,9 +185,9 @@ class SmokeTestFailed(PipelineError):
 
 
 # Parts of AWS's error codes: services spell the same error differently.
-_THROTTLING = "Throttl|TooManyRequests|RequestLimitExceeded|ThroughputExceeded|SlowDown|ModelNotReady"
-_CAPACITY = "ResourceLimitExceeded|InsufficientCapacity|LimitExceededException"
-_DENIED = "AccessDenied|AuthorizationError|Unauthorized|NotAuthorized"
+_THROTTLING = ("Throttl", "TooManyRequests", "RequestLimit", "ThroughputExceeded", "SlowDown", "NotReady")
+_CAPACITY = ("ResourceLimitExceeded", "InsufficientCapacity", "LimitExceededException")
+_DENIED = ("AccessDenied", "AuthorizationError", "Unauthorized", "NotAuthorized")
 
 
 def code_of(error: ClientError) -> str:
@@ -200,8 +200,8 @@ def message_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Message", "")) or str(error)
 
 
-def _has(code: str, parts: str) -> bool:
-    return any(part in code for part in parts.split("|"))
+def _has(code: str, parts: tuple[str, ...]) -> bool:
+    return any(part in code for part in parts)
 
 
 def translate(error: ClientError | BotoCoreError) -> PipelineError:

@@ -66,9 +66,7 @@ def _prepared(
     corpus = open_corpus(readers)
     needed = words_needed(run.hyperparameters)
     name, lines, first_lines = _measure(corpus, started, needed)
-    source = [
-        SourceObject(uri=each.uri, etag=each.etag, version_id=each.version_id) for each in readers.values()
-    ]
+    source = [SourceObject.model_validate(each, from_attributes=True) for each in readers.values()]
     folder = PreparedFolder(aws.s3(), environment.bucket(), dataset, name)
     manifest = folder.manifest()
     if manifest:
