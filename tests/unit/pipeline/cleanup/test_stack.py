@@ -64,8 +64,8 @@ class Account(ExpectedCalls):
             ]
             more = {"nextToken": f"page-{number + 1}"} if number + 1 < len(pages) else {}
             token = {"nextToken": f"page-{number}"} if number else {}
-            asked = {"stateMachineArn": machine, "statusFilter": "RUNNING", **token}
-            self.stubbed.answers("stepfunctions", "list_executions", {"executions": found, **more}, **asked)
+            request = {"stateMachineArn": machine, "statusFilter": "RUNNING", **token}
+            self.stubbed.answers("stepfunctions", "list_executions", {"executions": found, **more}, **request)
         for name in names:
             reason = {"error": "StackDeleted", "cause": "The stack is being deleted."}
             self.stubbed.answers(

@@ -84,8 +84,8 @@ class Deployment(ExpectedCalls):
 
     def alarms(self, *in_alarm: str) -> None:
         response = {"MetricAlarms": [{"AlarmName": name} for name in in_alarm]}
-        asked = {"AlarmNames": ALARMS, "StateValue": "ALARM"}
-        self.stubbed.answers("cloudwatch", "describe_alarms", response, **asked)
+        parameters = {"AlarmNames": ALARMS, "StateValue": "ALARM"}
+        self.stubbed.answers("cloudwatch", "describe_alarms", response, **parameters)
 
     def update(self, status: str = "Updating") -> None:
         """Announce UpdateEndpoint with any parameters, and the endpoint after it."""

@@ -100,6 +100,5 @@ def test_the_job_gets_the_runs_scripts_data_and_champion(
     assert sent["TrainingJobName"] == NAME
     assert sent["RoleArn"] == ENVIRONMENT["EXECUTION_ROLE_ARN"]
     assert sent["AlgorithmSpecification"]["TrainingImage"] == ENVIRONMENT["TRAINING_IMAGE_CPU"]
-    assert sent["OutputDataConfig"] == {"S3OutputPath": "s3://texts/runs"}
     assert sent["HyperParameters"]["sagemaker_submit_directory"] == documents.source["uri"]
     assert [channel["ChannelName"] for channel in sent["InputDataConfig"]] == ["training", "champion"]
