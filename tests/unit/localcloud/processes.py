@@ -19,7 +19,7 @@ AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
 }
-DEADLINE = 60.0
+DEADLINE = 240.0
 """Seconds a wait may take before its test fails; far more than any of them needs."""
 
 

@@ -1,6 +1,7 @@
 """Channels land as SageMaker lays them out, archives unpack safely, and images name their runner."""
 
 import io
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -77,8 +78,11 @@ def test_a_key_with_slashes_on_end_is_no_absolute_path(tmp_path: Path, prefix: s
 
 
 def test_an_unreachable_store_is_an_error_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="Could not connect to the endpoint"):
-        S3Store(AWS).download("bucket", "key", tmp_path / "file", wanted)
+    with socket.socket() as unanswered:
+        unanswered.bind(("127.0.0.1", 0))  # and does not listen
+        aws = AWS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{unanswered.getsockname()[1]}"}
+        with pytest.raises(StoreError, match="Could not connect to the endpoint"):
+            S3Store(aws).download("bucket", "key", tmp_path / "file", wanted)
 
 
 @pytest.mark.parametrize("uri", ["https://bucket/key", "bucket/key", "s3://"])

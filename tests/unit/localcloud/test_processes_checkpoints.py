@@ -1,5 +1,6 @@
 """Checkpoints come from S3 before a job trains, and go there while it does and when it ends."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from localcloud.sagemaker.artifacts import StoreError
 from localcloud.sagemaker.checkpoints import Checkpoints
 from tests.unit.localcloud.conftest import Run
-from tests.unit.localcloud.processes import DirectoryStore, wait_for
+from tests.unit.localcloud.processes import DEADLINE, DirectoryStore, wait_for
 
 CONFIG = {"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/job", "LocalPath": "/opt/ml/checkpoints"}}
 PREFIX = "checkpoints/job/"
@@ -52,14 +53,17 @@ def checkpoints(tmp_path: Path, objects: DirectoryStore) -> Iterator[Make]:
 
 def stored(objects: DirectoryStore) -> dict[str, str]:
     """What S3 has under the prefix."""
-    keys = objects.keys("bucket", PREFIX)
-    return {key.removeprefix(PREFIX): (objects.root / "bucket" / key).read_text() for key in keys}
+    found = {}
+    for key in objects.keys("bucket", PREFIX):
+        with contextlib.suppress(FileNotFoundError):  # deleted in the meantime
+            found[key.removeprefix(PREFIX)] = (objects.root / "bucket" / key).read_text()
+    return found
 
 
 def test_a_job_goes_on_from_the_checkpoint_it_left(run: Run, objects: DirectoryStore) -> None:
     for step in ("1", "2"):
         job, witness = run(STEP + "save()", **CONFIG)
-        assert job.join(60)
+        assert job.join(DEADLINE)
         assert witness.outcome.status == "Completed", witness.outcome.failure_reason
         assert stored(objects) == {"step": step}
 
@@ -68,7 +72,7 @@ def test_what_a_stopped_job_saves_is_kept(run: Run, objects: DirectoryStore) -> 
     job, witness = run(STEP + "signal.signal(signal.SIGTERM, save)\nprint('on')\ntime.sleep(600)", **CONFIG)
     wait_for(lambda: "on" in witness.lines, "the script to run")
     job.stop()
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Stopped"
     assert stored(objects) == {"step": "1"}
 
@@ -76,14 +80,14 @@ def test_what_a_stopped_job_saves_is_kept(run: Run, objects: DirectoryStore) -> 
 def test_what_a_failed_job_saved_is_kept(run: Run, objects: DirectoryStore) -> None:
     script = STEP + "(folder / 'step').write_text('7')\nraise ValueError('no more')"
     job, witness = run(script, **CONFIG)
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert (witness.outcome.failure_reason or "").endswith("ValueError: no more")
     assert stored(objects) == {"step": "7"}
 
 
 def test_a_job_without_a_checkpoint_config_has_no_folder_for_them(run: Run) -> None:
     job, witness = run("import os\nprint(os.listdir(os.environ['SAGEMAKER_BASE_DIR']))")
-    assert job.join(60)
+    assert job.join(DEADLINE)
     (listing,) = [line for line in witness.lines if line.startswith("[")]
     assert "checkpoints" not in listing
 
@@ -100,7 +104,7 @@ def test_a_role_that_may_not_keep_checkpoints_fails_the_job(
 ) -> None:
     store = DirectoryStore(objects.root, denied=frozenset({action}))
     job, witness = run(STEP + "save()", store, **CONFIG, **change)
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
     assert (witness.outcome.failure_reason or "").startswith(reason)
 

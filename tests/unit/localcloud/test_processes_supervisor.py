@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localcloud.sagemaker.process import Process
-from tests.unit.localcloud.processes import environment_with_repository, processes_naming, wait_for
+from tests.unit.localcloud.processes import DEADLINE, environment_with_repository, processes_naming, wait_for
 
 Start = Callable[..., Process]
 
@@ -49,20 +49,20 @@ def start(tmp_path: Path, lines: list[str]) -> Start:
 
 def test_output_and_exit_code_arrive(start: Start, lines: list[str]) -> None:
     process = start("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert sorted(lines) == ["err", "out"]
     assert process.exit_code == 3
 
 
 def test_a_signal_is_a_negative_exit_code(start: Start) -> None:
     process = start("import os; os.kill(os.getpid(), 11)")
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert process.exit_code == -signal.SIGSEGV
 
 
 def test_a_command_that_does_not_exist_exits_with_127(tmp_path: Path, lines: list[str]) -> None:
     process = Process(["/nowhere/train"], directory=tmp_path, environment={}, on_line=lines.append)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert process.exit_code == 127
     assert lines == ["/nowhere/train: No such file or directory"]
 
@@ -71,7 +71,7 @@ def test_what_the_command_leaves_running_ends_with_it(start: Start, tmp_path: Pa
     process = start(FAMILY)
     wait_for(lambda: "daemon" in lines, "the daemon")
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert process.exit_code == -signal.SIGKILL
     assert processes_naming(str(tmp_path)) == []
 
@@ -92,7 +92,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_taken_for_dead(start: Sta
     )
     wait_for(lambda: lines != [], "the thread")
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert not Path("/proc", lines[0]).exists()
 
 
@@ -102,7 +102,7 @@ def test_stop_kills_after_the_grace_time_whoever_ignores_sigterm(
     process = start(FAMILY)
     wait_for(lambda: "daemon" in lines, "the daemon")
     process.stop(grace=0.2)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert processes_naming(str(tmp_path)) == []
 
 
@@ -119,7 +119,7 @@ def test_a_script_can_finish_and_be_heard_when_it_is_stopped(start: Start, lines
     process = start(relay, script)
     wait_for(lambda: "training" in lines, "the script")
     process.stop(grace=60)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert lines == ["training", "saved"]
     assert process.exit_code == 5
 
@@ -128,7 +128,7 @@ def test_a_killed_supervisor_takes_everything_with_it(start: Start, tmp_path: Pa
     process = start(FAMILY)
     wait_for(lambda: "daemon" in lines, "the daemon")
     os.kill(process.supervisor_pid, signal.SIGKILL)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert process.exit_code is None
     assert processes_naming(str(tmp_path)) == []
 
@@ -145,7 +145,7 @@ def test_temporary_files_end_with_the_command(start: Start, lines: list[str], vi
     directory = Path(lines[0]).parent
     assert directory.is_dir()
     os.kill(process.pid if victim == "command" else process.supervisor_pid, signal.SIGKILL)
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert not directory.exists()
 
 
@@ -177,6 +177,6 @@ def test_a_killed_owner_takes_everything_with_it(tmp_path: Path) -> None:
 
 def test_a_very_long_line_is_heard_in_pieces_that_cloudwatch_takes(start: Start, lines: list[str]) -> None:
     process = start("print('x' * 600_000)")
-    assert process.wait(60)
+    assert process.wait(DEADLINE)
     assert "".join(lines) == "x" * 600_000
     assert max(map(len, lines)) <= 262_144 - 26

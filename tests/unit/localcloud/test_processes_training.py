@@ -15,6 +15,7 @@ import torch
 
 from tests.unit.localcloud.conftest import Run
 from tests.unit.localcloud.processes import (
+    DEADLINE,
     DirectoryStore,
     archive,
     environment_with_repository,
@@ -47,7 +48,7 @@ print("to stderr", file=sys.stderr)
 """,
         Environment={"MINE": "yes"},
     )
-    assert job.join(60)
+    assert job.join(DEADLINE)
     uri = "s3://bucket/runs/job/output/model.tar.gz"
     outcome = witness.outcome
     assert (outcome.status, outcome.secondary_status) == ("Completed", "Completed"), outcome.failure_reason
@@ -78,7 +79,7 @@ def test_the_toolkit_tells_pytorchs_version_without_importing_it(run: Run) -> No
     job, witness = run(
         "import os\nos.write(1, f'version {os.environ[\"SM_DLC_TORCH_VERSION\"]}\\n'.encode())"
     )
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert "version none" in witness.lines
 
 
@@ -87,7 +88,7 @@ def test_a_script_that_raises_fails_the_job_with_its_own_sentence(run: Run, obje
         "import os\nopen(os.environ['SM_MODEL_DIR'] + '/half', 'w').write('x')\n"
         "raise ValueError('the corpus has 12 words; give at least 1,000')"
     )
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert (witness.outcome.status, witness.outcome.model_artifacts_uri) == ("Failed", None)
     reason = witness.outcome.failure_reason
     assert reason
@@ -110,7 +111,7 @@ def test_a_killed_process_fails_the_job_and_names_the_signal(run: Run, victim: i
     pids = witness.pids()
     assert pids
     os.kill(pids[victim], signal.SIGKILL)
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
     assert witness.outcome.failure_reason
     assert reason in witness.outcome.failure_reason
@@ -128,7 +129,7 @@ def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, obj
     wait_for(lambda: witness.pids() is not None, "the script to run")
     job.stop()
     job.stop()
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "Stopped")
     assert witness.outcome.model_artifacts_uri == "s3://bucket/runs/job/output/model.tar.gz"
     assert witness.statuses[-1] == ("Stopping", "Stopping the training job")
@@ -138,7 +139,7 @@ def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, obj
 
 def test_a_job_that_runs_too_long_is_stopped_and_says_so(run: Run) -> None:
     job, witness = run(SLEEPER, StoppingCondition={"MaxRuntimeInSeconds": 1})
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
     assert witness.statuses[-1] == ("Stopping", "Training job runtime exceeded MaxRuntimeInSeconds provided")
 
@@ -155,7 +156,7 @@ def test_a_role_that_may_not_read_the_data_fails_the_job(
     run: Run, objects: DirectoryStore, action: str
 ) -> None:
     job, witness = run("", DirectoryStore(objects.root, denied=frozenset({action})))
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
     reason = witness.outcome.failure_reason or ""
     assert re.match(f"ClientError: Data download failed: AccessDenied: .*{action}", reason)
@@ -167,7 +168,7 @@ def test_a_role_that_may_not_write_artifacts_fails_the_job(run: Run, objects: Di
         "import os\nopen(os.environ['SM_MODEL_DIR'] + '/best', 'w').write('x')",
         DirectoryStore(objects.root, denied=frozenset({"s3:PutObject"})),
     )
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
     reason = witness.outcome.failure_reason or ""
     assert reason.startswith("ClientError: Artifact upload failed: AccessDenied")
@@ -210,7 +211,7 @@ def channel(**source: str) -> list[dict[str, Any]]:
 )
 def test_what_cannot_run_fails_with_the_reason(run: Run, changes: dict[str, Any], reason: str) -> None:
     job, witness = run("", **changes)
-    assert job.join(60)
+    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
     assert reason in (witness.outcome.failure_reason or "")
 

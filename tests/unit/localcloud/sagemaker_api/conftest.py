@@ -28,6 +28,8 @@ from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationRes
 from localcloud.sagemaker.service import SageMaker
 from localcloud.sagemaker.training import TrainingEvents, TrainingLaunch, TrainingOutcome
 
+DEADLINE = 240.0
+"""Seconds a wait may take before its test fails."""
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/execution"
@@ -73,7 +75,7 @@ class FakeHost:
         if role_arn in self.unwatching:
             raise AccessDenied(f"{role_arn} is not authorized to perform: cloudwatch:DescribeAlarms")
         if self.looks:
-            assert self.looks.acquire(timeout=10), "the test never let the alarms be looked at"
+            assert self.looks.acquire(timeout=DEADLINE), "the test never let the alarms be looked at"
         return {name: self.alarms[name] for name in names if name in self.alarms}
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
@@ -161,7 +163,7 @@ class FakeFleet:
 
     def wait_ready(self, timeout: float) -> None:
         assert self.started
-        assert self.script.ready.wait(10), "the test never let the fleet become ready"
+        assert self.script.ready.wait(DEADLINE), "the test never let the fleet become ready"
         if self.script.failure:
             raise FleetFailed(self.script.failure)
         if self.script.crash:
@@ -172,7 +174,7 @@ class FakeFleet:
         assert not self.stopped, "a stopped fleet answers nobody"
         self.answering += 1
         try:
-            assert self.script.answer.wait(10), "the test never let the fleet answer"
+            assert self.script.answer.wait(DEADLINE), "the test never let the fleet answer"
             time.sleep(self.script.delay)
             assert not self.stopped, "the fleet was stopped under a request"
             if self.script.result:
@@ -279,8 +281,8 @@ class Cloud:
         return [detail.get(member) for kind, detail, _ in self.host.events if kind == detail_type]
 
 
-def eventually(condition: Callable[[], bool], deadline: float = 10.0) -> None:
-    """Wait until the condition holds; a deadline far beyond what any test needs."""
+def eventually(condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
+    """Wait until the condition holds."""
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, "waited in vain"

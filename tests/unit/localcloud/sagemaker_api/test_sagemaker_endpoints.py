@@ -33,7 +33,7 @@ def test_a_new_endpoint_is_creating_until_its_fleet_is_ready(cloud: Any) -> None
     assert "ProductionVariants" not in described
     cloud.fleets.script.ready.set()
     cloud.sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName="Lexline", WaiterConfig={"Delay": 1, "MaxAttempts": 10}
+        EndpointName="Lexline", WaiterConfig={"Delay": 1, "MaxAttempts": 240}
     )
     (variant,) = cloud.sagemaker.describe_endpoint(EndpointName="Lexline")["ProductionVariants"]
     assert variant["VariantName"] == "AllTraffic"

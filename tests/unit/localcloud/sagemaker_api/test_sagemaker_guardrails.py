@@ -86,8 +86,8 @@ def baking(cloud: Any) -> int | None:
     if "PendingDeploymentSummary" not in described:
         return None
     (variant,) = described["PendingDeploymentSummary"]["ProductionVariants"]
-    status = variant["VariantStatus"][0]["Status"]
-    return int(variant["CurrentInstanceCount"]) if status == "Baking" else None
+    stages = [stage["Status"] for stage in variant.get("VariantStatus", [])]
+    return int(variant["CurrentInstanceCount"]) if stages == ["Baking"] else None
 
 
 # --- who answers ---
