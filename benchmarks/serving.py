@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import generation
-from localcloud.sagemaker.hosting import Fleet, FleetLaunch
+from localcloud.sagemaker.processes.fleet import Fleet, FleetLaunch
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
 SECONDS_TO_START = 300

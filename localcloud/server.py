@@ -34,7 +34,7 @@ from localcloud import control, ministack
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
 from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.scaling import ServedVariant, Targets
+from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
 
 logger = logging.getLogger("localcloud")
 

@@ -1,6 +1,6 @@
 """The errors only Application Auto Scaling answers with; the others are those of every service."""
 
-from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.api.errors import ServiceError
 
 
 class ObjectNotFoundError(ServiceError):

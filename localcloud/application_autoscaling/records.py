@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from localcloud.application_autoscaling.errors import ObjectNotFoundError
-from localcloud.application_autoscaling.resources import VariantId
+from localcloud.application_autoscaling.variants import VariantId
 
 
 @dataclass
@@ -37,7 +37,7 @@ class ScalableTarget:
 
 
 class ScalableTargets:
-    """Every target there is; SageMaker asks it, too (`localcloud.sagemaker.scaling.Targets`).
+    """Every target there is; SageMaker asks it, too (`localcloud.sagemaker.hosting.scaling.Targets`).
 
     `lock` guards the records.
     """

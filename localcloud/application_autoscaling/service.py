@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from localcloud.application_autoscaling.policies import PolicyOperations
 from localcloud.application_autoscaling.records import ScalableTargets
-from localcloud.application_autoscaling.resources import variant_id
-from localcloud.application_autoscaling.targets import TargetOperations, Variants
-from localcloud.sagemaker.access import Caller
-from localcloud.sagemaker.errors import ValidationError
+from localcloud.application_autoscaling.scalable_targets import TargetOperations, Variants
+from localcloud.application_autoscaling.scaling_policies import PolicyOperations
+from localcloud.application_autoscaling.variants import variant_id
+from localcloud.sagemaker.api.access import Caller
+from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything
 from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response, anything
 
 SERVICE = "application-autoscaling"
 TARGET = "AnyScaleFrontendService"

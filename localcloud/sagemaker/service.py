@@ -23,23 +23,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker import runtime_api
-from localcloud.sagemaker.context import Context
-from localcloud.sagemaker.deployment import FleetFactory
-from localcloud.sagemaker.endpoint_configs import EndpointConfigs
-from localcloud.sagemaker.endpoints import Endpoints
-from localcloud.sagemaker.errors import RuntimeAccessDeniedError, ServiceError
-from localcloud.sagemaker.events import Announcer
+from localcloud.sagemaker.api.errors import RuntimeAccessDeniedError, ServiceError
+from localcloud.sagemaker.api.protocol import (
+    JsonApi,
+    Operation,
+    Request,
+    Response,
+    anything,
+    failure,
+    response,
+)
+from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.tag_operations import TagOperations
 from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.hosting import Fleet
-from localcloud.sagemaker.jobs import RunFactory, TrainingJobs
-from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response, anything, failure, response
-from localcloud.sagemaker.model_package_groups import ModelPackageGroups
-from localcloud.sagemaker.model_packages import ModelPackages
-from localcloud.sagemaker.models import Models
-from localcloud.sagemaker.scaling import ScaledEndpoints, ServedVariant, Targets
-from localcloud.sagemaker.tag_operations import TagOperations
-from localcloud.sagemaker.training import TrainingRun
+from localcloud.sagemaker.hosting import invocations as runtime_api
+from localcloud.sagemaker.hosting.deployment import FleetFactory
+from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
+from localcloud.sagemaker.hosting.endpoints import Endpoints
+from localcloud.sagemaker.hosting.models import Models
+from localcloud.sagemaker.hosting.scaling import ScaledEndpoints, ServedVariant, Targets
+from localcloud.sagemaker.processes.fleet import Fleet
+from localcloud.sagemaker.processes.training_run import TrainingRun
+from localcloud.sagemaker.registry.model_package_groups import ModelPackageGroups
+from localcloud.sagemaker.registry.model_packages import ModelPackages
+from localcloud.sagemaker.training.training_jobs import RunFactory, TrainingJobs
 
 TARGET = "SageMaker"
 CONTROL_THREADS = 8

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.sagemaker.events import Announcer
+from localcloud.sagemaker.core.events import Announcer
 from localcloud.sagemaker.host import Host
 from tests.faults.matching import Plan
 

@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.sagemaker.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
-from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationResult
-from localcloud.sagemaker.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
+from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch, InvocationResult
+from localcloud.sagemaker.processes.images import ImageNotFound, hosting_runner
 from tests.faults.jobs import IDENTITY
 from tests.faults.matching import Plan
 
@@ -81,7 +81,7 @@ class _Model:
 
 
 class ScriptedFleet:
-    """One variant's fleet (`localcloud.sagemaker.deployment.Fleet`)."""
+    """One variant's fleet (`localcloud.sagemaker.hosting.deployment.Fleet`)."""
 
     def __init__(self, launch: FleetLaunch, change: str, plan: Plan) -> None:
         """change: "create" or "update", what the fleet is started for."""

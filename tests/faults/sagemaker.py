@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from localcloud.sagemaker.host import AccessDenied, Host
-from localcloud.sagemaker.hosting import FleetLaunch
-from localcloud.sagemaker.scaling import ServedVariant, Targets
+from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
+from localcloud.sagemaker.processes.fleet import FleetLaunch
 from localcloud.sagemaker.service import Response, SageMaker
 from tests.faults import calls, events, reset, timing, workers
 from tests.faults.events import FaultyAnnouncer, Post, Veils

@@ -1,0 +1,1 @@
+"""Parts that every kind of resource shares: the context, tags and events."""

@@ -1,0 +1,46 @@
+"""What every part of the service shares: the host, the lock, the tags, the clock and the ARNs."""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.tags import TagStore
+from localcloud.sagemaker.host import Host
+
+
+def now() -> datetime:
+    """The time, to the millisecond, as AWS keeps it."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@dataclass
+class Context:
+    """One account in one region.
+
+    `lock` guards every record; it is held for reads and writes of memory only, never while a process, the
+    host or a client is waited for.
+    """
+
+    host: Host
+    directory: Path
+    announcer: Announcer
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    tags: TagStore = field(default_factory=TagStore)
+
+    def arn(self, kind: str, name: str) -> str:
+        """SageMaker puts names into ARNs in lower case."""
+        return f"arn:aws:sagemaker:{self.host.region}:{self.host.account}:{kind}/{name.lower()}"
+
+    def environment_of(self, role_arn: str, session: str) -> dict[str, str]:
+        """AWS_* variables of a process acting as the role; ValidationError when it cannot be assumed."""
+        try:
+            return self.host.role_environment(role_arn, session[:64])
+        except LookupError as error:
+            raise ValidationError(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error

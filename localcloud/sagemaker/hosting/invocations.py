@@ -1,0 +1,119 @@
+"""The runtime API, InvokeEndpoint: REST, unlike the control plane, with error names of its own.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from localcloud.sagemaker.api.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
+from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.hosting.cloudwatch_metrics import Invocation
+from localcloud.sagemaker.hosting.deployment import Deployment, Variant
+from localcloud.sagemaker.hosting.endpoints import LOG_GROUP, Endpoints
+from localcloud.sagemaker.processes.fleet import InvocationResult
+
+MAX_BODY = 6_291_456  # bytes
+_PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations$")
+_NOT_HERE = {
+    "x-amzn-sagemaker-target-model": "Multi-model endpoints",
+    "x-amzn-sagemaker-target-container-hostname": "Multi-container endpoints",
+    "x-amzn-sagemaker-inference-component": "Inference components",
+    "x-amzn-sagemaker-session-id": "Stateful sessions",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered, and which variant it was."""
+
+    variant: str
+    content_type: str
+    body: bytes
+
+
+def endpoint_name(method: str, path: str) -> str | None:
+    """The endpoint of an InvokeEndpoint request; None when the request is another one."""
+    match = _PATH.match(path)
+    return match["name"] if match and method == "POST" else None
+
+
+class Runtime:
+    """Sends invocations to the fleets. Calls block until the model has answered, for up to a minute."""
+
+    def __init__(self, context: Context, endpoints: Endpoints) -> None:
+        self._context = context
+        self._endpoints = endpoints
+
+    def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """One invocation; `headers` by lower-case name.
+
+        Raises RuntimeValidationError, PayloadTooLargeError or ModelError.
+        """
+        began = time.perf_counter()
+        if len(body) > MAX_BODY:
+            raise PayloadTooLargeError(f"HTTP content length exceeded {MAX_BODY} bytes.")
+        for header, feature in _NOT_HERE.items():
+            if header in headers:
+                raise RuntimeValidationError(f"{feature} are not available in the local cloud.")
+        deployment = self._endpoints.held(name)
+        if deployment is None:
+            raise RuntimeValidationError(
+                f"Endpoint {name} of account {self._context.host.account} not found."
+            )
+        target = headers.get("x-amzn-sagemaker-target-variant")
+        with deployment.released():
+            variant = deployment.variant(target)
+            if variant is None:
+                raise RuntimeValidationError(
+                    f"Variant {target} not found for endpoint {name}."
+                    if target
+                    else f"No variant of endpoint {name} has a weight above zero."
+                )
+            sent = time.perf_counter()
+            result = variant.fleet.invoke(
+                body,
+                headers.get("content-type", "application/octet-stream"),
+                headers.get("accept", "*/*"),
+            )
+            self._measure(deployment, variant, result.status, time.perf_counter() - sent, sent - began)
+        if result.status != 200:
+            raise self._model_error(name, result)
+        return Answer(variant.name, result.content_type, result.body)
+
+    def _measure(
+        self, deployment: Deployment, variant: Variant, status: int, latency: float, overhead: float
+    ) -> None:
+        self._endpoints.metrics.add(
+            Invocation(
+                endpoint=deployment.endpoint,
+                config=deployment.config.name,
+                variant=variant.name,
+                instances=None if variant.serverless else variant.size.instance_count,
+                status=status,
+                model_latency=latency,
+                overhead_latency=overhead,
+            )
+        )
+
+    def _model_error(self, name: str, result: InvocationResult) -> ModelError:
+        host = self._context.host
+        group = LOG_GROUP.format(name)
+        text = result.body.decode(errors="replace")
+        where = (
+            f"See https://{host.region}.console.aws.amazon.com/cloudwatch/home?region={host.region}"
+            f"#logEventViewer:group={group} in account {host.account} for more information."
+        )
+        if result.status == 0:
+            what = "Received server error (0) from primary and could not load the entire response body."
+        else:
+            side = "client" if 400 <= result.status < 500 else "server"
+            what = f'Received {side} error ({result.status}) from primary with message "{text}".'
+        return ModelError(
+            f"{what} {where}",
+            original_status=result.status,
+            original_message=text,
+            log_stream=f"arn:aws:logs:{host.region}:{host.account}:log-group:{group}",
+        )

@@ -1,0 +1,193 @@
+"""One model under Ray Serve, as AWS's image ray:serve-ml-sagemaker-* runs it: config.yaml at the model's root
+says what to serve.
+
+    python -P ray_server.py
+
+AWS's image runs `ray start --head`, `serve start` and `serve run config.yaml`, with an adapter before them
+that leads /invocations to / and /ping to /-/healthz. This process does the same for one of several instances
+on a machine. What it starts is a Ray of its own: own ports, own folder, own secret, on the loopback interface
+alone. It ends with any of Ray's own processes; what serves (controller, proxy, replicas) Ray itself starts
+again. The adapter sits inside Serve's proxy (ray_adapter.py).
+
+A requirements.txt of the model is not installed: the environment is not this instance's alone.
+
+Ray is asked for less than `ray start` brings: without dashboard, autoscaler and log monitor it takes 170 MiB
+and 3 seconds of a processor less (of 850 MiB and 20 s). There is no public way to, hence the subclass of its
+Node: an upgrade of Ray has to look at this module, and the tests of instances will say so.
+
+Environment
+    SAGEMAKER_BASE_DIR  stands for /opt/ml; the model is in its folder "model"
+    TMPDIR              Ray's files and sockets; a short path, for a socket's holds 107 bytes
+    LOCALCLOUD_READY    the file to write {"port": N} to when the model is loaded, or {"error": "..."}
+    LOCALCLOUD_TOKEN    what callers must send as "Authorization: Bearer ..."
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+_OBJECT_STORE = 80 * 2**20
+"""Bytes of shared memory at most, Ray's least; requests and answers are far smaller."""
+_WORKERS = 4
+"""Processors that Ray is told of, so that it starts as many processes ahead: controller, proxy, application
+builder, one replica."""
+_PACKAGE = "localcloud.sagemaker.processes.programs"
+_ROOT = Path(__file__).resolve().parents[4]
+_POLL = 0.05
+_WATCH = 0.5
+_KEEP_ALIVE = 7 * 24 * 3600
+"""Seconds that a connection may be idle; were they few, a request could meet the end of its connection."""
+
+
+def _environment(token: str) -> dict[str, str]:
+    """What every process of this Ray is told. The model's own Environment has said the rest."""
+    return {
+        # Node addresses are 127.0.0.1 then, and servers listen there only.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # The output gets what replicas print, as they print it (_start_head), but not Ray's every step.
+        "RAY_BACKEND_LOG_LEVEL": "error",
+        "RAY_preload_python_modules": f"{_PACKAGE}.ray_worker",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{_PACKAGE}.ray_adapter:middlewares",
+        "LOCALCLOUD_TOKEN_SHA256": hashlib.sha256(token.encode()).hexdigest(),
+        # Replicas would open ports of their own, beside the proxy's.
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+        # The machine is not Ray's own: how full its memory is, is no reason to end a replica.
+        "RAY_memory_monitor_refresh_ms": "0",
+        # On a busy machine its processes take their time, and are not to be given up.
+        "RAY_worker_register_timeout_seconds": "180",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        # Titles of processes are not to overwrite /proc/PID/environ, by which a killed owner's are found.
+        "SPT_NOENV": "1",
+    }
+
+
+def _reserved_port() -> tuple[int, socket.socket]:
+    """A free port, which nobody else is given while the socket is open; Serve shares it (SO_REUSEPORT)."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(("127.0.0.1", 0))
+    return held.getsockname()[1], held
+
+
+def _start_head(directory: Path) -> Any:
+    """Ray's own processes, as children of this one that die with it."""
+    import ray
+    from ray._private import utils
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    class Head(Node):
+        def start_api_server(self, **_: Any) -> None:
+            self._webui_url = ""
+
+        def get_log_file_names(self, name: str, *arguments: Any, **options: Any) -> Any:
+            # The raylet's children, workers among them, write where it does: to this process's output.
+            if name == "raylet":
+                return None, None
+            return super().get_log_file_names(name, *arguments, **options)
+
+    # Ray's agent leaves out what belongs to the dashboard when that is not installed.
+    utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard here")
+    head = Head(
+        RayParams(
+            num_cpus=_WORKERS,
+            num_gpus=0,
+            object_store_memory=_OBJECT_STORE,
+            temp_dir=str(directory),
+            gcs_server_port=0,
+            dashboard_agent_listen_port=0,
+            include_dashboard=False,
+            include_log_monitor=False,  # type: ignore[arg-type]  # Ray's annotation is wrong
+            no_monitor=True,
+            env_vars={"RAY_LOG_TO_STDERR": "1"},
+        ),
+        head=True,
+        shutdown_at_exit=False,
+        spawn_reaper=True,
+    )
+    ray.init(address=head.gcs_address, namespace="serve", log_to_driver=False)
+    return head
+
+
+def _serve(config: Path, port: int) -> str | None:
+    """`serve start` and `serve run config.yaml`: None once all is running, else why it does not."""
+    import yaml
+    from ray.serve._private.api import serve_start
+    from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+    http = {"host": "127.0.0.1", "port": port, "keep_alive_timeout_s": _KEEP_ALIVE}
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+    client = serve_start(http_options=http)
+    client.deploy_apps(schema)
+    while True:
+        applications = client.list_serve_statuses()
+        for application in applications:
+            if application.app_status.status in (
+                ApplicationStatus.DEPLOY_FAILED,
+                ApplicationStatus.UNHEALTHY,
+            ):
+                said = [deployment.message for deployment in application.deployment_statuses]
+                return "\n".join(message for message in [application.app_status.message, *said] if message)
+        if applications and all(
+            application.app_status.status == ApplicationStatus.RUNNING for application in applications
+        ):
+            return None
+        time.sleep(_POLL)
+
+
+def cause(message: str) -> str:
+    """The exception at the end of what Serve says of a deployment that failed, or all that it says."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    raised = [line for line in lines if line[:1].isalpha() and ": " in line]
+    return f"loading the model raised {raised[-1]}" if "Traceback" in message and raised else lines[-1]
+
+
+def _announce(ready: Path, message: dict[str, Any]) -> None:
+    written = ready.with_suffix(".new")
+    written.write_text(json.dumps(message))
+    written.replace(ready)
+
+
+def main() -> None:
+    """Start Ray and the model, say on which port it answers, and end when Ray does."""
+    ready = Path(os.environ.pop("LOCALCLOUD_READY"))
+    token = os.environ.pop("LOCALCLOUD_TOKEN")
+    os.environ.update(_environment(token))
+    # Ray imports localcloud by name. The root comes last, so no file in it hides a module of the user.
+    os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(_ROOT)])
+    os.environ.setdefault("RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT", "1")
+    config = Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model" / "config.yaml"
+    if not config.is_file():
+        _announce(ready, {"error": "the model archive has no config.yaml at its root, which Ray Serve needs"})
+        sys.exit(1)
+    port, held = _reserved_port()
+    try:
+        head = _start_head(Path(os.environ["TMPDIR"]))
+        failure = _serve(config, port)
+    except Exception as error:
+        traceback.print_exc()
+        failure = f"{type(error).__name__}: {error}"
+    if failure:
+        _announce(ready, {"error": cause(failure)})
+        os._exit(1)  # nothing of Ray's is worth a clean end: its processes and files go with this one
+    _announce(ready, {"port": port})
+    with held:
+        while not head.dead_processes():
+            time.sleep(_WATCH)
+    print("A process of Ray's own has ended; ending the others", flush=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
