@@ -1,8 +1,7 @@
-"""The seam between the SageMaker service and the cloud that hosts it.
+"""The interface between the SageMaker service and the cloud around it.
 
-The service knows nothing of MiniStack: it emits events, writes logs and metrics, asks for alarms and who may
-do what, and gets credentials for the roles its jobs act as, all through `Host`. Tests give it a small host of
-their own.
+The service does not know MiniStack. It sends events, logs and CloudWatch metrics, reads alarms, authorizes
+callers and gets credentials for execution roles through `Host` only. Tests have a small host of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,15 @@ from typing import Any, Protocol
 
 
 class AccessDenied(Exception):
-    """The caller may not do this. The message names principal, action and resource, as AWS's does."""
+    """The caller may not do this. Like AWS's, the message names principal, action and resource."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one CloudWatch metric: each value, and how often it was seen.
+    """Values of one CloudWatch metric.
 
-    unit: CloudWatch's name of it, e.g. "None" or "Microseconds".
+    unit: CloudWatch's name of the unit, e.g. "None" or "Microseconds".
+    values: how often each value was measured.
     """
 
     metric: str
@@ -28,38 +28,41 @@ class Measurement:
 
 
 class Host(Protocol):
-    """What the SageMaker service needs from the cloud around it.
+    """The cloud around the SageMaker service.
 
-    Every method may be called from any thread, `authorize` and `authorize_pass_role` included, as long as the
-    call happens while the request they judge is being handled.
+    endpoint_url: where AWS clients of this cloud connect, e.g. http://127.0.0.1:41234.
+    wait_scale: the real length of a second that a caller asked to wait: 1, or less in tests.
+
+    Every method may be called from any thread. `authorize` and `authorize_pass_role` must be called while the
+    request that they judge is being handled.
     """
 
     region: str
     account: str
     endpoint_url: str
-    """Where AWS clients of this cloud connect, e.g. http://127.0.0.1:41234."""
     wait_scale: float
-    """How long a second lasts here of a wait that somebody asked for: 1, or less where tests do not wait."""
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
-        """Put one event of source `aws.sagemaker` on the default bus."""
+        """Put one event with the source `aws.sagemaker` on the default bus."""
 
     def log(self, group: str, stream: str, lines: list[tuple[int, str]]) -> None:
-        """Append (milliseconds since the epoch, message) pairs to a log stream, making group and stream."""
+        """Append (epoch milliseconds, message) pairs to a log stream; create group and stream if needed."""
 
     def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
-        """Add what has just been measured to CloudWatch's metrics; their alarms are evaluated at once."""
+        """Add measurements to CloudWatch's metrics and evaluate their alarms immediately."""
 
     def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
-        """By name the states, OK, ALARM or INSUFFICIENT_DATA, of those of these alarms that there are.
+        """Return the state of each alarm that exists, by name: OK, ALARM or INSUFFICIENT_DATA.
 
-        Raises AccessDenied when the role may not do cloudwatch:DescribeAlarms on one of them.
+        Raises:
+            AccessDenied: The role may not call cloudwatch:DescribeAlarms on one of them.
         """
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
-        """AWS_* variables, endpoint and region included, for a process that acts as the role.
+        """Return the AWS_* variables, with endpoint and region, of a process that acts as the role.
 
-        Raises LookupError when there is no such role, or when it does not trust sagemaker.amazonaws.com.
+        Raises:
+            LookupError: The role does not exist or does not trust sagemaker.amazonaws.com.
         """
 
     def authorize(
@@ -69,9 +72,16 @@ class Host(Protocol):
         action: str,
         resource: str,
     ) -> None:
-        """Let the signer of this request do `action` (e.g. "sagemaker:InvokeEndpoint") on the resource's ARN.
+        """Check that the request's signer may perform `action` on the resource's ARN.
 
-        Raises AccessDenied when no policy of the caller allows it.
+        Args:
+            headers: The request's headers.
+            query: The request's query parameters.
+            action: For example "sagemaker:InvokeEndpoint".
+            resource: An ARN, or "*".
+
+        Raises:
+            AccessDenied: No policy of the caller allows the action.
         """
 
     def authorize_pass_role(
@@ -80,7 +90,8 @@ class Host(Protocol):
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:
-        """Let the signer of this request pass the role to SageMaker (iam:PassRole, iam:PassedToService).
+        """Check that the request's signer may pass the role to SageMaker (iam:PassRole, iam:PassedToService).
 
-        Raises AccessDenied when the caller may not.
+        Raises:
+            AccessDenied: The caller may not pass the role.
         """

@@ -1,5 +1,4 @@
-"""Who may do what: each operation's action on its resource, iam:PassRole for roles, AddTags for tags on
-creation.
+"""Authorization of a request: actions on resources, and iam:PassRole for the roles in it.
 
 Resources by operation:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
@@ -14,16 +13,15 @@ from localcloud.sagemaker.host import AccessDenied, Host
 
 @dataclass(frozen=True)
 class Caller:
-    """A signed request, and the host's judgement of whoever signed it."""
+    """The signer of a request. `denied` is the error to raise if the host denies an action."""
 
     host: Host
     headers: Mapping[str, str]
     query: Mapping[str, Any]
     denied: type[Exception]
-    """What a denial becomes: the API's own error."""
 
     def authorize(self, action: str, resource: str) -> None:
-        """Raise `denied` unless the caller may do the action on the resource."""
+        """Raise `denied` unless the caller may perform the action on the resource."""
         try:
             self.host.authorize(self.headers, self.query, action, resource)
         except AccessDenied as error:

@@ -1,92 +1,92 @@
-"""The errors the SageMaker API answers with: the code a client matches on, the HTTP status, a sentence."""
+"""The errors of the SageMaker API: the code that a client matches on, the HTTP status and a sentence."""
 
 from typing import Any, ClassVar
 
 
 class ServiceError(Exception):
-    """Something the caller is told. `code` is what botocore raises it as."""
+    """An error that the caller receives. botocore raises it under its `code`."""
 
-    code: ClassVar[str] = "InternalFailure"
-    status: ClassVar[int] = 500
+    code: ClassVar[str]
+    status: ClassVar[int] = 400
 
     def members(self) -> dict[str, Any]:
-        """Further members of the error's body."""
+        """Return further members of the response body."""
         return {}
 
 
+class InternalError(ServiceError):
+    """The local cloud has failed; its log says why."""
+
+    code = "InternalFailure"
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__("We encountered an internal error. Please try again.")
+
+
 class ValidationError(ServiceError):
-    """The request, or the state of what it names, does not allow the operation."""
+    """The request is invalid, or the state of a resource does not allow the operation."""
 
     code = "ValidationException"
-    status = 400
 
 
 class SerializationError(ServiceError):
-    """The body is not JSON, or a value is of another JSON type than the operation's model says."""
+    """The body is not JSON, or a value has another JSON type than the service model says."""
 
     code = "SerializationException"
-    status = 400
 
 
 class UnknownOperationError(ServiceError):
-    """SageMaker, or the part of it this cloud has, knows no such operation."""
+    """SageMaker or the local cloud does not have the operation."""
 
     code = "UnknownOperationException"
-    status = 400
 
 
 class AccessDeniedError(ServiceError):
     """No policy of the caller allows the action on the resource."""
 
     code = "AccessDeniedException"
-    status = 400
 
 
 class ResourceInUseError(ServiceError):
     """The name is taken."""
 
     code = "ResourceInUse"
-    status = 400
 
 
 class ConflictError(ServiceError):
-    """What else there is does not allow the change."""
+    """Another resource prevents the change."""
 
     code = "ConflictException"
-    status = 400
 
 
 class ResourceLimitError(ServiceError):
-    """The account's quota is used up."""
+    """The request would exceed a quota of the account."""
 
     code = "ResourceLimitExceeded"
-    status = 400
 
 
 class RuntimeValidationError(ServiceError):
-    """InvokeEndpoint's own name for a request it cannot serve."""
+    """InvokeEndpoint cannot serve the request."""
 
     code = "ValidationError"
-    status = 400
 
 
 class RuntimeAccessDeniedError(AccessDeniedError):
-    """As AccessDeniedError; the runtime API is REST and answers with 403."""
+    """InvokeEndpoint's AccessDeniedError: the runtime API is REST and returns 403."""
 
     status = 403
 
 
 class PayloadTooLargeError(ServiceError):
-    """The runtime's front door refuses the body before anything reads it; it gives no error code but the
-    status.
-    """
+    """The body is too large for InvokeEndpoint. AWS's front end returns a status and no error code."""
 
     code = "413"
     status = 413
 
 
 class ModelError(ServiceError):
-    """The model answered an invocation with 4xx or 5xx, or did not answer."""
+    """The model returned 4xx or 5xx, or did not respond in time."""
 
     code = "ModelError"
     status = 424
@@ -98,6 +98,7 @@ class ModelError(ServiceError):
         self.log_stream = log_stream
 
     def members(self) -> dict[str, Any]:
+        """Return the model's status and response, and the ARN of the log."""
         return {
             "OriginalStatusCode": self.original_status,
             "OriginalMessage": self.original_message,

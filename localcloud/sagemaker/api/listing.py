@@ -1,4 +1,4 @@
-"""Filtering, sorting and paging, the same for every List operation."""
+"""Filters, order and pages, the same for every List operation."""
 
 import base64
 import binascii
@@ -8,7 +8,8 @@ from typing import Any
 
 from localcloud.sagemaker.api.errors import ValidationError
 
-PAGE = 10  # results a page when MaxResults is not given
+PAGE = 10
+"""Results on a page if the request has no MaxResults."""
 
 
 def page(
@@ -20,14 +21,21 @@ def page(
     name: str | None = None,
     then: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """One page of summaries and the token of the next page.
+    """Return one page of summaries and the token of the next page.
 
-    `kind` is the prefix of the summaries' members, e.g. "TrainingJob" for TrainingJobName and
-    TrainingJobStatus. Where the name is in another member, `name` says in which; where names repeat, `then`
-    is the member, a whole number, that orders those of one name. The token says where in the order the page
-    ended, so resources made or deleted between two calls neither repeat nor hide others.
+    The token stores the position of the page's last item in the order. Resources that are created or deleted
+    between two requests therefore neither repeat nor hide others.
 
-    Raises ValidationError for a token this service did not give.
+    Args:
+        items: All summaries.
+        request: The List request.
+        kind: The prefix of the summaries' members, e.g. "TrainingJob" for TrainingJobName.
+        default_order: "Ascending" or "Descending".
+        name: The member with the name, if it is not `kind` followed by "Name".
+        then: An integer member that orders summaries with the same name.
+
+    Raises:
+        ValidationError: This service has not issued the token.
     """
     name = name or f"{kind}Name"
     first = {"Name": name, "Status": f"{kind}Status"}.get(request.get("SortBy", ""), "CreationTime")

@@ -1,8 +1,8 @@
-"""AWS's JSON protocol 1.1 over a table of operations: one path, the operation in X-Amz-Target.
+"""AWS's JSON protocol 1.1 for a table of operations: one path, with the operation in X-Amz-Target.
 
-A request takes these steps: its operation is looked up in the table, its body read and checked against
-botocore's model (shapes.py), its caller authorised on the resources the operation touches (access.py), the
-operation's function called, and its result written by the output's shape.
+For each request, `JsonApi.call` looks up the operation, checks the body against botocore's model (shapes.py),
+authorizes the caller on the operation's resources (access.py), runs the operation, and writes the result by
+the model's output shape.
 """
 
 import json
@@ -19,6 +19,7 @@ from localcloud.sagemaker.api import shapes
 from localcloud.sagemaker.api.access import Caller
 from localcloud.sagemaker.api.errors import (
     AccessDeniedError,
+    InternalError,
     SerializationError,
     ServiceError,
     UnknownOperationError,
@@ -33,8 +34,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: what runs it, on which ARNs it is authorised, which member holds a role it passes, and
-    what else its caller must be allowed.
+    """An operation of a service.
+
+    run: handles the checked request.
+    resources: returns the ARNs that the request is authorized on.
+    role: the member with a role that the caller passes to SageMaker.
+    also: further authorization, or None.
     """
 
     run: Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -54,34 +59,40 @@ class Request:
     query: Mapping[str, Any]
 
     def lowered(self) -> dict[str, str]:
-        """The headers by lower-case name."""
+        """Return the headers by lower-case name."""
         return {name.lower(): value for name, value in self.headers.items()}
 
     def header(self, name: str) -> str:
-        """A header by its lower-case name; empty when it is not there."""
+        """Return a header by its lower-case name, or an empty string."""
         return self.lowered().get(name, "")
 
     def document(self) -> Any:
-        """The body's JSON; raises SerializationError when it is not JSON."""
+        """Return the body's JSON; raise SerializationError if it is not JSON."""
         try:
             return json.loads(self.body or b"{}")
         except ValueError as error:
             raise SerializationError(f"The request body is not JSON: {error}.") from error
 
     def caller(self, host: Host, denied: type[Exception]) -> Caller:
+        """Return the request's signer."""
         return Caller(host, self.headers, self.query, denied)
 
 
 class JsonApi:
-    """One service's operations.
-
-    `service` is botocore's name for it and the prefix of its IAM actions, `title` its name in sentences,
-    `target` the prefix of X-Amz-Target.
-    """
+    """The operations of one service."""
 
     def __init__(
         self, host: Host, service: str, title: str, target: str, operations: Mapping[str, Operation]
     ) -> None:
+        """Define a service.
+
+        Args:
+            host: Authorizes callers.
+            service: botocore's name of the service, also the prefix of its IAM actions.
+            title: The service's name in messages.
+            target: The prefix of X-Amz-Target.
+            operations: The operations by name.
+        """
         self._host = host
         self._service = service
         self._title = title
@@ -89,7 +100,7 @@ class JsonApi:
         self._operations = operations
 
     def call(self, request: Request) -> Response:
-        """Run the operation the request names; errors are answers, too."""
+        """Run the operation that the request names; return errors as responses, too."""
         try:
             name = request.header("x-amz-target").removeprefix(f"{self._target}.")
             if not name:
@@ -108,8 +119,8 @@ class JsonApi:
         except ServiceError as error:
             return failure(error)
         except Exception:
-            _log.exception("an operation failed")
-            return failure(ServiceError("We encountered an internal error. Please try again."))
+            _log.exception("An operation failed")
+            return failure(InternalError())
 
     def _operation(self, name: str) -> Operation:
         try:
@@ -137,22 +148,20 @@ class JsonApi:
 
 
 def anything(_: dict[str, Any]) -> list[str]:
-    """The resources of an operation that is authorised on none in particular."""
+    """Return the resources of an operation that AWS does not authorize by resource."""
     return ["*"]
 
 
 def response(
     status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A response with the headers every answer has."""
+    """Return a response with the headers that every response has."""
     always = {"Content-Type": content_type, "x-amzn-RequestId": str(uuid.uuid4())}
     return status, always | dict(headers or {}), body
 
 
 def failure(error: ServiceError) -> Response:
-    """An error as both protocols carry it: JSON 1.1 reads __type, REST reads the header; 413 has no code at
-    all.
-    """
+    """Return an error in both protocols: JSON 1.1 reads __type, REST reads the header; 413 has no code."""
     document = {"message": str(error), "Message": str(error)} | error.members()
     if error.code == str(error.status):
         return response(error.status, json.dumps(document).encode(), "application/json")

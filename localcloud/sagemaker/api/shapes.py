@@ -1,8 +1,8 @@
-"""Requests and responses held against botocore's own model of a service, SageMaker's if nothing else is said.
+"""Validation of requests, and serialization of responses, by botocore's model of a service.
 
-`request` turns a JSON document into the operation's input or refuses it the way AWS does: wrong JSON types
-with SerializationException, broken constraints with one ValidationException that lists them all. `document`
-turns a result into JSON by the output's shape. The wording of the constraints is that of AWS's own answers.
+`request` reads an operation's input from a JSON document or refuses it as AWS does: SerializationException
+for wrong JSON types, and one ValidationException that lists every broken constraint, in AWS's wording.
+`document` turns a result into JSON by the output's shape.
 """
 
 import re
@@ -26,42 +26,42 @@ from botocore.model import (
 
 from localcloud.sagemaker.api.errors import SerializationError, ValidationError
 
-# What Java's patterns in the models have and Python's `re` has not, as Python writes it.
+# The models' patterns are Java's. These parts do not exist in Python's `re`.
 _JAVA_CLASSES = {
     r"\p{Alnum}": "a-zA-Z0-9",
-    r"\p{Print}": "[ -~]",  # this one stands by itself, all others inside a character class
-    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # characters as two halves each
+    r"\p{Print}": "[ -~]",  # stands alone in the models; all others stand in a character class
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # surrogate pairs
 }
 _JAVA_CATEGORY = re.compile(r"\\p\{([A-Z])\}")
-_JAVA_END = re.compile(r"\$\{\d+,\d+\}")  # the end, so many times: no more than the end
+_JAVA_END = re.compile(r"\$\{\d+,\d+\}")  # a repeated end of input means the end
 _ASSIGNED = (range(0x40000), range(0xE0000, 0xE0200))
-"""Where Unicode has characters, private ones aside."""
+"""The ranges in which Unicode assigns characters, without private use."""
 
 
 @cache
 def service_model(service: str = "sagemaker") -> ServiceModel:
-    """botocore's model of a service, by botocore's name for it."""
+    """Return botocore's model of a service, by botocore's name of the service."""
     return botocore.session.get_session().get_service_model(service)
 
 
 @cache
 def operation_model(name: str, service: str = "sagemaker") -> OperationModel:
-    """The model of one operation; raises botocore's OperationNotFoundError for a name the service does not
-    have.
-    """
+    """Return the model of one operation; raise OperationNotFoundError if the service does not have it."""
     return service_model(service).operation_model(name)
 
 
 def output_members(operation: str) -> set[str]:
-    """The names of what an operation answers."""
+    """Return the names of the members in an operation's response."""
     shape = operation_model(operation).output_shape
     return set(shape.members) if shape else set()
 
 
 def request(operation: OperationModel, body: Any) -> dict[str, Any]:
-    """The operation's input from its JSON document, timestamps as datetimes, nulls left out.
+    """Return an operation's input from its JSON document, with timestamps as datetimes and without nulls.
 
-    Raises SerializationError or ValidationError.
+    Raises:
+        SerializationError: A value has the wrong JSON type.
+        ValidationError: A member is unknown or a constraint is broken.
     """
     shape = operation.input_shape
     if shape is None:
@@ -77,7 +77,7 @@ def request(operation: OperationModel, body: Any) -> dict[str, Any]:
 
 
 def document(shape: Shape, value: Any) -> Any:
-    """A value as the JSON of its shape: no members without a value, times as seconds since the epoch."""
+    """Return a value as the JSON of its shape: members without a value left out, times in epoch seconds."""
     if isinstance(shape, StructureShape):
         return {
             name: document(shape.members[name], member)
@@ -163,7 +163,7 @@ def _token(value: Any) -> str:
 
 
 def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
-    """Every constraint the value breaks, nested values included, each as AWS words it."""
+    """Yield every constraint that the value or a nested value breaks, in AWS's wording."""
     for constraint in _broken(shape, value):
         yield f"Value '{_java(value)}' at '{path}' failed to satisfy constraint: {constraint}"
     if isinstance(shape, StructureShape):
@@ -183,8 +183,10 @@ def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
 def _members(
     shape: Shape, subject: str, whole: Any, items: dict[Any, Any], path: str, *, keys: bool = False
 ) -> Iterator[str]:
-    """Scalars are reported once, on the collection, with all their constraints; structures each at their
-    place.
+    """Yield the broken constraints of a collection's items.
+
+    Scalar items are reported once, at the collection, with all their constraints. Structures are reported at
+    their own path.
     """
     if isinstance(shape, StructureShape | ListShape | MapShape):
         for key, item in items.items():
@@ -237,7 +239,7 @@ def _constraints(shape: Shape) -> list[str]:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern of a model, which is Java's."""
+    """Return a model's Java pattern, compiled for Python."""
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
     pattern = _JAVA_END.sub("$", pattern)
@@ -246,7 +248,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 @cache
 def _ranges() -> dict[str, str]:
-    """The characters of each general category of Unicode, by its letter, as ranges for a character class."""
+    """Return the characters of each Unicode general category, by letter, as ranges of a character class."""
     ranges: dict[str, list[list[int]]] = {}
     for code in chain(*_ASSIGNED):
         found = ranges.setdefault(unicodedata.category(chr(code))[0], [])
@@ -266,7 +268,7 @@ def _step(path: str, name: str) -> str:
 
 
 def _java(value: Any) -> str:
-    """A value as Java prints it, which is what AWS's messages show."""
+    """Return a value as Java prints it, because AWS's messages show it that way."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What every part of the service shares: the host, the lock, the tags, the clock and the ARNs."""
+"""State that every kind of resource shares: the host, the lock, the tags, the clock and the ARNs."""
 
 import threading
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from localcloud.sagemaker.host import Host
 
 
 def now() -> datetime:
-    """The time, to the millisecond, as AWS keeps it."""
+    """Return the current time in milliseconds, as precise as AWS stores it."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
@@ -21,8 +21,8 @@ def now() -> datetime:
 class Context:
     """One account in one region.
 
-    `lock` guards every record; it is held for reads and writes of memory only, never while a process, the
-    host or a client is waited for.
+    `lock` guards every record. Hold it only to read or write memory, never while waiting for a process, the
+    host or a client.
     """
 
     host: Host
@@ -32,11 +32,15 @@ class Context:
     tags: TagStore = field(default_factory=TagStore)
 
     def arn(self, kind: str, name: str) -> str:
-        """SageMaker puts names into ARNs in lower case."""
+        """Return a resource's ARN. SageMaker writes names in ARNs in lower case."""
         return f"arn:aws:sagemaker:{self.host.region}:{self.host.account}:{kind}/{name.lower()}"
 
     def environment_of(self, role_arn: str, session: str) -> dict[str, str]:
-        """AWS_* variables of a process acting as the role; ValidationError when it cannot be assumed."""
+        """Return the AWS_* variables of a process that acts as the role.
+
+        Raises:
+            ValidationError: SageMaker cannot assume the role.
+        """
         try:
             return self.host.role_environment(role_arn, session[:64])
         except LookupError as error:

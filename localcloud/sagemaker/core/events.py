@@ -1,7 +1,7 @@
-"""EventBridge events, in AWS's shapes and in the order in which things happened.
+"""EventBridge events in AWS's shapes and in the order of the changes.
 
-Events leave from a thread of their own: whoever changes a state never waits for a rule's targets, and a
-target that asks Describe sees the change the event tells of, since records change first.
+A thread of its own sends the events, so a change never waits for the targets of a rule. Records change before
+their events are sent, so a target that calls Describe sees the change.
 
 Shapes: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 """
@@ -25,7 +25,7 @@ ENDPOINT_STATUSES = {
     "Failed": "FAILED",
     "Deleting": "DELETING",
 }
-"""DescribeEndpoint's spelling of a status, and the event's."""
+"""The event's spelling of each status of DescribeEndpoint."""
 DEPLOYMENT = "SageMaker Endpoint Deployment State Change"
 
 _TRAINING_MEMBERS = (
@@ -81,7 +81,7 @@ _log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Emits events one after the other through the host."""
+    """Sends events one after the other through the host."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -90,26 +90,29 @@ class Announcer:
         self._thread.start()
 
     def training_job(self, description: dict[str, Any], tags: dict[str, str]) -> None:
-        """Tell of a training job's change; `description` is what DescribeTrainingJob answers."""
+        """Send an event about a training job; `description` is the response of DescribeTrainingJob."""
         detail = _detail(description, _TRAINING_MEMBERS) | {"Tags": tags}
         self._events.put((TRAINING_JOB, detail, description["TrainingJobArn"]))
 
     def deployment(self, description: dict[str, Any], tags: dict[str, str]) -> None:
-        """Tell of a change within an endpoint's update; `description` as for `endpoint`."""
+        """Send an event about a step of an endpoint's update; `description` as for `endpoint`."""
         status = ENDPOINT_STATUSES[description["EndpointStatus"]]
         members = (*_ENDPOINT_MEMBERS, "PendingDeploymentSummary")
         detail = _detail(description, members) | {"EndpointStatus": status, "Tags": tags}
         self._events.put((DEPLOYMENT, detail, description["EndpointArn"]))
 
     def endpoint(self, description: dict[str, Any], tags: dict[str, str]) -> None:
-        """Tell of an endpoint's change; `description` is what DescribeEndpoint answers."""
+        """Send an event about an endpoint; `description` is the response of DescribeEndpoint."""
         status = ENDPOINT_STATUSES[description["EndpointStatus"]]
         detail = _detail(description, _ENDPOINT_MEMBERS) | {"EndpointStatus": status, "Tags": tags}
         self._events.put((ENDPOINT, detail, description["EndpointArn"]))
 
     def model_package(self, description: dict[str, Any], changed: list[str] | None = None) -> None:
-        """Tell of a model package's creation, or of a change of the members that have `changed`;
-        `description` is what DescribeModelPackage answers.
+        """Send an event about a model package that was created, or whose `changed` members were changed.
+
+        Args:
+            description: The response of DescribeModelPackage.
+            changed: The names of the changed members; None if the package is new.
         """
         detail = _detail(description, _MODEL_PACKAGE_MEMBERS)
         if changed is not None:
@@ -117,7 +120,7 @@ class Announcer:
         self._events.put((MODEL_PACKAGE, detail, description["ModelPackageArn"]))
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what is left, then stop."""
+        """Send the remaining events, then stop."""
         self._events.put(None)
         self._thread.join(timeout)
 
@@ -126,8 +129,8 @@ class Announcer:
             detail_type, detail, arn = event
             try:
                 self._host.emit(detail_type, detail, [arn])
-            except Exception:  # One event's failure must not silence all later ones.
-                _log.exception("could not emit %s of %s", detail_type, arn)
+            except Exception:  # One failure must not stop all later events.
+                _log.exception("Could not send the event %s about %s", detail_type, arn)
 
 
 def _detail(description: dict[str, Any], members: tuple[str, ...]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def _detail(description: dict[str, Any], members: tuple[str, ...]) -> dict[str, 
 
 
 def _milliseconds(value: Any) -> Any:
-    """Times in events are milliseconds since the epoch."""
+    """Convert the times in a value to milliseconds since the epoch."""
     if isinstance(value, datetime):
         return round(value.timestamp() * 1000)
     if isinstance(value, dict):

@@ -1,7 +1,8 @@
-"""Each invocation as CloudWatch sees it, in the namespace AWS/SageMaker.
+"""CloudWatch metrics of invocations, in the namespace AWS/SageMaker.
 
-An invocation costs its caller one append to a queue; a thread counts what has come, and hands it to the host
-a few times a second. Latencies are counted by two significant digits: enough for percentiles, and few values.
+A caller only appends to a queue. A thread counts the invocations and sends the counts to the host a few times
+a second. Latencies are rounded to two significant digits: precise enough for percentiles, with few distinct
+values.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """
@@ -18,19 +19,20 @@ from localcloud.sagemaker.host import Host, Measurement
 
 NAMESPACE = "AWS/SageMaker"
 GATHER = 0.2
-"""Seconds for which invocations are gathered before they are counted."""
+"""Seconds to gather invocations before they are counted."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One request and its answer.
+    """One request and its response.
 
-    config: the endpoint configuration of the fleet that answered.
-    instances: how many the variant has; None when it is serverless.
-    status: the model's HTTP status; 0 when it did not answer in time.
-    model_latency, overhead_latency: seconds within the model, and in all else.
+    config: the name of the endpoint config of the fleet that responded.
+    instances: the variant's number of instances; None if it is serverless.
+    status: the model's HTTP status; 0 if it did not respond in time.
+    model_latency: seconds in the model.
+    overhead_latency: seconds in everything else.
     """
 
     endpoint: str
@@ -42,7 +44,7 @@ class Invocation:
     overhead_latency: float
 
     def measures(self) -> Iterator[tuple[str, str, float]]:
-        """Each metric's name, unit and value."""
+        """Yield each metric's name, unit and value."""
         yield "Invocations", "None", 1.0
         if self.instances:
             yield "InvocationsPerInstance", "None", 1 / self.instances
@@ -53,7 +55,7 @@ class Invocation:
 
 
 class InvocationMetrics:
-    """Passes invocations on to the host's CloudWatch."""
+    """Sends the metrics of invocations to the host's CloudWatch."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -63,11 +65,11 @@ class InvocationMetrics:
         self._thread.start()
 
     def add(self, invocation: Invocation) -> None:
-        """Count this one; returns at once."""
+        """Count an invocation; return immediately."""
         self._queue.put(invocation)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Pass on what is left, then stop."""
+        """Send the remaining metrics, then stop."""
         self._closing.set()
         self._queue.put(None)
         self._thread.join(timeout)
@@ -79,15 +81,15 @@ class InvocationMetrics:
             with contextlib.suppress(queue.Empty):
                 while (more := self._queue.get_nowait()) is not None:
                     gathered.append(more)
-                self._queue.put(None)  # the end, which is for the outer loop
+                self._queue.put(None)  # the end marker is for the outer loop
             try:
                 self._host.put_metrics(NAMESPACE, list(_measurements(gathered)))
-            except Exception:  # One failure must not silence all later ones.
-                _log.exception("could not put the metrics of %d invocations", len(gathered))
+            except Exception:  # One failure must not stop all later metrics.
+                _log.exception("Could not put the metrics of %d invocations", len(gathered))
 
 
 def _measurements(invocations: Iterable[Invocation]) -> Iterator[Measurement]:
-    """With the dimensions of the endpoint's variant, and with those of the variant's one configuration."""
+    """Yield each metric twice: for the endpoint's variant, and for the variant under one endpoint config."""
     counted: defaultdict[tuple[tuple[str, ...], str, str], Counter[float]] = defaultdict(Counter)
     for invocation in invocations:
         named: tuple[str, ...] = (invocation.endpoint, invocation.variant, invocation.config)
@@ -100,5 +102,5 @@ def _measurements(invocations: Iterable[Invocation]) -> Iterator[Measurement]:
 
 
 def _coarse(seconds: float) -> float:
-    """Microseconds, by two significant digits."""
+    """Return microseconds with two significant digits."""
     return float(f"{seconds * 1_000_000:.1e}")

@@ -1,48 +1,46 @@
-"""One endpoint configuration brought to life: a fleet per production variant, and requests routed among them.
+"""The running fleets of one endpoint config, and the routing of requests among them.
 
-An endpoint has one deployment that serves and, while it is updated, a second one that is started and takes
-over by and by. A request holds the deployment it was routed to until it is answered, so whichever fleet has
-to go ends only when its last request has.
+An endpoint has one deployment that serves. During an update it has a second one, which takes over step by
+step. A request holds its deployment until the response, so a fleet ends only after its last request.
 """
 
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfig
-from localcloud.sagemaker.hosting.models import Model
-from localcloud.sagemaker.processes.fleet import FleetLaunch, InvocationResult
+from localcloud.sagemaker.processes.instance import InvocationResult
 
-PING_TIMEOUT = 480.0  # seconds a container has to answer /ping, when the variant does not say
-DOWNLOAD_TIMEOUT = 600.0  # seconds for the model's data, likewise
-INVOCATION_TIMEOUT = 60.0  # seconds: SageMaker's limit for one invocation
+PING_TIMEOUT = 480.0
+"""Seconds a container has to answer /ping, unless the variant says otherwise."""
+DOWNLOAD_TIMEOUT = 600.0
+"""Seconds for the download of the model data, unless the variant says otherwise."""
 
 
 class Fleet(Protocol):
-    """What this module needs of a fleet (`hosting.Fleet`)."""
+    """The processes of one variant; see `processes.fleet.Fleet`."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Start the instances; return immediately."""
 
-    def wait_ready(self, timeout: float) -> None: ...
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until every instance is ready."""
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult: ...
+    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
+        """Send one request to an instance."""
 
-    def stop(self, drain: float = ...) -> None: ...
-
-
-FleetFactory = Callable[[FleetLaunch], Fleet]
-Log = Callable[[str, int, str], None]
+    def stop(self, drain: float = ...) -> None:
+        """Finish the requests in flight, then end every process."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A variant's weight among the variants, and how many instances it has."""
+    """A variant's weight among the variants, and its number of instances."""
 
     weight: float
     instance_count: int
@@ -50,22 +48,27 @@ class Size:
 
 @dataclass(frozen=True)
 class Variant:
-    """A production variant and the fleet that serves it."""
+    """A production variant and the fleet that serves it.
+
+    config: the variant's entry in the endpoint config.
+    image: the URI of the container image.
+    resolved: when the image was resolved.
+    """
 
     config: dict[str, Any]
-    model: Model
+    image: str
     fleet: Fleet
     size: Size
     resolved: datetime
 
     @property
     def name(self) -> str:
-        name: str = self.config["VariantName"]
-        return name
+        """The variant's name."""
+        return str(self.config["VariantName"])
 
     @property
     def serverless(self) -> dict[str, Any] | None:
-        """Its ServerlessConfig; None when it is of instances."""
+        """Its ServerlessConfig, or None if it has instances."""
         return self.config.get("ServerlessConfig")
 
     @property
@@ -76,12 +79,11 @@ class Variant:
         return ping + download
 
     def summary(self) -> dict[str, Any]:
-        """As DescribeEndpoint lists a variant that serves."""
-        image = self.model.container["Image"]
+        """Return the variant's entry in DescribeEndpoint."""
         summary: dict[str, Any] = {
             "VariantName": self.name,
             "DeployedImages": [
-                {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": self.resolved}
+                {"SpecifiedImage": self.image, "ResolvedImage": self.image, "ResolutionTime": self.resolved}
             ],
             "CurrentWeight": self.size.weight,
             "DesiredWeight": self.size.weight,
@@ -98,27 +100,25 @@ class Variant:
 
 
 class Deployment:
-    """The fleets of one configuration."""
+    """The fleets of one endpoint config."""
 
-    def __init__(
-        self, endpoint: str, config: EndpointConfig, variants: list[Variant], directory: Path
-    ) -> None:
+    def __init__(self, endpoint: str, config_name: str, variants: list[Variant], directory: Path) -> None:
         self.endpoint = endpoint
-        self.config = config
+        self.config_name = config_name
         self.variants = variants
         self._directory = directory
         self._requests = 0
         self._idle = threading.Condition()
 
     def start(self) -> None:
-        """Start every fleet and wait until all are ready; raises FleetFailed for the first that is not."""
+        """Start every fleet and wait until all are ready; raise FleetFailed for the first that fails."""
         for variant in self.variants:
             variant.fleet.start()
         for variant in self.variants:
             variant.fleet.wait_ready(variant.timeout)
 
     def stop(self, drain: float) -> None:
-        """Wait up to `drain` seconds for the requests under way, then end every fleet."""
+        """Wait up to `drain` seconds for the requests in flight, then end every fleet."""
         with self._idle:
             self._idle.wait_for(lambda: self._requests == 0, drain)
         threads = [threading.Thread(target=variant.fleet.stop, args=(0.0,)) for variant in self.variants]
@@ -129,13 +129,13 @@ class Deployment:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def hold(self) -> None:
-        """Count a request that is about to be routed here; `released` ends it."""
+        """Count a request that will be sent here; `released` ends it."""
         with self._idle:
             self._requests += 1
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """The span of a request counted by `hold`."""
+        """Release, on exit, a request that `hold` has counted."""
         try:
             yield
         finally:
@@ -144,58 +144,10 @@ class Deployment:
                 self._idle.notify_all()
 
     def variant(self, target: str | None) -> Variant | None:
-        """The variant asked for, else one drawn by the weights; None when none fits."""
+        """Return the variant named `target`, or by default one drawn by the weights; None if none fits."""
         if target is not None:
             return next((variant for variant in self.variants if variant.name == target), None)
         weights = [variant.size.weight for variant in self.variants]
         if sum(weights) <= 0:
             return None
         return random.choices(self.variants, weights)[0]  # noqa: S311 - routing, not secrecy
-
-
-def sizes(config: EndpointConfig, retained: Mapping[str, Mapping[str, Any]]) -> dict[str, Size]:
-    """By variant, what the configuration says, unless `retained` has a DesiredWeight or DesiredInstanceCount
-    for it.
-    """
-    found = {}
-    for variant in config.variants:
-        kept = retained.get(variant["VariantName"], {})
-        found[variant["VariantName"]] = Size(
-            weight=kept.get("DesiredWeight", variant["InitialVariantWeight"]),
-            instance_count=kept.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1)),
-        )
-    return found
-
-
-def deploy(
-    config: EndpointConfig,
-    models: Mapping[str, Model],
-    environments: Mapping[str, dict[str, str]],
-    factory: FleetFactory,
-    *,
-    sizes: Mapping[str, Size],
-    endpoint: str,
-    directory: Path,
-    log: Log,
-    moment: datetime,
-) -> Deployment:
-    """A deployment of the configuration, not started yet.
-
-    `models` and `sizes` are by variant, `environments` by role.
-    """
-    variants = []
-    for variant in config.variants:
-        name = variant["VariantName"]
-        model, size = models[name], sizes[name]
-        launch = FleetLaunch(
-            endpoint_name=endpoint,
-            variant_name=name,
-            model_name=model.name,
-            container=model.container,
-            instance_count=size.instance_count,
-            directory=directory / name,
-            environment=environments[model.role],
-            log=log,
-        )
-        variants.append(Variant(variant, model, factory(launch), size, moment))
-    return Deployment(endpoint, config, variants, directory)

@@ -1,20 +1,18 @@
-"""Endpoints: their status machine, and the operations on them.
+"""The operations on endpoints, and the changes they start.
 
     CreateEndpoint: Creating -> InService | Failed
-    UpdateEndpoint: InService -> Updating -> InService           (with the new configuration)
-                                 Updating -> RollingBack -> InService  (with the old one, and a FailureReason)
-    DeleteEndpoint: InService | Failed -> Deleting -> gone
+    UpdateEndpoint: InService -> Updating -> InService                 (with the new config)
+                                 Updating -> RollingBack -> InService  (with the old config and a reason)
+    DeleteEndpoint: InService | Failed -> Deleting -> deleted
 
-An update is blue/green: the new configuration's fleet starts beside the one that serves and, when it answers
-/ping, takes over its requests in the steps that the DeploymentConfig asks for (rollout.py). The old one ends
-when its last request is answered. If the new one does not come up, or a CloudWatch alarm of the
-DeploymentConfig is in ALARM meanwhile, it is the new one that ends. Each change of an endpoint has a thread
-of its own.
+An update is blue/green. The new config's fleets start beside the serving ones. When they are ready, they take
+over the requests in the steps of the DeploymentConfig (update_plan.py, rollout.py). The old fleets end after
+their last request. The update is rolled back, and the new fleets end, if they do not become ready or if a
+CloudWatch alarm of the DeploymentConfig goes into ALARM. Each change of an endpoint runs on its own thread.
 """
 
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,31 +20,26 @@ from localcloud.sagemaker.api import listing
 from localcloud.sagemaker.api.errors import ServiceError, ValidationError
 from localcloud.sagemaker.core.context import Context, now
 from localcloud.sagemaker.core.tags import tags_of
-from localcloud.sagemaker.hosting import update_plan as deployment_config
+from localcloud.sagemaker.hosting import update_plan
+from localcloud.sagemaker.hosting.checks import check_guardrails, check_update
 from localcloud.sagemaker.hosting.cloudwatch_metrics import InvocationMetrics
-from localcloud.sagemaker.hosting.deployment import (
-    INVOCATION_TIMEOUT,
-    Deployment,
-    FleetFactory,
-    Size,
-    deploy,
-    sizes,
-)
-from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfig, EndpointConfigs
-from localcloud.sagemaker.hosting.models import Model, Models
-from localcloud.sagemaker.hosting.records import Endpoint, Update
+from localcloud.sagemaker.hosting.deployment import Deployment, Size
+from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
+from localcloud.sagemaker.hosting.launch import FleetFactory, Launcher, sizes
+from localcloud.sagemaker.hosting.models import Models
+from localcloud.sagemaker.hosting.records import Endpoint, EndpointConfig, Model, Update
 from localcloud.sagemaker.hosting.rollout import Abandoned, RolledBack, Rollout
+from localcloud.sagemaker.processes.failure_reasons import LIMIT
 from localcloud.sagemaker.processes.fleet import FleetFailed
+from localcloud.sagemaker.processes.instance import INVOCATION_TIMEOUT
 
-LOG_GROUP = "/aws/sagemaker/Endpoints/{}"
-IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-MAX_REASON = 1024  # characters of a FailureReason
+_IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 _log = logging.getLogger(__name__)
 
 
 class Endpoints:
-    """The operations on endpoints."""
+    """The endpoints and the operations on them."""
 
     def __init__(
         self, context: Context, configs: EndpointConfigs, models: Models, fleet: FleetFactory
@@ -54,21 +47,23 @@ class Endpoints:
         self._context = context
         self._configs = configs
         self._models = models
-        self._fleet = fleet
+        self._launcher = Launcher(context, fleet)
         self._endpoints: dict[str, Endpoint] = {}
         self._deployments: set[Deployment] = set()
         self._closing = threading.Event()
         self.metrics = InvocationMetrics(context.host)
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle CreateEndpoint."""
         name = request["EndpointName"]
         arn = self._context.arn("endpoint", name)
-        policy = deployment_config.checked(request.get("DeploymentConfig"))
+        policy = request.get("DeploymentConfig")
+        update_plan.check(policy)
         with self._context.lock:
             if arn in self._endpoints:
                 raise ValidationError(f'Cannot create already existing endpoint "{arn}".')
             config = self._configs.get(request["EndpointConfigName"])
-            _refuse_guardrails_without_instances(policy, config)
+            check_guardrails(policy, config)
             models = self._models_of(config)
             self._context.tags.put(arn, tags_of(request))
             moment = now()
@@ -79,7 +74,9 @@ class Endpoints:
         return {"EndpointArn": arn}
 
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
-        policy = deployment_config.checked(request.get("DeploymentConfig"))
+        """Handle UpdateEndpoint."""
+        policy = request.get("DeploymentConfig")
+        update_plan.check(policy)
         with self._context.lock:
             endpoint = self._endpoint(request["EndpointName"])
             self._refuse_in_progress(endpoint)
@@ -92,20 +89,21 @@ class Endpoints:
             models = self._models_of(config)
             if request.get("RetainDeploymentConfig", False):
                 policy = endpoint.deployment_config
-            _check_change(endpoint, config, policy)
-            new = sizes(config, _retained(endpoint, request))
-            shift = deployment_config.shift(policy, [size.instance_count for size in new.values()])
+            check_update(endpoint.arn, endpoint.config, config, policy)
+            new = sizes(config, endpoint, request)
+            plan = update_plan.plan(policy, [size.instance_count for size in new.values()])
             endpoint.deployment_config = policy
             endpoint.failure_reason = None  # AWS keeps a reason only until the next update
             endpoint.update = update = Update(config, new, now())
             endpoint.enter("Updating")
             self._announce(endpoint)
             role = config.request.get("ExecutionRoleArn") or next(iter(models.values())).role
-        rollout = Rollout(shift, self._context.host, role, self._closing)
+        rollout = Rollout(plan, self._context.host, role, self._closing)
         self._in_background(endpoint, lambda: self._update(endpoint, update, models, rollout))
         return {"EndpointArn": endpoint.arn}
 
     def delete(self, request: dict[str, Any]) -> None:
+        """Handle DeleteEndpoint."""
         with self._context.lock:
             endpoint = self._endpoint(request["EndpointName"])
             self._refuse_in_progress(endpoint)
@@ -114,20 +112,23 @@ class Endpoints:
         self._in_background(endpoint, lambda: self._delete(endpoint))
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle DescribeEndpoint."""
         with self._context.lock:
             return self._endpoint(request["EndpointName"]).describe()
 
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle ListEndpoints."""
         with self._context.lock:
             summaries = [endpoint.summary() for endpoint in self._endpoints.values()]
-        shown, token = listing.page(summaries, request, kind="Endpoint", default_order="Descending")
-        return {"Endpoints": shown, "NextToken": token}
+        page, token = listing.page(summaries, request, kind="Endpoint", default_order="Descending")
+        return {"Endpoints": page, "NextToken": token}
 
     def exists(self, arn: str) -> bool:
+        """Return whether an endpoint has this ARN."""
         return arn in self._endpoints
 
-    def held(self, name: str) -> Deployment | None:
-        """The deployment the endpoint's next request is for, held for it; None when nothing serves."""
+    def hold_next(self, name: str) -> Deployment | None:
+        """Hold and return the deployment that receives the endpoint's next request; None if none serves."""
         with self._context.lock:
             endpoint = self._endpoints.get(self._context.arn("endpoint", name))
             deployment = endpoint.next_deployment() if endpoint else None
@@ -136,7 +137,7 @@ class Endpoints:
             return deployment
 
     def close(self) -> None:
-        """End every fleet at once, those just being started included."""
+        """End every fleet immediately, including those that are still starting."""
         with self._context.lock:
             self._closing.set()
             deployments = list(self._deployments)
@@ -149,7 +150,7 @@ class Endpoints:
 
     def _create(self, endpoint: Endpoint, models: dict[str, Model]) -> None:
         try:
-            deployment = self._started(endpoint, endpoint.config, models, sizes(endpoint.config, {}))
+            deployment = self._start(endpoint, endpoint.config, models, sizes(endpoint.config))
         except _NotServing as failure:
             with self._context.lock:
                 endpoint.failure_reason = failure.reason
@@ -168,18 +169,15 @@ class Endpoints:
                 self._announce_deployment(endpoint)
 
         step("Creating", "Launching", 0.0)
+        deployment: Deployment | None = None
         try:
-            deployment = self._started(endpoint, update.config, models, update.sizes)
-        except _NotServing as failure:
-            self._roll_back(endpoint, failure.reason)
-            return
-        with self._context.lock:
-            update.deployment = deployment
-        try:
+            deployment = self._start(endpoint, update.config, models, update.sizes)
+            with self._context.lock:
+                update.deployment = deployment
             rollout.run(step)
         except Abandoned:
             return
-        except RolledBack as reason:
+        except (_NotServing, RolledBack) as reason:
             self._roll_back(endpoint, str(reason), deployment)
             return
         except Exception as error:
@@ -193,10 +191,10 @@ class Endpoints:
         if old:
             self._stop(old, INVOCATION_TIMEOUT)
 
-    def _roll_back(self, endpoint: Endpoint, reason: str, deployment: Deployment | None = None) -> None:
-        """Send every request to the old fleet, which has never stopped serving, and end the new one."""
+    def _roll_back(self, endpoint: Endpoint, reason: str, deployment: Deployment | None) -> None:
+        """Send every request to the old fleets, which have kept serving, and end the new ones."""
         with self._context.lock:
-            endpoint.failure_reason = reason[:MAX_REASON]
+            endpoint.failure_reason = reason[:LIMIT]
             endpoint.enter("RollingBack")
             if endpoint.update:
                 endpoint.update.deployment = None
@@ -217,28 +215,16 @@ class Endpoints:
             del self._endpoints[endpoint.arn]
             self._context.tags.drop(endpoint.arn)
 
-    def _started(
+    def _start(
         self,
         endpoint: Endpoint,
         config: EndpointConfig,
         models: dict[str, Model],
         sizes: Mapping[str, Size],
     ) -> Deployment:
-        """A deployment that answers /ping; raises _NotServing, leaving nothing running, when it does not."""
-        directory = self._context.directory / "endpoints" / f"{endpoint.name.lower()}-{uuid.uuid4().hex[:8]}"
-        group = LOG_GROUP.format(endpoint.name)
+        """Return a deployment that is ready; raise _NotServing, with nothing left running, if it fails."""
         try:
-            deployment = deploy(
-                config,
-                models,
-                self._environments(endpoint, models),
-                self._fleet,
-                sizes=sizes,
-                endpoint=endpoint.name,
-                directory=directory,
-                log=lambda stream, moment, line: self._context.host.log(group, stream, [(moment, line)]),
-                moment=now(),
-            )
+            deployment = self._launcher.create(endpoint.name, config, models, sizes)
         except Exception as error:
             raise _NotServing(error) from error
         with self._context.lock:
@@ -257,19 +243,6 @@ class Endpoints:
         with self._context.lock:
             self._deployments.discard(deployment)
 
-    def _environments(self, endpoint: Endpoint, models: dict[str, Model]) -> dict[str, dict[str, str]]:
-        environments = {}
-        for role in {model.role for model in models.values()}:
-            try:
-                environments[role] = self._context.environment_of(role, f"SageMaker-{endpoint.name}")
-            except ValidationError as error:
-                raise FleetFailed(
-                    f'The execution role ARN "{role}" is invalid. Please ensure that the role exists and '
-                    'that its trust relationship policy allows the action "sts:AssumeRole" for the service '
-                    'principal "sagemaker.amazonaws.com".'
-                ) from error
-        return environments
-
     def _models_of(self, config: EndpointConfig) -> dict[str, Model]:
         return {variant["VariantName"]: self._models.get(variant["ModelName"]) for variant in config.variants}
 
@@ -280,7 +253,7 @@ class Endpoints:
         return self._endpoints[arn]
 
     def _refuse_in_progress(self, endpoint: Endpoint) -> None:
-        if endpoint.status in IN_PROGRESS:
+        if endpoint.status in _IN_PROGRESS:
             raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
     def _announce(self, endpoint: Endpoint) -> None:
@@ -294,57 +267,12 @@ class Endpoints:
 
 
 class _NotServing(Exception):
-    """A deployment did not come up."""
+    """A deployment did not become ready; `reason` is the endpoint's FailureReason."""
 
     def __init__(self, error: Exception) -> None:
         if isinstance(error, FleetFailed | ServiceError):
-            self.reason = str(error)[:MAX_REASON]
+            self.reason = str(error)[:LIMIT]
         else:
-            _log.error("a deployment failed", exc_info=error)
-            self.reason = f"Internal error while deploying: {error}"[:MAX_REASON]
+            _log.error("A deployment failed", exc_info=error)
+            self.reason = f"Internal error while deploying: {error}"[:LIMIT]
         super().__init__(self.reason)
-
-
-def _retained(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """By variant, what RetainAllVariantProperties keeps: the count and the weight there are, not the new
-    ones.
-    """
-    if not request.get("RetainAllVariantProperties", False) or endpoint.serving is None:
-        return {}
-    excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])}
-    kept = {"DesiredInstanceCount", "DesiredWeight"} - excluded
-    return {
-        variant.name: {name: value for name, value in variant.summary().items() if name in kept}
-        for variant in endpoint.serving.variants
-    }
-
-
-def _check_change(endpoint: Endpoint, config: EndpointConfig, policy: dict[str, Any] | None) -> None:
-    """What AWS says an update cannot change.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
-    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
-    """
-    if config.serverless and not endpoint.config.serverless:
-        raise ValidationError(
-            f'Cannot update real-time endpoint "{endpoint.arn}" to serverless inference: the endpoint '
-            f'configuration "{config.arn}" is serverless. Create a new endpoint for it.'
-        )
-    for each in (endpoint.config, config):
-        _refuse_guardrails_without_instances(policy, each)
-    old, new = ({variant["VariantName"] for variant in each.variants} for each in (endpoint.config, config))
-    if policy and old != new:
-        raise ValidationError(
-            "With a DeploymentConfig, the new endpoint configuration must have the same variant names as the "
-            f"old one: they are {', '.join(sorted(new))}, and were {', '.join(sorted(old))}."
-        )
-    if policy and "RollingUpdatePolicy" in policy and len(new) > 1:
-        raise ValidationError("RollingUpdatePolicy is not supported for endpoints with several variants.")
-
-
-def _refuse_guardrails_without_instances(policy: dict[str, Any] | None, config: EndpointConfig) -> None:
-    if policy and config.serverless:
-        raise ValidationError(
-            "DeploymentConfig is not supported for serverless endpoints, and the endpoint configuration "
-            f'"{config.arn}" is serverless: leave DeploymentConfig out.'
-        )

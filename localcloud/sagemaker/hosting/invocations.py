@@ -1,4 +1,4 @@
-"""The runtime API, InvokeEndpoint: REST, unlike the control plane, with error names of its own.
+"""The runtime API, InvokeEndpoint. Unlike the control plane, it is REST and has its own error names.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
@@ -6,18 +6,19 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from localcloud.sagemaker.api.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
+from localcloud.sagemaker.api.protocol import Response, response
 from localcloud.sagemaker.core.context import Context
 from localcloud.sagemaker.hosting.cloudwatch_metrics import Invocation
-from localcloud.sagemaker.hosting.deployment import Deployment, Variant
-from localcloud.sagemaker.hosting.endpoints import LOG_GROUP, Endpoints
-from localcloud.sagemaker.processes.fleet import InvocationResult
+from localcloud.sagemaker.hosting.endpoints import Endpoints
+from localcloud.sagemaker.hosting.launch import LOG_GROUP
+from localcloud.sagemaker.processes.instance import InvocationResult
 
-MAX_BODY = 6_291_456  # bytes
+MAX_BODY = 6_291_456
+"""Bytes of a request's body."""
 _PATH = re.compile(r"^/endpoints/(?P<name>[^/]+)/invocations$")
-_NOT_HERE = {
+_UNAVAILABLE = {
     "x-amzn-sagemaker-target-model": "Multi-model endpoints",
     "x-amzn-sagemaker-target-container-hostname": "Multi-container endpoints",
     "x-amzn-sagemaker-inference-component": "Inference components",
@@ -25,40 +26,39 @@ _NOT_HERE = {
 }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model answered, and which variant it was."""
-
-    variant: str
-    content_type: str
-    body: bytes
-
-
 def endpoint_name(method: str, path: str) -> str | None:
-    """The endpoint of an InvokeEndpoint request; None when the request is another one."""
+    """Return the endpoint of an InvokeEndpoint request, or None for any other request."""
     match = _PATH.match(path)
     return match["name"] if match and method == "POST" else None
 
 
-class Runtime:
-    """Sends invocations to the fleets. Calls block until the model has answered, for up to a minute."""
+class Invocations:
+    """Sends invocations to the fleets. Calls block until the model responds, for up to a minute."""
 
     def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self._context = context
         self._endpoints = endpoints
 
-    def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """One invocation; `headers` by lower-case name.
+    def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Handle InvokeEndpoint; the response has the model's body.
 
-        Raises RuntimeValidationError, PayloadTooLargeError or ModelError.
+        Args:
+            name: The endpoint's name.
+            headers: The request's headers by lower-case name.
+            body: The request's body.
+
+        Raises:
+            RuntimeValidationError: No variant can serve the request.
+            PayloadTooLargeError: The body is too large.
+            ModelError: The model did not return 200.
         """
         began = time.perf_counter()
         if len(body) > MAX_BODY:
             raise PayloadTooLargeError(f"HTTP content length exceeded {MAX_BODY} bytes.")
-        for header, feature in _NOT_HERE.items():
+        for header, feature in _UNAVAILABLE.items():
             if header in headers:
                 raise RuntimeValidationError(f"{feature} are not available in the local cloud.")
-        deployment = self._endpoints.held(name)
+        deployment = self._endpoints.hold_next(name)
         if deployment is None:
             raise RuntimeValidationError(
                 f"Endpoint {name} of account {self._context.host.account} not found."
@@ -78,24 +78,21 @@ class Runtime:
                 headers.get("content-type", "application/octet-stream"),
                 headers.get("accept", "*/*"),
             )
-            self._measure(deployment, variant, result.status, time.perf_counter() - sent, sent - began)
+            self._endpoints.metrics.add(
+                Invocation(
+                    endpoint=deployment.endpoint,
+                    config=deployment.config_name,
+                    variant=variant.name,
+                    instances=None if variant.serverless else variant.size.instance_count,
+                    status=result.status,
+                    model_latency=time.perf_counter() - sent,
+                    overhead_latency=sent - began,
+                )
+            )
         if result.status != 200:
             raise self._model_error(name, result)
-        return Answer(variant.name, result.content_type, result.body)
-
-    def _measure(
-        self, deployment: Deployment, variant: Variant, status: int, latency: float, overhead: float
-    ) -> None:
-        self._endpoints.metrics.add(
-            Invocation(
-                endpoint=deployment.endpoint,
-                config=deployment.config.name,
-                variant=variant.name,
-                instances=None if variant.serverless else variant.size.instance_count,
-                status=status,
-                model_latency=latency,
-                overhead_latency=overhead,
-            )
+        return response(
+            200, result.body, result.content_type, {"x-Amzn-Invoked-Production-Variant": variant.name}
         )
 
     def _model_error(self, name: str, result: InvocationResult) -> ModelError:

@@ -1,56 +1,25 @@
-"""Models: a container, its artifact and the role it runs as. Records only; endpoints do the running."""
+"""The operations on models. A model is only a record; endpoints run it."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from localcloud.sagemaker.api import listing
 from localcloud.sagemaker.api.errors import ValidationError
 from localcloud.sagemaker.core.context import Context, now
 from localcloud.sagemaker.core.tags import tags_of
-
-
-@dataclass(frozen=True)
-class Model:
-    """One model's record."""
-
-    arn: str
-    request: dict[str, Any]
-    created: datetime
-
-    @property
-    def name(self) -> str:
-        name: str = self.request["ModelName"]
-        return name
-
-    @property
-    def role(self) -> str:
-        role: str = self.request["ExecutionRoleArn"]
-        return role
-
-    @property
-    def container(self) -> dict[str, Any]:
-        """The container that answers invocations."""
-        container: dict[str, Any] = self.request.get("PrimaryContainer") or self.request["Containers"][0]
-        return container
-
-    def summary(self) -> dict[str, Any]:
-        return {"ModelName": self.name, "ModelArn": self.arn, "CreationTime": self.created}
-
-    def describe(self) -> dict[str, Any]:
-        described = {name: value for name, value in self.request.items() if name != "Tags"}
-        return {"EnableNetworkIsolation": False} | described | self.summary()
+from localcloud.sagemaker.hosting.checks import check_model
+from localcloud.sagemaker.hosting.records import Model
 
 
 class Models:
-    """The operations on models."""
+    """The models and the operations on them."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._models: dict[str, Model] = {}
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
-        _check(request)
+        """Handle CreateModel."""
+        check_model(request)
         name = request["ModelName"]
         arn = self._context.arn("model", name)
         self._refuse_taken(arn)
@@ -62,23 +31,25 @@ class Models:
         return {"ModelArn": arn}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle DescribeModel."""
         return self.get(request["ModelName"]).describe()
 
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle ListModels."""
         with self._context.lock:
             summaries = [model.summary() for model in self._models.values()]
-        shown, token = listing.page(summaries, request, kind="Model", default_order="Descending")
-        return {"Models": shown, "NextToken": token}
+        page, token = listing.page(summaries, request, kind="Model", default_order="Descending")
+        return {"Models": page, "NextToken": token}
 
     def delete(self, request: dict[str, Any]) -> None:
-        """Endpoints that serve the model keep serving: they have their own copy of it."""
+        """Handle DeleteModel. Endpoints that serve the model have their own copy and keep serving."""
         with self._context.lock:
             arn = self.get(request["ModelName"]).arn
             del self._models[arn]
             self._context.tags.drop(arn)
 
     def get(self, name: str) -> Model:
-        """The model, or AWS's ValidationError."""
+        """Return the model; raise ValidationError if it does not exist."""
         arn = self._context.arn("model", name)
         with self._context.lock:
             if arn not in self._models:
@@ -86,34 +57,9 @@ class Models:
             return self._models[arn]
 
     def exists(self, arn: str) -> bool:
+        """Return whether a model has this ARN."""
         return arn in self._models
 
     def _refuse_taken(self, arn: str) -> None:
         if arn in self._models:
             raise ValidationError(f'Cannot create already existing model "{arn}".')
-
-
-def _check(request: dict[str, Any]) -> None:
-    """What the service model does not say, and what this cloud does not have."""
-    if ("PrimaryContainer" in request) == ("Containers" in request):
-        raise ValidationError("You must specify either PrimaryContainer or Containers, and not both.")
-    containers = request.get("Containers") or [request.get("PrimaryContainer")]
-    if len(containers) != 1 or containers[0] is None:
-        raise ValidationError("Inference pipelines are not available in the local cloud: give one container.")
-    container = containers[0]
-    if "ExecutionRoleArn" not in request:
-        raise ValidationError("ExecutionRoleArn is required to create a model.")
-    if "Image" not in container:
-        raise ValidationError(
-            "The local cloud makes no model of a model package: give the container the Image and the "
-            "ModelDataUrl that the package's InferenceSpecification has."
-        )
-    if container.get("Mode", "SingleModel") != "SingleModel":
-        raise ValidationError("Multi-model containers are not available in the local cloud.")
-    for name in ("ModelDataSource", "AdditionalModelDataSources"):
-        if name in container:
-            raise ValidationError(f"{name} is not available in the local cloud: give a ModelDataUrl.")
-    if not container.get("ModelDataUrl", "").startswith("s3://"):
-        raise ValidationError(
-            "The local cloud serves model data from S3: ModelDataUrl must start with s3://."
-        )

@@ -1,4 +1,4 @@
-"""An endpoint's record: what DescribeEndpoint tells of it, and which fleet the next request is for."""
+"""The records of models, endpoint configs and endpoints."""
 
 import math
 from collections.abc import Mapping
@@ -8,17 +8,87 @@ from typing import Any
 
 from localcloud.sagemaker.core.context import now
 from localcloud.sagemaker.hosting.deployment import Deployment, Size
-from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfig
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: a container image, its artifact and the role it runs as."""
+
+    arn: str
+    request: dict[str, Any]
+    created: datetime
+
+    @property
+    def name(self) -> str:
+        """The model's name as the caller wrote it."""
+        return str(self.request["ModelName"])
+
+    @property
+    def role(self) -> str:
+        """The ARN of the execution role."""
+        return str(self.request["ExecutionRoleArn"])
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The container that handles invocations."""
+        container: dict[str, Any] = self.request.get("PrimaryContainer") or self.request["Containers"][0]
+        return container
+
+    def summary(self) -> dict[str, Any]:
+        """Return the model's entry in ListModels."""
+        return {"ModelName": self.name, "ModelArn": self.arn, "CreationTime": self.created}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the response of DescribeModel."""
+        return _describe(self.request, self.summary())
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """An endpoint config: which models an endpoint serves and on which instances. Immutable, as on AWS."""
+
+    arn: str
+    request: dict[str, Any]
+    created: datetime
+
+    @property
+    def name(self) -> str:
+        """The config's name as the caller wrote it."""
+        return str(self.request["EndpointConfigName"])
+
+    @property
+    def variants(self) -> list[dict[str, Any]]:
+        """The production variants."""
+        variants: list[dict[str, Any]] = self.request["ProductionVariants"]
+        return variants
+
+    @property
+    def serverless(self) -> bool:
+        """Whether its endpoint is serverless. A real-time endpoint has instances."""
+        return any("ServerlessConfig" in variant for variant in self.variants)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the config's entry in ListEndpointConfigs."""
+        return {"EndpointConfigName": self.name, "EndpointConfigArn": self.arn, "CreationTime": self.created}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the response of DescribeEndpointConfig."""
+        return _describe(self.request, self.summary())
+
+
+def _describe(request: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in request.items() if name != "Tags"}
+    return {"EnableNetworkIsolation": False} | given | summary
 
 
 @dataclass
 class Update:
-    """A change of configuration under way.
+    """An update of an endpoint that is in progress.
 
-    sizes: by variant, the weight and the number of instances it will have.
-    deployment: the new fleets, once they may be sent requests.
-    share: what part of the requests is sent to them.
-    status: each variant's VariantStatus, how its message begins, and since when.
+    sizes: for each variant, its new weight and number of instances.
+    deployment: the new fleets, once they can receive requests.
+    share: the fraction of the requests that the new fleets receive.
+    status: the VariantStatus of all variants, the beginning of its message, and its start time.
     """
 
     config: EndpointConfig
@@ -30,22 +100,23 @@ class Update:
     _owed: float = 0.0
 
     def enter(self, status: str, message: str, share: float) -> None:
+        """Move to a VariantStatus and set the share of the requests."""
         self.status = (status, message, now())
         self.share = share
 
     def takes_next(self) -> bool:
-        """Whether the next request is for the new fleets.
+        """Return whether the new fleets receive the next request.
 
-        Not by chance: of ten requests at a share of 0.3 it is always three.
+        The choice is not random: at a share of 0.3, exactly three of ten requests go to the new fleets.
         """
         self._owed += self.share
-        if self._owed < 1 - 1e-9:  # ten times 0.1 is a little less than 1
+        if self._owed < 1 - 1e-9:  # ten times 0.1 is slightly less than 1
             return False
         self._owed -= 1
         return True
 
     def summary(self) -> dict[str, Any]:
-        """DescribeEndpoint's PendingDeploymentSummary."""
+        """Return DescribeEndpoint's PendingDeploymentSummary."""
         return {
             "EndpointConfigName": self.config.name,
             "ProductionVariants": [self._variant(variant) for variant in self.config.variants],
@@ -74,7 +145,7 @@ class Update:
 
 @dataclass
 class Endpoint:
-    """One endpoint's record."""
+    """An endpoint: its status, the deployment that serves and the update in progress."""
 
     name: str
     arn: str
@@ -88,17 +159,19 @@ class Endpoint:
     deployment_config: dict[str, Any] | None = None
 
     def enter(self, status: str) -> None:
+        """Move to a status."""
         self.status = status
         self.modified = now()
 
     def next_deployment(self) -> Deployment | None:
-        """The deployment the next request is for; None when nothing serves."""
+        """Return the deployment that receives the next request, or None if none serves."""
         update = self.update
         if update and update.deployment and update.takes_next():
             return update.deployment
         return self.serving if self.status != "Deleting" else None
 
     def summary(self) -> dict[str, Any]:
+        """Return the endpoint's entry in ListEndpoints."""
         return {
             "EndpointName": self.name,
             "EndpointArn": self.arn,
@@ -108,7 +181,10 @@ class Endpoint:
         }
 
     def describe(self) -> dict[str, Any]:
-        """What DescribeEndpoint answers; until an update has succeeded, of what was there before it."""
+        """Return the response of DescribeEndpoint.
+
+        It describes the previous config until an update has succeeded.
+        """
         description = self.summary() | {
             "EndpointConfigName": self.config.name,
             "FailureReason": self.failure_reason,
@@ -123,7 +199,7 @@ class Endpoint:
 
 
 def _data_capture(config: EndpointConfig) -> dict[str, Any] | None:
-    """As configured; the local cloud captures nothing, and says so."""
+    """Return the configured data capture with CaptureStatus Stopped: the local cloud captures nothing."""
     capture = config.request.get("DataCaptureConfig")
     if capture is None:
         return None

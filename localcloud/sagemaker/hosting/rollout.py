@@ -1,8 +1,9 @@
-"""An update's requests on their way from the old fleet to the new one, step by step, under its alarms' eyes.
+"""An update that moves an endpoint's requests from the old fleets to the new, step by step.
 
-    for each share: ActivatingTraffic -> Baking
+    for each step: ActivatingTraffic -> Baking
 
-An alarm that is in ALARM at any moment of it, or the time limit, takes the update back (`RolledBack`).
+The update is rolled back (`RolledBack`) if one of its alarms is in ALARM at any time, or if it exceeds its
+time limit.
 """
 
 import math
@@ -11,28 +12,33 @@ import time
 from collections.abc import Callable
 
 from localcloud.sagemaker.host import AccessDenied, Host
-from localcloud.sagemaker.hosting.update_plan import Shift
+from localcloud.sagemaker.hosting.update_plan import UpdatePlan
 
 POLL = 0.2
-"""Seconds between two looks at the alarms."""
+"""Seconds between two checks of the alarms."""
 
 
 class RolledBack(Exception):
-    """The update is to be taken back; the message is the endpoint's FailureReason."""
+    """The update must be rolled back; the message is the endpoint's FailureReason."""
 
 
 class Abandoned(Exception):
-    """The cloud is going down; what becomes of the update matters to nobody."""
+    """The local cloud is shutting down; the update has no outcome."""
 
 
 class Rollout:
-    """One update, from the moment its fleet is to start."""
+    """One update, timed from construction."""
 
-    def __init__(self, shift: Shift, host: Host, role: str, closing: threading.Event) -> None:
-        """role: the execution role, whose permissions the alarms are looked up with.
-        closing: set when the cloud goes down.
+    def __init__(self, plan: UpdatePlan, host: Host, role: str, closing: threading.Event) -> None:
+        """Prepare a rollout.
+
+        Args:
+            plan: The steps to take.
+            host: Provides the states of the alarms.
+            role: The execution role that must be allowed to read the alarms.
+            closing: Set when the local cloud shuts down.
         """
-        self._shift = shift
+        self._plan = plan
         self._host = host
         self._role = role
         self._closing = closing
@@ -40,41 +46,44 @@ class Rollout:
         self._saved = 0.0
 
     def run(self, step: Callable[[str, str, float], None]) -> None:
-        """Move the requests; blocks until all are with the new fleet and its bake is over.
+        """Move the requests; return when the new fleets have all of them and the last bake is over.
 
-        step: hears each stage: a VariantStatus, how its message begins (a number of instances ends it), and
-            the new fleet's share of the requests from then on.
+        Args:
+            step: Called for each stage with the VariantStatus, the beginning of its message (a number of
+                instances follows) and the new fleets' share of the requests.
 
-        Raises RolledBack or Abandoned.
+        Raises:
+            RolledBack: The update must be rolled back.
+            Abandoned: The local cloud is shutting down.
         """
-        self._look()
-        for number, stage in enumerate(self._shift.steps, 1):
-            capacity = "full" if number == len(self._shift.steps) else "canary"
+        self._check()
+        for number, stage in enumerate(self._plan.steps, 1):
+            capacity = "full" if number == len(self._plan.steps) else "canary"
             step("ActivatingTraffic", f"Activating traffic on {capacity} capacity of", stage.share)
             baking = f"Baking for {stage.seconds} seconds ({stage.member}) with traffic enabled on"
             step("Baking", f"{baking} {capacity} capacity of", stage.share)
             self._bake(stage.seconds)
 
     def _bake(self, seconds: float) -> None:
-        """Wait; the alarms are looked at throughout, and once more at the end."""
+        """Wait; check the alarms throughout and once more at the end."""
         seconds = min(seconds, self._left())
         scale = self._host.wait_scale
         end = time.monotonic() + seconds * scale
         while (rest := end - time.monotonic()) > 0:
-            self._look()
+            self._check()
             if self._closing.wait(min(rest, POLL)):
                 raise Abandoned
         self._saved += seconds * (1 - scale)
-        self._look()
+        self._check()
 
-    def _look(self) -> None:
-        """See whether the update may go on."""
+    def _check(self) -> None:
+        """Raise RolledBack if the update must not continue."""
         if self._left() <= 0:
             raise RolledBack(
                 "The update was rolled back because it took longer than the "
-                f"{self._shift.limit} seconds of MaximumExecutionTimeoutInSeconds."
+                f"{self._plan.limit} seconds of MaximumExecutionTimeoutInSeconds."
             )
-        alarms = self._shift.alarms
+        alarms = self._plan.alarms
         if not alarms:
             return
         try:
@@ -91,10 +100,10 @@ class Rollout:
             )
 
     def _left(self) -> float:
-        """Seconds of the time limit that are left; waits count in full, however short they really were."""
-        if self._shift.limit is None:
+        """Return the seconds left of the time limit. Shortened waits count in full."""
+        if self._plan.limit is None:
             return math.inf
-        return self._shift.limit - (time.monotonic() - self._began) - self._saved
+        return self._plan.limit - (time.monotonic() - self._began) - self._saved
 
 
 def _alarms(names: list[str]) -> str:

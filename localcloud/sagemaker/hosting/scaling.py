@@ -1,6 +1,6 @@
-"""What endpoints and Application Auto Scaling ask of each other.
+"""The links between endpoints and Application Auto Scaling.
 
-A variant that is a scalable target keeps its instance type, and its target ends with its endpoint:
+A variant that is a scalable target keeps its instance type, and its target is deregistered with its endpoint:
 https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
 https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-delete-with-scaling.html
 """
@@ -16,29 +16,31 @@ from localcloud.sagemaker.hosting.endpoints import Endpoints
 
 @dataclass(frozen=True)
 class ServedVariant:
-    """A production variant that an endpoint serves."""
+    """A production variant that an endpoint serves.
+
+    endpoint_config: the name of the endpoint config.
+    instance_type: None if the variant is serverless.
+    """
 
     endpoint_config: str
-    """The configuration's name."""
     instance_type: str | None
-    """None when the variant is serverless."""
 
 
 class Targets(Protocol):
     """The scalable targets of an endpoint, which is given by its name."""
 
     def arns(self, endpoint: str) -> list[str]:
-        """Of every target."""
+        """Return the ARN of every target."""
 
     def instance_types(self, endpoint: str) -> dict[str, str]:
-        """Of every variant that is a target, by the variant's name."""
+        """Return the instance type of every target, by the variant's name."""
 
     def deregister(self, endpoint: str) -> None:
-        """Forget them all, with their policies."""
+        """Delete every target and its policies."""
 
 
 class ScaledEndpoints:
-    """The operations on endpoints that have to heed scalable targets."""
+    """The operations on endpoints that scalable targets affect."""
 
     def __init__(self, endpoints: Endpoints, configs: EndpointConfigs, targets: Targets) -> None:
         self._endpoints = endpoints
@@ -46,7 +48,7 @@ class ScaledEndpoints:
         self._targets = targets
 
     def update(self, request: dict[str, Any]) -> dict[str, Any]:
-        """UpdateEndpoint, unless it would change the instance type of a target, or remove it."""
+        """Handle UpdateEndpoint; refuse to remove a target or to change its instance type."""
         registered = self._targets.instance_types(request["EndpointName"])
         if registered:
             variants = self._configs.get(request["EndpointConfigName"]).variants
@@ -60,12 +62,12 @@ class ScaledEndpoints:
         return self._endpoints.update(request)
 
     def delete(self, request: dict[str, Any]) -> None:
-        """DeleteEndpoint; its targets are deregistered with it."""
+        """Handle DeleteEndpoint; deregister the endpoint's targets, too."""
         self._endpoints.delete(request)
         self._targets.deregister(request["EndpointName"])
 
-    def may_delete(self, caller: Caller, request: dict[str, Any]) -> None:
-        """Whoever deletes an endpoint must be allowed to deregister its targets."""
+    def authorize_delete(self, caller: Caller, request: dict[str, Any]) -> None:
+        """Raise ValidationError unless the caller may deregister the endpoint's targets."""
         for arn in self._targets.arns(request["EndpointName"]):
             try:
                 caller.authorize("application-autoscaling:DeregisterScalableTarget", arn)
@@ -78,7 +80,7 @@ class ScaledEndpoints:
                 ) from error
 
     def served(self, endpoint: str, variant: str) -> ServedVariant | None:
-        """What the endpoint serves as this variant; None when it serves nothing of that name."""
+        """Return the variant that the endpoint serves under this name, or None."""
         try:
             described = self._endpoints.describe({"EndpointName": endpoint})
             config = self._configs.get(described["EndpointConfigName"])

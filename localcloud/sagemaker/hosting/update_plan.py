@@ -1,7 +1,7 @@
-"""DeploymentConfig: how an update moves an endpoint's requests from the old fleet to the new one.
+"""The plan of an endpoint update: how a DeploymentConfig moves requests from the old fleets to the new.
 
-The service model bounds the waits, the time limit and the number of alarms (shapes.py checks those); here is
-what it only says in words, and the plan that follows from a configuration.
+The service model bounds waits, the time limit and the number of alarms; api/shapes.py checks those. This
+module checks what AWS states in prose only.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
 """
@@ -14,20 +14,22 @@ from typing import Any
 from localcloud.sagemaker.api.errors import ValidationError
 
 _SIZES = {"ALL_AT_ONCE": None, "CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
-"""Which member gives the size of a step, by the type of traffic routing."""
+"""The member with the size of a step, for each type of traffic routing."""
 _LIMITS = {
     "CanarySize": (0, 50, "less than or equal to 50%"),
     "LinearStepSize": (10, 50, "10-50%"),
     "MaximumBatchSize": (5, 50, "between 5% to 50%"),
 }
-"""Least and most percent of a variant's instances, and how the service model words it."""
+"""The lowest and highest percentage of a variant's instances, and the service model's words for it."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of an update: the new fleet's share of the requests, and how long it then bakes.
+    """One step of an update.
 
-    seconds: until the next step, or the end of the old fleet. member: the request's member that says so.
+    share: the fraction of the requests that the new fleets receive.
+    seconds: how long the new fleets bake before the next step or the end of the old fleets.
+    member: the request's member that sets the seconds.
     """
 
     share: float
@@ -36,12 +38,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Shift:
+class UpdatePlan:
     """The plan of an update.
 
-    steps: one after the other; with the last one all requests are the new fleet's.
-    limit: seconds the whole update may take; None when nothing limits it.
-    alarms: the names of the CloudWatch alarms that take it back.
+    steps: the steps in order; in the last one the new fleets receive all requests.
+    limit: seconds that the whole update may take, or None.
+    alarms: the names of the CloudWatch alarms that roll the update back.
     """
 
     steps: tuple[Step, ...]
@@ -49,10 +51,10 @@ class Shift:
     alarms: tuple[str, ...]
 
 
-def checked(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The configuration as given; raises ValidationError where its parts do not fit together."""
+def check(config: dict[str, Any] | None) -> None:
+    """Raise ValidationError if the parts of a DeploymentConfig contradict each other."""
     if config is None:
-        return None
+        return
     if "BlueGreenUpdatePolicy" in config and "RollingUpdatePolicy" in config:
         raise ValidationError("Specify either BlueGreenUpdatePolicy or RollingUpdatePolicy, and not both.")
     if "BlueGreenUpdatePolicy" in config:
@@ -62,24 +64,28 @@ def checked(config: dict[str, Any] | None) -> dict[str, Any] | None:
     for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", []):
         if "AlarmName" not in alarm:
             raise ValidationError("Each of AutoRollbackConfiguration.Alarms needs an AlarmName.")
-    return config
 
 
-def shift(config: dict[str, Any] | None, counts: Collection[int]) -> Shift:
-    """The plan for a fleet whose variants have these numbers of instances.
+def plan(config: dict[str, Any] | None, counts: Collection[int]) -> UpdatePlan:
+    """Return the plan for variants with these numbers of instances.
 
-    On AWS a step is a number of instances, whatever the request says it in; here percents are exact. Of
-    several variants the one with the fewest instances decides. A rolling update moves its requests batch by
-    batch, as a linear one does; its old instances end together.
+    On AWS a step is a whole number of instances; here percentages are exact. With several variants, the one
+    with the fewest instances decides. A rolling update moves its requests batch by batch, as a linear update
+    does, but its old instances end together.
 
-    Raises ValidationError when a step is too large or too small a part of the instances.
+    Args:
+        config: The DeploymentConfig.
+        counts: The number of instances of each variant.
+
+    Raises:
+        ValidationError: A step is too large or too small a part of the instances.
     """
     config = config or {}
     rolling = config.get("RollingUpdatePolicy")
     policy = rolling or config.get("BlueGreenUpdatePolicy", {})
     steps = _rolling_steps(rolling, counts) if rolling else _blue_green_steps(policy, counts)
     alarms = config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
-    return Shift(
+    return UpdatePlan(
         steps=tuple(steps),
         limit=policy.get("MaximumExecutionTimeoutInSeconds"),
         alarms=tuple(alarm["AlarmName"] for alarm in alarms),
@@ -103,8 +109,8 @@ def _check_percent(size: dict[str, Any], member: str) -> None:
 
 
 def _check_share(percent: float, member: str, given: str) -> None:
-    least, most, words = _LIMITS[member]
-    if not least <= percent <= most:
+    lowest, highest, words = _LIMITS[member]
+    if not lowest <= percent <= highest:
         raise ValidationError(
             f"Invalid {member}: {given}. Value must be {words} of the variant's total instance count."
         )
@@ -131,8 +137,8 @@ def _waiting(shares: list[float], waits: dict[str, Any]) -> list[Step]:
 
 
 def _equal_shares(percent: float) -> list[float]:
-    """The shares before the last one, which is everything."""
-    steps = math.ceil(100 / percent - 1e-9)  # 100 / (100 / 3) is a little more than 3
+    """Return the shares of all steps but the last, which is 1."""
+    steps = math.ceil(100 / percent - 1e-9)  # 100 / (100 / 3) is slightly more than 3
     return [step * percent / 100 for step in range(1, steps)]
 
 

@@ -1,4 +1,4 @@
-"""What moves between S3 and a job's or a model's directory."""
+"""Transfers between S3 and the directory of a job or a model, and the archives that they hold."""
 
 import functools
 import tarfile
@@ -16,39 +16,46 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CHUNK = 1 << 20
-_making_a_client = threading.Lock()
+_client_lock = threading.Lock()
 
 
 class StoreError(Exception):
-    """S3 refused or could not be reached; the message is S3's own: code, then sentence."""
+    """S3 refused the request or could not be reached; the message has S3's code and sentence."""
 
 
 class BadArchive(Exception):
-    """A file is not a gzipped tar archive, or holds something that must not be unpacked."""
+    """A file is not a gzipped tar archive, or contains something that must not be unpacked."""
 
 
 class ObjectStore(Protocol):
-    """As much of S3 as jobs and models need. Every method raises StoreError."""
+    """The part of S3 that jobs and models need. Every method raises StoreError."""
 
     def keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        """The keys that begin with prefix, in order."""
+        """Yield the keys that begin with the prefix, in order."""
 
     def download(self, bucket: str, key: str, path: Path, still_wanted: Callable[[], None]) -> None:
-        """Write the object to path; calls still_wanted now and then, which may raise to give up."""
+        """Write the object to a file.
+
+        Args:
+            bucket: The object's bucket.
+            key: The object's key.
+            path: The file to write.
+            still_wanted: Called repeatedly during the download; it raises to cancel.
+        """
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
-        """Make the object from the file: afterwards it is there whole, or not at all."""
+        """Upload the file as one object, completely or not at all."""
 
     def delete(self, bucket: str, key: str) -> None:
-        """Delete the object; one that is not there is no error."""
+        """Delete the object if it exists."""
 
 
 class S3Store:
-    """S3 as the role whose credentials an environment holds sees it."""
+    """S3, with the credentials of a role's environment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        # A session makes one client at a time; the clients themselves may be used from any thread.
-        with _making_a_client:
+        # Clients are thread-safe; a session that creates clients is not.
+        with _client_lock:
             self._client: S3Client = _session().client(
                 "s3",
                 aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
@@ -65,7 +72,7 @@ class S3Store:
             )
 
     def keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        """See ObjectStore; needs s3:ListBucket."""
+        """Yield the keys that begin with the prefix; needs s3:ListBucket."""
         try:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
@@ -74,7 +81,7 @@ class S3Store:
             raise _store_error(error) from error
 
     def download(self, bucket: str, key: str, path: Path, still_wanted: Callable[[], None]) -> None:
-        """See ObjectStore; needs s3:GetObject."""
+        """Write the object to a file; needs s3:GetObject."""
         try:
             body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
             with path.open("wb") as file:
@@ -85,7 +92,7 @@ class S3Store:
             raise _store_error(error) from error
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
-        """See ObjectStore; needs s3:PutObject. One request, so at most 5 GiB."""
+        """Upload the file in one request, so at most 5 GiB; needs s3:PutObject."""
         try:
             with path.open("rb") as file:
                 self._client.put_object(Bucket=bucket, Key=key, Body=file)
@@ -93,7 +100,7 @@ class S3Store:
             raise _store_error(error) from error
 
     def delete(self, bucket: str, key: str) -> None:
-        """See ObjectStore; needs s3:DeleteObject."""
+        """Delete the object if it exists; needs s3:DeleteObject."""
         try:
             self._client.delete_object(Bucket=bucket, Key=key)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
@@ -102,7 +109,7 @@ class S3Store:
 
 @functools.cache
 def _session() -> boto3.session.Session:
-    """One for all clients: it keeps S3's model, which takes long to read."""
+    """Return the session for all clients. It caches S3's service model, which is slow to load."""
     return boto3.session.Session()
 
 
@@ -114,7 +121,7 @@ def _store_error(error: Exception) -> StoreError:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key (or prefix) of an s3:// URI; ValueError for anything else."""
+    """Return bucket and key (or prefix) of an s3:// URI; raise ValueError for any other text."""
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket:
@@ -123,11 +130,22 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted: Callable[[], None]) -> int:
-    """Download every object whose key begins with the URI's; the number of files written.
+    """Download every object whose key begins with the URI's prefix.
 
-    A file's path is its key without the prefix's folder, as SageMaker lays out a channel. Markers of empty
-    folders (keys that end in "/") make no file. Raises StoreError, also for a key whose path would leave the
-    directory.
+    A file's path is its key without the prefix's folder, as SageMaker lays out a channel. Keys that end in "/"
+    mark empty folders and are skipped.
+
+    Args:
+        store: The store to read.
+        uri: An s3:// URI.
+        directory: The directory to write to.
+        still_wanted: Called repeatedly during the download; it raises to cancel.
+
+    Returns:
+        The number of files written.
+
+    Raises:
+        StoreError: S3 refused the request, or a key would lead out of the directory.
     """
     bucket, prefix = split_uri(uri)
     folder = prefix if prefix.endswith("/") else prefix.rpartition("/")[0]
@@ -139,7 +157,7 @@ def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted:
         name = key[len(prefix) :] if key.startswith(f"{prefix}/") else key[len(folder) :]
         relative = PurePosixPath(name.lstrip("/"))
         if ".." in relative.parts:
-            raise StoreError(f"InvalidKey: the object key {key} leads out of its folder")
+            raise StoreError(f"InvalidKey: the object key {key} leads out of its folder; rename the object")
         path = directory / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         store.download(bucket, key, path, still_wanted)
@@ -148,10 +166,13 @@ def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted:
 
 
 def pack(directories: Sequence[Path], archive: Path) -> bool:
-    """Write what directories hold, named relative to each, as one gzipped tar archive.
+    """Pack the contents of several directories into one gzipped tar archive.
 
-    Of files with the same name in several, the first directory's is taken. False, and no archive, if there is
-    nothing in any. Compresses lightly: weights hardly shrink, and the wait is the user's.
+    The first directory wins if several have a file of the same name. The compression is light: weights hardly
+    shrink, and the user waits.
+
+    Returns:
+        False, without an archive, if all directories are empty.
     """
     found: dict[Path, Path] = {}
     for directory in directories:
@@ -166,7 +187,7 @@ def pack(directories: Sequence[Path], archive: Path) -> bool:
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """Unpack a gzipped tar archive; nothing lands outside the directory. Raises BadArchive."""
+    """Unpack a gzipped tar archive inside the directory; raise BadArchive if that is not possible."""
     directory.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:gz") as tar:

@@ -1,8 +1,8 @@
-"""A job's checkpoints: a folder of each host and a prefix of S3, kept alike as SageMaker keeps them.
+"""Checkpoints of a training job: a folder on each host, synchronized to an S3 prefix as SageMaker does.
 
-At the start the folder gets what the prefix holds. From then on the prefix follows the folder: a file that is
-new or changed goes up, one that the script deleted is deleted there too. What comes to the prefix later does
-not come down. The hosts of a job share the prefix, so one of them writes, or each under names of its own.
+When the job starts, the folder receives the files under the prefix. From then on, new and changed files are
+uploaded, and files that the script deletes are deleted in S3. Later changes in S3 are not downloaded. All
+hosts of a job share the prefix, so one host must write, or each host under its own names.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 from localcloud.sagemaker.processes.artifacts import ObjectStore, StoreError, download_prefix, split_uri
 
 EVERY = 5.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two synchronizations."""
 
 _TEMPORARY = re.compile(r"^\.|\.(tmp|part|partial)$|~$")
-"""Names of files that are still being written, and get another name when they are whole."""
+"""Names of files that are still being written; their writer renames them when they are complete."""
 
 _Signature = tuple[int, int, int]
 
@@ -28,38 +28,38 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """One host's folder of checkpoints."""
+    """The checkpoint folder of one host."""
 
     def __init__(self, store: ObjectStore, uri: str, directory: Path, every: float = EVERY) -> None:
-        """uri: the prefix, a folder whether or not it ends in "/". Raises ValueError if it is no S3 URI."""
+        """Raise ValueError unless `uri` is an S3 URI. The prefix is a folder, with or without a final "/"."""
         self._store = store
         self._bucket, prefix = split_uri(uri)
         self._folder = f"{prefix.rstrip('/')}/".removeprefix("/")
         self._directory = directory
         self._every = every
-        self._there: dict[str, _Signature] = {}
+        self._uploaded: dict[str, _Signature] = {}
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     def download(self, still_wanted: Callable[[], None]) -> None:
-        """Make the folder and fill it from S3. Raises StoreError, and what still_wanted raises."""
+        """Create the folder and fill it from S3; raise StoreError, or what `still_wanted` raises to cancel."""
         self._directory.mkdir()
         download_prefix(self._store, f"s3://{self._bucket}/{self._folder}", self._directory, still_wanted)
-        self._there = self._files()
+        self._uploaded = self._files()
 
     def follow(self) -> None:
-        """From now on, bring what changes to S3."""
+        """Start to synchronize the folder to S3."""
         self._thread = threading.Thread(target=self._keep_following, name="checkpoints", daemon=True)
         self._thread.start()
 
     def abandon(self) -> None:
-        """Bring nothing more to S3."""
+        """Stop to synchronize."""
         self._over.set()
         if self._thread:
             self._thread.join()
 
     def finish(self) -> None:
-        """The host's processes have ended: bring the last changes to S3. Raises StoreError."""
+        """Upload the last changes after the host's processes have ended; raise StoreError if that fails."""
         self.abandon()
         self._bring()
 
@@ -68,24 +68,24 @@ class Checkpoints:
             try:
                 self._bring()
             except StoreError as error:
-                # The next look, or the last one, tries again.
-                log.warning("checkpoints do not reach s3://%s/%s: %s", self._bucket, self._folder, error)
+                # The next synchronization retries.
+                log.warning("Cannot upload checkpoints to s3://%s/%s: %s", self._bucket, self._folder, error)
 
     def _bring(self) -> None:
         found = self._files()
-        # Oldest first: what a script writes last may name what it wrote before.
+        # Oldest first: a file that a script writes last may refer to files that it wrote earlier.
         for name in sorted(found, key=lambda name: found[name][0]):
-            if self._there.get(name) != found[name]:
-                # A file that has just gone is deleted, or has its successor brought, at the next look.
+            if self._uploaded.get(name) != found[name]:
+                # The next synchronization handles a file that has just been deleted or replaced.
                 with contextlib.suppress(FileNotFoundError):
                     self._store.upload(self._directory / name, self._bucket, self._folder + name)
-                    self._there[name] = found[name]
-        for name in self._there.keys() - found.keys():
+                    self._uploaded[name] = found[name]
+        for name in self._uploaded.keys() - found.keys():
             self._store.delete(self._bucket, self._folder + name)
-            del self._there[name]
+            del self._uploaded[name]
 
     def _files(self) -> dict[str, _Signature]:
-        """Each whole file's path in the folder, and what changes when the file does."""
+        """Return the complete files by their path in the folder, with values that change with the file."""
         files = {}
         for path in self._directory.rglob("*"):
             with contextlib.suppress(FileNotFoundError):

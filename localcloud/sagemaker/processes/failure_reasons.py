@@ -1,4 +1,4 @@
-"""Why a training job failed, in the words DescribeTrainingJob shows."""
+"""The FailureReason of a training job, as DescribeTrainingJob shows it."""
 
 import re
 import signal
@@ -13,27 +13,28 @@ _SCRIPT_ERROR = re.compile(
     re.DOTALL,
 )
 _LONE_CLASS = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception))\n+(?=\S)", re.MULTILINE)
-"""A class without its sentence: Python, unbuffered, writes the two apart, and the toolkit reads them so."""
+"""An exception's class on a line of its own. Unbuffered Python writes class and message separately, and the
+toolkit reads two lines."""
 
 _TORCHRUN_VERDICT = re.compile(
     r"^.*torch/distributed/elastic/multiprocessing/api\.py:\d+\] failed \(exitcode: (?P<code>-?\d+)\)",
     re.MULTILINE,
 )
-"""What torchrun says of a script that failed, before it repeats itself at length and exits with 1."""
+"""torchrun's line about a failed script. A long report follows, and torchrun exits with 1."""
 
 _RANK = re.compile(r"^ *\[rank\d+\]: ?", re.MULTILINE)
-"""Where torch.distributed runs, it begins the lines of a traceback so."""
+"""The prefix of traceback lines under torch.distributed."""
 
 _LOST_PEER = re.compile(
     r"gloo/|nccl|TCPStore|DistNetworkError|DistStoreError|Connection (closed|reset) by peer", re.IGNORECASE
 )
-"""What torch.distributed says where it could not reach another process."""
+"""Parts of torch.distributed's messages about an unreachable process."""
 
 _TOOLKIT_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \S+ +(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 
 
 def describe_exit(code: int) -> str:
-    """An exit code as a clause: "exit code 1" or "killed by signal 9 (SIGKILL)"."""
+    """Return an exit code in words: "exit code 1" or "killed by signal 9 (SIGKILL)"."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -43,43 +44,44 @@ def describe_exit(code: int) -> str:
 
 
 def algorithm_error(report: str | None, code: int, last_lines: Sequence[str]) -> str:
-    """The FailureReason of a training process that ended with a code other than 0.
+    """Return the FailureReason of a training process that did not exit with 0.
 
-    report: what the toolkit wrote to output/failure; None when it had no time to.
-    last_lines: the end of the job's log, for a script that says why on its last line and raises nothing the
-        toolkit recognises.
+    SageMaker cuts the reason after 1,024 characters and so loses the end of a traceback, which says what went
+    wrong. This function cuts the middle: the reason ends with the script's last sentence.
 
-    SageMaker cuts the reason at 1,024 characters and so loses the one line of a traceback that says what to
-    do; here the middle is what goes, and the reason ends with the script's last sentence.
+    Args:
+        report: The toolkit's file output/failure; None if it wrote none.
+        code: The toolkit's exit code.
+        last_lines: The end of the job's log. A script may explain its end there without an exception.
     """
     if report is None:
         return f"AlgorithmError: the training toolkit was {_ended(code)} before it could report a failure."
     match = _SCRIPT_ERROR.match(report.strip())
     if match is None:
         return shorten("AlgorithmError: ", report.strip())
-    exit_code, said = int(match["code"]), match["message"]
+    exit_code, text = int(match["code"]), match["message"]
     log = "\n".join(last_lines)
     if verdict := _TORCHRUN_VERDICT.search(log):
         exit_code = int(verdict["code"])
         log = log[: verdict.start()]
-        # The toolkit reports from the first line that names an exception; that may be torchrun's own.
-        reported = _TORCHRUN_VERDICT.search(said)
-        said = said[: reported.start()] if reported else ""
+        # The toolkit's report begins at the first line with an exception, which may be torchrun's.
+        reported = _TORCHRUN_VERDICT.search(text)
+        text = text[: reported.start()] if reported else ""
     head = f"AlgorithmError: {match['kind']}: ExitCode {exit_code}"
     if exit_code < 0:
         return f"{head}: the training script was {_ended(exit_code)}."
-    message = "\n".join(line.strip() for line in _RANK.sub("", said).splitlines() if line.strip())
+    message = "\n".join(line.strip() for line in _RANK.sub("", text).splitlines() if line.strip())
     message = _LONE_CLASS.sub(r"\1: ", message) or _last_words(log.splitlines())
     return shorten(f"{head}\nErrorMessage: ", message) if message else f"{head}, and the script said nothing."
 
 
 def lost_peer(reason: str) -> bool:
-    """Whether a host failed only because another had: a reason that is none for the job."""
+    """Return whether a host failed only because it lost another host."""
     return bool(_LOST_PEER.search(reason))
 
 
 def shorten(head: str, text: str) -> str:
-    """Both together in at most LIMIT characters, the loss taken from the beginning of the text."""
+    """Return head and text with at most LIMIT characters; cut the beginning of the text."""
     if len(head) + len(text) <= LIMIT:
         return head + text
     gap = "... "
@@ -91,11 +93,11 @@ def _ended(code: int) -> str:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    """The last line that is the script's own; from its verdict on, the toolkit repeats itself at length."""
-    said = ""
+    """Return the script's last line. After its verdict, the toolkit repeats the script's output."""
+    last = ""
     for line in lines:
         if not _TOOLKIT_LINE.match(line):
-            said = line.strip() or said
+            last = line.strip() or last
         elif line.endswith("Reporting training FAILURE"):
             break
-    return said
+    return last

@@ -1,9 +1,8 @@
-"""Which runner an image URI names.
+"""The runner for each container image.
 
-The local cloud has no container engine: an image's repository says which of AWS's own toolkits, installed
-in this environment, does what the image would do. Account and region are not checked, so a template's URI for
-any region runs here unchanged; nor is the tag, but in the repository `ray`, which holds more than one kind of
-image.
+The local cloud has no container engine. An image's repository decides which of AWS's toolkits, installed in
+this environment, does the image's work. Account and region are ignored, so a template's URI for any region
+works here. The tag is ignored, too, except in the repository `ray`, which holds several kinds of images.
 """
 
 import re
@@ -17,7 +16,7 @@ _IMAGE = re.compile(
 
 
 class Runner(Enum):
-    """What stands in for a container."""
+    """A substitute for a container."""
 
     TRAINING_TOOLKIT = "sagemaker-training with sagemaker-pytorch-training"
     INFERENCE_HANDLER = "sagemaker-inference with sagemaker-pytorch-inference"
@@ -25,16 +24,16 @@ class Runner(Enum):
 
 
 class ImageNotFound(Exception):
-    """No runner here stands in for the image; the message is the failure reason to show."""
+    """No runner exists for the image; the message is the failure reason to show."""
 
 
 def training_runner(image: str) -> Runner:
-    """The runner of a training image; raises ImageNotFound."""
+    """Return the runner of a training image; raise ImageNotFound if there is none."""
     return _runner(image, _TRAINING, "Cannot pull algorithm container.")
 
 
 def hosting_runner(image: str) -> Runner:
-    """The runner of an inference image; raises ImageNotFound."""
+    """Return the runner of an inference image; raise ImageNotFound if there is none."""
     return _runner(image, _HOSTING, "Cannot pull the inference container.")
 
 
@@ -46,7 +45,7 @@ _HOSTING = {
     "pytorch-inference": Runner.INFERENCE_HANDLER,
     "ray:serve-ml-sagemaker-*": Runner.RAY_SERVE,
 }
-"""By repository, or by a pattern of repository and tag."""
+"""Keys are repositories, or patterns of repository and tag."""
 
 
 def _runner(image: str, known: dict[str, Runner], refusal: str) -> Runner:

@@ -1,7 +1,7 @@
-"""One instance of a variant: a server's process, started again when it dies, and calls to it.
+"""One instance of a variant: a server process that is restarted when it dies, and calls to it.
 
-The server is inference_server.py or ray_server.py. Both say in $LOCALCLOUD_READY on which port they answer,
-and answer GET /ping and POST /invocations to the holder of $LOCALCLOUD_TOKEN.
+The server is programs/inference_server.py or programs/ray_server.py. Both write their port to the file
+$LOCALCLOUD_READY, and answer GET /ping and POST /invocations for callers with the token $LOCALCLOUD_TOKEN.
 """
 
 import contextlib
@@ -20,25 +20,24 @@ from typing import Any
 from localcloud.sagemaker.processes.failure_reasons import describe_exit
 from localcloud.sagemaker.processes.supervised_process import Process
 
-_INVOCATION_TIMEOUT = 60.0
-"""Seconds; a real-time endpoint's container must answer within 60."""
+INVOCATION_TIMEOUT = 60.0
+"""Seconds for one invocation: SageMaker's limit for a real-time endpoint."""
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency"
     " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STEADY = 60.0
-"""Seconds an instance must have served for its next failure to count as a first one."""
+"""Seconds of service after which the restart pause begins at _FIRST_PAUSE again."""
 _POLL = 0.02
 
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """A container's answer.
+    """A container's response.
 
-    status: the container's HTTP status; 0 stands for no answer in time. Anything but 200 is what
-        InvokeEndpoint reports as ModelError (HTTP 424), with status and body as OriginalStatusCode and
-        OriginalMessage.
+    status: the container's HTTP status; 0 if it did not respond in time. For any status but 200, InvokeEndpoint
+        returns ModelError (HTTP 424) with status and body as OriginalStatusCode and OriginalMessage.
     """
 
     status: int
@@ -47,7 +46,7 @@ class InvocationResult:
 
 
 class Instance:
-    """An inference server on a port of its own, which only the holder of its token may call."""
+    """An inference server on its own port, which accepts only callers with its token."""
 
     def __init__(
         self,
@@ -61,12 +60,17 @@ class Instance:
         on_failed: Callable[[str], None],
         on_line: Callable[[str], None],
     ) -> None:
-        """server: the program to run.
-        environment: the container's, without what the server needs beyond it.
-        grace: seconds that its processes have to end by themselves when it is stopped.
-        on_ready: called each time the server has answered /ping.
-        on_failed: called with the cause when the first process ends before that; there is no second then.
-        on_line: called with each line the server prints, and with those about its restarts.
+        """Prepare an instance.
+
+        Args:
+            name: The instance's id.
+            server: The program to run.
+            directory: The working directory.
+            environment: The container's environment, without the server's own variables.
+            grace: Seconds between SIGTERM and SIGKILL when the instance is stopped.
+            on_ready: Called each time the server has answered /ping.
+            on_failed: Called with the cause if the first process ends before that; it is not restarted then.
+            on_line: Called with each line the server prints, and with messages about restarts.
         """
         self._server = server
         self._directory = directory
@@ -91,22 +95,22 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be invoked."""
+        """Whether the instance can be invoked."""
         return self._port is not None
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None between two processes."""
+        """The server's process id; None between two processes."""
         process = self._process
         return process.pid if process and process.running else None
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the server; return immediately."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Begin to end; returns at once."""
+        """Stop the server; return immediately."""
         with self._lock:
             self._stopping.set()
             self._port = None
@@ -114,25 +118,25 @@ class Instance:
                 self._process.stop(self._grace)
 
     def join(self) -> None:
-        """Wait until nothing of it is left."""
+        """Wait until the server's processes have ended."""
         self._thread.join()
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
 
     def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
-        """POST /invocations; never raises for what the server does or fails to do."""
+        """Send POST /invocations; return errors of the server as results, too."""
         port = self._port
         if port is None:
             return InvocationResult(503, "text/plain", b"The container is not up; try again shortly.")
         headers = {"Content-Type": content_type, "Accept": accept}
         try:
-            status, answered, content = self._request(port, "POST", "/invocations", body, headers)
+            status, response_type, content = self._request(port, "POST", "/invocations", body, headers)
         except TimeoutError:
             return InvocationResult(0, "text/plain", _TIMED_OUT.encode())
         except (OSError, http.client.HTTPException):
             return InvocationResult(500, "text/plain", b"The container ended before it answered.")
-        return InvocationResult(status, answered, content)
+        return InvocationResult(status, response_type, content)
 
     def _request(
         self, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
@@ -154,8 +158,8 @@ class Instance:
                 connection = self._idle.get_nowait()
                 if connection.port == port:
                     return connection
-                connection.close()  # it led to a process that has ended since
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=_INVOCATION_TIMEOUT)
+                connection.close()  # its process has ended
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=INVOCATION_TIMEOUT)
 
     def _keep_serving(self) -> None:
         pause = _FIRST_PAUSE
@@ -175,7 +179,7 @@ class Instance:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _serve(self) -> str:
-        """One process from start to end; why it ended."""
+        """Run one process from start to end; return why it ended."""
         self._ready_file.unlink(missing_ok=True)
         with self._lock:
             if self._stopping.is_set():
@@ -191,22 +195,22 @@ class Instance:
                 return f"no process could be started: {error}"
         while not self._ready_file.exists() and not process.wait(_POLL):
             pass
-        announced = self._announced()
-        if "port" in announced:
-            self._open(announced["port"])
+        ready = self._read_ready_file()
+        if "port" in ready:
+            self._open(ready["port"])
         process.wait()
         self._port = None
-        if "error" in announced:
-            return str(announced["error"])
+        if "error" in ready:
+            return str(ready["error"])
         code = process.exit_code
         return "its supervisor was killed" if code is None else describe_exit(code)
 
-    def _announced(self) -> dict[str, Any]:
+    def _read_ready_file(self) -> dict[str, Any]:
         try:
-            announced: dict[str, Any] = json.loads(self._ready_file.read_text())
+            ready: dict[str, Any] = json.loads(self._ready_file.read_text())
         except FileNotFoundError:
             return {}
-        return announced
+        return ready
 
     def _open(self, port: int) -> None:
         try:

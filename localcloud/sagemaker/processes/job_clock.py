@@ -1,4 +1,4 @@
-"""How long a training job has had instances, and how much longer it may take."""
+"""How long a training job has had instances, and how much time it has left."""
 
 import math
 import time
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 DEFAULT_MAX_RUNTIME = 86_400
-"""Seconds: StoppingCondition.MaxRuntimeInSeconds when the request names none."""
+"""Seconds: the default of StoppingCondition.MaxRuntimeInSeconds."""
 
 
 class TrainingClock:
-    """A job's times. Its instances may be taken away and others come: those times add up."""
+    """The times of one job, added up over all instances that it gets."""
 
     def __init__(self, condition: Mapping[str, Any]) -> None:
-        """condition: the request's StoppingCondition."""
+        """Start to measure, with the request's StoppingCondition."""
         self._max_runtime: float = condition.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
         self._max_wait: float = condition.get("MaxWaitTimeInSeconds", math.inf)
         self._created = time.monotonic()
@@ -21,34 +21,34 @@ class TrainingClock:
         self._training = _Stopwatch()
 
     def has_instances(self) -> None:
-        """The data's download begins."""
+        """Record that the job got instances and the download begins."""
         self._with_instances.start()
 
     def trains(self) -> None:
-        """The script begins."""
+        """Record that the script starts."""
         self._training.start()
 
     def has_trained(self) -> None:
-        """The script has ended."""
+        """Record that the script has ended."""
         self._training.stop()
 
     def has_no_instances(self) -> None:
-        """They were taken away."""
+        """Record that the job lost its instances."""
         self._with_instances.stop()
 
     @property
     def seconds(self) -> int:
-        """Whole seconds the job has had instances."""
+        """Whole seconds that the job has had instances."""
         return round(self._with_instances.seconds)
 
     @property
     def runtime_left(self) -> float:
-        """Seconds the script may still run, over all instances it has."""
+        """Seconds that the script may still run."""
         return self._max_runtime - self._training.seconds
 
     @property
     def wait_left(self) -> float:
-        """Seconds until a managed spot job has to be done, whatever it waited for; else infinite."""
+        """Seconds until a managed spot job must be finished; infinite for other jobs."""
         return self._max_wait - (time.monotonic() - self._created)
 
 

@@ -1,4 +1,4 @@
-"""Metrics read from a training job's log by its MetricDefinitions."""
+"""Metrics that SageMaker reads from a training job's log, by the job's MetricDefinitions."""
 
 import math
 import re
@@ -8,11 +8,11 @@ from typing import Any
 from localcloud.sagemaker.api.errors import ValidationError
 
 
-class Metrics:
-    """The latest value of every metric a job has logged.
+class LogMetrics:
+    """The latest value of each metric.
 
-    A definition's regular expression is searched for in each line; its first group is the value. As
-    CloudWatch stores neither NaN nor infinities, such a value is no data point: the last finite one stays.
+    SageMaker searches each line for a definition's regular expression; the first group is the value.
+    CloudWatch stores neither NaN nor infinities, so they are skipped and the last finite value stays.
     """
 
     def __init__(self, definitions: list[dict[str, str]]) -> None:
@@ -22,7 +22,7 @@ class Metrics:
         self._latest: dict[str, tuple[float, datetime]] = {}
 
     def read(self, line: str, timestamp_ms: int) -> None:
-        """Look at one line of the log."""
+        """Read the metrics of one log line."""
         for name, pattern in self._patterns.items():
             for match in pattern.finditer(line):
                 value = _number(match)
@@ -30,7 +30,7 @@ class Metrics:
                     self._latest[name] = (value, datetime.fromtimestamp(timestamp_ms / 1000, UTC))
 
     def final(self) -> list[dict[str, Any]]:
-        """FinalMetricDataList."""
+        """Return the metrics as DescribeTrainingJob's FinalMetricDataList."""
         return [
             {"MetricName": name, "Value": value, "Timestamp": timestamp}
             for name, (value, timestamp) in self._latest.items()
