@@ -1,10 +1,10 @@
-"""Scalable targets: the variants that may be scaled, and between which counts."""
+"""The operations on scalable targets: which variants may be scaled, and between which numbers."""
 
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.application_autoscaling import variants as resources
+from localcloud.application_autoscaling import checks, variants
 from localcloud.application_autoscaling.records import ScalableTarget, ScalableTargets
 from localcloud.application_autoscaling.variants import VariantId, variant_id
 from localcloud.sagemaker.api.errors import ValidationError
@@ -13,27 +13,24 @@ from localcloud.sagemaker.host import Host
 from localcloud.sagemaker.hosting.scaling import ServedVariant
 
 Variants = Callable[[str, str], ServedVariant | None]
-"""What an endpoint serves as the variant, both by name; None when it serves none of that name."""
+"""Returns the variant that an endpoint serves, by the names of both, or None."""
 
-MOST = 50  # targets a page, by the service model
 ROLE = (
     "arn:aws:iam::{}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
-"""The service-linked role by which AWS scales variants, in the account that is filled in."""
+"""The service-linked role with which AWS scales variants, for the account to fill in."""
 
+_PAGE = 50
+"""Targets on a page, by the service model."""
 _SUSPENDED = {
     "DynamicScalingInSuspended": False,
     "DynamicScalingOutSuspended": False,
     "ScheduledScalingSuspended": False,
 }
-_NOT_HERE = {
-    "RoleARN": "Variants are scaled by a service-linked role: leave RoleARN out.",
-    "Tags": "Tags on scalable targets are not available in the local cloud.",
-}
 
 
-class TargetOperations:
+class ScalableTargetOperations:
     """The operations on scalable targets."""
 
     def __init__(self, host: Host, targets: ScalableTargets, variants: Variants) -> None:
@@ -42,18 +39,16 @@ class TargetOperations:
         self._variants = variants
 
     def register(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Register a variant, or change the limits of one that is registered: what is not said stays.
+        """Handle RegisterScalableTarget; members that are left out keep their values.
 
-        AWS then brings the variant's count between the limits; here it stays what it is.
+        AWS then moves the variant's number of instances between the limits. Here it stays as it is.
         """
-        for member, sentence in _NOT_HERE.items():
-            if member in request:
-                raise ValidationError(sentence)
+        checks.check_target(request)
         variant = variant_id(request)
-        instance_type = _scalable(variant, self.served(variant))
+        instance_type = checks.instance_type(variant, self.served(variant))
         with self._targets.lock:
             target = self._targets.find(variant)
-            minimum, maximum = _limits(request, target)
+            minimum, maximum = checks.limits(request, target)
             if target is None:
                 target = ScalableTarget(variant, self.arn(variant), instance_type, minimum, maximum, now())
                 self._targets.put(target)
@@ -62,20 +57,20 @@ class TargetOperations:
         return {"ScalableTargetARN": target.arn}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Other namespaces than SageMaker's have no targets."""
+        """Handle DescribeScalableTargets. Only SageMaker's namespace has targets."""
         with self._targets.lock:
             described = [self._described(target) for target in self._targets.all()]
-        chosen = resources.chosen(described, request, request.get("ResourceIds"))
-        shown, token = resources.page(chosen, request, name="ResourceId", most=MOST)
-        return {"ScalableTargets": shown, "NextToken": token}
+        matching = variants.matching(described, request, request.get("ResourceIds"))
+        page, token = variants.page(matching, request, name="ResourceId", most=_PAGE)
+        return {"ScalableTargets": page, "NextToken": token}
 
     def deregister(self, request: dict[str, Any]) -> None:
-        """The target's policies go with it."""
+        """Handle DeregisterScalableTarget; delete the target's policies, too."""
         with self._targets.lock:
             self._targets.remove(self._targets.get(variant_id(request)))
 
     def served(self, variant: VariantId) -> ServedVariant:
-        """The variant as its endpoint serves it; ValidationError when it serves none of that name."""
+        """Return the variant that the endpoint serves; raise ValidationError if it serves none."""
         served = self._variants(variant.endpoint, variant.variant)
         if served is None:
             raise ValidationError(
@@ -85,7 +80,7 @@ class TargetOperations:
         return served
 
     def arn(self, variant: VariantId) -> str:
-        """The ARN of the variant's target, whether it is registered or not."""
+        """Return the ARN of the variant's target, which need not exist."""
         unique = uuid.uuid5(uuid.NAMESPACE_URL, variant.resource).hex
         return (
             f"arn:aws:application-autoscaling:{self._host.region}:{self._host.account}:"
@@ -101,34 +96,3 @@ class TargetOperations:
             "CreationTime": target.created,
             "SuspendedState": _SUSPENDED | target.suspended,
         }
-
-
-def _scalable(variant: VariantId, served: ServedVariant) -> str:
-    """The type of the variant's instances; ValidationError when there are none or AWS does not scale them."""
-    if served.instance_type is None:
-        raise ValidationError(
-            f"Variant {variant.variant} of endpoint {variant.endpoint} is serverless: it has no instances to "
-            "scale."
-        )
-    if served.instance_type.startswith("ml.t"):
-        raise ValidationError(
-            f"You cannot register a variant with {served.instance_type} instance type as a scalable target. "
-            "This is because the burstable performance of these instances can lead to unpredictable behavior "
-            "with Auto Scaling."
-        )
-    return served.instance_type
-
-
-def _limits(request: dict[str, Any], target: ScalableTarget | None) -> tuple[int, int]:
-    """The least and the greatest count of instances that the target is to have."""
-    minimum = request.get("MinCapacity", target.minimum if target else None)
-    maximum = request.get("MaxCapacity", target.maximum if target else None)
-    if minimum is None or maximum is None:
-        raise ValidationError("A new scalable target needs both MinCapacity and MaxCapacity.")
-    if minimum < 1:
-        raise ValidationError(
-            f"MinCapacity must be at least 1, not {minimum}: a real-time variant does not scale to zero."
-        )
-    if maximum < minimum:
-        raise ValidationError("Maximum capacity cannot be less than minimum capacity")
-    return minimum, maximum

@@ -1,4 +1,4 @@
-"""How a request says which variant it is about, and how resources are listed."""
+"""How a request names a variant, and how resources are filtered and paged."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class VariantId:
         return f"endpoint/{self.endpoint}/variant/{self.variant}"
 
     def members(self) -> dict[str, str]:
-        """The three members that name the variant in requests and descriptions."""
+        """Return the members that name the variant in requests and responses."""
         return {
             "ServiceNamespace": NAMESPACE,
             "ResourceId": self.resource,
@@ -35,14 +35,14 @@ class VariantId:
         }
 
     def sentence(self) -> str:
-        """The three members as AWS's errors name them."""
+        """Return the variant as AWS's error messages name it."""
         return (
             f"service namespace: {NAMESPACE}, resource ID: {self.resource}, scalable dimension: {DIMENSION}"
         )
 
 
 def variant_id(request: dict[str, Any]) -> VariantId:
-    """The variant a request names; raises ValidationError for anything else that AWS can scale."""
+    """Return the variant that a request names; raise ValidationError for any other resource."""
     if (request["ServiceNamespace"], request["ScalableDimension"]) != (NAMESPACE, DIMENSION):
         raise ValidationError(
             f"The local Application Auto Scaling has the namespace {NAMESPACE} only, with the dimension "
@@ -54,12 +54,18 @@ def variant_id(request: dict[str, Any]) -> VariantId:
     return VariantId(**match.groupdict())
 
 
-def chosen(
+def matching(
     described: list[dict[str, Any]], request: dict[str, Any], wanted: list[str] | None
 ) -> list[dict[str, Any]]:
-    """Those of the request's namespace, of the `wanted` resources unless it is None, and of its dimension.
+    """Return the descriptions with the request's namespace and dimension.
 
-    Raises ValidationError for a dimension without resources.
+    Args:
+        described: All descriptions.
+        request: The Describe request.
+        wanted: The ResourceIds to keep; None for all.
+
+    Raises:
+        ValidationError: The request has a dimension without resources.
     """
     if "ScalableDimension" in request and wanted is None:
         raise ValidationError("ScalableDimension selects among resources: name those as well.")
@@ -75,15 +81,23 @@ def chosen(
 def page(
     items: list[dict[str, Any]], request: dict[str, Any], *, name: str, most: int
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """One page of descriptions, oldest first and by the member `name` among equals, and the next one's token.
+    """Return one page of descriptions, oldest first, and the token of the next page.
 
-    Raises ValidationError when MaxResults is beyond `most`, InvalidNextTokenError for an unknown token.
+    Args:
+        items: All descriptions.
+        request: The Describe request.
+        name: The member that orders descriptions of the same age.
+        most: The highest MaxResults, also the default.
+
+    Raises:
+        ValidationError: MaxResults is out of range.
+        InvalidNextTokenError: This service has not issued the token.
     """
     size = request.get("MaxResults", most)
     if not 1 <= size <= most:
         raise ValidationError(f"MaxResults must be between 1 and {most}, not {size}.")
-    asked = {"MaxResults": size} | ({"NextToken": request["NextToken"]} if "NextToken" in request else {})
+    paging = {"MaxResults": size} | ({"NextToken": request["NextToken"]} if "NextToken" in request else {})
     try:
-        return listing.page(items, asked, kind="", default_order="Ascending", name=name)
+        return listing.page(items, paging, kind="", default_order="Ascending", name=name)
     except ValidationError as error:
         raise InvalidNextTokenError(str(error)) from error

@@ -42,7 +42,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
 
     def download(self, still_wanted: Callable[[], None]) -> None:
-        """Create the folder and fill it from S3; raise StoreError, or what `still_wanted` raises to cancel."""
+        """Create the folder and fill it from S3; raise StoreError, or what `still_wanted` raises."""
         self._directory.mkdir()
         download_prefix(self._store, f"s3://{self._bucket}/{self._folder}", self._directory, still_wanted)
         self._uploaded = self._files()
@@ -53,7 +53,7 @@ class Checkpoints:
         self._thread.start()
 
     def abandon(self) -> None:
-        """Stop to synchronize."""
+        """Stop the synchronization."""
         self._over.set()
         if self._thread:
             self._thread.join()

@@ -1,11 +1,11 @@
-"""A production variant as processes.
+"""The processes of one production variant.
 
-    start        the model archive comes from S3 with the model's execution role, and is unpacked once
-    wait_ready   every instance has loaded the model and answered /ping
-    invoke       one instance after the other
-    stop         no process, port or file is left
+    start        download the model archive with the model's execution role, unpack it once
+    wait_ready   wait until every instance has loaded the model and answered /ping
+    invoke       send the request to one instance after the other
+    stop         end every process and remove every file
 
-Failure reasons are worded as SageMaker's, with the cause added where SageMaker points to the logs only.
+Failure reasons have SageMaker's words. Where SageMaker only refers to the logs, the cause is added.
 """
 
 import logging
@@ -38,18 +38,18 @@ __all__ = ["Fleet", "FleetFailed", "FleetLaunch", "InvocationResult"]
 _PROGRAMS = Path(__file__).parent / "programs"
 _CONTAINER_ROOT = "/opt/ml"
 _LONGEST_CAUSE = 800
+"""Characters of a cause in a failure reason, which holds 1,024."""
 _MOST_CORES = 4
-"""Cores a fleet's instances share at most: a server that runs a copy of the model on each has enough then."""
-"""Characters of a cause within a failure reason, which holds 1,024."""
+"""The most cores that a fleet's instances share: enough for a server with a copy of the model on each."""
 
 
 @dataclass(frozen=True)
 class _Server:
-    """The program that does what an image does.
+    """The program that stands for an image.
 
-    import_paths: the folders of /opt/ml/model that the image imports the user's modules from.
-    grace: seconds its processes have to end by themselves, after the last request was answered.
-    noise: lines of its output that are for the program's own use.
+    import_paths: the folders of /opt/ml/model from which the image imports the user's modules.
+    grace: seconds between SIGTERM and SIGKILL, after the last response.
+    noise: lines of output that are not for the user.
     """
 
     program: Path
@@ -63,7 +63,7 @@ _SERVERS = {
     Runner.RAY_SERVE: _Server(
         _PROGRAMS / "ray_server.py",
         ("", "code"),
-        0.0,  # half of Ray, ending, has much to say about the other half
+        0.0,  # parts of Ray that end before others print many errors
         re.compile(r":(job_id|actor_name|task_name):|\[.* logging\.cc:\d+: Set ray log level "),
     ),
 }
@@ -76,9 +76,9 @@ class FleetLaunch:
     """What one variant's fleet needs to run.
 
     container: the model's PrimaryContainer: Image, ModelDataUrl, Environment.
-    directory: the fleet's own; made by it, removed by stop.
-    environment: AWS_* variables of a process acting as the model's execution role, as for TrainingLaunch.
-    log: called with (stream, epoch ms, line) for each line an instance prints, on a thread of the fleet's;
+    directory: the fleet's own; the fleet creates it, and `stop` removes it.
+    environment: AWS_* variables of a process that acts as the model's execution role.
+    log: called with (stream, epoch milliseconds, line) for each line of an instance, on the fleet's threads;
         stream is "<variant>/<instance id>".
     """
 
@@ -97,14 +97,19 @@ class FleetFailed(Exception):
 
 
 class _Stopped(Exception):
-    """The fleet was asked to end before it had begun."""
+    """The fleet was stopped before it had started."""
 
 
 class Fleet:
     """The instances of one production variant."""
 
     def __init__(self, launch: FleetLaunch, *, store: ObjectStore | None = None) -> None:
-        """store: where the model archive is; by default S3, as the model's execution role."""
+        """Prepare a fleet.
+
+        Args:
+            launch: What to run.
+            store: Holds the model archive; by default S3, as the model's execution role.
+        """
         self._launch = launch
         self._store = store
         self._root = launch.directory / "ml"
@@ -117,16 +122,20 @@ class Fleet:
         self._thread = threading.Thread(target=self._run, name=f"fleet-{launch.endpoint_name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to download and to start the instances; returns at once."""
+        """Start the download and the instances; return immediately."""
         self._thread.start()
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the inference servers that run now."""
+        """The process ids of the running inference servers."""
         return [pid for instance in self._instances if (pid := instance.pid) is not None]
 
     def wait_ready(self, timeout: float) -> None:
-        """Block until every instance has answered /ping; raises FleetFailed. The caller then calls stop."""
+        """Wait until every instance has answered /ping.
+
+        Raises:
+            FleetFailed: The fleet cannot serve, or not in time. The caller must then call `stop`.
+        """
 
         def settled() -> bool:
             if self._failure or self._stopping:
@@ -143,9 +152,10 @@ class Fleet:
                 raise FleetFailed("The endpoint was deleted before it was in service.")
 
     def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
-        """Answer one request on one instance, in turn.
+        """Send one request to the next instance; block up to 60 s.
 
-        Blocks up to 60 s. Never raises for what a model does: see InvocationResult.status.
+        Returns:
+            The response. Errors of the model are results, too: see `InvocationResult`.
         """
         with self._change:
             ready = [] if self._stopping else [instance for instance in self._instances if instance.ready]
@@ -162,7 +172,7 @@ class Fleet:
                 self._change.notify_all()
 
     def stop(self, drain: float = 10.0) -> None:
-        """Give requests in flight drain seconds, end every process, remove the directory; blocks."""
+        """Wait up to `drain` seconds for requests in flight, end every process, remove the directory."""
         with self._change:
             self._stopping = True
             self._change.notify_all()
@@ -185,7 +195,7 @@ class Fleet:
         except FleetFailed as failure:
             self._fail(str(failure))
         except Exception as error:
-            log.exception("endpoint %s", self._launch.endpoint_name)
+            log.exception("The fleet of endpoint %s failed", self._launch.endpoint_name)
             self._fail(f"InternalServerError: We encountered an internal error. {error!r}")
 
     def _server(self) -> _Server:
@@ -238,11 +248,11 @@ class Fleet:
                 self._instances.append(instance)
 
     def _container_environment(self, server: _Server) -> dict[str, str]:
-        """The container's Environment, with its paths below /opt/ml led to the fleet's directory.
+        """Return the container's Environment, with paths below /opt/ml moved to the fleet's directory.
 
-        SAGEMAKER_BASE_DIR leads the server there, and PYTHONPATH the import of the user's module, as in AWS's
-        image. Half of the machine's cores serve, _MOST_CORES at most: a training job or another fleet
-        runs beside them.
+        SAGEMAKER_BASE_DIR leads the server to that directory, and PYTHONPATH the import of the user's module,
+        as in AWS's image. The fleet uses half of the machine's cores, at most _MOST_CORES: a training job or
+        another fleet runs beside it.
         """
         declared = {
             name: f"{self._root}{value.removeprefix(_CONTAINER_ROOT)}"
@@ -266,11 +276,11 @@ class Fleet:
         )
 
     def _logger(self, stream: str, noise: re.Pattern[str]) -> Callable[[str], None]:
-        def hear(line: str) -> None:
-            if line and not noise.match(line):  # CloudWatch Logs has no empty events
+        def log_line(line: str) -> None:
+            if line and not noise.match(line):  # CloudWatch Logs refuses empty events
                 self._launch.log(stream, time.time_ns() // 1_000_000, line)
 
-        return hear
+        return log_line
 
     def _still_wanted(self) -> None:
         if self._stopping:

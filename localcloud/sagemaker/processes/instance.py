@@ -36,8 +36,9 @@ _POLL = 0.02
 class InvocationResult:
     """A container's response.
 
-    status: the container's HTTP status; 0 if it did not respond in time. For any status but 200, InvokeEndpoint
-        returns ModelError (HTTP 424) with status and body as OriginalStatusCode and OriginalMessage.
+    status: the container's HTTP status; 0 if it did not respond in time. For any status but 200,
+        InvokeEndpoint returns ModelError (HTTP 424) with status and body as OriginalStatusCode and
+        OriginalMessage.
     """
 
     status: int

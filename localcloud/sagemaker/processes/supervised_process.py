@@ -1,4 +1,7 @@
-"""The owner's side of the supervisor: start a command, hear its lines, stop it, know that nothing is left."""
+"""The owner's side of a supervised command: start it, read its output, stop it, wait until nothing is left.
+
+programs/supervisor.py is the other side.
+"""
 
 import contextlib
 import logging
@@ -17,7 +20,7 @@ _SUPERVISOR = Path(__file__).parent / "programs" / "supervisor.py"
 _MARK = "LOCALCLOUD_PROCESS"
 _TEMPORARY = Path("/tmp")  # noqa: S108 - each directory in it has a random name and is private
 _LONGEST_LINE = 256 * 1024 - 26
-"""Bytes; a CloudWatch Logs event holds 256 KiB, 26 bytes of them its own. A longer line becomes several."""
+"""Bytes. A CloudWatch Logs event holds 256 KiB, of which 26 bytes are overhead. Longer lines are split."""
 
 _INHERITED = (
     "HOME",
@@ -35,13 +38,14 @@ log = logging.getLogger(__name__)
 
 
 def container_environment(aws: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that stands for a container.
+    """Return the environment of a process that stands for a container.
 
-    aws: how it reaches AWS, and as whom; the machine's own AWS configuration is kept out.
-    declared: what the request's Environment asks for, which wins, as it does in a container.
+    This environment's programs come first on PATH. The process inherits only variables that describe this
+    machine, never the server's credentials or AWS configuration.
 
-    This environment's programs come first on PATH. Of the server's variables only those pass that say where
-    things are on this machine, never its credentials.
+    Args:
+        aws: The variables that give the process its AWS endpoint and credentials.
+        declared: The request's Environment. It overrides all other variables, as in a container.
     """
     inherited = {
         name: value
@@ -53,13 +57,13 @@ def container_environment(aws: Mapping[str, str], declared: Mapping[str, str]) -
         "LANG": "C.UTF-8",
         **inherited,
         "PATH": os.pathsep.join(programs),
-        "PYTHONUNBUFFERED": "1",  # as in AWS's images: a line is heard when it is printed
+        "PYTHONUNBUFFERED": "1",  # as in AWS's images: a line arrives when it is printed
         "PYTHONIOENCODING": "utf-8",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Instances here share the processors. OpenMP's threads spin while they wait, as if they were alone:
-        # two torch processes side by side then ran 10 to 50 times slower on two cores.
+        # All instances share this machine's cores, and waiting OpenMP threads spin by default. On two cores,
+        # two torch processes side by side then ran 10 to 50 times slower.
         "OMP_WAIT_POLICY": "passive",
         **aws,
         **declared,
@@ -67,10 +71,10 @@ def container_environment(aws: Mapping[str, str], declared: Mapping[str, str]) -
 
 
 class Process:
-    """A command under a supervisor. It runs from construction on; nothing of it outlives this program.
+    """A command under a supervisor. It starts on construction and never outlives this program.
 
-    TMPDIR is a directory of its own with a short path: sockets live there, and their paths hold 107 bytes at
-    most, which a job's directory deep in someone's home would use up.
+    TMPDIR is a directory of its own with a short path. Sockets live there, and a socket's path holds at most
+    107 bytes, fewer than a job's directory may need.
     """
 
     def __init__(
@@ -81,9 +85,16 @@ class Process:
         environment: Mapping[str, str],
         on_line: Callable[[str], None],
     ) -> None:
-        """on_line hears each line of standard output and error, without its end, on a thread of its own.
+        """Start the command.
 
-        Raises OSError when the supervisor cannot be started.
+        Args:
+            command: Program and arguments.
+            directory: The working directory.
+            environment: The whole environment.
+            on_line: Called, on a thread of its own, with each line of standard output and error.
+
+        Raises:
+            OSError: The supervisor cannot be started.
         """
         name = uuid.uuid4().hex
         self._mark = f"{_MARK}={name}".encode()
@@ -120,7 +131,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The command's process id; ProcessLookupError when it never started."""
+        """The command's process id; raises ProcessLookupError if it did not start."""
         self._started.wait()
         if self._pid is None:
             raise ProcessLookupError("the command did not start")
@@ -133,22 +144,22 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether some of the command may still run, or some of its lines are still to be heard."""
+        """Whether a process of the command may still run, or output is still unread."""
         return not self._ended.is_set()
 
     @property
     def exit_code(self) -> int | None:
-        """After the end: the exit code, negative for a signal; None if the supervisor was killed first."""
+        """The exit code after the end, negative for a signal; None if the supervisor was killed first."""
         return self._exit_code
 
     def stop(self, grace: float) -> None:
-        """Ask the whole tree to end: SIGTERM now, SIGKILL after grace seconds. Returns at once."""
+        """Send SIGTERM to all processes of the command, SIGKILL after `grace` seconds; return immediately."""
         with self._control, contextlib.suppress(OSError, ValueError):
             assert self._supervisor.stdin
             self._supervisor.stdin.write(f"stop {grace}\n".encode())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no process is left and every line was heard; False when that takes longer."""
+        """Wait until no process is left and all output is read; return False on a time-out."""
         return self._ended.wait(timeout)
 
     def _read(self) -> None:
@@ -157,8 +168,8 @@ class Process:
             while line := output.readline(_LONGEST_LINE):
                 try:
                     self._on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
-                except Exception:  # what cannot be logged must not stop the job by a full pipe
-                    log.exception("a line of output could not be passed on")
+                except Exception:  # A failure of the log must not block the job on a full pipe.
+                    log.exception("Could not pass on a line of output")
 
     def _watch(self, report: int) -> None:
         with os.fdopen(report) as lines:
@@ -182,7 +193,7 @@ class Process:
         self._ended.set()
 
     def _kill_orphans(self) -> None:
-        """End what a killed supervisor could not: everything that still carries this command's mark."""
+        """Kill every process with this command's mark, because the killed supervisor could not."""
         while orphans := [
             int(entry.name)
             for entry in Path("/proc").iterdir()

@@ -1,5 +1,7 @@
-"""The hosts of a training job, algo-1 and so on: each a directory laid out as /opt/ml, AWS's toolkit as a
-process in it, and a log."""
+"""The hosts of a training job, algo-1 and so on.
+
+Each host is a directory like a container's /opt/ml, a process that runs AWS's toolkit in it, and a log.
+"""
 
 import json
 import math
@@ -18,24 +20,24 @@ from localcloud.sagemaker.processes.supervised_process import Process
 _TOOLKIT = Path(__file__).parent / "programs" / "training_toolkit.py"
 _INSTANCE_GROUP = "homogeneousCluster"
 _REMEMBERED_LINES = 60
-"""Enough for the script's last words before what torchrun and the toolkit say of its end."""
+"""Enough for the script's last lines and the reports of torchrun and the toolkit that follow them."""
 
 SETTLING = 3.0
-"""Seconds that hosts get to end by themselves after one has failed: the cause may be among their reasons."""
+"""Seconds that the other hosts have to end by themselves after one failed; one of them may know the cause."""
 _FAILED_GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL for the hosts that then still run."""
+"""Seconds between SIGTERM and SIGKILL for the hosts that still run after SETTLING."""
 
 LogListener = Callable[[str, int, str], None]
-"""Hears a line: its stream, its time in epoch milliseconds, and the text."""
+"""Receives a line of the log: its stream, its time in epoch milliseconds, and the text."""
 
 
 class TrainingHosts:
-    """All hosts of a job. They are started together, and end together if one of them fails."""
+    """All hosts of a job. They start together, and end together if one of them fails."""
 
     def __init__(
         self, job_name: str, request: Mapping[str, Any], directory: Path, on_line: LogListener
     ) -> None:
-        """directory: gets a folder for each host."""
+        """Prepare the hosts that the request asks for; `directory` gets a folder for each."""
         self._request = request
         self.count: int = request["ResourceConfig"].get("InstanceCount", 1)
         started = time.time_ns() // 1_000_000
@@ -51,16 +53,16 @@ class TrainingHosts:
         self._failures: list[str] = []
 
     def folders(self, name: str) -> list[Path]:
-        """The folder of that name under each host's /opt/ml."""
+        """Return a folder under /opt/ml on each host."""
         return [host.directory / name for host in self._hosts]
 
     def lay_out(self) -> None:
-        """Make each host's directory: see TrainingHost.lay_out."""
+        """Create each host's directory."""
         for host in self._hosts:
             host.lay_out(self._request, [each.name for each in self._hosts])
 
     def start(self, environment: Callable[["TrainingHost"], Mapping[str, str]]) -> None:
-        """Start the toolkit on every host. Raises OSError when a process cannot be started."""
+        """Start the toolkit on every host; raise OSError if a process cannot be started."""
         try:
             for host in self._hosts:
                 process = host.start(environment(host))
@@ -76,17 +78,17 @@ class TrainingHosts:
 
     @property
     def started(self) -> bool:
-        """Whether there were ever any processes."""
+        """Whether any process was started."""
         return bool(self._processes)
 
     def stop(self, grace: float) -> None:
-        """Ask all processes to end: SIGTERM now, SIGKILL after grace seconds. Returns at once."""
+        """Send SIGTERM to all processes, and SIGKILL after `grace` seconds; return immediately."""
         self._stopped = True
         for process in self._processes:
             process.stop(grace)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until every host has ended; False when that takes longer. Where one fails, all end."""
+        """Wait until every host has ended; return False on a time-out. If one fails, all are ended."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while self._running:
             wake = min(end, self._settled)
@@ -109,8 +111,7 @@ class TrainingHosts:
 
     @property
     def failure(self) -> str | None:
-        """Why the job failed: the reason of the first host that failed, though not of one that only lost a
-        host that had failed before."""
+        """The reason of the first host that failed. Hosts that only lost another host count last."""
         causes = [each for each in self._failures if not lost_peer(each)]
         return next(iter(causes or self._failures), None)
 
@@ -120,10 +121,10 @@ class TrainingHosts:
 
 
 class TrainingHost:
-    """A host by its name. It has a process once it was started."""
+    """A host by its name, and its process after `start`."""
 
     def __init__(self, name: str, directory: Path, stream: str, on_line: LogListener) -> None:
-        """directory: stands for this host's /opt/ml. stream: what its lines are logged as."""
+        """Prepare a host; `directory` stands for its /opt/ml, and `stream` is the name of its log."""
         self.name = name
         self.directory = directory
         self._process: Process | None = None
@@ -132,7 +133,7 @@ class TrainingHost:
         self._last_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
 
     def lay_out(self, request: Mapping[str, Any], hosts: Sequence[str]) -> None:
-        """Write input/config/*.json as SageMaker does, and the empty folders a script expects."""
+        """Write input/config/*.json as SageMaker does, and create the folders that a script expects."""
         for folder in ("input/config", "input/data", "model", "output/data"):
             (self.directory / folder).mkdir(parents=True)
         instance_type = request["ResourceConfig"]["InstanceType"]
@@ -154,17 +155,17 @@ class TrainingHost:
             (self.directory / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
 
     def start(self, environment: Mapping[str, str]) -> Process:
-        """Run the toolkit's entry point, which fetches the source and runs the script."""
+        """Start the toolkit, which fetches the source and runs the script."""
         self._process = Process(
             [sys.executable, "-P", str(_TOOLKIT)],
             directory=self.directory,
             environment=environment,
-            on_line=self._hear,
+            on_line=self._log_line,
         )
         return self._process
 
     def failure(self) -> str | None:
-        """Why the process that has ended did not end well; None if it did."""
+        """Return why the process failed, or None if it exited with 0."""
         assert self._process
         code = self._process.exit_code
         if code is None:
@@ -178,8 +179,8 @@ class TrainingHost:
         text = report.read_text(errors="replace") if report.exists() else None
         return algorithm_error(text, code, self._last_lines)
 
-    def _hear(self, line: str) -> None:
-        if line:  # CloudWatch Logs has no empty events
+    def _log_line(self, line: str) -> None:
+        if line:  # CloudWatch Logs refuses empty events
             self._last_lines.append(line)
             self._on_line(self._stream, time.time_ns() // 1_000_000, line)
 

@@ -1,17 +1,18 @@
-"""A training job as processes: on each of its hosts, AWS's own training toolkit in a directory laid out as
-/opt/ml in a container.
+"""A training job as processes.
 
-    Starting     the request is read; what cannot run here is refused
-    Downloading  channels and checkpoints come from S3 with the execution role's credentials
-    Training     the toolkit's entry point (programs/toolkit.py) fetches the source and runs the script;
-                 checkpoints go to S3
-    Uploading    /opt/ml/model and /opt/ml/output/data go to S3 as model.tar.gz and output.tar.gz
+On each host, AWS's training toolkit runs in a directory like a container's /opt/ml.
 
-The instances of a managed spot job can be taken away (`TrainingRun.interrupt`): it is then Interrupted, and
-begins anew in other directories, with the checkpoints that S3 has.
+    Starting     check the request; refuse what cannot run here
+    Downloading  download channels and checkpoints with the execution role's credentials
+    Training     run the toolkit (programs/training_toolkit.py), which fetches the source and runs the script;
+                 upload checkpoints
+    Uploading    upload /opt/ml/model and /opt/ml/output/data as model.tar.gz and output.tar.gz
 
-The toolkit finds its directory through SAGEMAKER_BASE_DIR: jobs and hosts run side by side, /opt stays
-untouched. Hosts meet through torchrun, which finds the others by programs/torchrun.py instead of by DNS.
+A managed spot job can lose its instances (`TrainingRun.interrupt`). It is then Interrupted and starts again
+in new directories, with the checkpoints in S3.
+
+SAGEMAKER_BASE_DIR tells the toolkit its directory, so jobs and hosts run side by side and /opt stays
+untouched. Hosts find each other through programs/torchrun.py, which replaces torchrun, instead of DNS.
 """
 
 import logging
@@ -50,11 +51,10 @@ class TrainingLaunch:
     """What one job needs to run.
 
     request: the validated CreateTrainingJob parameters, as botocore names them.
-    directory: holds a folder for each host, which stands for its /opt/ml; made by the run, removed when it
-        has finished.
-    environment: AWS_* variables of a process acting as the execution role: AWS_ENDPOINT_URL, AWS_REGION,
-        AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. Data comes and
-        artifacts go with these credentials and no others; they must outlive the job.
+    directory: holds a folder for each host, which stands for its /opt/ml. The run creates and removes it.
+    environment: AWS_* variables of a process that acts as the execution role: AWS_ENDPOINT_URL, AWS_REGION,
+        AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. All data and
+        artifacts are transferred with these credentials, so they must outlive the job.
     """
 
     job_name: str
@@ -68,10 +68,10 @@ class TrainingLaunch:
 class TrainingOutcome:
     """How a job ended.
 
-    failure_reason: set when status is Failed, at most 1,024 characters.
-    model_artifacts_uri: s3://.../model.tar.gz when one was uploaded.
-    training_seconds: whole seconds from the start of the download to the end of the upload, without those in
-        which the job had no instances (AWS bills these).
+    failure_reason: set if status is Failed, at most 1,024 characters.
+    model_artifacts_uri: s3://.../model.tar.gz if one was uploaded.
+    training_seconds: whole seconds from the start of the download to the end of the upload, without the time
+        in which the job had no instances (AWS bills these seconds).
     """
 
     status: Literal["Completed", "Failed", "Stopped"]
@@ -82,37 +82,35 @@ class TrainingOutcome:
 
 
 class TrainingEvents(Protocol):
-    """Hears what happens to a job, on the run's own threads."""
+    """Receives the progress of a job, on the run's own threads."""
 
     def secondary_status(self, status: str, message: str) -> None:
-        """The job moved to Starting, Downloading, Training, Interrupted, Uploading or Stopping; never a final
-        status.
-        """
+        """Handle a move to Starting, Downloading, Training, Interrupted, Uploading or Stopping."""
 
     def log(self, stream: str, timestamp_ms: int, line: str) -> None:
-        """The job printed a line (stdout or stderr); stream is "<job name>/<host>-<epoch ms>"."""
+        """Handle a line of standard output or error; stream is "<job name>/<host>-<epoch ms>"."""
 
     def finished(self, outcome: TrainingOutcome) -> None:
-        """The job has ended, exactly once: no process of it runs and its directory is gone."""
+        """Handle the end of the job, once: its processes have ended and its directory is removed."""
 
 
 _Ending = Literal["Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
 
 
 class _Failed(Exception):
-    """The job cannot go on; the message is its FailureReason."""
+    """The job cannot continue; the message is its FailureReason."""
 
 
 class _Stopped(Exception):
-    """The job was asked to end before it was done."""
+    """The job was stopped before it was done."""
 
 
 class _Interrupted(Exception):
-    """The job's instances were taken away."""
+    """The job lost its instances."""
 
 
 class TrainingRun:
-    """One training job, on threads and processes of its own; one host's, or several hosts'."""
+    """One training job with its threads and processes, on one host or several."""
 
     def __init__(
         self,
@@ -122,8 +120,13 @@ class TrainingRun:
         store: ObjectStore | None = None,
         stop_grace: float = 120.0,
     ) -> None:
-        """store: where channels and artifacts are; by default S3, as the execution role.
-        stop_grace: seconds between SIGTERM and SIGKILL when the job is stopped or interrupted; AWS gives 120.
+        """Prepare a run.
+
+        Args:
+            launch: What to run.
+            events: Receives the job's progress.
+            store: Holds channels and artifacts; by default S3, as the execution role.
+            stop_grace: Seconds between SIGTERM and SIGKILL when the job is stopped or interrupted; as on AWS.
         """
         self._launch = launch
         self._events = events
@@ -141,20 +144,22 @@ class TrainingRun:
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
 
     def start(self) -> None:
-        """Begin; returns at once. Every failure from here on arrives as events.finished."""
+        """Start the job; return immediately. Failures are reported by events.finished."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the job to stop; returns at once. The outcome, Stopped, arrives as events.finished."""
+        """Stop the job; return immediately. events.finished reports the outcome, Stopped."""
         self._end("Stopped", "Stopping the training job", self._stop_grace)
 
     def interrupt(self, pause: float = 0.0) -> None:
-        """Take the job's spot instances away; returns at once.
+        """Take the job's spot instances away; return immediately.
 
-        The processes get SIGTERM, and SIGKILL after stop_grace. Then the job is Interrupted, and waits for
-        other instances for `pause` seconds. A job that has trained, or is stopping, is let be.
+        The processes get SIGTERM, and SIGKILL after stop_grace. The job is then Interrupted and gets new
+        instances after `pause` seconds. A job that has finished training or is being stopped is not
+        interrupted.
 
-        Raises ValueError when the job has no spot instances.
+        Raises:
+            ValueError: The job has no spot instances.
         """
         if not self._launch.request.get("EnableManagedSpotTraining", False):
             raise ValueError(f"{self._launch.job_name} is not a managed spot training job.")
@@ -165,13 +170,13 @@ class TrainingRun:
             self._hosts.stop(self._stop_grace)
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the job has finished; False when it has not within timeout seconds."""
+        """Wait until the job has finished; return False on a time-out."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Kill the job and remove its directory, with no further events: the server itself is going away."""
+        """Kill the job and remove its directory, without further events: the server is shutting down."""
         self._closed = True
         self._end("Stopped", "The local cloud is going down", 0)
         self.join()
@@ -226,7 +231,7 @@ class TrainingRun:
         except _Failed as failure:
             return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, self._clock.seconds)
         except Exception as error:
-            log.exception("training job %s", self._launch.job_name)
+            log.exception("The training job %s failed", self._launch.job_name)
             reason = shorten("InternalServerError: We encountered an internal error. ", repr(error))
             return TrainingOutcome("Failed", "Failed", reason, None, self._clock.seconds)
         if self._stopping:
@@ -234,7 +239,7 @@ class TrainingRun:
         return TrainingOutcome("Completed", "Completed", None, model, self._clock.seconds)
 
     def _attempt(self) -> bool:
-        """Train on instances of its own; False when they were taken away."""
+        """Train on one set of instances; return False if the job lost them."""
         try:
             self._report("Starting", "Preparing the instances for training")
             self._prepare()
@@ -244,7 +249,7 @@ class TrainingRun:
         return True
 
     def _await_instances(self) -> None:
-        """Nothing is left of the instances that were taken away, but what S3 has; wait for others."""
+        """Delete everything of the lost instances, then wait for new ones. Only the files in S3 remain."""
         self._report("Interrupted", "The managed spot training instances were interrupted")
         self._clock.has_no_instances()
         shutil.rmtree(self._launch.directory, ignore_errors=True)
@@ -256,7 +261,8 @@ class TrainingRun:
         self._still_wanted()
 
     def _new_hosts(self) -> TrainingHosts:
-        return TrainingHosts(self._launch.job_name, self._launch.request, self._launch.directory, self._hear)
+        launch = self._launch
+        return TrainingHosts(launch.job_name, launch.request, launch.directory, self._log_line)
 
     def _prepare(self) -> None:
         request, directory = self._launch.request, self._launch.directory
@@ -343,17 +349,17 @@ class TrainingRun:
             for checkpoints in self._checkpoints:
                 checkpoints.finish()
         except StoreError as error:
-            # A job that failed has a better reason.
+            # A failed job already has a more useful reason.
             if not self._hosts.failure:
                 uri = self._launch.request["CheckpointConfig"]["S3Uri"]
                 raise _Failed(f"ClientError: Checkpoint upload failed: {error} ({uri})") from error
 
-    def _hear(self, stream: str, timestamp_ms: int, line: str) -> None:
+    def _log_line(self, stream: str, timestamp_ms: int, line: str) -> None:
         if not self._closed:
             self._events.log(stream, timestamp_ms, line)
 
     def _upload(self, folder: str, name: str) -> str | None:
-        """Upload a folder of all hosts as one archive; its URI, or None when it is empty on all of them."""
+        """Upload a folder of all hosts as one archive; return its URI, or None if the folder is empty."""
         output = self._launch.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         uri = f"{output}/{self._launch.job_name}/output/{name}"
         archive = self._launch.directory / name
@@ -377,11 +383,11 @@ class TrainingRun:
             {
                 "SAGEMAKER_BASE_DIR": str(host.directory),
                 "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
-                "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not look algo-1 up in DNS
+                "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not resolve algo-1 by DNS
                 "TRAINING_JOB_NAME": launch.job_name,
                 "TRAINING_JOB_ARN": launch.job_arn,
                 "LOCALCLOUD_RENDEZVOUS": str(launch.directory / "rendezvous"),
-                "GLOO_SOCKET_IFNAME": "lo",  # gloo would look the machine's name up in DNS
+                "GLOO_SOCKET_IFNAME": "lo",  # gloo would resolve the machine's name by DNS
                 **self._share_of_processors(),
                 **launch.request.get("Environment", {}),
             },
@@ -391,14 +397,14 @@ class TrainingRun:
 
     def _share_of_processors(self) -> dict[str, str]:
         if self._hosts.count == 1:
-            # A short spin before a thread sleeps: a lone job on two cores then trained 1.7 times as fast as
-            # with threads that sleep at once, and two side by side 1.7 times slower, not 50.
+            # Threads spin briefly before they sleep. On two cores, a lone job then trained 1.7 times as fast
+            # as with threads that sleep immediately, and two jobs side by side 1.7 times slower, not 50.
             return {"GOMP_SPINCOUNT": "2000"}
         return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self._hosts.count))}
 
 
 def _refuse_unsupported(request: Mapping[str, Any]) -> None:
-    """Fail what would otherwise run differently from AWS, and say so."""
+    """Refuse a request that would run differently from AWS."""
 
     def refuse(what: str) -> None:
         raise _Failed(f"ClientError: the local cloud does not support {what}.")

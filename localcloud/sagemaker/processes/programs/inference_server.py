@@ -2,16 +2,16 @@
 
     python -P inference_server.py
 
-AWS's own inference handler (sagemaker-pytorch-inference) drives the user's model_fn, input_fn, predict_fn
-and output_fn; this module is what TorchServe is in AWS's image: it listens, hands requests over one at a
-time, and passes answers back. -P keeps this folder off sys.path, where its modules would hide the user's.
+AWS's inference handler (sagemaker-pytorch-inference) calls the user's model_fn, input_fn, predict_fn and
+output_fn. This program does the work of TorchServe in AWS's image: it listens, passes on one request at a
+time and returns the responses. -P keeps this folder off sys.path, where its modules would hide the user's.
 
 Environment
     SAGEMAKER_BASE_DIR  stands for /opt/ml; the model is in its folder "model"
-    LOCALCLOUD_READY    the file to write {"port": N} to when the model is loaded, or {"error": "..."}
-    LOCALCLOUD_TOKEN    what callers must send as "Authorization: Bearer ..."
-    SAGEMAKER_MODEL_SERVER_TIMEOUT  seconds a request may take before the process ends itself, to be started
-                                    afresh, as TorchServe does with a worker (60)
+    LOCALCLOUD_READY    the file to write: {"port": N} when the model is loaded, or {"error": "..."}
+    LOCALCLOUD_TOKEN    the token that callers must send as "Authorization: Bearer ..."
+    SAGEMAKER_MODEL_SERVER_TIMEOUT  seconds for one request (60); then the process exits and is restarted, as
+                                    TorchServe does with a worker
 """
 
 import hmac
@@ -31,7 +31,7 @@ _UNRESPONSIVE_EXIT = 70
 
 
 class _Context:
-    """As much of TorchServe's context as AWS's handler reads and writes."""
+    """The part of TorchServe's context that AWS's handler uses."""
 
     def __init__(self, model_dir: Path) -> None:
         self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
@@ -42,23 +42,27 @@ class _Context:
         self.status = 200
 
     def begin(self, content_type: str, accept: str) -> None:
+        """Reset the context for a request."""
         self.properties = {"Content-Type": content_type, "Accept": accept}
         self.content_type = "application/json"
         self.status = 200
 
     def get_request_properties(self) -> dict[str, str]:
+        """Return the request's headers."""
         return self.properties
 
     def set_response_content_type(self, _index: int, content_type: str) -> None:
+        """Set the response's content type."""
         self.content_type = content_type
 
     def set_response_status(self, code: int, phrase: str) -> None:
+        """Set the response's status; its body is then an error message."""
         self.status = code
         self.content_type = "text/plain"
 
 
 class _Model:
-    """The loaded model; answers one request at a time."""
+    """The loaded model; handles one request at a time."""
 
     def __init__(self, model_dir: Path, timeout: float) -> None:
         self._context = _Context(model_dir)
@@ -69,7 +73,8 @@ class _Model:
         self._busy_since: float | None = None
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def answer(self, body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
+    def invoke(self, body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
+        """Return status, content type and body of the model's response."""
         with self._lock:
             self._busy_since = time.monotonic()
             try:
@@ -108,16 +113,18 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body leave in one segment; apart, they wait for each other (Nagle)
+    wbufsize = -1  # sends headers and body in one segment; two would wait for each other (Nagle)
     server: _Server
 
     def do_GET(self) -> None:
+        """Answer /ping."""
         if self._allowed() and self.path == "/ping":
             self._send(200, "application/json", b"{}")
         else:
             self._refuse()
 
     def do_POST(self) -> None:
+        """Answer /invocations."""
         if not self._allowed() or self.path != "/invocations":
             self.close_connection = True  # the body stays unread
             self._refuse()
@@ -125,10 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         began = time.monotonic()
         content_type = self.headers.get("Content-Type", "application/json")
-        status, answered, content = self.server.model.answer(
+        status, response_type, content = self.server.model.invoke(
             body, content_type, self.headers.get("Accept", "*/*")
         )
-        self._send(status, answered, content)
+        self._send(status, response_type, content)
         print(f'"POST /invocations" {status} {round(1000 * (time.monotonic() - began))} ms', flush=True)
 
     def _allowed(self) -> bool:
@@ -147,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Invocations are logged with their duration instead; pings are not."""
+        """Log nothing here: invocations are logged with their duration, pings are not."""
 
 
 def _announce(ready: Path, message: dict[str, Any]) -> None:
@@ -157,13 +164,13 @@ def _announce(ready: Path, message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Load the model, say on which port it answers, and serve until killed."""
+    """Load the model, announce the port, and serve until killed."""
     ready = Path(os.environ.pop("LOCALCLOUD_READY"))
     token = os.environ.pop("LOCALCLOUD_TOKEN")
     timeout = float(os.environ.get("SAGEMAKER_MODEL_SERVER_TIMEOUT", "60"))
     try:
         model = _Model(Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model", timeout)
-    except Exception as error:  # whatever the user's code raises is the reason to show
+    except Exception as error:  # an exception of the user's code is the failure reason to show
         traceback.print_exc()
         _announce(ready, {"error": f"loading the model raised {type(error).__name__}: {error}"})
         sys.exit(1)

@@ -1,7 +1,8 @@
-"""The adapter of AWS's Ray image, inside Serve's proxy: /invocations leads to /, /ping to Serve's own health
-check, nothing else is there, and only the holder of the instance's token may call.
+"""The adapter of AWS's Ray image, inside Ray Serve's proxy.
 
-The proxy's environment knows the token's digest only, for the user's code runs with the same.
+It maps /invocations to / and /ping to Serve's health check, refuses every other path, and accepts only
+callers with the instance's token. The proxy's environment holds only the token's digest, because the user's
+code runs with the same environment.
 """
 
 import hashlib
@@ -17,13 +18,14 @@ _PATHS = {("POST", "/invocations"): "/", ("GET", "/ping"): "/-/healthz"}
 
 
 class Adapter:
-    """Passes on what SageMaker asks a container for, logs invocations, and refuses the rest."""
+    """Passes on the requests that SageMaker sends to a container, logs invocations, refuses all others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._digest = os.environ["LOCALCLOUD_TOKEN_SHA256"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             return
         path = _PATHS.get((scope["method"], scope["path"]))
@@ -39,12 +41,12 @@ class Adapter:
         began = time.monotonic()
         status = 0
 
-        async def hear(message: Message) -> None:
+        async def send_response(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
-        await self._app(scope, receive, hear)
+        await self._app(scope, receive, send_response)
         if scope["method"] == "POST":
             print(f'"POST /invocations" {status} {round(1000 * (time.monotonic() - began))} ms', flush=True)
 
@@ -54,5 +56,5 @@ class Adapter:
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve's proxy is to be wrapped in (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH)."""
+    """Return the wrappers of Serve's proxy (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH)."""
     return [Middleware(Adapter)]

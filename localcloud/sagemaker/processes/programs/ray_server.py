@@ -1,25 +1,25 @@
-"""One model under Ray Serve, as AWS's image ray:serve-ml-sagemaker-* runs it: config.yaml at the model's root
-says what to serve.
+"""One model under Ray Serve, as AWS's image ray:serve-ml-sagemaker-* runs it.
 
     python -P ray_server.py
 
-AWS's image runs `ray start --head`, `serve start` and `serve run config.yaml`, with an adapter before them
-that leads /invocations to / and /ping to /-/healthz. This process does the same for one of several instances
-on a machine. What it starts is a Ray of its own: own ports, own folder, own secret, on the loopback interface
-alone. It ends with any of Ray's own processes; what serves (controller, proxy, replicas) Ray itself starts
-again. The adapter sits inside Serve's proxy (ray_adapter.py).
+config.yaml at the model's root says what to serve. AWS's image runs `ray start --head`, `serve start` and
+`serve run config.yaml`, with an adapter before them that maps /invocations to / and /ping to /-/healthz. This
+program does the same for one of several instances on a machine. It starts its own Ray, with its own ports,
+folder and secret, on the loopback interface only. It ends when any of Ray's own processes ends. Ray itself
+restarts the serving processes: controller, proxy and replicas. The adapter runs inside Serve's proxy
+(ray_adapter.py).
 
-A requirements.txt of the model is not installed: the environment is not this instance's alone.
+A requirements.txt of the model is not installed, because instances share this environment.
 
-Ray is asked for less than `ray start` brings: without dashboard, autoscaler and log monitor it takes 170 MiB
-and 3 seconds of a processor less (of 850 MiB and 20 s). There is no public way to, hence the subclass of its
-Node: an upgrade of Ray has to look at this module, and the tests of instances will say so.
+Ray starts with less than `ray start` brings. Without dashboard, autoscaler and log monitor it needs 170 MiB
+and 3 seconds of processor time less (of 850 MiB and 20 s). No public option does that, so this program
+subclasses Ray's Node. Check this module when you upgrade Ray; the tests of Ray fleets cover it.
 
 Environment
     SAGEMAKER_BASE_DIR  stands for /opt/ml; the model is in its folder "model"
-    TMPDIR              Ray's files and sockets; a short path, for a socket's holds 107 bytes
-    LOCALCLOUD_READY    the file to write {"port": N} to when the model is loaded, or {"error": "..."}
-    LOCALCLOUD_TOKEN    what callers must send as "Authorization: Bearer ..."
+    TMPDIR              Ray's files and sockets; a short path, because a socket's path holds 107 bytes
+    LOCALCLOUD_READY    the file to write: {"port": N} when the model is loaded, or {"error": "..."}
+    LOCALCLOUD_TOKEN    the token that callers must send as "Authorization: Bearer ..."
 """
 
 import hashlib
@@ -34,46 +34,46 @@ from pathlib import Path
 from typing import Any
 
 _OBJECT_STORE = 80 * 2**20
-"""Bytes of shared memory at most, Ray's least; requests and answers are far smaller."""
+"""Bytes of shared memory: Ray's minimum. Requests and responses are far smaller."""
 _WORKERS = 4
-"""Processors that Ray is told of, so that it starts as many processes ahead: controller, proxy, application
+"""The number of CPUs that Ray is told. It starts as many processes in advance: controller, proxy, application
 builder, one replica."""
 _PACKAGE = "localcloud.sagemaker.processes.programs"
 _ROOT = Path(__file__).resolve().parents[4]
 _POLL = 0.05
 _WATCH = 0.5
 _KEEP_ALIVE = 7 * 24 * 3600
-"""Seconds that a connection may be idle; were they few, a request could meet the end of its connection."""
+"""Seconds that a connection may be idle. If Serve closed idle connections, a request could fail on one."""
 
 
 def _environment(token: str) -> dict[str, str]:
-    """What every process of this Ray is told. The model's own Environment has said the rest."""
+    """Return variables for every process of this Ray, in addition to the model's own Environment."""
     return {
-        # Node addresses are 127.0.0.1 then, and servers listen there only.
+        # All node addresses are then 127.0.0.1, and servers listen only there.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # The output gets what replicas print, as they print it (_start_head), but not Ray's every step.
+        # Replicas print to this process's output (_start_head); Ray itself prints only errors.
         "RAY_BACKEND_LOG_LEVEL": "error",
         "RAY_preload_python_modules": f"{_PACKAGE}.ray_worker",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{_PACKAGE}.ray_adapter:middlewares",
         "LOCALCLOUD_TOKEN_SHA256": hashlib.sha256(token.encode()).hexdigest(),
-        # Replicas would open ports of their own, beside the proxy's.
+        # Otherwise replicas open ports of their own, beside the proxy's.
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
         "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
-        # The machine is not Ray's own: how full its memory is, is no reason to end a replica.
+        # Other programs use this machine's memory, so Ray must not kill replicas when it is full.
         "RAY_memory_monitor_refresh_ms": "0",
-        # On a busy machine its processes take their time, and are not to be given up.
+        # Processes start slowly on a busy machine.
         "RAY_worker_register_timeout_seconds": "180",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        # Titles of processes are not to overwrite /proc/PID/environ, by which a killed owner's are found.
+        # Process titles must not overwrite /proc/PID/environ: orphans are found by their environment.
         "SPT_NOENV": "1",
     }
 
 
 def _reserved_port() -> tuple[int, socket.socket]:
-    """A free port, which nobody else is given while the socket is open; Serve shares it (SO_REUSEPORT)."""
+    """Return a free port and a socket that keeps it reserved; Serve shares the port (SO_REUSEPORT)."""
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     held.bind(("127.0.0.1", 0))
@@ -81,7 +81,7 @@ def _reserved_port() -> tuple[int, socket.socket]:
 
 
 def _start_head(directory: Path) -> Any:
-    """Ray's own processes, as children of this one that die with it."""
+    """Start Ray's own processes as children of this one that die with it."""
     import ray
     from ray._private import utils
     from ray._private.node import Node
@@ -92,12 +92,12 @@ def _start_head(directory: Path) -> Any:
             self._webui_url = ""
 
         def get_log_file_names(self, name: str, *arguments: Any, **options: Any) -> Any:
-            # The raylet's children, workers among them, write where it does: to this process's output.
+            # The raylet's children, including workers, write to the raylet's output: this process's.
             if name == "raylet":
                 return None, None
             return super().get_log_file_names(name, *arguments, **options)
 
-    # Ray's agent leaves out what belongs to the dashboard when that is not installed.
+    # Ray's agent skips the dashboard if its dependencies are not installed.
     utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard here")
     head = Head(
         RayParams(
@@ -121,7 +121,7 @@ def _start_head(directory: Path) -> Any:
 
 
 def _serve(config: Path, port: int) -> str | None:
-    """`serve start` and `serve run config.yaml`: None once all is running, else why it does not."""
+    """Run `serve start` and `serve run config.yaml`; return None when all runs, else the cause of failure."""
     import yaml
     from ray.serve._private.api import serve_start
     from ray.serve.schema import ApplicationStatus, ServeDeploySchema
@@ -137,8 +137,8 @@ def _serve(config: Path, port: int) -> str | None:
                 ApplicationStatus.DEPLOY_FAILED,
                 ApplicationStatus.UNHEALTHY,
             ):
-                said = [deployment.message for deployment in application.deployment_statuses]
-                return "\n".join(message for message in [application.app_status.message, *said] if message)
+                messages = [deployment.message for deployment in application.deployment_statuses]
+                return "\n".join(filter(None, [application.app_status.message, *messages]))
         if applications and all(
             application.app_status.status == ApplicationStatus.RUNNING for application in applications
         ):
@@ -147,7 +147,7 @@ def _serve(config: Path, port: int) -> str | None:
 
 
 def cause(message: str) -> str:
-    """The exception at the end of what Serve says of a deployment that failed, or all that it says."""
+    """Return the exception at the end of Serve's message about a failed deployment, or its last line."""
     lines = [line for line in message.splitlines() if line.strip()]
     raised = [line for line in lines if line[:1].isalpha() and ": " in line]
     return f"loading the model raised {raised[-1]}" if "Traceback" in message and raised else lines[-1]
@@ -160,7 +160,7 @@ def _announce(ready: Path, message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Start Ray and the model, say on which port it answers, and end when Ray does."""
+    """Start Ray and the model, announce the port, and end when Ray does."""
     ready = Path(os.environ.pop("LOCALCLOUD_READY"))
     token = os.environ.pop("LOCALCLOUD_TOKEN")
     os.environ.update(_environment(token))
@@ -180,12 +180,12 @@ def main() -> None:
         failure = f"{type(error).__name__}: {error}"
     if failure:
         _announce(ready, {"error": cause(failure)})
-        os._exit(1)  # nothing of Ray's is worth a clean end: its processes and files go with this one
+        os._exit(1)  # Ray needs no clean end: its processes and files are removed with this process
     _announce(ready, {"port": port})
     with held:
         while not head.dead_processes():
             time.sleep(_WATCH)
-    print("A process of Ray's own has ended; ending the others", flush=True)
+    print("One of Ray's own processes has ended; ending the others", flush=True)
     os._exit(1)
 
 

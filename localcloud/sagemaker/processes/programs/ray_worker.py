@@ -1,8 +1,8 @@
-"""What every worker process of a Ray instance loads before it works (ray_server.py).
+"""A module that every worker process of a Ray instance loads first (ray_server.py).
 
-Serve, while other processes start: a second less to wait for in each of them later. And a closed door: each
-replica of Serve listens for other deployments' requests, on every interface, and unpickles what it is sent.
-Nothing calls it here (RAY_SERVE_USE_GRPC_BY_DEFAULT), and nobody on this machine or beyond is to.
+It imports Serve while other processes still start, which saves each worker a second later. It also closes a
+port: each replica of Serve listens for requests of other deployments, on every interface, and unpickles them.
+No deployment uses that port here (RAY_SERVE_USE_GRPC_BY_DEFAULT), so nobody must be able to reach it.
 """
 
 from typing import Any

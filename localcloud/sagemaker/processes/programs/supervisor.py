@@ -1,19 +1,19 @@
-"""Runs one command and leaves nothing of it behind, whatever happens to whoever asked for it.
+"""Run one command and leave none of its processes behind, whatever happens to the owner.
 
     python -I -S supervisor.py REPORT_FD TEMPORARY COMMAND [ARGUMENT...]
 
-A training script may start workers, and workers may start theirs; some put themselves into sessions of their
-own. So this process makes itself the reaper of all of them (a "child subreaper", prctl(2)): an orphan comes
-back here instead of going to init, and the tree below this process is always the whole of the command.
+A training script may start workers, workers may start more, and some create their own sessions. So this
+process is a "child subreaper" (prctl(2)): orphans become its children instead of init's, and the tree below
+it is always the whole command.
 
-Standard input is the owner's hold on the command. A line "stop SECONDS" ends the tree with SIGTERM, and with
-SIGKILL after that many seconds. End of file means that the owner has died, even by kill -9, and ends the tree
-as well. Should this process itself be killed, the kernel kills the command (PR_SET_PDEATHSIG).
+The owner controls the command through standard input. The line "stop SECONDS" sends SIGTERM to the tree, and
+SIGKILL after that many seconds. End of file means that the owner died, even by kill -9, and ends the tree,
+too. If this process is killed, the kernel kills the command (PR_SET_PDEATHSIG).
 
-TEMPORARY is the command's own directory for temporary files, removed when it has ended.
-REPORT_FD receives "started PID" and, once no process of the tree is left, "exited CODE" (-N for signal N).
+TEMPORARY is the command's own directory for temporary files; it is removed when the command has ended.
+REPORT_FD receives "started PID" and, when no process of the tree is left, "exited CODE" (-N for signal N).
 
-Only the standard library's quick parts are imported: starting costs a few hundredths of a second.
+The program imports only fast parts of the standard library: it starts in a few hundredths of a second.
 """
 
 # pathlib and contextlib would double the time to start.
@@ -31,10 +31,10 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 OWNER_DIED_GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL when there is nobody left to wait for a clean end."""
+"""Seconds between SIGTERM and SIGKILL after the owner's death."""
 
 LONE_COMMAND_GRACE = 1.0
-"""Seconds a command gets to end by itself after its last child has, before it is sent SIGTERM too."""
+"""Seconds that a command has to end by itself after its last child, before it gets SIGTERM, too."""
 
 _POLL = 0.05
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,10 +46,10 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def descendants(root: int) -> set[int]:
-    """Every living process below root, however deep.
+    """Return every living process below root, at any depth.
 
-    A zombie is not living, unless it has other threads: the kernel shows a process by its first thread, and
-    that one may have ended before the others.
+    A zombie is dead unless it has other threads: the kernel shows a process by its first thread, which may
+    end before the others.
     """
     children: dict[int, list[int]] = {}
     zombies = set()
@@ -61,7 +61,7 @@ def descendants(root: int) -> set[int]:
                 fields = file.read().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # proc(5) numbers the fields from the command's name on, which is 2: state is 3, num_threads is 20.
+        # In proc(5) the command's name is field 2, state is field 3 and num_threads is field 20.
         state, parent, threads = fields[0], int(fields[1]), int(fields[17])
         children.setdefault(parent, []).append(int(entry))
         if state == b"Z" and threads <= 1:
@@ -90,7 +90,7 @@ def _spawn(command: list[str], report: int) -> int:
         return pid
     try:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it died before the kernel was asked
+        if os.getppid() != supervisor:  # it died before prctl
             os._exit(1)
         os.close(report)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -104,12 +104,11 @@ def _spawn(command: list[str], report: int) -> int:
 
 
 class _Supervisor:
-    """The tree below this process, and how far it is on its way to its end."""
+    """The processes below this one, and the state of their stop."""
 
     def __init__(self, command: list[str], report: int) -> None:
         self._command = _spawn(command, report)
-        self.exit_code: int | None = None
-        """The command's, once it has ended and been collected."""
+        self.exit_code: int | None = None  # of the command, after its end
         self._deadline: float | None = None
         self._terminated: set[int] = set()
         self._had_children = False
@@ -117,10 +116,11 @@ class _Supervisor:
 
     @property
     def command(self) -> int:
+        """Return the command's process id."""
         return self._command
 
     def reap(self) -> bool:
-        """Collect whoever has ended. Whether anybody is left."""
+        """Collect ended processes; return whether any process is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -133,17 +133,20 @@ class _Supervisor:
 
     @property
     def stopping(self) -> bool:
+        """Return whether a stop is in progress."""
         return self._deadline is not None
 
     def stop(self, grace: float) -> None:
+        """Stop the tree within `grace` seconds; a shorter time of an earlier call stays valid."""
         deadline = time.monotonic() + grace
         self._deadline = min(deadline, self._deadline or deadline)
 
     def press(self) -> None:
-        """One step of a stop: SIGTERM to whoever has not had it, SIGKILL to all when time is up.
+        """Advance a stop: send SIGTERM to processes that have not got it, SIGKILL to all at the deadline.
 
-        The command's children come first. AWS's training toolkit is the command, does not pass SIGTERM on,
-        and prints for its script: ended with the script, it would break the pipe the script writes to.
+        The command's children get SIGTERM first. The command is AWS's training toolkit, which does not
+        forward SIGTERM and prints its script's output: if it ended with the script, the script would write to
+        a broken pipe.
         """
         assert self._deadline is not None
         now = time.monotonic()
@@ -162,10 +165,10 @@ class _Supervisor:
         self._terminated |= due
 
     def sweep(self) -> None:
-        """The command has ended: as in a container, whatever it left running ends too.
+        """Kill everything that the command left running, as the end of a container would.
 
-        Orphans become this process's children. It collects every one of them, because not every machine's
-        init would; a process that was killed can be collected once the last of its threads has ended.
+        Orphans become children of this process, which collects each of them because not every machine's init
+        does. A killed process can be collected when its last thread has ended.
         """
         while self.reap():
             _send(descendants(os.getpid()), signal.SIGKILL)
@@ -176,17 +179,17 @@ def _tell(report: int, message: str) -> None:
     try:
         os.write(report, f"{message}\n".encode())
     except BrokenPipeError:
-        pass  # the owner has died; the tree must end all the same
+        pass  # the owner has died; the tree must end nevertheless
 
 
 def _remove(directory: str) -> None:
-    import shutil  # only now: it would delay the command's start
+    import shutil  # imported late, because it would delay the command's start
 
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def main(report: int, temporary: str, command: list[str]) -> NoReturn:
-    """Supervise the command until nothing of it is left."""
+    """Supervise the command until none of its processes is left."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""torchrun for training jobs whose hosts are all this machine.
+"""torchrun for training jobs whose hosts all run on this machine.
 
-AWS's toolkit runs `torchrun --master_addr algo-1 --master_port 7777 ...` on each host of a job. Here DNS
-knows no algo-1, and 7777 is one port for all jobs there are. So this program comes first on a job's PATH, and
-changes nothing but the meeting place: the job's first host listens on a free port of the loopback interface
-and writes it to the file LOCALCLOUD_RENDEZVOUS, where the others read it.
+AWS's toolkit runs `torchrun --master_addr algo-1 --master_port 7777 ...` on each host of a job. Here DNS does
+not know algo-1, and all jobs would share port 7777. So this program comes first on a job's PATH and changes
+only the
+meeting place: the job's first host listens on a free port of the loopback interface and writes it to the file
+LOCALCLOUD_RENDEZVOUS, which the other hosts read.
 
-It is run through a symbolic link named torchrun. Its folder, the first where modules are then looked for,
-holds none but such programs.
+It runs through a symbolic link named torchrun. Python searches this folder first for modules, so the folder
+must not hold a module that torchrun imports by name.
 """
 
 import functools
@@ -25,14 +26,14 @@ _LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: Sequence[str], meeting_place: Path) -> None:
-    """What torchrun does with these arguments, at the job's own port."""
+    """Run torchrun with these arguments, at the job's own port."""
     options = run.parse_args(list(arguments))  # type: ignore[no-untyped-call]
     if options.node_rank == 0:
         listener = socket.socket()
         listener.bind((_LOOPBACK, 0))
         listener.listen()
         port = listener.getsockname()[1]
-        # torchrun would listen on every interface of the machine, and only on a port named beforehand.
+        # torchrun itself would listen on every interface, and only on a port given in advance.
         module = vars(static_tcp_rendezvous)
         module["TCPStore"] = functools.partial(module["TCPStore"], master_listen_fd=listener.detach())
         written = meeting_place.with_suffix(".new")

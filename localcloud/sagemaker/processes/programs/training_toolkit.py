@@ -1,9 +1,9 @@
 """The entry point of AWS's training toolkit, `train`, without PyTorch.
 
-The toolkit's own process imports PyTorch to tell scripts its version, and for nothing else; that takes
-longer than all the rest of it. The scripts' processes import what they import.
+The toolkit's own process imports PyTorch only to tell scripts its version, which takes longer than everything
+else it does. The scripts' processes import what they need.
 
-It is run with -P, so that no module here hides a user's.
+Run it with -P, so that no module in this folder hides a user's module.
 """
 
 import importlib.util
@@ -15,8 +15,8 @@ from pathlib import Path
 from sagemaker_training.cli.train import main
 
 
-def its_version() -> types.ModuleType | None:
-    """As much of the module `torch` as the toolkit reads; None where PyTorch does not say it in a file."""
+def version_of_torch() -> types.ModuleType | None:
+    """Return a module `torch` with only its version; None if PyTorch has no version.py."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -29,7 +29,7 @@ def its_version() -> types.ModuleType | None:
 
 
 if __name__ == "__main__":
-    torch = its_version()
+    torch = version_of_torch()
     if torch is not None:
         sys.modules["torch"] = torch
     sys.exit(main())
