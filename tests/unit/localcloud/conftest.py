@@ -1,8 +1,7 @@
-"""SageMaker and Application Auto Scaling under boto3's own clients, over a host, jobs and fleets that the
-tests drive.
+"""SageMaker and Application Auto Scaling under boto3's own clients, with a host, jobs and fleets that tests drive.
 
-Requests go through botocore's serializer and signer, and answers through its parser; only the wire between is
-replaced. The host judges every request by the policy of the access key that signed it.
+Requests go through botocore's serializer and signer, and responses through its parser; only the network is
+replaced. The host judges each request by the policies of the access key that signed it.
 """
 
 import asyncio
@@ -19,7 +18,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
@@ -40,10 +41,10 @@ HOSTING_IMAGE = f"763104351884.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:
 
 
 class FakeHost:
-    """A host whose principals may do what `policies` lists: by access key, (action, resource) patterns.
+    """A host whose callers may do what `policies` lists: (action, resource) patterns by access key.
 
-    `alarms` are CloudWatch's, by name their states; a role of `unwatching` may not look at them. A test that
-    makes `looks` a semaphore says when each look at them ends. Waits take no time.
+    alarms: the states of CloudWatch's alarms by name. unwatching: roles that may not read them.
+    looks: if a test sets a semaphore, each read of the alarms waits for it. Waits take no time.
     """
 
     region = REGION
@@ -75,7 +76,7 @@ class FakeHost:
         if role_arn in self.unwatching:
             raise AccessDenied(f"{role_arn} is not authorized to perform: cloudwatch:DescribeAlarms")
         if self.looks:
-            assert self.looks.acquire(timeout=DEADLINE), "the test never let the alarms be looked at"
+            assert self.looks.acquire(timeout=DEADLINE), "the test never released a look"
         return {name: self.alarms[name] for name in names if name in self.alarms}
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
@@ -111,7 +112,7 @@ class FakeHost:
 
 
 class FakeRun:
-    """A training run the test plays: it reports what the test says, and refuses what no real run does."""
+    """A training run that reports what the test says. It refuses what no real run does."""
 
     def __init__(self, launch: TrainingLaunch, events: TrainingEvents) -> None:
         self.launch = launch
@@ -148,7 +149,7 @@ class FakeRun:
 
 
 class FakeFleet:
-    """A fleet that is ready at once unless its scripts say otherwise, and answers with its model's name."""
+    """A fleet that is ready immediately unless its script says otherwise. It responds with its model's name."""
 
     def __init__(self, launch: FleetLaunch, script: SimpleNamespace) -> None:
         self.launch = launch
@@ -189,7 +190,7 @@ class FakeFleet:
 
 
 class Fleets:
-    """Makes fleets; `script` says how those fare that were made since the last `reset`."""
+    """Creates fleets; `script` controls those created since the last `reset`."""
 
     def __init__(self) -> None:
         self.made: list[FakeFleet] = []
@@ -214,7 +215,15 @@ class Fleets:
 
 
 class Cloud:
-    """One service with everything around it."""
+    """One service and everything around it."""
+
+    sagemaker: Any
+    unchecked: Any
+    caller: Any
+    runtime: Any
+    caller_runtime: Any
+    scaling: Any
+    caller_scaling: Any
 
     def __init__(self, directory: Path) -> None:
         self.host = FakeHost()
@@ -226,13 +235,6 @@ class Cloud:
             self.host, directory, self.targets, training_run=self._run, fleet=self.fleets
         )
         self.autoscaling = ApplicationAutoScaling(self.host, self.targets, self.service.variant)
-        self.sagemaker: Any = None
-        self.unchecked: Any = None
-        self.caller: Any = None
-        self.runtime: Any = None
-        self.caller_runtime: Any = None
-        self.scaling: Any = None
-        self.caller_scaling: Any = None
 
     def _run(self, launch: TrainingLaunch, events: TrainingEvents) -> FakeRun:
         run = FakeRun(launch, events)
@@ -240,12 +242,12 @@ class Cloud:
         return run
 
     def raw(self, target: str, body: bytes, *, path: str = "/") -> tuple[int, dict[str, str], bytes]:
-        """A request that botocore would not send."""
+        """Send a request that botocore would not send."""
         headers = {"X-Amz-Target": target, "Authorization": f"AWS4-HMAC-SHA256 Credential={ADMIN}/x"}
         return asyncio.run(self.service.handle("POST", path, headers, body, {}))
 
     def train(self, name: str = "job", **parameters: Any) -> FakeRun:
-        """Create a training job; the run that does it."""
+        """Create a training job; return its run."""
         self.sagemaker.create_training_job(**training_request(name, **parameters))
         return self.runs[-1]
 
@@ -253,7 +255,7 @@ class Cloud:
         self.sagemaker.create_model(**model_request(name))
 
     def config(self, name: str, model: str | None = None, **variant: Any) -> None:
-        """A configuration of one variant, with a model of its own unless one is named."""
+        """Create a config of one variant, with a model of the same name unless one is given."""
         if model is None:
             self.model(name)
         self.sagemaker.create_endpoint_config(
@@ -261,7 +263,7 @@ class Cloud:
         )
 
     def endpoint(self, name: str = "lexline", config: str = "first") -> None:
-        """An endpoint in service."""
+        """Create an endpoint that is in service."""
         self.config(config)
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         self.await_endpoint("InService", name)
@@ -277,7 +279,7 @@ class Cloud:
         return seen[-1]
 
     def events(self, detail_type: str, member: str) -> list[Any]:
-        """What one member of the events so far was, one after the other."""
+        """Return one member of each event so far, in order."""
         return [detail.get(member) for kind, detail, _ in self.host.events if kind == detail_type]
 
 
@@ -289,7 +291,15 @@ def eventually(condition: Callable[[], bool], deadline: float = DEADLINE) -> Non
         time.sleep(0.002)
 
 
-def training_request(name: str, **parameters: Any) -> dict[str, Any]:
+def refusal(call: Any, code: str = "ValidationException", /, **parameters: Any) -> str:
+    """Call an operation that must fail with this error code; return the error's message."""
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    assert caught.value.response["Error"]["Code"] == code
+    return caught.value.response["Error"]["Message"]
+
+
+def training_request(name: str = "job", **parameters: Any) -> dict[str, Any]:
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
@@ -338,7 +348,7 @@ def variant_request(model: str, **parameters: Any) -> dict[str, Any]:
 
 
 class _Wire:
-    """botocore's `before-send`: hands each request to the services of the test that is running."""
+    """botocore's `before-send` handler: passes each request to the running test's services."""
 
     def __init__(self) -> None:
         self.cloud: Cloud | None = None
@@ -350,11 +360,9 @@ class _Wire:
             name: value.decode() if isinstance(value, bytes) else str(value)
             for name, value in request.headers.items()
         }
-        body = request.body or b""
+        body: Any = request.body or b""
         if isinstance(body, str):
             body = body.encode()
-        elif not isinstance(body, bytes | bytearray):
-            body = body.read()
         scaling = headers.get("X-Amz-Target", "").startswith("AnyScaleFrontendService.")
         service = self.cloud.autoscaling if scaling else self.cloud.service
         status, answered, content = asyncio.run(
@@ -362,24 +370,14 @@ class _Wire:
         )
         raw = io.BytesIO(content)
         raw.stream = lambda *_, **__: iter([content])  # type: ignore[attr-defined]
-        return AWSResponse(request.url, status, _Headers(answered), raw)
-
-
-class _Headers(dict[str, str]):
-    """As urllib3's: looked up in any case."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__({name.lower(): value for name, value in headers.items()})
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
+        return AWSResponse(request.url, status, HTTPHeaders.from_dict(answered), raw)
 
 
 @pytest.fixture(scope="session")
 def clients() -> tuple[_Wire, dict[str, Any]]:
-    """Clients are dear to make (the service model is large), so every test shares them."""
+    """The clients of all tests: creating one is slow, because the service model is large."""
     wire = _Wire()
-    session = boto3.Session(region_name=REGION)
+    session: Any = boto3.Session(region_name=REGION)
     once = Config(retries={"total_max_attempts": 1})
 
     def client(service: str, key: str, config: Config = once) -> Any:
@@ -409,14 +407,3 @@ def cloud(clients: tuple[_Wire, dict[str, Any]], tmp_path: Path) -> Iterator[Clo
     cloud.fleets.script.ready.set()
     cloud.fleets.script.answer.set()
     cloud.service.close()
-
-
-@pytest.fixture
-def requests() -> SimpleNamespace:
-    """Requests that are right as they are; tests change what they are about."""
-    return SimpleNamespace(training=training_request, model=model_request, variant=variant_request)
-
-
-@pytest.fixture
-def wait() -> Callable[[Callable[[], bool]], None]:
-    return eventually

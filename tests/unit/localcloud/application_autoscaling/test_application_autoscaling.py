@@ -39,7 +39,7 @@ def refusal(call: Any, **parameters: Any) -> tuple[str, str]:
 
 
 @pytest.fixture
-def scaling(cloud: Any) -> Any:
+def scaling(cloud: Cloud) -> Any:
     """A client of Application Auto Scaling beside an endpoint lexline in service."""
     cloud.endpoint("lexline", "first")
     return cloud.scaling
@@ -115,7 +115,7 @@ def test_what_cannot_be_registered_is_refused(scaling: Any, change: dict[str, An
     assert targets(scaling) == []
 
 
-def test_a_variant_is_registered_once_its_endpoint_is_in_service(cloud: Any) -> None:
+def test_a_variant_is_registered_once_its_endpoint_is_in_service(cloud: Cloud) -> None:
     cloud.config("first")
     cloud.fleets.script.ready.clear()
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
@@ -126,7 +126,7 @@ def test_a_variant_is_registered_once_its_endpoint_is_in_service(cloud: Any) -> 
     register(**TARGET, **LIMITS)
 
 
-def test_serverless_and_burstable_variants_do_not_scale(cloud: Any) -> None:
+def test_serverless_and_burstable_variants_do_not_scale(cloud: Cloud) -> None:
     cloud.config("burstable", InstanceType="ml.t2.medium")
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="burstable")
     cloud.await_endpoint("InService")
@@ -250,7 +250,7 @@ def test_policies_are_found_by_name_and_deleted(registered: Any) -> None:
 # --- what endpoints make of it ---
 
 
-def test_a_targets_instance_type_stays_while_its_model_may_change(cloud: Any, registered: Any) -> None:
+def test_a_targets_instance_type_stays_while_its_model_may_change(cloud: Cloud, registered: Any) -> None:
     cloud.config("larger", InstanceType="ml.m5.xlarge")
     update = cloud.sagemaker.update_endpoint
     assert refusal(update, EndpointName="Lexline", EndpointConfigName="larger") == (
@@ -267,7 +267,7 @@ def test_a_targets_instance_type_stays_while_its_model_may_change(cloud: Any, re
     update(EndpointName="lexline", EndpointConfigName="larger")
 
 
-def test_an_endpoint_takes_its_targets_along(cloud: Any, registered: Any, wait: Any) -> None:
+def test_an_endpoint_takes_its_targets_along(cloud: Cloud, registered: Any) -> None:
     cloud.endpoint("other", "second")
     other = TARGET | {"ResourceId": "endpoint/other/variant/AllTraffic"}
     registered.register_scalable_target(**other, **LIMITS)
@@ -295,7 +295,7 @@ SCALABLE = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-targ
     ],
 )
 def test_the_action_on_the_target_is_needed_and_enough(
-    cloud: Any, registered: Any, call: str, parameters: dict[str, Any], action: str
+    cloud: Cloud, registered: Any, call: str, parameters: dict[str, Any], action: str
 ) -> None:
     code, message = refusal(getattr(cloud.caller_scaling, call), **parameters)
     assert code == "AccessDeniedException"
@@ -305,7 +305,7 @@ def test_the_action_on_the_target_is_needed_and_enough(
     getattr(cloud.caller_scaling, call)(**parameters)
 
 
-def test_registering_needs_what_scaling_will_do(cloud: Any, scaling: Any) -> None:
+def test_registering_needs_what_scaling_will_do(cloud: Cloud, scaling: Any) -> None:
     own = ("application-autoscaling:RegisterScalableTarget", SCALABLE)
     needs = [
         ("sagemaker:DescribeEndpoint", f"{ARN}:endpoint/lexline"),
@@ -328,7 +328,7 @@ def test_registering_needs_what_scaling_will_do(cloud: Any, scaling: Any) -> Non
     register(**TARGET, **LIMITS)
 
 
-def test_deleting_a_scaled_endpoint_needs_to_deregister(cloud: Any, registered: Any) -> None:
+def test_deleting_a_scaled_endpoint_needs_to_deregister(cloud: Cloud, registered: Any) -> None:
     delete = ("sagemaker:DeleteEndpoint", f"{ARN}:endpoint/lexline")
     cloud.host.policies[CALLER] = [delete]
     code, message = refusal(cloud.caller.delete_endpoint, EndpointName="lexline")
@@ -343,7 +343,7 @@ def test_deleting_a_scaled_endpoint_needs_to_deregister(cloud: Any, registered: 
 # --- requests ---
 
 
-def test_an_operation_that_is_not_here_is_refused_with_those_that_are(cloud: Any) -> None:
+def test_an_operation_that_is_not_here_is_refused_with_those_that_are(cloud: Cloud) -> None:
     code, message = refusal(
         cloud.scaling.describe_scaling_activities, ServiceNamespace="sagemaker", MaxResults=1
     )
@@ -352,7 +352,7 @@ def test_an_operation_that_is_not_here_is_refused_with_those_that_are(cloud: Any
     assert "RegisterScalableTarget" in message
 
 
-def test_requests_are_held_against_the_model(cloud: Any) -> None:
+def test_requests_are_held_against_the_model(cloud: Cloud) -> None:
     code, message = refusal(cloud.scaling.describe_scalable_targets, ServiceNamespace="sage")
     assert code == "ValidationException"
     assert message.startswith("1 validation error detected: Value 'sage' at 'serviceNamespace' failed to")

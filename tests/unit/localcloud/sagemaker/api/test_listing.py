@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.unit.localcloud.conftest import Cloud, eventually
+
 
 @pytest.fixture
-def jobs(cloud: Any, wait: Any) -> Any:
+def jobs(cloud: Cloud) -> Any:
     """Jobs a-0 .. a-11 and other, a-3 failed, a-5 completed; each made in its own millisecond."""
     for index in range(12):
         run = cloud.train(f"a-{index}")
@@ -16,7 +18,7 @@ def jobs(cloud: Any, wait: Any) -> Any:
         if index == 5:
             run.finish()
         made = cloud.sagemaker.describe_training_job(TrainingJobName=f"a-{index}")["CreationTime"]
-        wait(lambda made=made: later(made))
+        eventually(lambda made=made: later(made))
     cloud.train("other")
     return cloud.sagemaker
 
@@ -72,13 +74,13 @@ def test_a_summary_has_the_times_and_the_status(jobs: Any) -> None:
 
 
 @pytest.mark.parametrize("token", ["nonsense", "bm9uc2Vuc2U=", "WzEsIDJd"])
-def test_a_token_of_ones_own_is_refused(cloud: Any, token: str) -> None:
+def test_a_token_of_ones_own_is_refused(cloud: Cloud, token: str) -> None:
     with pytest.raises(ClientError, match="Invalid NextToken") as caught:
         cloud.sagemaker.list_training_jobs(NextToken=token)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_what_is_deleted_between_two_pages_hides_nothing(cloud: Any) -> None:
+def test_what_is_deleted_between_two_pages_hides_nothing(cloud: Cloud) -> None:
     for name in "abcd":
         cloud.model(name)
     first = cloud.sagemaker.list_models(SortBy="Name", SortOrder="Ascending", MaxResults=2)
@@ -87,7 +89,7 @@ def test_what_is_deleted_between_two_pages_hides_nothing(cloud: Any) -> None:
     assert [model["ModelName"] for model in second["Models"]] == ["c", "d"]
 
 
-def test_models_configs_and_endpoints_are_listed_newest_first(cloud: Any) -> None:
+def test_models_configs_and_endpoints_are_listed_newest_first(cloud: Cloud) -> None:
     for name in ("one", "two"):
         cloud.endpoint(name, f"config-{name}")
     described = cloud.sagemaker.list_endpoints()["Endpoints"]

@@ -13,7 +13,7 @@ from tests.unit.localcloud.conftest import DEADLINE
 VARIANT = {"EndpointName": "Lexline", "VariantName": "AllTraffic"}
 
 
-def measured(cloud: Any, metric: str, **dimensions: str) -> Counter[float]:
+def measured(cloud: Cloud, metric: str, **dimensions: str) -> Counter[float]:
     """How often each value of a metric was seen, with the variant's dimensions and these."""
     values: Counter[float] = Counter()
     for namespace, measurement in cloud.host.metrics:
@@ -23,12 +23,12 @@ def measured(cloud: Any, metric: str, **dimensions: str) -> Counter[float]:
     return values
 
 
-def invoke(cloud: Any) -> None:
+def invoke(cloud: Cloud) -> None:
     cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"hi")
 
 
 @pytest.fixture
-def endpoint(cloud: Any) -> Any:
+def endpoint(cloud: Cloud) -> Any:
     """An endpoint of four instances, with configuration `first`."""
     cloud.config("first", InitialInstanceCount=4)
     cloud.sagemaker.create_endpoint(EndpointName="Lexline", EndpointConfigName="first")
@@ -36,10 +36,10 @@ def endpoint(cloud: Any) -> Any:
     return cloud
 
 
-def test_each_invocation_is_measured(endpoint: Any, wait: Any) -> None:
+def test_each_invocation_is_measured(endpoint: Cloud) -> None:
     for _ in range(3):
         invoke(endpoint)
-    wait(lambda: measured(endpoint, "Invocations") == {1.0: 3})
+    eventually(lambda: measured(endpoint, "Invocations") == {1.0: 3})
     assert measured(endpoint, "InvocationsPerInstance") == {0.25: 3}
     assert measured(endpoint, "Invocation4XXErrors") == {0.0: 3}
     assert measured(endpoint, "Invocation5XXErrors") == {0.0: 3}
@@ -49,10 +49,10 @@ def test_each_invocation_is_measured(endpoint: Any, wait: Any) -> None:
     assert set(units.values()) == {"None"}
 
 
-def test_latency_is_in_microseconds(endpoint: Any, wait: Any) -> None:
+def test_latency_is_in_microseconds(endpoint: Cloud) -> None:
     endpoint.fleets.script.delay = 0.05
     invoke(endpoint)
-    wait(lambda: bool(measured(endpoint, "ModelLatency")))
+    eventually(lambda: bool(measured(endpoint, "ModelLatency")))
     (latency,) = measured(endpoint, "ModelLatency")
     (overhead,) = measured(endpoint, "OverheadLatency")
     assert latency >= 50_000
@@ -69,37 +69,37 @@ def test_latency_is_in_microseconds(endpoint: Any, wait: Any) -> None:
         (0, "Invocation5XXErrors"),
     ],
 )
-def test_a_models_error_is_measured(endpoint: Any, wait: Any, status: int, metric: str) -> None:
+def test_a_models_error_is_measured(endpoint: Cloud, status: int, metric: str) -> None:
     endpoint.fleets.script.result = InvocationResult(status, "text/plain", b"no")
     with pytest.raises(ClientError):
         invoke(endpoint)
-    wait(lambda: measured(endpoint, "Invocations") == {1.0: 1})
+    eventually(lambda: measured(endpoint, "Invocations") == {1.0: 1})
     for name in ("Invocation4XXErrors", "Invocation5XXErrors"):
         assert measured(endpoint, name) == {float(name == metric): 1}
 
 
-def test_a_request_no_model_saw_is_not_measured(endpoint: Any, wait: Any) -> None:
+def test_a_request_no_model_saw_is_not_measured(endpoint: Cloud) -> None:
     with pytest.raises(ClientError):
         endpoint.runtime.invoke_endpoint(EndpointName="nobody", Body=b"hi")
     with pytest.raises(ClientError):
         endpoint.runtime.invoke_endpoint(EndpointName="lexline", Body=b"hi", TargetVariant="nobody")
     invoke(endpoint)
-    wait(lambda: bool(measured(endpoint, "Invocations")))
+    eventually(lambda: bool(measured(endpoint, "Invocations")))
     assert measured(endpoint, "Invocations") == {1.0: 1}
 
 
-def test_old_and_new_fleet_are_told_apart_by_their_configuration(endpoint: Any, wait: Any) -> None:
+def test_old_and_new_fleet_are_told_apart_by_their_configuration(endpoint: Cloud) -> None:
     invoke(endpoint)
     endpoint.config("second", InitialInstanceCount=1)
     endpoint.sagemaker.update_endpoint(EndpointName="Lexline", EndpointConfigName="second")
     endpoint.await_endpoint("InService", "Lexline")
     invoke(endpoint)
-    wait(lambda: measured(endpoint, "Invocations") == {1.0: 2})
+    eventually(lambda: measured(endpoint, "Invocations") == {1.0: 2})
     assert measured(endpoint, "Invocations", EndpointConfigName="first") == {1.0: 1}
     assert measured(endpoint, "InvocationsPerInstance", EndpointConfigName="second") == {1.0: 1}
 
 
-def test_a_serverless_variant_has_no_instances_to_measure(cloud: Any, wait: Any) -> None:
+def test_a_serverless_variant_has_no_instances_to_measure(cloud: Cloud) -> None:
     cloud.model("m")
     serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
     cloud.sagemaker.create_endpoint_config(
@@ -109,12 +109,12 @@ def test_a_serverless_variant_has_no_instances_to_measure(cloud: Any, wait: Any)
     cloud.sagemaker.create_endpoint(EndpointName="Lexline", EndpointConfigName="c")
     cloud.await_endpoint("InService", "Lexline")
     invoke(cloud)
-    wait(lambda: measured(cloud, "Invocations") == {1.0: 1})
+    eventually(lambda: measured(cloud, "Invocations") == {1.0: 1})
     assert not measured(cloud, "InvocationsPerInstance")
 
 
 def test_a_cloudwatch_that_fails_once_loses_only_that(
-    endpoint: Any, wait: Any, monkeypatch: pytest.MonkeyPatch
+    endpoint: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = threading.Event()
 
@@ -127,10 +127,10 @@ def test_a_cloudwatch_that_fails_once_loses_only_that(
         invoke(endpoint)
         assert failed.wait(DEADLINE)
     invoke(endpoint)
-    wait(lambda: measured(endpoint, "Invocations") == {1.0: 1})
+    eventually(lambda: measured(endpoint, "Invocations") == {1.0: 1})
 
 
-def test_what_was_measured_last_is_passed_on_when_the_cloud_closes(endpoint: Any) -> None:
+def test_what_was_measured_last_is_passed_on_when_the_cloud_closes(endpoint: Cloud) -> None:
     for _ in range(5):
         invoke(endpoint)
     endpoint.service.close()

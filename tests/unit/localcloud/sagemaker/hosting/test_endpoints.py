@@ -1,287 +1,242 @@
-"""Endpoints as DescribeEndpoint and EventBridge tell of them, and who answers while they change."""
+"""Endpoints as DescribeEndpoint and EventBridge show them, and which fleet serves while they change."""
 
 import threading
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+from tests.unit.localcloud.conftest import ARN, ROLE, Cloud, eventually, refusal
+
 EVENT = "SageMaker Endpoint State Change"
+NAMES = {"EndpointName": "lexline", "EndpointConfigName": "first"}
+SECOND = NAMES | {"EndpointConfigName": "second"}
 
 
-def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    error: dict[str, Any] = caught.value.response["Error"]
-    return error
+def invoke(cloud: Cloud) -> str:
+    response = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"hi")
+    return str(response["Body"].read().decode())
 
 
-def ask(cloud: Any, **parameters: Any) -> str:
-    answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"hi", **parameters)
-    return str(answer["Body"].read().decode())
+def exists(cloud: Cloud) -> bool:
+    return "lexline" in [item["EndpointName"] for item in cloud.sagemaker.list_endpoints()["Endpoints"]]
 
 
-def test_a_new_endpoint_is_creating_until_its_fleet_is_ready(cloud: Any) -> None:
+def create(cloud: Cloud, **script: Any) -> None:
+    """Create an endpoint whose fleet fares as the script says."""
+    vars(cloud.fleets.script).update(script)
+    cloud.config("first")
+    cloud.sagemaker.create_endpoint(**NAMES)
+
+
+def update(cloud: Cloud, **script: Any) -> None:
+    """Update the endpoint to a new config whose fleet fares as the script says."""
+    cloud.config("second")
+    cloud.fleets.reset()
+    vars(cloud.fleets.script).update(script)
+    cloud.sagemaker.update_endpoint(**SECOND)
+
+
+class Request:
+    """An invocation that the first fleet does not answer before `finish`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.responses: list[str] = []
+        self._fleet = cloud.fleets.made[0]
+        self._fleet.script.answer.clear()
+        self._thread = threading.Thread(target=lambda: self.responses.append(invoke(cloud)))
+        self._thread.start()
+        eventually(lambda: self._fleet.answering == 1)
+
+    def finish(self) -> None:
+        self._fleet.script.answer.set()
+        self._thread.join()
+
+
+def test_a_new_endpoint_is_creating_until_its_fleet_is_ready(cloud: Cloud) -> None:
     cloud.fleets.script.ready.clear()
     cloud.config("first")
-    made = cloud.sagemaker.create_endpoint(EndpointName="Lexline", EndpointConfigName="First")
-    assert made["EndpointArn"] == f"{ARN}:endpoint/lexline"
+    created = cloud.sagemaker.create_endpoint(EndpointName="Lexline", EndpointConfigName="First")
+    assert created["EndpointArn"] == f"{ARN}:endpoint/lexline"
     described = cloud.sagemaker.describe_endpoint(EndpointName="Lexline")
-    assert described["EndpointStatus"] == "Creating"
-    assert described["EndpointConfigName"] == "first"
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("Creating", "first")
     assert "ProductionVariants" not in described
     cloud.fleets.script.ready.set()
-    cloud.sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName="Lexline", WaiterConfig={"Delay": 1, "MaxAttempts": 240}
-    )
+    waiter = cloud.sagemaker.get_waiter("endpoint_in_service")
+    waiter.wait(EndpointName="Lexline", WaiterConfig={"Delay": 1, "MaxAttempts": 240})
     (variant,) = cloud.sagemaker.describe_endpoint(EndpointName="Lexline")["ProductionVariants"]
     assert variant["VariantName"] == "AllTraffic"
     assert (variant["CurrentWeight"], variant["CurrentInstanceCount"]) == (1.0, 1)
     assert variant["DeployedImages"][0]["SpecifiedImage"].endswith("pytorch-inference:2.6-cpu-py312")
 
 
-def test_the_fleet_gets_the_model_its_role_and_a_log(cloud: Any) -> None:
+def test_the_fleet_gets_the_model_its_role_and_a_log(cloud: Cloud) -> None:
     cloud.endpoint("Lexline", "first")
     launch = cloud.fleets.made[0].launch
-    assert (launch.endpoint_name, launch.variant_name, launch.model_name) == (
-        "Lexline",
-        "AllTraffic",
-        "first",
-    )
+    names = (launch.endpoint_name, launch.variant_name, launch.model_name)
+    assert names == ("Lexline", "AllTraffic", "first")
     assert launch.container["ModelDataUrl"] == "s3://bucket/runs/first/output/model.tar.gz"
     assert launch.environment["AWS_ACCESS_KEY_ID"].endswith("role/execution")
     assert launch.directory.is_relative_to(cloud.directory)
-    launch.log("AllTraffic/i-1", 1_700_000_000_000, "ready")
-    assert cloud.host.logs == [
-        ("/aws/sagemaker/Endpoints/Lexline", "AllTraffic/i-1", 1_700_000_000_000, "ready")
-    ]
+    line = ("AllTraffic/i-1", 1_700_000_000_000, "ready")
+    launch.log(*line)
+    assert cloud.host.logs == [("/aws/sagemaker/Endpoints/Lexline", *line)]
 
 
-def test_a_first_fleet_that_does_not_come_up_fails_the_endpoint(cloud: Any) -> None:
-    cloud.fleets.script.failure = (
-        "The primary container for production variant AllTraffic did not pass the ping."
-    )
-    cloud.config("first")
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+def test_a_first_fleet_that_does_not_become_ready_fails_the_endpoint(cloud: Cloud) -> None:
+    create(cloud, failure="The primary container did not pass the ping health check.")
     described = cloud.await_endpoint("Failed")
-    assert described["FailureReason"] == cloud.fleets.script.failure
+    assert described["FailureReason"] == "The primary container did not pass the ping health check."
     assert cloud.fleets.made[0].stopped
     assert list((cloud.directory / "endpoints").iterdir()) == []
     with pytest.raises(WaiterError):
         cloud.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="lexline")
+    eventually(lambda: cloud.events(EVENT, "EndpointStatus") == ["CREATING", "FAILED"])
+    assert cloud.events(EVENT, "FailureReason") == [None, described["FailureReason"]]
+    assert "DeleteEndpoint is the only operation" in refusal(cloud.sagemaker.update_endpoint, **NAMES)
+    cloud.sagemaker.delete_endpoint(EndpointName="lexline")
+    eventually(lambda: not exists(cloud))
 
 
-def test_a_fault_of_our_own_fails_the_endpoint_too(cloud: Any) -> None:
-    cloud.fleets.script.crash = "out of ports"
-    cloud.config("first")
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+def test_an_internal_error_fails_the_endpoint_too(cloud: Cloud) -> None:
+    create(cloud, crash="out of ports")
     assert "out of ports" in cloud.await_endpoint("Failed")["FailureReason"]
 
 
-def test_a_role_that_has_gone_fails_the_endpoint(cloud: Any) -> None:
+def test_a_role_that_was_deleted_fails_the_endpoint(cloud: Cloud) -> None:
     cloud.config("first")
     cloud.host.roles.clear()
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.sagemaker.create_endpoint(**NAMES)
     reason = cloud.await_endpoint("Failed")["FailureReason"]
-    assert reason.startswith('The execution role ARN "arn:aws:iam::000000000000:role/execution" is invalid.')
+    assert reason.startswith(f'The execution role ARN "{ROLE}" is invalid.')
 
 
-def test_a_failed_endpoint_can_only_be_deleted(cloud: Any, wait: Any) -> None:
-    cloud.fleets.script.failure = "no"
-    cloud.config("first")
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
-    cloud.await_endpoint("Failed")
-    update = refusal(cloud.sagemaker.update_endpoint, EndpointName="lexline", EndpointConfigName="first")
-    assert update["Code"] == "ValidationException"
-    assert "DeleteEndpoint is the only operation" in update["Message"]
-    cloud.sagemaker.delete_endpoint(EndpointName="lexline")
-    wait(lambda: gone(cloud))
-
-
-def gone(cloud: Any, name: str = "lexline") -> bool:
-    return name not in [item["EndpointName"] for item in cloud.sagemaker.list_endpoints()["Endpoints"]]
-
-
-def test_an_endpoint_needs_a_configuration_and_models_that_are_there(cloud: Any) -> None:
-    create = cloud.sagemaker.create_endpoint
-    error = refusal(create, EndpointName="lexline", EndpointConfigName="nobody")
-    assert error["Message"] == f'Could not find endpoint configuration "{ARN}:endpoint-config/nobody".'
+def test_an_endpoint_needs_a_config_and_models_that_exist(cloud: Cloud) -> None:
+    message = refusal(cloud.sagemaker.create_endpoint, **NAMES)
+    assert message == f'Could not find endpoint configuration "{ARN}:endpoint-config/first".'
     cloud.config("first")
     cloud.sagemaker.delete_model(ModelName="first")
-    error = refusal(create, EndpointName="lexline", EndpointConfigName="first")
-    assert error["Message"] == f'Could not find model "{ARN}:model/first".'
-    assert gone(cloud)
+    message = refusal(cloud.sagemaker.create_endpoint, **NAMES)
+    assert message == f'Could not find model "{ARN}:model/first".'
+    assert not exists(cloud)
 
 
-def test_an_endpoints_name_is_taken_in_any_case(cloud: Any) -> None:
+def test_an_endpoints_name_is_taken_in_any_case(cloud: Cloud) -> None:
     cloud.endpoint()
-    error = refusal(cloud.sagemaker.create_endpoint, EndpointName="LEXLINE", EndpointConfigName="first")
-    assert error["Message"] == f'Cannot create already existing endpoint "{ARN}:endpoint/lexline".'
+    message = refusal(cloud.sagemaker.create_endpoint, **NAMES | {"EndpointName": "LEXLINE"})
+    assert message == f'Cannot create already existing endpoint "{ARN}:endpoint/lexline".'
 
 
-def test_an_update_starts_a_new_fleet_and_the_old_one_serves_until_it_is_ready(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("lexline", "first")
-    cloud.config("second")
-    cloud.fleets.reset()
-    cloud.fleets.script.ready.clear()
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
+def test_an_update_starts_a_new_fleet_and_the_old_one_serves_until_it_is_ready(cloud: Cloud) -> None:
+    cloud.endpoint()
+    update(cloud, ready=threading.Event())
     described = cloud.sagemaker.describe_endpoint(EndpointName="lexline")
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("Updating", "first")
     assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "second"
-    wait(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
-    assert ask(cloud) == "first|hi"
+    eventually(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
+    assert invoke(cloud) == "first|hi"
     cloud.fleets.script.ready.set()
     described = cloud.await_endpoint("InService")
     assert described["EndpointConfigName"] == "second"
     assert "PendingDeploymentSummary" not in described
-    assert ask(cloud) == "second|hi"
-    wait(lambda: cloud.fleets.made[0].stopped)
+    assert invoke(cloud) == "second|hi"
+    eventually(lambda: cloud.fleets.made[0].stopped)
     assert not cloud.fleets.made[1].stopped
 
 
-def test_a_request_under_way_is_answered_by_the_fleet_it_went_to(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("lexline", "first")
-    old = cloud.fleets.made[0]
-    old.script.answer.clear()
-    answers: list[str] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(cloud)))
-    asking.start()
-    wait(lambda: old.answering == 1)
-    cloud.config("second")
-    cloud.fleets.reset()
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
+def test_a_request_in_flight_is_answered_by_its_fleet(cloud: Cloud) -> None:
+    cloud.endpoint()
+    request = Request(cloud)
+    update(cloud)
     assert cloud.await_endpoint("InService")["EndpointConfigName"] == "second"
-    assert ask(cloud) == "second|hi"
-    assert not old.stopped
-    old.script.answer.set()
-    asking.join()
-    assert answers == ["first|hi"]
-    wait(lambda: old.stopped)
+    assert invoke(cloud) == "second|hi"
+    assert not cloud.fleets.made[0].stopped
+    request.finish()
+    assert request.responses == ["first|hi"]
+    eventually(lambda: cloud.fleets.made[0].stopped)
 
 
-def test_an_update_whose_fleet_fails_goes_back_to_what_served(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("lexline", "first")
-    cloud.config("second")
-    cloud.fleets.reset()
-    cloud.fleets.script.failure = "Failed to download model data."
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
-    wait(lambda: len(cloud.events(EVENT, "EndpointStatus")) == 5)
-    assert cloud.events(EVENT, "EndpointStatus") == [
-        "CREATING",
-        "IN_SERVICE",
-        "UPDATING",
-        "ROLLING_BACK",
-        "IN_SERVICE",
-    ]
+def test_a_failed_update_is_rolled_back_and_its_reason_stays_until_the_next_one(cloud: Cloud) -> None:
+    cloud.endpoint()
+    update(cloud, failure="Failed to download model data.")
+    statuses = ["CREATING", "IN_SERVICE", "UPDATING", "ROLLING_BACK", "IN_SERVICE"]
+    eventually(lambda: cloud.events(EVENT, "EndpointStatus") == statuses)
     described = cloud.await_endpoint("InService")
     assert described["EndpointConfigName"] == "first"
     assert described["FailureReason"] == "Failed to download model data."
-    assert ask(cloud) == "first|hi"
-    wait(lambda: cloud.fleets.made[1].stopped)
+    assert invoke(cloud) == "first|hi"
+    eventually(lambda: cloud.fleets.made[1].stopped)
     assert not cloud.fleets.made[0].stopped
-
-
-def test_the_reason_of_a_failed_update_stays_until_the_next_update(cloud: Any) -> None:
-    cloud.endpoint("lexline", "first")
-    cloud.config("second")
     cloud.fleets.reset()
-    cloud.fleets.script.failure = "no"
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
-    assert cloud.await_endpoint("InService")["FailureReason"] == "no"
-    cloud.fleets.reset()
-    cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second")
+    cloud.sagemaker.update_endpoint(**SECOND)
     described = cloud.await_endpoint("InService")
     assert described["EndpointConfigName"] == "second"
     assert "FailureReason" not in described
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "Deleting"])
-def test_an_endpoint_that_is_changing_can_be_neither_updated_nor_deleted(
-    cloud: Any, wait: Any, status: str
-) -> None:
+def test_an_endpoint_that_is_changing_can_be_neither_updated_nor_deleted(cloud: Cloud, status: str) -> None:
+    request = None
     if status == "Creating":
-        cloud.config("first")
-        cloud.fleets.script.ready.clear()
-        cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+        create(cloud, ready=threading.Event())
     else:
-        cloud.endpoint("lexline", "first")
+        cloud.endpoint()
     if status == "Updating":
-        cloud.fleets.reset()
-        cloud.fleets.script.ready.clear()
-        cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="first")
-    asking = threading.Thread(target=lambda: ask(cloud))
+        update(cloud, ready=threading.Event())
     if status == "Deleting":
-        fleet = cloud.fleets.made[0]
-        fleet.script.answer.clear()
-        asking.start()
-        wait(lambda: fleet.answering == 1)
+        request = Request(cloud)
         cloud.sagemaker.delete_endpoint(EndpointName="lexline")
     assert cloud.sagemaker.describe_endpoint(EndpointName="lexline")["EndpointStatus"] == status
     expected = f'Cannot update in-progress endpoint "{ARN}:endpoint/lexline".'
-    update = refusal(cloud.sagemaker.update_endpoint, EndpointName="lexline", EndpointConfigName="first")
-    assert (update["Code"], update["Message"]) == ("ValidationException", expected)
-    delete = refusal(cloud.sagemaker.delete_endpoint, EndpointName="lexline")
-    assert (delete["Code"], delete["Message"]) == ("ValidationException", expected)
-    cloud.fleets.script.answer.set()
-    if asking.ident:
-        asking.join()
+    assert refusal(cloud.sagemaker.update_endpoint, **NAMES) == expected
+    assert refusal(cloud.sagemaker.delete_endpoint, EndpointName="lexline") == expected
+    if request:
+        request.finish()
 
 
-def test_a_deleted_endpoint_is_gone_with_its_fleet_and_its_name_is_free(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("lexline", "first")
+def test_a_deleted_endpoint_leaves_its_config_and_model_and_its_name_is_free(cloud: Cloud) -> None:
+    cloud.endpoint()
     cloud.sagemaker.delete_endpoint(EndpointName="lexline")
-    wait(lambda: gone(cloud))
+    eventually(lambda: not exists(cloud))
     assert cloud.fleets.made[0].stopped
-    error = refusal(cloud.sagemaker.describe_endpoint, EndpointName="lexline")
-    assert error["Message"] == f'Could not find endpoint "{ARN}:endpoint/lexline".'
     assert cloud.sagemaker.describe_endpoint_config(EndpointConfigName="first")
     assert cloud.sagemaker.describe_model(ModelName="first")
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.sagemaker.create_endpoint(**NAMES)
 
 
-def test_an_endpoint_outlives_its_configuration_and_its_model(cloud: Any) -> None:
-    cloud.endpoint("lexline", "first")
+def test_an_endpoint_outlives_its_config_and_its_model(cloud: Cloud) -> None:
+    cloud.endpoint()
     cloud.sagemaker.delete_endpoint_config(EndpointConfigName="first")
     cloud.sagemaker.delete_model(ModelName="first")
-    assert ask(cloud) == "first|hi"
+    assert invoke(cloud) == "first|hi"
     assert cloud.sagemaker.describe_endpoint(EndpointName="lexline")["EndpointConfigName"] == "first"
 
 
-def test_events_carry_what_aws_puts_in_them(cloud: Any, wait: Any) -> None:
+def test_events_have_the_members_that_aws_gives_them(cloud: Cloud) -> None:
     cloud.config("first")
     tags = [{"Key": "lexline:run", "Value": "1"}]
     cloud.sagemaker.create_endpoint(EndpointName="Lexline", EndpointConfigName="first", Tags=tags)
     cloud.await_endpoint("InService", "Lexline")
     cloud.sagemaker.delete_endpoint(EndpointName="Lexline")
-    wait(lambda: len(cloud.host.events) == 3)
+    eventually(lambda: len(cloud.host.events) == 3)
     assert cloud.events(EVENT, "EndpointStatus") == ["CREATING", "IN_SERVICE", "DELETING"]
     _, detail, resources = cloud.host.events[1]
-    assert resources == [f"{ARN}:endpoint/lexline"]
-    assert detail["EndpointName"] == "Lexline"
-    assert detail["EndpointArn"] == f"{ARN}:endpoint/lexline"
+    arn = f"{ARN}:endpoint/lexline"
+    assert (resources, detail["EndpointArn"], detail["EndpointName"]) == ([arn], arn, "Lexline")
     assert detail["EndpointConfigName"] == "first"
     assert detail["ProductionVariants"][0]["VariantName"] == "AllTraffic"
     assert detail["Tags"] == {"lexline:run": "1"}
     assert isinstance(detail["LastModifiedTime"], int)
 
 
-def test_a_failure_is_an_event_with_its_reason(cloud: Any, wait: Any) -> None:
-    cloud.fleets.script.failure = "no"
-    cloud.config("first")
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
-    wait(lambda: cloud.events(EVENT, "EndpointStatus") == ["CREATING", "FAILED"])
-    assert cloud.events(EVENT, "FailureReason") == [None, "no"]
-
-
-def test_counts_and_weights_are_those_of_the_new_configuration_unless_they_are_retained(cloud: Any) -> None:
+def test_counts_and_weights_are_those_of_the_new_config_unless_they_are_retained(cloud: Cloud) -> None:
     cloud.config("first", InitialInstanceCount=3, InitialVariantWeight=0.5)
     cloud.config("second", InitialInstanceCount=1)
-    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.sagemaker.create_endpoint(**NAMES)
     cloud.await_endpoint("InService")
 
     def update(**parameters: Any) -> tuple[int, float]:
-        cloud.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="second", **parameters)
+        cloud.sagemaker.update_endpoint(**SECOND, **parameters)
         (variant,) = cloud.await_endpoint("InService")["ProductionVariants"]
         assert cloud.fleets.made[-1].launch.instance_count == variant["DesiredInstanceCount"]
         return variant["DesiredInstanceCount"], variant["DesiredWeight"]
@@ -292,12 +247,9 @@ def test_counts_and_weights_are_those_of_the_new_configuration_unless_they_are_r
     assert update() == (1, 1.0)
 
 
-def test_closing_ends_every_fleet(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("one", "first")
-    cloud.fleets.reset()
-    cloud.fleets.script.ready.clear()
-    cloud.config("second")
-    cloud.sagemaker.create_endpoint(EndpointName="two", EndpointConfigName="second")
-    wait(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
+def test_closing_ends_every_fleet(cloud: Cloud) -> None:
+    cloud.endpoint("one", "other")
+    create(cloud, ready=threading.Event())
+    eventually(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
     cloud.service.close()
     assert [fleet.stopped for fleet in cloud.fleets.made] == [True, True]

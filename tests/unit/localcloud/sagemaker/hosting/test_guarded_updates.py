@@ -44,17 +44,17 @@ def refusal(call: Any, **parameters: Any) -> str:
     return str(error["Message"])
 
 
-def ask(cloud: Any) -> str:
+def ask(cloud: Cloud) -> str:
     return str(cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"")["Body"].read().decode())
 
 
-def answers(cloud: Any, count: int = 20) -> dict[str, int]:
+def answers(cloud: Cloud, count: int = 20) -> dict[str, int]:
     """How many of so many requests each model answered."""
     return dict(Counter(ask(cloud).removesuffix("|") for _ in range(count)))
 
 
 @pytest.fixture
-def endpoint(cloud: Any) -> Any:
+def endpoint(cloud: Cloud) -> Any:
     """An endpoint of ten instances, and the configuration `second` to update it to; alarm `errors` is OK."""
     cloud.config("first", InitialInstanceCount=10)
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
@@ -65,7 +65,7 @@ def endpoint(cloud: Any) -> Any:
 
 
 @pytest.fixture
-def stepwise(endpoint: Any) -> Any:
+def stepwise(endpoint: Cloud) -> Any:
     """The same; updates that watch `errors` go on by one look each time the test releases `host.looks`."""
     endpoint.host.looks = threading.Semaphore(0)
     yield endpoint
@@ -73,14 +73,14 @@ def stepwise(endpoint: Any) -> Any:
         endpoint.host.looks.release()
 
 
-def pending(cloud: Any) -> dict[str, Any]:
+def pending(cloud: Cloud) -> dict[str, Any]:
     """The new fleet's one variant while it is updated."""
     described = cloud.sagemaker.describe_endpoint(EndpointName="lexline")
     (variant,) = described["PendingDeploymentSummary"]["ProductionVariants"]
     return dict(variant)
 
 
-def baking(cloud: Any) -> int | None:
+def baking(cloud: Cloud) -> int | None:
     """How many instances of the new fleet have traffic, once they bake."""
     described = cloud.sagemaker.describe_endpoint(EndpointName="lexline")
     if "PendingDeploymentSummary" not in described:
@@ -94,20 +94,20 @@ def baking(cloud: Any) -> int | None:
 
 
 @pytest.mark.parametrize("size", [percent(30), instances(3)])
-def test_a_canary_gets_its_share_and_then_everything(stepwise: Any, wait: Any, size: dict[str, Any]) -> None:
+def test_a_canary_gets_its_share_and_then_everything(stepwise: Cloud, size: dict[str, Any]) -> None:
     config = blue_green("CANARY", CanarySize=size, wait=300, TerminationWaitInSeconds=120) | watched("errors")
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    wait(lambda: len(stepwise.fleets.made) == 2)
+    eventually(lambda: len(stepwise.fleets.made) == 2)
     assert answers(stepwise) == {"first": 20}
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 3)
+    eventually(lambda: baking(stepwise) == 3)
     assert answers(stepwise) == {"first": 14, "second": 6}
     assert pending(stepwise)["VariantStatus"][0]["StatusMessage"] == (
         "Baking for 300 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity of 3 "
         "instance(s)."
     )
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 10)
+    eventually(lambda: baking(stepwise) == 10)
     assert answers(stepwise) == {"second": 20}
     assert pending(stepwise)["VariantStatus"][0]["StatusMessage"] == (
         "Baking for 120 seconds (TerminationWaitInSeconds) with traffic enabled on full capacity of 10 "
@@ -118,7 +118,7 @@ def test_a_canary_gets_its_share_and_then_everything(stepwise: Any, wait: Any, s
     assert not stepwise.fleets.made[0].stopped
     stepwise.host.looks.release()
     assert stepwise.await_endpoint("InService")["EndpointConfigName"] == "second"
-    wait(lambda: stepwise.fleets.made[0].stopped)
+    eventually(lambda: stepwise.fleets.made[0].stopped)
 
 
 @pytest.mark.parametrize(
@@ -126,19 +126,19 @@ def test_a_canary_gets_its_share_and_then_everything(stepwise: Any, wait: Any, s
     [blue_green("LINEAR", LinearStepSize=percent(40)), rolling(instances(4))],
     ids=["linear", "rolling"],
 )
-def test_requests_shift_in_equal_steps(stepwise: Any, wait: Any, config: dict[str, Any]) -> None:
+def test_requests_shift_in_equal_steps(stepwise: Cloud, config: dict[str, Any]) -> None:
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config | watched("errors"))
     seen = []
     for active in (4, 8, 10):
         stepwise.host.looks.release()
-        wait(lambda active=active: baking(stepwise) == active)
+        eventually(lambda active=active: baking(stepwise) == active)
         seen.append(answers(stepwise, 10).get("second"))
     assert seen == [4, 8, 10]
     stepwise.host.looks.release()
     assert stepwise.await_endpoint("InService")["EndpointConfigName"] == "second"
 
 
-def test_three_steps_of_a_third_are_three(stepwise: Any, wait: Any) -> None:
+def test_three_steps_of_a_third_are_three(stepwise: Cloud) -> None:
     stepwise.config("six", InitialInstanceCount=6)
     config = blue_green("LINEAR", LinearStepSize=instances(2)) | watched("errors")
     stepwise.sagemaker.update_endpoint(
@@ -146,25 +146,25 @@ def test_three_steps_of_a_third_are_three(stepwise: Any, wait: Any) -> None:
     )
     for active in (2, 4, 6):
         stepwise.host.looks.release()
-        wait(lambda active=active: baking(stepwise) == active)
+        eventually(lambda active=active: baking(stepwise) == active)
     stepwise.host.looks.release()
     stepwise.await_endpoint("InService")
 
 
-def test_without_a_policy_all_requests_shift_at_once(stepwise: Any, wait: Any) -> None:
+def test_without_a_policy_all_requests_shift_at_once(stepwise: Cloud) -> None:
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors"))
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 10)
+    eventually(lambda: baking(stepwise) == 10)
     assert answers(stepwise) == {"second": 20}
     stepwise.host.looks.release()
     assert stepwise.await_endpoint("InService")["EndpointConfigName"] == "second"
 
 
-def test_each_stage_is_an_event(endpoint: Any, wait: Any) -> None:
+def test_each_stage_is_an_event(endpoint: Cloud) -> None:
     config = blue_green("CANARY", CanarySize=percent(10), TerminationWaitInSeconds=5)
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
     endpoint.await_endpoint("InService")
-    wait(lambda: endpoint.events(EVENT, "EndpointStatus")[-2:] == ["UPDATING", "IN_SERVICE"])
+    eventually(lambda: endpoint.events(EVENT, "EndpointStatus")[-2:] == ["UPDATING", "IN_SERVICE"])
     assert endpoint.events(DEPLOYMENT_EVENT, "EndpointStatus") == ["UPDATING"] * 5
     summaries = endpoint.events(DEPLOYMENT_EVENT, "PendingDeploymentSummary")
     stages = [summary["ProductionVariants"][0]["VariantStatus"][0] for summary in summaries]
@@ -187,71 +187,69 @@ def test_each_stage_is_an_event(endpoint: Any, wait: Any) -> None:
     assert isinstance(stages[0]["StartTime"], int)
 
 
-def test_waits_are_waited(endpoint: Any, wait: Any) -> None:
+def test_waits_are_waited(endpoint: Cloud) -> None:
     endpoint.host.wait_scale = 1.0
     config = blue_green("CANARY", CanarySize=percent(50), wait=3600)
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    wait(lambda: baking(endpoint) == 5)
+    eventually(lambda: baking(endpoint) == 5)
     with pytest.raises(AssertionError, match="waited in vain"):
-        wait(lambda: baking(endpoint) != 5, 0.5)
+        eventually(lambda: baking(endpoint) != 5, 0.5)
     endpoint.service.close()
 
 
 # --- what takes an update back ---
 
 
-def rolled_back(cloud: Any, wait: Any) -> str:
+def rolled_back(cloud: Cloud) -> str:
     """The reason of an update that was taken back: the old fleet serves alone, and the new one has ended."""
     described = cloud.await_endpoint("InService")
     assert described["EndpointConfigName"] == "first"
     assert "PendingDeploymentSummary" not in described
     assert answers(cloud) == {"first": 20}
     assert (cloud.fleets.made[0].stopped, cloud.fleets.made[1].stopped) == (False, True)
-    wait(lambda: len(cloud.events(EVENT, "EndpointStatus")) == 5)
+    eventually(lambda: len(cloud.events(EVENT, "EndpointStatus")) == 5)
     assert cloud.events(EVENT, "EndpointStatus")[2:] == ["UPDATING", "ROLLING_BACK", "IN_SERVICE"]
     return str(described["FailureReason"])
 
 
-def test_an_alarm_during_the_canary_takes_the_update_back(stepwise: Any, wait: Any) -> None:
+def test_an_alarm_during_the_canary_takes_the_update_back(stepwise: Cloud) -> None:
     config = blue_green("CANARY", CanarySize=percent(50), wait=300) | watched("latency", "errors")
     stepwise.host.alarms["latency"] = "INSUFFICIENT_DATA"
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 5)
+    eventually(lambda: baking(stepwise) == 5)
     stepwise.host.alarms["errors"] = "ALARM"
     stepwise.host.looks.release()
-    assert rolled_back(stepwise, wait) == (
+    assert rolled_back(stepwise) == (
         'The update was rolled back because of CloudWatch alarm "errors" in state ALARM.'
     )
 
 
-def test_an_alarm_after_the_shift_takes_the_update_back_too(stepwise: Any, wait: Any) -> None:
+def test_an_alarm_after_the_shift_takes_the_update_back_too(stepwise: Cloud) -> None:
     config = blue_green("ALL_AT_ONCE", TerminationWaitInSeconds=300) | watched("errors")
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 10)
+    eventually(lambda: baking(stepwise) == 10)
     assert answers(stepwise) == {"second": 20}
     stepwise.host.alarms["errors"] = "ALARM"
     stepwise.host.looks.release()
-    assert "errors" in rolled_back(stepwise, wait)
+    assert "errors" in rolled_back(stepwise)
 
 
-def test_alarms_are_watched_throughout_a_wait(endpoint: Any, wait: Any) -> None:
+def test_alarms_are_watched_throughout_a_wait(endpoint: Cloud) -> None:
     endpoint.host.wait_scale = 1.0
     config = blue_green("CANARY", CanarySize=percent(50), wait=3600) | watched("errors")
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    wait(lambda: baking(endpoint) == 5)
+    eventually(lambda: baking(endpoint) == 5)
     endpoint.host.alarms["errors"] = "ALARM"
-    assert "errors" in rolled_back(endpoint, wait)
+    assert "errors" in rolled_back(endpoint)
 
 
-def test_an_alarm_that_is_there_before_keeps_every_request_from_the_new_fleet(
-    endpoint: Any, wait: Any
-) -> None:
+def test_an_alarm_that_is_there_before_keeps_every_request_from_the_new_fleet(endpoint: Cloud) -> None:
     endpoint.host.alarms["errors"] = endpoint.host.alarms["latency"] = "ALARM"
     config = blue_green("ALL_AT_ONCE") | watched("errors", "latency")
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    assert rolled_back(endpoint, wait) == (
+    assert rolled_back(endpoint) == (
         'The update was rolled back because of CloudWatch alarms "errors", "latency" in state ALARM.'
     )
     summaries = endpoint.events(DEPLOYMENT_EVENT, "PendingDeploymentSummary")
@@ -259,25 +257,25 @@ def test_an_alarm_that_is_there_before_keeps_every_request_from_the_new_fleet(
     assert stages == ["Creating", "Deleting"]
 
 
-def test_an_alarm_that_is_not_there_takes_the_update_back(endpoint: Any, wait: Any) -> None:
+def test_an_alarm_that_is_not_there_takes_the_update_back(endpoint: Cloud) -> None:
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors", "typo"))
-    assert rolled_back(endpoint, wait) == (
+    assert rolled_back(endpoint) == (
         'The update was rolled back because there is no CloudWatch alarm "typo".'
     )
 
 
-def test_the_execution_role_must_be_allowed_to_look_at_the_alarms(endpoint: Any, wait: Any) -> None:
+def test_the_execution_role_must_be_allowed_to_look_at_the_alarms(endpoint: Cloud) -> None:
     endpoint.host.unwatching = set(endpoint.host.roles)
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors"))
-    reason = rolled_back(endpoint, wait)
+    reason = rolled_back(endpoint)
     assert reason.startswith("The update was rolled back because its alarms cannot be watched: arn:aws:iam")
     assert reason.endswith("is not authorized to perform: cloudwatch:DescribeAlarms")
 
 
-def test_an_update_out_of_time_is_taken_back(endpoint: Any, wait: Any) -> None:
+def test_an_update_out_of_time_is_taken_back(endpoint: Cloud) -> None:
     config = blue_green("LINEAR", LinearStepSize=percent(10), wait=100, MaximumExecutionTimeoutInSeconds=850)
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    assert rolled_back(endpoint, wait) == (
+    assert rolled_back(endpoint) == (
         "The update was rolled back because it took longer than the 850 seconds of "
         "MaximumExecutionTimeoutInSeconds."
     )
@@ -286,23 +284,23 @@ def test_an_update_out_of_time_is_taken_back(endpoint: Any, wait: Any) -> None:
     assert max(counts) == 9
 
 
-def test_a_fault_of_our_own_takes_the_update_back(endpoint: Any, wait: Any) -> None:
+def test_a_fault_of_our_own_takes_the_update_back(endpoint: Cloud) -> None:
     endpoint.host.alarms = None
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors"))
-    assert rolled_back(endpoint, wait).startswith("Internal error while deploying: ")
+    assert rolled_back(endpoint).startswith("Internal error while deploying: ")
 
 
-def test_a_request_the_new_fleet_has_is_answered_before_it_ends(stepwise: Any, wait: Any) -> None:
+def test_a_request_the_new_fleet_has_is_answered_before_it_ends(stepwise: Cloud) -> None:
     stepwise.fleets.reset()
     stepwise.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors"))
     stepwise.host.looks.release()
-    wait(lambda: baking(stepwise) == 10)
+    eventually(lambda: baking(stepwise) == 10)
     new = stepwise.fleets.made[1]
     new.script.answer.clear()
     answered: list[str] = []
     asking = threading.Thread(target=lambda: answered.append(ask(stepwise)))
     asking.start()
-    wait(lambda: new.answering == 1)
+    eventually(lambda: new.answering == 1)
     stepwise.host.alarms["errors"] = "ALARM"
     stepwise.host.looks.release()
     described = stepwise.await_endpoint("RollingBack")
@@ -315,13 +313,13 @@ def test_a_request_the_new_fleet_has_is_answered_before_it_ends(stepwise: Any, w
     new.script.answer.set()
     asking.join()
     assert answered == ["second|"]
-    assert "errors" in rolled_back(stepwise, wait)
+    assert "errors" in rolled_back(stepwise)
 
 
-def test_after_a_rollback_the_endpoint_can_be_updated_again(endpoint: Any, wait: Any) -> None:
+def test_after_a_rollback_the_endpoint_can_be_updated_again(endpoint: Cloud) -> None:
     endpoint.host.alarms["errors"] = "ALARM"
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=watched("errors"))
-    rolled_back(endpoint, wait)
+    rolled_back(endpoint)
     endpoint.host.alarms["errors"] = "OK"
     endpoint.sagemaker.update_endpoint(**NAMES, RetainDeploymentConfig=True)
     described = endpoint.await_endpoint("InService")
@@ -330,11 +328,11 @@ def test_after_a_rollback_the_endpoint_can_be_updated_again(endpoint: Any, wait:
     assert described["LastDeploymentConfig"] == watched("errors")
 
 
-def test_a_cloud_that_goes_down_ends_both_fleets(endpoint: Any, wait: Any) -> None:
+def test_a_cloud_that_goes_down_ends_both_fleets(endpoint: Cloud) -> None:
     endpoint.host.wait_scale = 1.0
     config = blue_green("CANARY", CanarySize=percent(50), wait=3600)
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
-    wait(lambda: baking(endpoint) == 5)
+    eventually(lambda: baking(endpoint) == 5)
     endpoint.service.close()
     assert [fleet.stopped for fleet in endpoint.fleets.made] == [True, True]
 
@@ -374,7 +372,7 @@ def test_a_cloud_that_goes_down_ends_both_fleets(endpoint: Any, wait: Any) -> No
     ],
 )
 def test_a_deployment_configuration_must_make_sense(
-    endpoint: Any, config: dict[str, Any], message: str
+    endpoint: Cloud, config: dict[str, Any], message: str
 ) -> None:
     assert message in refusal(endpoint.unchecked.update_endpoint, **NAMES, DeploymentConfig=config)
     described = endpoint.sagemaker.describe_endpoint(EndpointName="lexline")
@@ -392,7 +390,7 @@ def test_a_deployment_configuration_must_make_sense(
     ],
     ids=["canary", "canary of one", "linear", "rolling"],
 )
-def test_one_instance_cannot_take_a_part(endpoint: Any, config: dict[str, Any]) -> None:
+def test_one_instance_cannot_take_a_part(endpoint: Cloud, config: dict[str, Any]) -> None:
     endpoint.config("lone", InitialInstanceCount=1)
     lone = {"EndpointName": "lexline", "EndpointConfigName": "lone"}
     message = refusal(endpoint.sagemaker.update_endpoint, **lone, DeploymentConfig=config)
@@ -402,7 +400,7 @@ def test_one_instance_cannot_take_a_part(endpoint: Any, config: dict[str, Any]) 
     assert variant["CurrentInstanceCount"] == 10
 
 
-def test_a_retained_configuration_is_checked_again(endpoint: Any) -> None:
+def test_a_retained_configuration_is_checked_again(endpoint: Cloud) -> None:
     config = blue_green("CANARY", CanarySize=percent(50))
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
     assert endpoint.await_endpoint("InService")["LastDeploymentConfig"] == config
@@ -413,7 +411,7 @@ def test_a_retained_configuration_is_checked_again(endpoint: Any) -> None:
     assert "LastDeploymentConfig" not in endpoint.await_endpoint("InService")
 
 
-def test_a_configuration_given_at_creation_can_be_retained(cloud: Any) -> None:
+def test_a_configuration_given_at_creation_can_be_retained(cloud: Cloud) -> None:
     cloud.config("first", InitialInstanceCount=2)
     config = blue_green("CANARY", CanarySize=percent(50))
     cloud.sagemaker.create_endpoint(
@@ -426,7 +424,7 @@ def test_a_configuration_given_at_creation_can_be_retained(cloud: Any) -> None:
     assert cloud.await_endpoint("InService")["LastDeploymentConfig"] == config
 
 
-def test_with_guardrails_variants_keep_their_names(endpoint: Any) -> None:
+def test_with_guardrails_variants_keep_their_names(endpoint: Cloud) -> None:
     endpoint.config("renamed", VariantName="Other", InitialInstanceCount=10)
     renamed = {"EndpointName": "lexline", "EndpointConfigName": "renamed"}
     config = blue_green("CANARY", CanarySize=percent(50))
@@ -436,10 +434,10 @@ def test_with_guardrails_variants_keep_their_names(endpoint: Any) -> None:
     endpoint.await_endpoint("InService")
 
 
-def test_several_variants_shift_together_but_do_not_roll(endpoint: Any, requests: Any, wait: Any) -> None:
+def test_several_variants_shift_together_but_do_not_roll(endpoint: Cloud) -> None:
     for config in ("pair", "other-pair"):
         variants = [
-            requests.variant("first", VariantName=name, InitialInstanceCount=count)
+            variant_request("first", VariantName=name, InitialInstanceCount=count)
             for name, count in (("blue", 2), ("green", 4))
         ]
         endpoint.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=variants)

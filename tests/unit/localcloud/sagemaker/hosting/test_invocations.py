@@ -17,7 +17,7 @@ def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
     return dict(caught.value.response)
 
 
-def test_the_answer_has_the_models_body_its_content_type_and_the_variant(cloud: Any) -> None:
+def test_the_answer_has_the_models_body_its_content_type_and_the_variant(cloud: Cloud) -> None:
     cloud.endpoint("Lexline", "first")
     answer = cloud.runtime.invoke_endpoint(
         EndpointName="Lexline", Body=b'{"seed": 1}', ContentType="application/json", Accept="application/json"
@@ -27,12 +27,12 @@ def test_the_answer_has_the_models_body_its_content_type_and_the_variant(cloud: 
     assert answer["InvokedProductionVariant"] == "AllTraffic"
 
 
-def test_an_endpoint_is_found_in_any_case(cloud: Any) -> None:
+def test_an_endpoint_is_found_in_any_case(cloud: Cloud) -> None:
     cloud.endpoint("Lexline", "first")
     assert cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"")["Body"].read() == b"first|"
 
 
-def test_an_unknown_endpoint_is_a_validation_error_of_the_runtime(cloud: Any) -> None:
+def test_an_unknown_endpoint_is_a_validation_error_of_the_runtime(cloud: Cloud) -> None:
     response = refusal(cloud.runtime.invoke_endpoint, EndpointName="nobody", Body=b"{}")
     assert response["Error"]["Code"] == "ValidationError"
     assert response["Error"]["Message"] == "Endpoint nobody of account 000000000000 not found."
@@ -40,7 +40,7 @@ def test_an_unknown_endpoint_is_a_validation_error_of_the_runtime(cloud: Any) ->
 
 
 @pytest.mark.parametrize("status", ["Creating", "Failed"])
-def test_an_endpoint_that_does_not_serve_is_not_found_either(cloud: Any, status: str) -> None:
+def test_an_endpoint_that_does_not_serve_is_not_found_either(cloud: Cloud, status: str) -> None:
     cloud.config("first")
     if status == "Creating":
         cloud.fleets.script.ready.clear()
@@ -55,7 +55,7 @@ def test_an_endpoint_that_does_not_serve_is_not_found_either(cloud: Any, status:
 @pytest.mark.parametrize(
     ("status", "side"), [(400, "client"), (415, "client"), (500, "server"), (503, "server")]
 )
-def test_a_models_error_is_424_with_what_the_model_said(cloud: Any, status: int, side: str) -> None:
+def test_a_models_error_is_424_with_what_the_model_said(cloud: Cloud, status: int, side: str) -> None:
     cloud.endpoint("lexline", "first")
     cloud.fleets.script.result = InvocationResult(status, "application/json", b'{"error": "words"}')
     response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"{}")
@@ -71,7 +71,7 @@ def test_a_models_error_is_424_with_what_the_model_said(cloud: Any, status: int,
     assert response["LogStreamArn"].endswith(":log-group:/aws/sagemaker/Endpoints/lexline")
 
 
-def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Any) -> None:
+def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     cloud.fleets.script.result = InvocationResult(0, "text/plain", b"")
     response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"{}")
@@ -81,7 +81,7 @@ def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Any) -> None:
     )
 
 
-def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Any) -> None:
+def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     most = b"a" * 6_291_456
     answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=most)
@@ -93,19 +93,19 @@ def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Any) -> None:
 
 
 @pytest.fixture
-def weighted(cloud: Any, requests: Any) -> Any:
+def weighted(cloud: Cloud) -> Any:
     """An endpoint with variants of weights 3, 1 and 0."""
     variants = []
     for name, weight in (("blue", 3.0), ("green", 1.0), ("dark", 0.0)):
         cloud.model(name)
-        variants.append(requests.variant(name, VariantName=name, InitialVariantWeight=weight))
+        variants.append(variant_request(name, VariantName=name, InitialVariantWeight=weight))
     cloud.sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=variants)
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="c")
     cloud.await_endpoint("InService")
     return cloud
 
 
-def test_requests_go_to_variants_by_their_weights(weighted: Any) -> None:
+def test_requests_go_to_variants_by_their_weights(weighted: Cloud) -> None:
     invoke = weighted.runtime.invoke_endpoint
     seen = Counter(invoke(EndpointName="lexline", Body=b"")["InvokedProductionVariant"] for _ in range(200))
     # 150 of 200 are expected; below 110 the odds are under one in ten million.
@@ -113,7 +113,7 @@ def test_requests_go_to_variants_by_their_weights(weighted: Any) -> None:
     assert seen["blue"] + seen["green"] == 200
 
 
-def test_a_variant_can_be_asked_for_by_name_whatever_its_weight(weighted: Any) -> None:
+def test_a_variant_can_be_asked_for_by_name_whatever_its_weight(weighted: Cloud) -> None:
     answer = weighted.runtime.invoke_endpoint(EndpointName="lexline", Body=b"", TargetVariant="dark")
     assert (answer["InvokedProductionVariant"], answer["Body"].read()) == ("dark", b"dark|")
     response = refusal(
@@ -123,7 +123,7 @@ def test_a_variant_can_be_asked_for_by_name_whatever_its_weight(weighted: Any) -
     assert "nobody" in response["Error"]["Message"]
 
 
-def test_a_multi_model_request_is_said_not_to_be_here(cloud: Any) -> None:
+def test_a_multi_model_request_is_said_not_to_be_here(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     response = refusal(
         cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"", TargetModel="a.tar.gz"

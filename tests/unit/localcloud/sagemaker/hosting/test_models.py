@@ -1,40 +1,37 @@
-"""Models, endpoint configurations and tags: records that are kept, described and deleted."""
+"""Models and endpoint configs: created, described, refused and deleted."""
 
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000"
-
-
-def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    error: dict[str, Any] = caught.value.response["Error"]
-    return error
+from tests.unit.localcloud.conftest import ARN, Cloud, model_request, refusal, variant_request
 
 
-def test_a_model_is_described_as_it_was_made(cloud: Any, requests: Any) -> None:
-    asked = requests.model("Run-1")
-    assert cloud.sagemaker.create_model(**asked)["ModelArn"] == f"{ARN}:model/run-1"
+def create_config(cloud: Cloud, variants: list[dict[str, Any]], **more: Any) -> str:
+    """The message that refuses this endpoint config."""
+    request = {"EndpointConfigName": "c", "ProductionVariants": variants} | more
+    return refusal(cloud.unchecked.create_endpoint_config, **request)
+
+
+def test_a_model_is_described_as_it_was_created(cloud: Cloud) -> None:
+    request = model_request("Run-1")
+    assert cloud.sagemaker.create_model(**request)["ModelArn"] == f"{ARN}:model/run-1"
     described = cloud.sagemaker.describe_model(ModelName="Run-1")
-    assert {name: described[name] for name in asked} == asked
+    assert {name: described[name] for name in request} == request
     assert described["EnableNetworkIsolation"] is False
 
 
-def test_a_single_container_may_stand_in_a_list(cloud: Any, requests: Any) -> None:
-    request = requests.model("m")
+def test_a_single_container_may_stand_in_a_list(cloud: Cloud) -> None:
+    request = model_request("m")
     request["Containers"] = [request.pop("PrimaryContainer")]
     cloud.sagemaker.create_model(**request)
     assert cloud.sagemaker.describe_model(ModelName="m")["Containers"] == request["Containers"]
 
 
-def test_a_models_name_is_taken_until_it_is_deleted(cloud: Any, requests: Any) -> None:
+def test_a_models_name_is_taken_until_it_is_deleted(cloud: Cloud) -> None:
     cloud.model("Run-1")
-    error = refusal(cloud.sagemaker.create_model, **requests.model("run-1"))
-    assert error["Code"] == "ValidationException"
-    assert error["Message"] == f'Cannot create already existing model "{ARN}:model/run-1".'
+    message = refusal(cloud.sagemaker.create_model, **model_request("run-1"))
+    assert message == f'Cannot create already existing model "{ARN}:model/run-1".'
     cloud.sagemaker.delete_model(ModelName="Run-1")
     cloud.model("Run-1")
 
@@ -50,65 +47,40 @@ def test_a_models_name_is_taken_until_it_is_deleted(cloud: Any, requests: Any) -
     ],
 )
 def test_a_container_that_cannot_serve_is_refused(
-    cloud: Any, requests: Any, container: dict[str, Any], message: str
+    cloud: Cloud, container: dict[str, Any], message: str
 ) -> None:
-    request = requests.model("m")
+    request = model_request("m")
     request["PrimaryContainer"] |= container
-    error = refusal(cloud.sagemaker.create_model, **request)
-    assert error["Code"] == "ValidationException"
-    assert message in error["Message"]
+    assert message in refusal(cloud.sagemaker.create_model, **request)
 
 
-def test_a_model_needs_exactly_one_container_and_a_role(cloud: Any, requests: Any) -> None:
-    container = requests.model("m")["PrimaryContainer"]
-    both = requests.model("m", Containers=[container])
-    assert "either PrimaryContainer or Containers" in refusal(cloud.sagemaker.create_model, **both)["Message"]
-    neither = {"ModelName": "m"}
-    assert (
-        "either PrimaryContainer or Containers" in refusal(cloud.sagemaker.create_model, **neither)["Message"]
-    )
-    two = {"ModelName": "m", "Containers": [container, container]}
-    assert "Inference pipelines are not available" in refusal(cloud.sagemaker.create_model, **two)["Message"]
-    nobody = {"ModelName": "m", "PrimaryContainer": container}
-    assert "ExecutionRoleArn is required" in refusal(cloud.sagemaker.create_model, **nobody)["Message"]
-
-
-def test_a_models_role_must_be_one_sagemaker_can_assume(cloud: Any, requests: Any) -> None:
+def test_a_model_needs_exactly_one_container_and_a_role_sagemaker_can_assume(cloud: Cloud) -> None:
+    create, container = cloud.sagemaker.create_model, model_request("m")["PrimaryContainer"]
+    both = model_request("m", Containers=[container])
+    for request in (both, {"ModelName": "m"}):
+        assert "either PrimaryContainer or Containers" in refusal(create, **request)
+    two = [container, container]
+    assert "Inference pipelines are not available" in refusal(create, ModelName="m", Containers=two)
+    without_role = refusal(create, ModelName="m", PrimaryContainer=container)
+    assert "ExecutionRoleArn is required" in without_role
     role = "arn:aws:iam::000000000000:role/nobody"
-    error = refusal(cloud.sagemaker.create_model, **requests.model("m", ExecutionRoleArn=role))
-    assert error["Message"].startswith(f"Could not assume role {role}.")
+    message = refusal(create, **model_request("m", ExecutionRoleArn=role))
+    assert message.startswith(f"Could not assume role {role}.")
 
 
-def test_a_configuration_is_described_with_the_weight_it_did_not_say(cloud: Any, requests: Any) -> None:
+def test_a_config_is_described_with_the_default_weight(cloud: Cloud) -> None:
     cloud.model("m")
-    variant = requests.variant("m")
-    made = cloud.sagemaker.create_endpoint_config(EndpointConfigName="C", ProductionVariants=[variant])
-    assert made["EndpointConfigArn"] == f"{ARN}:endpoint-config/c"
+    variant = variant_request("m")
+    created = cloud.sagemaker.create_endpoint_config(EndpointConfigName="C", ProductionVariants=[variant])
+    assert created["EndpointConfigArn"] == f"{ARN}:endpoint-config/c"
     described = cloud.sagemaker.describe_endpoint_config(EndpointConfigName="C")
     assert described["ProductionVariants"] == [variant | {"InitialVariantWeight": 1.0}]
 
 
-def test_a_configuration_names_models_there_are(cloud: Any, requests: Any) -> None:
-    error = refusal(
-        cloud.sagemaker.create_endpoint_config,
-        EndpointConfigName="c",
-        ProductionVariants=[requests.variant("nobody")],
-    )
-    assert (error["Code"], error["Message"]) == (
-        "ValidationException",
-        f'Could not find model "{ARN}:model/nobody".',
-    )
-
-
-def test_a_configurations_name_is_taken_until_it_is_deleted(cloud: Any, requests: Any) -> None:
+def test_a_configs_name_is_taken_until_it_is_deleted(cloud: Cloud) -> None:
     cloud.config("c")
-    error = refusal(
-        cloud.sagemaker.create_endpoint_config,
-        EndpointConfigName="c",
-        ProductionVariants=[requests.variant("c")],
-    )
-    expected = f'Cannot create already existing endpoint configuration "{ARN}:endpoint-config/c".'
-    assert error["Message"] == expected
+    message = create_config(cloud, [variant_request("c")])
+    assert message == f'Cannot create already existing endpoint configuration "{ARN}:endpoint-config/c".'
     cloud.sagemaker.delete_endpoint_config(EndpointConfigName="c")
     cloud.config("c", "c")
 
@@ -116,6 +88,7 @@ def test_a_configurations_name_is_taken_until_it_is_deleted(cloud: Any, requests
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"ModelName": "nobody"}, f'Could not find model "{ARN}:model/nobody".'),
         ({"ModelName": None}, "Inference components are not available"),
         ({"InstanceType": None}, "needs InstanceType and InitialInstanceCount"),
         (
@@ -126,113 +99,35 @@ def test_a_configurations_name_is_taken_until_it_is_deleted(cloud: Any, requests
         ({"InitialVariantWeight": -1.0}, "Member must have value greater than or equal to 0"),
     ],
 )
-def test_a_variant_that_cannot_serve_is_refused(
-    cloud: Any, requests: Any, change: dict[str, Any], message: str
-) -> None:
+def test_a_variant_that_cannot_serve_is_refused(cloud: Cloud, change: dict[str, Any], message: str) -> None:
     cloud.model("m")
-    variant = {name: value for name, value in (requests.variant("m") | change).items() if value is not None}
-    error = refusal(
-        cloud.unchecked.create_endpoint_config, EndpointConfigName="c", ProductionVariants=[variant]
-    )
-    assert error["Code"] == "ValidationException"
-    assert message in error["Message"]
+    variant = {name: value for name, value in (variant_request("m") | change).items() if value is not None}
+    assert message in create_config(cloud, [variant])
 
 
-def test_variants_have_names_of_their_own(cloud: Any, requests: Any) -> None:
+def test_variants_have_names_of_their_own(cloud: Cloud) -> None:
     cloud.model("m")
-    variants = [requests.variant("m")] * 2
-    create = cloud.sagemaker.create_endpoint_config
-    error = refusal(create, EndpointConfigName="c", ProductionVariants=variants)
-    assert "must be unique" in error["Message"]
+    assert "must be unique" in create_config(cloud, [variant_request("m")] * 2)
 
 
-def test_asynchronous_inference_is_said_not_to_be_here(cloud: Any, requests: Any) -> None:
+def test_asynchronous_inference_is_not_available(cloud: Cloud) -> None:
     cloud.model("m")
-    error = refusal(
-        cloud.sagemaker.create_endpoint_config,
-        EndpointConfigName="c",
-        ProductionVariants=[requests.variant("m")],
-        AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/out"}},
-    )
-    assert error["Message"] == (
-        "Asynchronous inference (AsyncInferenceConfig) is not available in the local cloud."
-    )
+    output = {"OutputConfig": {"S3OutputPath": "s3://bucket/out"}}
+    message = create_config(cloud, [variant_request("m")], AsyncInferenceConfig=output)
+    assert message == "Asynchronous inference (AsyncInferenceConfig) is not available in the local cloud."
 
 
+@pytest.mark.parametrize("operation", ["describe", "delete"])
 @pytest.mark.parametrize(
-    ("call", "parameter", "what"),
+    ("kind", "parameter", "name"),
     [
-        ("describe_model", "ModelName", 'model "{}:model/nobody"'),
-        ("delete_model", "ModelName", 'model "{}:model/nobody"'),
-        (
-            "describe_endpoint_config",
-            "EndpointConfigName",
-            'endpoint configuration "{}:endpoint-config/nobody"',
-        ),
-        (
-            "delete_endpoint_config",
-            "EndpointConfigName",
-            'endpoint configuration "{}:endpoint-config/nobody"',
-        ),
-        ("describe_endpoint", "EndpointName", 'endpoint "{}:endpoint/nobody"'),
-        ("delete_endpoint", "EndpointName", 'endpoint "{}:endpoint/nobody"'),
+        ("model", "ModelName", 'model "{}:model/nobody"'),
+        ("endpoint_config", "EndpointConfigName", 'endpoint configuration "{}:endpoint-config/nobody"'),
+        ("endpoint", "EndpointName", 'endpoint "{}:endpoint/nobody"'),
     ],
 )
-def test_what_is_not_there_cannot_be_found(cloud: Any, call: str, parameter: str, what: str) -> None:
-    error = refusal(getattr(cloud.sagemaker, call), **{parameter: "nobody"})
-    assert (error["Code"], error["Message"]) == ("ValidationException", f"Could not find {what.format(ARN)}.")
-
-
-def test_tags_are_added_overwritten_and_taken_off(cloud: Any, requests: Any) -> None:
-    cloud.sagemaker.create_model(**requests.model("m", Tags=[{"Key": "a", "Value": "1"}]))
-    arn = f"{ARN}:model/m"
-    added = cloud.sagemaker.add_tags(
-        ResourceArn=arn, Tags=[{"Key": "a", "Value": "2"}, {"Key": "b", "Value": "3"}]
-    )
-    assert added["Tags"] == [{"Key": "a", "Value": "2"}, {"Key": "b", "Value": "3"}]
-    cloud.sagemaker.delete_tags(ResourceArn=arn, TagKeys=["a", "never there"])
-    assert cloud.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "3"}]
-
-
-def test_every_kind_of_resource_has_tags_and_they_go_with_it(cloud: Any, wait: Any) -> None:
-    cloud.endpoint("lexline", "first")
-    cloud.train("job")
-    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="sotu")
-    tags = [{"Key": "a", "Value": "1"}]
-    kinds = (
-        "model/first",
-        "endpoint-config/first",
-        "endpoint/lexline",
-        "training-job/job",
-        "model-package-group/sotu",
-    )
-    for resource in kinds:
-        cloud.sagemaker.add_tags(ResourceArn=f"{ARN}:{resource}", Tags=tags)
-        assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == tags
-    cloud.sagemaker.delete_endpoint(EndpointName="lexline")
-    wait(lambda: cloud.sagemaker.list_endpoints()["Endpoints"] == [])
-    cloud.sagemaker.delete_endpoint_config(EndpointConfigName="first")
-    cloud.sagemaker.delete_model(ModelName="first")
-    cloud.sagemaker.delete_model_package_group(ModelPackageGroupName="sotu")
-    cloud.endpoint("lexline", "first")
-    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="sotu")
-    gone = ("model/first", "endpoint-config/first", "endpoint/lexline", "model-package-group/sotu")
-    for resource in gone:
-        assert cloud.sagemaker.list_tags(ResourceArn=f"{ARN}:{resource}")["Tags"] == []
-
-
-def test_tags_have_rules(cloud: Any) -> None:
-    cloud.model("m")
-    add, arn = cloud.sagemaker.add_tags, f"{ARN}:model/m"
-    same = [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]
-    assert "Duplicate tag keys" in refusal(add, ResourceArn=arn, Tags=same)["Message"]
-    reserved = [{"Key": "aws:mine", "Value": "1"}]
-    assert "aws: prefixed" in refusal(add, ResourceArn=arn, Tags=reserved)["Message"]
-    add(ResourceArn=arn, Tags=[{"Key": str(index), "Value": ""} for index in range(50)])
-    one_more = [{"Key": "more", "Value": ""}]
-    assert refusal(add, ResourceArn=arn, Tags=one_more)["Code"] == "ResourceLimitExceeded"
-    unknown = refusal(add, ResourceArn=f"{ARN}:model/nobody", Tags=one_more)
-    assert (unknown["Code"], unknown["Message"]) == (
-        "ValidationException",
-        f'Could not find resource "{ARN}:model/nobody".',
-    )
+def test_a_resource_that_does_not_exist_cannot_be_found(
+    cloud: Cloud, operation: str, kind: str, parameter: str, name: str
+) -> None:
+    message = refusal(getattr(cloud.sagemaker, f"{operation}_{kind}"), **{parameter: "nobody"})
+    assert message == f"Could not find {name.format(ARN)}."

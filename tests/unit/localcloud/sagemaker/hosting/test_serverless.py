@@ -1,63 +1,52 @@
-"""Serverless endpoints: what they may be, how they are described, and what they can be updated to."""
+"""Serverless endpoints: their limits, their descriptions, and the updates that AWS allows."""
 
+import threading
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-ALL_AT_ONCE = {
-    "BlueGreenUpdatePolicy": {
-        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-    }
-}
+from tests.unit.localcloud.conftest import Cloud, eventually, model_request, refusal
+
+ROUTING = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+ALL_AT_ONCE = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": ROUTING}}
 
 
-def refusal(call: Any, **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    error = caught.value.response["Error"]
-    assert error["Code"] == "ValidationException"
-    return str(error["Message"])
-
-
-def variant(model: str, name: str = "AllTraffic", **config: Any) -> dict[str, Any]:
+def variant(model: str, *, name: str = "AllTraffic", **config: int) -> dict[str, Any]:
     serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 5} | config
     return {"VariantName": name, "ModelName": model, "ServerlessConfig": serverless}
 
 
-def configure(cloud: Any, name: str, **config: Any) -> None:
-    """A serverless configuration with a model of the same name."""
+def configure(cloud: Cloud, name: str, **config: int) -> None:
+    """A serverless config with a model of the same name."""
     cloud.model(name)
-    cloud.sagemaker.create_endpoint_config(
-        EndpointConfigName=name, ProductionVariants=[variant(name, **config)]
-    )
+    variants = [variant(name, **config)]
+    cloud.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
 
 
 @pytest.fixture
-def serverless(cloud: Any) -> Any:
-    """An endpoint in service, with configuration `first`."""
+def serverless(cloud: Cloud) -> Cloud:
+    """An endpoint in service, with config `first`."""
     configure(cloud, "first")
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
     cloud.await_endpoint("InService")
     return cloud
 
 
-def test_a_serverless_variant_has_no_instances(serverless: Any) -> None:
+def test_a_serverless_variant_has_no_instances(serverless: Cloud) -> None:
     (described,) = serverless.await_endpoint("InService")["ProductionVariants"]
     expected = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     assert described["CurrentServerlessConfig"] == described["DesiredServerlessConfig"] == expected
-    assert "CurrentInstanceCount" not in described
-    assert "DesiredInstanceCount" not in described
+    assert not {"CurrentInstanceCount", "DesiredInstanceCount"} & set(described)
     assert serverless.fleets.made[0].launch.instance_count == 1
 
 
 @pytest.mark.parametrize("retain", [True, False])
-def test_a_serverless_endpoint_is_updated_to_another_serverless_configuration(
-    serverless: Any, wait: Any, retain: bool
+def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
+    serverless: Cloud, retain: bool
 ) -> None:
     configure(serverless, "second", MemorySizeInMB=6144, MaxConcurrency=200, ProvisionedConcurrency=200)
     serverless.fleets.reset()
-    serverless.fleets.script.ready.clear()
+    serverless.fleets.script.ready = threading.Event()
     serverless.sagemaker.update_endpoint(
         EndpointName="lexline", EndpointConfigName="second", RetainAllVariantProperties=retain
     )
@@ -70,10 +59,10 @@ def test_a_serverless_endpoint_is_updated_to_another_serverless_configuration(
     assert described["EndpointConfigName"] == "second"
     (current,) = described["ProductionVariants"]
     assert current["CurrentServerlessConfig"]["ProvisionedConcurrency"] == 200
-    wait(lambda: serverless.fleets.made[0].stopped)
+    eventually(lambda: serverless.fleets.made[0].stopped)
 
 
-def test_a_serverless_endpoint_becomes_real_time_and_never_serverless_again(serverless: Any) -> None:
+def test_a_serverless_endpoint_becomes_real_time_and_never_serverless_again(serverless: Cloud) -> None:
     serverless.config("instances", InitialInstanceCount=2)
     update = serverless.sagemaker.update_endpoint
     update(EndpointName="lexline", EndpointConfigName="instances", RetainAllVariantProperties=True)
@@ -86,15 +75,17 @@ def test_a_serverless_endpoint_becomes_real_time_and_never_serverless_again(serv
     assert serverless.await_endpoint("InService")["EndpointConfigName"] == "instances"
 
 
-def test_a_serverless_endpoint_takes_no_deployment_configuration(serverless: Any) -> None:
-    expected = "DeploymentConfig is not supported for serverless endpoints"
-    sagemaker = serverless.sagemaker
-    for call, name in ((sagemaker.create_endpoint, "other"), (sagemaker.update_endpoint, "lexline")):
-        names = {"EndpointName": name, "EndpointConfigName": "first"}
-        assert expected in refusal(call, **names, DeploymentConfig=ALL_AT_ONCE)
+def test_a_serverless_endpoint_takes_no_deployment_config(serverless: Cloud) -> None:
     serverless.config("instances", InitialInstanceCount=2)
-    names = {"EndpointName": "lexline", "EndpointConfigName": "instances"}
-    assert expected in refusal(sagemaker.update_endpoint, **names, DeploymentConfig=ALL_AT_ONCE)
+    create, update = serverless.sagemaker.create_endpoint, serverless.sagemaker.update_endpoint
+    for call, name, config in (
+        (create, "other", "first"),
+        (update, "lexline", "first"),
+        (update, "lexline", "instances"),
+    ):
+        names = {"EndpointName": name, "EndpointConfigName": config}
+        message = refusal(call, **names, DeploymentConfig=ALL_AT_ONCE)
+        assert "DeploymentConfig is not supported for serverless endpoints" in message
 
 
 @pytest.mark.parametrize(
@@ -108,35 +99,28 @@ def test_a_serverless_endpoint_takes_no_deployment_configuration(serverless: Any
         ({"ProvisionedConcurrency": 6}, "It should be less than or equal to MaxConcurrency, 5."),
     ],
 )
-def test_a_serverless_configuration_keeps_to_its_limits(
-    cloud: Any, config: dict[str, int], message: str
-) -> None:
+def test_a_serverless_config_keeps_to_its_limits(cloud: Cloud, config: dict[str, int], message: str) -> None:
     cloud.model("m")
-    create = cloud.unchecked.create_endpoint_config
-    variants = [variant("m", **config)]
-    assert message in refusal(create, EndpointConfigName="c", ProductionVariants=variants)
+    request = {"EndpointConfigName": "c", "ProductionVariants": [variant("m", **config)]}
+    assert message in refusal(cloud.unchecked.create_endpoint_config, **request)
 
 
-def test_what_serverless_inference_does_not_have_is_refused(cloud: Any, requests: Any) -> None:
+def test_features_that_serverless_inference_lacks_are_refused(cloud: Cloud) -> None:
     cloud.model("plain")
     vpc = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
-    cloud.sagemaker.create_model(**requests.model("inside", VpcConfig=vpc))
-    cloud.sagemaker.create_model(**requests.model("alone", EnableNetworkIsolation=True))
+    cloud.sagemaker.create_model(**model_request("inside", VpcConfig=vpc))
+    cloud.sagemaker.create_model(**model_request("alone", EnableNetworkIsolation=True))
     capture = {
         "InitialSamplingPercentage": 100,
         "DestinationS3Uri": "s3://bucket/captured",
         "CaptureOptions": [{"CaptureMode": "Input"}],
     }
     for feature, variants, more in (
-        ("multiple production variants", [variant("plain"), variant("plain", "other")], {}),
+        ("multiple production variants", [variant("plain"), variant("plain", name="other")], {}),
         ("data capture", [variant("plain")], {"DataCaptureConfig": capture}),
         ("VPC configuration", [variant("inside")], {}),
         ("network isolation", [variant("alone")], {}),
     ):
-        message = refusal(
-            cloud.sagemaker.create_endpoint_config,
-            EndpointConfigName="c",
-            ProductionVariants=variants,
-            **more,
-        )
+        request = {"EndpointConfigName": "c", "ProductionVariants": variants} | more
+        message = refusal(cloud.sagemaker.create_endpoint_config, **request)
         assert message.startswith(f"Serverless Inference does not support {feature}")

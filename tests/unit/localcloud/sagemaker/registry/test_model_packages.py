@@ -28,7 +28,7 @@ def refusal(call: Any, **parameters: Any) -> tuple[str, str]:
 
 
 @pytest.fixture
-def registry(cloud: Any) -> Any:
+def registry(cloud: Cloud) -> Any:
     """A client of a SageMaker that has the group Sotu."""
     cloud.sagemaker.create_model_package_group(ModelPackageGroupName="Sotu")
     return cloud.sagemaker
@@ -47,7 +47,7 @@ def versions(answer: dict[str, Any]) -> list[int]:
 # --- groups ---
 
 
-def test_a_group_is_described_by_its_name_and_its_arn(cloud: Any) -> None:
+def test_a_group_is_described_by_its_name_and_its_arn(cloud: Cloud) -> None:
     tags = [{"Key": "lexline", "Value": "yes"}]
     made = cloud.sagemaker.create_model_package_group(
         ModelPackageGroupName="Sotu", ModelPackageGroupDescription="Speeches (1790-2006), naïve", Tags=tags
@@ -72,7 +72,7 @@ def test_a_groups_name_is_taken_until_it_is_deleted(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("call", ["describe_model_package_group", "delete_model_package_group"])
-def test_a_group_that_is_not_there_does_not_exist(cloud: Any, call: str) -> None:
+def test_a_group_that_is_not_there_does_not_exist(cloud: Cloud, call: str) -> None:
     missing = ("ValidationException", f"ModelPackageGroup {ARN}:model-package-group/nobody does not exist.")
     for name in ("Nobody", f"{ARN}:model-package-group/nobody"):
         assert refusal(getattr(cloud.sagemaker, call), ModelPackageGroupName=name) == missing
@@ -91,7 +91,7 @@ def test_a_group_is_not_deleted_while_it_has_packages(registry: Any) -> None:
     assert registry.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
 
 
-def test_groups_are_listed_oldest_first(cloud: Any) -> None:
+def test_groups_are_listed_oldest_first(cloud: Cloud) -> None:
     for name in ("sotu", "wikitext", "sonnets"):
         cloud.sagemaker.create_model_package_group(ModelPackageGroupName=name)
     groups = cloud.sagemaker.list_model_package_groups
@@ -184,7 +184,7 @@ def test_a_package_that_is_not_there_does_not_exist(registry: Any, call: str, me
     ],
 )
 def test_what_cannot_be_registered_is_refused(
-    registry: Any, cloud: Any, change: dict[str, Any], message: str
+    registry: Any, cloud: Cloud, change: dict[str, Any], message: str
 ) -> None:
     request = {"ModelPackageGroupName": "Sotu", "InferenceSpecification": INFERENCE} | change
     given = {name: value for name, value in request.items() if value is not None}
@@ -274,12 +274,12 @@ def test_without_a_group_versioned_packages_are_listed_only_when_asked_for(regis
 # --- events ---
 
 
-def test_creation_and_approval_are_told(cloud: Any, registry: Any, wait: Any) -> None:
+def test_creation_and_approval_are_told(cloud: Cloud, registry: Any) -> None:
     arn = register(registry, CustomerMetadataProperties={"run": "1"})
     registry.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     registry.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")  # no change, no event
     registry.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"live": "yes"})
-    wait(lambda: len(cloud.events(CHANGE, "ModelPackageArn")) == 3)
+    eventually(lambda: len(cloud.events(CHANGE, "ModelPackageArn")) == 3)
     approvals = cloud.events(CHANGE, "ModelApprovalStatus")
     assert approvals == ["PendingManualApproval", "Approved", "Approved"]
     assert cloud.events(CHANGE, "UpdatedModelPackageFields") == [

@@ -1,66 +1,73 @@
-"""Training jobs as DescribeTrainingJob and EventBridge tell of them."""
+"""Training jobs as DescribeTrainingJob and EventBridge show them."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000:training-job"
+from tests.unit.localcloud.conftest import ARN, ROLE, Cloud, eventually, refusal, training_request
+
 EVENT = "SageMaker Training Job State Change"
 STEPS = ("Downloading", "Training", "Uploading")
 
 
-def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    error: dict[str, Any] = caught.value.response["Error"]
-    return error
+def describe(cloud: Cloud, name: str = "job") -> dict[str, Any]:
+    return dict(cloud.sagemaker.describe_training_job(TrainingJobName=name))
 
 
-def test_a_new_job_is_starting_and_described_as_it_was_asked_for(cloud: Any, requests: Any) -> None:
+def status(cloud: Cloud) -> tuple[str, str]:
+    job = describe(cloud)
+    return job["TrainingJobStatus"], job["SecondaryStatus"]
+
+
+def steps(job: dict[str, Any]) -> list[str]:
+    return [step["Status"] for step in job["SecondaryStatusTransitions"]]
+
+
+def test_a_new_job_is_starting_and_described_as_it_was_requested(cloud: Cloud) -> None:
     checkpoints = {"S3Uri": "s3://bucket/checkpoints/", "LocalPath": "/opt/ml/checkpoints"}
-    asked = requests.training("Run-1", Environment={"A": "b"}, CheckpointConfig=checkpoints)
-    assert cloud.sagemaker.create_training_job(**asked)["TrainingJobArn"] == f"{ARN}/run-1"
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="Run-1")
-    for name in asked.keys() - {"OutputDataConfig"}:
-        assert job[name] == asked[name]
+    request = training_request("Run-1", Environment={"A": "b"}, CheckpointConfig=checkpoints)
+    assert cloud.sagemaker.create_training_job(**request)["TrainingJobArn"] == f"{ARN}:training-job/run-1"
+    job = describe(cloud, "Run-1")
+    for name in request.keys() - {"OutputDataConfig"}:
+        assert job[name] == request[name]
     assert job["OutputDataConfig"]["S3OutputPath"] == "s3://bucket/runs"
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("InProgress", "Starting")
     assert job["EnableManagedSpotTraining"] is False
     assert isinstance(job["CreationTime"], datetime)
-    assert "ModelArtifacts" not in job
-    assert "TrainingEndTime" not in job
+    assert not {"ModelArtifacts", "TrainingEndTime"} & set(job)
 
 
-def test_the_run_gets_the_request_a_directory_and_the_roles_credentials(cloud: Any) -> None:
+def test_the_run_gets_the_request_a_directory_and_the_roles_credentials(cloud: Cloud) -> None:
     launch = cloud.train("Run-1").launch
-    assert (launch.job_name, launch.job_arn) == ("Run-1", f"{ARN}/run-1")
+    assert (launch.job_name, launch.job_arn) == ("Run-1", f"{ARN}:training-job/run-1")
     assert launch.request["HyperParameters"] == {"epochs": "2"}
     assert launch.directory.is_relative_to(cloud.directory)
-    assert launch.environment["AWS_ACCESS_KEY_ID"] == "ASIA-arn:aws:iam::000000000000:role/execution"
+    assert launch.environment["AWS_ACCESS_KEY_ID"] == f"ASIA-{ROLE}"
 
 
-def test_a_job_without_a_stopping_condition_has_a_day(cloud: Any, requests: Any) -> None:
-    request = requests.training("job")
+def test_a_job_without_a_stopping_condition_has_a_day(cloud: Cloud) -> None:
+    request = training_request()
     del request["StoppingCondition"]
     cloud.sagemaker.create_training_job(**request)
     assert cloud.runs[0].launch.request["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400}
 
 
-def test_a_completed_job_has_its_artifact_its_times_and_every_step(cloud: Any) -> None:
+def test_a_completed_job_has_its_artifact_its_times_and_every_step(cloud: Cloud) -> None:
     run = cloud.train()
     run.reach(*STEPS)
     run.finish()
+    run.events.secondary_status("Uploading", "late")  # a report after the end changes nothing
     cloud.sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName="job")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed")
+    assert status(cloud) == ("Completed", "Completed")
+    job = describe(cloud)
     assert job["ModelArtifacts"] == {"S3ModelArtifacts": "s3://bucket/runs/job/output/model.tar.gz"}
     assert (job["TrainingTimeInSeconds"], job["BillableTimeInSeconds"]) == (42, 42)
     assert job["CreationTime"] <= job["TrainingStartTime"] <= job["TrainingEndTime"]
+    assert steps(job) == ["Starting", *STEPS, "Completed"]
     transitions = job["SecondaryStatusTransitions"]
-    assert [step["Status"] for step in transitions] == ["Starting", *STEPS, "Completed"]
     for step, following in pairwise(transitions):
         assert step["StartTime"] <= step["EndTime"] == following["StartTime"]
     assert transitions[-1]["StatusMessage"] == "Training job completed"
@@ -68,109 +75,76 @@ def test_a_completed_job_has_its_artifact_its_times_and_every_step(cloud: Any) -
     assert "FailureReason" not in job
 
 
-def test_a_failed_job_says_why(cloud: Any) -> None:
+def test_a_failed_job_says_why(cloud: Cloud) -> None:
     run = cloud.train()
     run.reach("Downloading", "Training")
-    run.finish("Failed", reason="AlgorithmError: ExecuteUserScriptError: exit code 1")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
-    assert job["FailureReason"] == "AlgorithmError: ExecuteUserScriptError: exit code 1"
-    assert "ModelArtifacts" not in job
+    run.finish("Failed", reason="AlgorithmError: exit code 1")
+    assert status(cloud) == ("Failed", "Failed")
+    assert describe(cloud)["FailureReason"] == "AlgorithmError: exit code 1"
+    assert "ModelArtifacts" not in describe(cloud)
     with pytest.raises(WaiterError):
         cloud.sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName="job")
+    eventually(lambda: len(cloud.host.events) == 4)
+    assert cloud.events(EVENT, "FailureReason") == [None] * 3 + ["AlgorithmError: exit code 1"]
 
 
-def test_a_stopped_job_goes_through_stopping(cloud: Any) -> None:
+def test_a_stopped_job_goes_through_stopping(cloud: Cloud) -> None:
     run = cloud.train()
     run.reach("Downloading", "Training")
     cloud.sagemaker.stop_training_job(TrainingJobName="job")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopping", "Stopping")
+    assert status(cloud) == ("Stopping", "Stopping")
     assert run.stopped
     run.reach("Stopping", "Uploading")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopping", "Uploading")
+    assert status(cloud) == ("Stopping", "Uploading")
     run.finish("Stopped")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert [step["Status"] for step in job["SecondaryStatusTransitions"]] == [
-        "Starting",
-        "Downloading",
-        "Training",
-        "Stopping",
-        "Uploading",
-        "Stopped",
-    ]
+    assert status(cloud) == ("Stopped", "Stopped")
+    expected = ["Starting", "Downloading", "Training", "Stopping", "Uploading", "Stopped"]
+    assert steps(describe(cloud)) == expected
 
 
-def test_what_a_run_says_after_its_end_changes_nothing(cloud: Any) -> None:
-    run = cloud.train()
-    run.finish()
-    run.events.secondary_status("Uploading", "late")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed")
-
-
-def test_a_job_out_of_time_is_stopped_with_a_status_of_its_own(cloud: Any) -> None:
+@pytest.mark.parametrize("secondary", ["MaxRuntimeExceeded", "MaxWaitTimeExceeded"])
+def test_a_job_out_of_time_is_stopped_with_a_status_of_its_own(cloud: Cloud, secondary: str) -> None:
     run = cloud.train()
     run.reach("Downloading", "Training", "Stopping")
-    run.finish("Stopped", "MaxRuntimeExceeded")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert "FailureReason" not in job
+    run.finish("Stopped", secondary)
+    assert status(cloud) == ("Stopped", secondary)
+    assert "FailureReason" not in describe(cloud)
 
 
-@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped", "Stopping"])
-def test_only_a_job_in_progress_can_be_stopped(cloud: Any, status: str) -> None:
+@pytest.mark.parametrize("final", ["Completed", "Failed", "Stopped", "Stopping"])
+def test_only_a_job_in_progress_can_be_stopped(cloud: Cloud, final: str) -> None:
     run = cloud.train()
-    if status == "Stopping":
+    if final == "Stopping":
         run.reach("Stopping")
     else:
-        run.finish(status, reason="x")
-    error = refusal(cloud.sagemaker.stop_training_job, TrainingJobName="job")
-    assert error["Code"] == "ValidationException"
-    assert error["Message"] == f"The request was rejected because the training job is in status {status}."
+        run.finish(final, reason="x")
+    message = refusal(cloud.sagemaker.stop_training_job, TrainingJobName="job")
+    assert message == f"The request was rejected because the training job is in status {final}."
 
 
-def test_metrics_are_read_from_the_log_while_the_job_runs(cloud: Any) -> None:
+def test_metrics_are_read_from_the_log_while_the_job_runs(cloud: Cloud) -> None:
     run = cloud.train()
     run.reach("Downloading", "Training")
     run.say("epoch=1/2 valid_loss=6.1 valid_perplexity=445.9", 1_700_000_001_000)
     run.say("nothing to see")
     run.say("epoch=2/2 valid_loss=5.4 valid_perplexity=2.2e2", 1_700_000_002_500)
     run.say("test_loss=nan test_perplexity=nan")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    (metric,) = job["FinalMetricDataList"]
+    (metric,) = describe(cloud)["FinalMetricDataList"]
     assert (metric["MetricName"], metric["Value"]) == ("valid:perplexity", 220.0)
     assert metric["Timestamp"] == datetime.fromtimestamp(1_700_000_002.5, UTC)
 
 
-def test_the_log_goes_to_aws_log_group(cloud: Any) -> None:
-    cloud.train().say("hello", 1_700_000_001_000)
-    stream = "job/algo-1-1700000000000"
-    assert cloud.host.logs == [("/aws/sagemaker/TrainingJobs", stream, 1_700_000_001_000, "hello")]
-
-
-def test_a_metric_definition_must_compile(cloud: Any, requests: Any) -> None:
-    request = requests.training("job")
-    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "a", "Regex": "("}]
-    assert (
-        "Invalid metric definition regex '('"
-        in refusal(cloud.sagemaker.create_training_job, **request)["Message"]
-    )
-
-
-def test_every_change_is_an_event_in_the_order_it_happened(cloud: Any, requests: Any, wait: Any) -> None:
+def test_every_change_is_an_event_in_the_order_it_happened(cloud: Cloud) -> None:
     run = cloud.train("Run-1", Tags=[{"Key": "lexline:run", "Value": "1"}])
     run.reach(*STEPS)
     run.finish()
-    wait(lambda: len(cloud.host.events) == 5)
+    eventually(lambda: len(cloud.host.events) == 5)
     assert cloud.events(EVENT, "SecondaryStatus") == ["Starting", *STEPS, "Completed"]
     assert cloud.events(EVENT, "TrainingJobStatus") == ["InProgress"] * 4 + ["Completed"]
     kind, detail, resources = cloud.host.events[-1]
-    assert (kind, resources) == (EVENT, [f"{ARN}/run-1"])
-    assert detail["TrainingJobName"] == "Run-1"
-    assert detail["TrainingJobArn"] == f"{ARN}/run-1"
+    arn = f"{ARN}:training-job/run-1"
+    assert (kind, resources) == (EVENT, [arn])
+    assert (detail["TrainingJobName"], detail["TrainingJobArn"]) == ("Run-1", arn)
     assert detail["HyperParameters"] == {"epochs": "2"}
     assert detail["ModelArtifacts"]["S3ModelArtifacts"].endswith("/model.tar.gz")
     assert detail["Tags"] == {"lexline:run": "1"}
@@ -180,15 +154,8 @@ def test_every_change_is_an_event_in_the_order_it_happened(cloud: Any, requests:
     assert "FailureReason" not in detail
 
 
-def test_only_a_failure_carries_a_reason(cloud: Any, wait: Any) -> None:
-    run = cloud.train()
-    run.finish("Failed", reason="AlgorithmError: no")
-    wait(lambda: len(cloud.host.events) == 2)
-    assert cloud.events(EVENT, "FailureReason") == [None, "AlgorithmError: no"]
-
-
 def test_a_rule_that_cannot_be_reached_does_not_silence_later_events(
-    cloud: Any, wait: Any, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emit, calls = cloud.host.emit, []
 
@@ -200,41 +167,27 @@ def test_a_rule_that_cannot_be_reached_does_not_silence_later_events(
 
     monkeypatch.setattr(cloud.host, "emit", unsteady)
     cloud.train().reach("Downloading")
-    wait(lambda: cloud.events(EVENT, "SecondaryStatus") == ["Downloading"])
+    eventually(lambda: cloud.events(EVENT, "SecondaryStatus") == ["Downloading"])
 
 
-def test_a_name_is_taken_for_good_in_any_case(cloud: Any, requests: Any) -> None:
+def test_a_name_is_taken_for_good_in_any_case(cloud: Cloud) -> None:
     cloud.train("Run-1").finish()
-    error = refusal(cloud.sagemaker.create_training_job, **requests.training("run-1"))
-    assert error["Code"] == "ResourceInUse"
-    assert error["Message"] == (
+    assert refusal(cloud.sagemaker.create_training_job, "ResourceInUse", **training_request("run-1")) == (
         "Training job names must be unique within an AWS account and region, and a training job with this "
-        f"name already exists ({ARN}/run-1)"
+        f"name already exists ({ARN}:training-job/run-1)"
     )
 
 
-def test_an_unknown_job_is_not_found(cloud: Any) -> None:
+def test_an_unknown_job_is_not_found(cloud: Cloud) -> None:
     for call in (cloud.sagemaker.describe_training_job, cloud.sagemaker.stop_training_job):
-        error = refusal(call, TrainingJobName="nobody")
-        assert (error["Code"], error["Message"]) == ("ValidationException", "Requested resource not found.")
+        assert refusal(call, TrainingJobName="nobody") == "Requested resource not found."
 
 
-def test_a_role_that_cannot_be_assumed_is_refused(cloud: Any, requests: Any) -> None:
-    role = "arn:aws:iam::000000000000:role/nobody"
-    error = refusal(cloud.sagemaker.create_training_job, **requests.training("job", RoleArn=role))
-    assert error["Code"] == "ValidationException"
-    assert error["Message"] == (
-        f"Could not assume role {role}. Please ensure that the role exists and allows principal "
-        "'sagemaker.amazonaws.com' to assume the role."
-    )
-
-
-def test_instances_beyond_the_quota_are_refused_until_some_are_free(cloud: Any, requests: Any) -> None:
+def test_instances_beyond_the_quota_are_refused_until_some_are_free(cloud: Cloud) -> None:
     many = {"InstanceType": "ml.m5.xlarge", "InstanceCount": 20, "VolumeSizeInGB": 30}
     run = cloud.train("many", ResourceConfig=many)
-    error = refusal(cloud.sagemaker.create_training_job, **requests.training("one"))
-    assert error["Code"] == "ResourceLimitExceeded"
-    assert error["Message"].startswith(
+    message = refusal(cloud.sagemaker.create_training_job, "ResourceLimitExceeded", **training_request())
+    assert message.startswith(
         "The account-level service limit 'ml.m5.xlarge for training job usage' is 20 Instances, with current "
         "utilization of 20 Instances and a request delta of 1 Instances."
     )
@@ -242,83 +195,64 @@ def test_instances_beyond_the_quota_are_refused_until_some_are_free(cloud: Any, 
     cloud.train("one")
 
 
+def algorithm(**changes: Any) -> dict[str, Any]:
+    return {"AlgorithmSpecification": {"TrainingInputMode": "File"} | changes}
+
+
+def stopping(runtime: int, wait: int) -> dict[str, Any]:
+    return {"StoppingCondition": {"MaxRuntimeInSeconds": runtime, "MaxWaitTimeInSeconds": wait}}
+
+
+NOBODY = "arn:aws:iam::000000000000:role/nobody"
+SPOT = {"EnableManagedSpotTraining": True}
+WAIT = "Invalid MaxWaitTimeInSeconds. It "
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (SPOT, f"{WAIT}must be present and be greater than or equal to MaxRuntimeInSeconds"),
+        (SPOT | stopping(60, 59), f"{WAIT}must be present and be greater than or equal to MaxRuntime"),
+        (stopping(60, 90), f"{WAIT}is only supported when EnableManagedSpotTraining is set to true"),
+        (algorithm(), "either TrainingImage or AlgorithmName"),
+        (algorithm(AlgorithmName="mine"), "not available in the local cloud"),
         (
-            {"EnableManagedSpotTraining": True},
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntime",
-        ),
-        (
-            {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}},
-            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to",
-        ),
-        (
-            {
-                "EnableManagedSpotTraining": True,
-                "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 59},
-            },
-            "Invalid MaxWaitTimeInSeconds",
-        ),
-        ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "either TrainingImage or AlgorithmName"),
-        (
-            {"AlgorithmSpecification": {"TrainingInputMode": "File", "AlgorithmName": "mine"}},
-            "not available in the local cloud",
+            algorithm(TrainingImage="image", MetricDefinitions=[{"Name": "a", "Regex": "("}]),
+            "Invalid metric definition regex '('",
         ),
         ({"ResourceConfig": {"VolumeSizeInGB": 30}}, "needs InstanceType and InstanceCount"),
+        ({"InputDataConfig": training_request()["InputDataConfig"] * 2}, "Duplicate channel names"),
+        (
+            {"RoleArn": NOBODY},
+            f"Could not assume role {NOBODY}. Please ensure that the role exists and allows principal "
+            "'sagemaker.amazonaws.com' to assume the role.",
+        ),
     ],
 )
 def test_parameters_that_do_not_fit_together_are_refused(
-    cloud: Any, requests: Any, change: dict[str, Any], message: str
+    cloud: Cloud, change: dict[str, Any], message: str
 ) -> None:
-    error = refusal(cloud.sagemaker.create_training_job, **requests.training("job", **change))
-    assert error["Code"] == "ValidationException"
-    assert message in error["Message"]
+    assert message in refusal(cloud.sagemaker.create_training_job, **training_request(**change))
 
 
-def test_channels_have_names_of_their_own(cloud: Any, requests: Any) -> None:
-    request = requests.training("job")
-    request["InputDataConfig"] *= 2
-    assert "Duplicate channel names" in refusal(cloud.sagemaker.create_training_job, **request)["Message"]
-
-
-def spot(cloud: Any) -> Any:
-    condition = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
-    return cloud.train("job", EnableManagedSpotTraining=True, StoppingCondition=condition)
-
-
-def test_an_interrupted_spot_job_goes_on_in_progress(cloud: Any, wait: Any) -> None:
-    run = spot(cloud)
+def test_an_interrupted_spot_job_continues_in_progress(cloud: Cloud) -> None:
+    run = cloud.train("job", **SPOT, **stopping(60, 60))
     run.reach("Downloading", "Training", "Interrupted")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert job["EnableManagedSpotTraining"] is True
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("InProgress", "Interrupted")
-    started = job["TrainingStartTime"]
-    run.reach("Starting", "Downloading", "Training", "Uploading")
+    assert describe(cloud)["EnableManagedSpotTraining"] is True
+    assert status(cloud) == ("InProgress", "Interrupted")
+    started = describe(cloud)["TrainingStartTime"]
+    run.reach("Starting", *STEPS)
     run.finish()
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    statuses = [step["Status"] for step in job["SecondaryStatusTransitions"]]
-    assert statuses == [
-        *("Starting", "Downloading", "Training", "Interrupted"),
-        *("Starting", "Downloading", "Training", "Uploading", "Completed"),
-    ]
+    job = describe(cloud)
+    first = ["Starting", "Downloading", "Training", "Interrupted"]
+    assert steps(job) == [*first, "Starting", *STEPS, "Completed"]
     assert all("EndTime" in step for step in job["SecondaryStatusTransitions"])
     assert job["TrainingStartTime"] == started
     assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] == 42
-    wait(lambda: cloud.events(EVENT, "SecondaryStatus") == statuses)
+    eventually(lambda: cloud.events(EVENT, "SecondaryStatus") == steps(job))
 
 
-def test_a_spot_job_out_of_waiting_time_is_stopped(cloud: Any, wait: Any) -> None:
-    run = spot(cloud)
-    run.reach("Downloading", "Training", "Interrupted", "Stopping")
-    run.finish("Stopped", "MaxWaitTimeExceeded")
-    job = cloud.sagemaker.describe_training_job(TrainingJobName="job")
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    assert "FailureReason" not in job
-    wait(lambda: cloud.events(EVENT, "SecondaryStatus")[-2:] == ["Stopping", "MaxWaitTimeExceeded"])
-
-
-def test_closing_ends_the_jobs_that_still_run(cloud: Any) -> None:
+def test_closing_ends_the_jobs_that_still_run(cloud: Cloud) -> None:
     running, done = cloud.train("running"), cloud.train("done")
     done.finish()
     cloud.service.close()
