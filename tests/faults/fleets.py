@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.sagemaker.processes.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
-from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch, InvocationResult
+from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
 from localcloud.sagemaker.processes.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.instance import InvocationResult
 from tests.faults.jobs import IDENTITY
 from tests.faults.matching import Plan
 

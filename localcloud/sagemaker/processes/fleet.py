@@ -33,8 +33,6 @@ from localcloud.sagemaker.processes.images import ImageNotFound, Runner, hosting
 from localcloud.sagemaker.processes.instance import Instance, InvocationResult
 from localcloud.sagemaker.processes.supervised_process import container_environment
 
-__all__ = ["Fleet", "FleetFailed", "FleetLaunch", "InvocationResult"]
-
 _PROGRAMS = Path(__file__).parent / "programs"
 _CONTAINER_ROOT = "/opt/ml"
 _LONGEST_CAUSE = 800

@@ -1,4 +1,6 @@
-"""SageMaker and Application Auto Scaling under boto3's own clients, with a host, jobs and fleets that tests drive.
+"""SageMaker and Application Auto Scaling under boto3's own clients.
+
+Tests drive the host, the jobs and the fleets.
 
 Requests go through botocore's serializer and signer, and responses through its parser; only the network is
 replaced. The host judges each request by the policies of the access key that signed it.
@@ -25,7 +27,8 @@ from botocore.exceptions import ClientError
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
 from localcloud.sagemaker.host import AccessDenied, Measurement
-from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch, InvocationResult
+from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
+from localcloud.sagemaker.processes.instance import InvocationResult
 from localcloud.sagemaker.processes.training_run import TrainingEvents, TrainingLaunch, TrainingOutcome
 from localcloud.sagemaker.service import SageMaker
 
@@ -149,7 +152,7 @@ class FakeRun:
 
 
 class FakeFleet:
-    """A fleet that is ready immediately unless its script says otherwise. It responds with its model's name."""
+    """A fleet that is ready immediately unless its script says otherwise; responds with its model's name."""
 
     def __init__(self, launch: FleetLaunch, script: SimpleNamespace) -> None:
         self.launch = launch

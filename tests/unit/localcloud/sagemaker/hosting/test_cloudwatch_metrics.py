@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.sagemaker.processes.fleet import InvocationResult
-from tests.unit.localcloud.conftest import DEADLINE
+from localcloud.sagemaker.processes.instance import InvocationResult
+from tests.unit.localcloud.conftest import DEADLINE, Cloud, eventually
 
 VARIANT = {"EndpointName": "Lexline", "VariantName": "AllTraffic"}
 

@@ -5,12 +5,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+from tests.unit.localcloud.conftest import Cloud, eventually, refusal, variant_request
+
 EVENT = "SageMaker Endpoint State Change"
 DEPLOYMENT_EVENT = "SageMaker Endpoint Deployment State Change"
 NAMES = {"EndpointName": "lexline", "EndpointConfigName": "second"}
+
+
+LONE = NAMES | {"EndpointConfigName": "lone"}
 
 
 def percent(value: int) -> dict[str, Any]:
@@ -34,14 +37,6 @@ def rolling(size: dict[str, Any], *, wait: int = 0) -> dict[str, Any]:
 
 def watched(*names: str) -> dict[str, Any]:
     return {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in names]}}
-
-
-def refusal(call: Any, **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    error = caught.value.response["Error"]
-    assert error["Code"] == "ValidationException"
-    return str(error["Message"])
 
 
 def ask(cloud: Cloud) -> str:
@@ -392,10 +387,9 @@ def test_a_deployment_configuration_must_make_sense(
 )
 def test_one_instance_cannot_take_a_part(endpoint: Cloud, config: dict[str, Any]) -> None:
     endpoint.config("lone", InitialInstanceCount=1)
-    lone = {"EndpointName": "lexline", "EndpointConfigName": "lone"}
-    message = refusal(endpoint.sagemaker.update_endpoint, **lone, DeploymentConfig=config)
+    message = refusal(endpoint.sagemaker.update_endpoint, **LONE, DeploymentConfig=config)
     assert "a variant of 1 instance cannot take a part of the traffic. It needs at least 2" in message
-    endpoint.sagemaker.update_endpoint(**lone, DeploymentConfig=config, RetainAllVariantProperties=True)
+    endpoint.sagemaker.update_endpoint(**LONE, DeploymentConfig=config, RetainAllVariantProperties=True)
     (variant,) = endpoint.await_endpoint("InService")["ProductionVariants"]
     assert variant["CurrentInstanceCount"] == 10
 
@@ -405,9 +399,8 @@ def test_a_retained_configuration_is_checked_again(endpoint: Cloud) -> None:
     endpoint.sagemaker.update_endpoint(**NAMES, DeploymentConfig=config)
     assert endpoint.await_endpoint("InService")["LastDeploymentConfig"] == config
     endpoint.config("lone", InitialInstanceCount=1)
-    lone = {"EndpointName": "lexline", "EndpointConfigName": "lone"}
-    assert "at least 2" in refusal(endpoint.sagemaker.update_endpoint, **lone, RetainDeploymentConfig=True)
-    endpoint.sagemaker.update_endpoint(**lone)
+    assert "at least 2" in refusal(endpoint.sagemaker.update_endpoint, **LONE, RetainDeploymentConfig=True)
+    endpoint.sagemaker.update_endpoint(**LONE)
     assert "LastDeploymentConfig" not in endpoint.await_endpoint("InService")
 
 
@@ -426,7 +419,7 @@ def test_a_configuration_given_at_creation_can_be_retained(cloud: Cloud) -> None
 
 def test_with_guardrails_variants_keep_their_names(endpoint: Cloud) -> None:
     endpoint.config("renamed", VariantName="Other", InitialInstanceCount=10)
-    renamed = {"EndpointName": "lexline", "EndpointConfigName": "renamed"}
+    renamed = NAMES | {"EndpointConfigName": "renamed"}
     config = blue_green("CANARY", CanarySize=percent(50))
     message = refusal(endpoint.sagemaker.update_endpoint, **renamed, DeploymentConfig=config)
     assert message.endswith("the same variant names as the old one: they are Other, and were AllTraffic.")
@@ -443,7 +436,7 @@ def test_several_variants_shift_together_but_do_not_roll(endpoint: Cloud) -> Non
         endpoint.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=variants)
     endpoint.sagemaker.update_endpoint(EndpointName="lexline", EndpointConfigName="pair")
     endpoint.await_endpoint("InService")
-    names = {"EndpointName": "lexline", "EndpointConfigName": "other-pair"}
+    names = NAMES | {"EndpointConfigName": "other-pair"}
     update = endpoint.sagemaker.update_endpoint
     assert "several variants" in refusal(update, **names, DeploymentConfig=rolling(instances(1)))
     config = blue_green("CANARY", CanarySize=instances(2))

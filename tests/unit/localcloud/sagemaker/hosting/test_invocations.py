@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.sagemaker.processes.fleet import InvocationResult
+from localcloud.sagemaker.processes.instance import InvocationResult
+from tests.unit.localcloud.conftest import Cloud, variant_request
 
-ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+INVOKE = {"EndpointName": "lexline", "Body": b"{}"}
 
 
-def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
+def failure(call: Any, **parameters: Any) -> dict[str, Any]:
     with pytest.raises(ClientError) as caught:
         call(**parameters)
     return dict(caught.value.response)
@@ -19,21 +20,15 @@ def refusal(call: Any, **parameters: Any) -> dict[str, Any]:
 
 def test_the_answer_has_the_models_body_its_content_type_and_the_variant(cloud: Cloud) -> None:
     cloud.endpoint("Lexline", "first")
-    answer = cloud.runtime.invoke_endpoint(
-        EndpointName="Lexline", Body=b'{"seed": 1}', ContentType="application/json", Accept="application/json"
-    )
+    types = {"ContentType": "application/json", "Accept": "application/json"}
+    answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b'{"seed": 1}', **types)
     assert answer["Body"].read() == b'first|{"seed": 1}'
     assert answer["ContentType"] == "application/json"
     assert answer["InvokedProductionVariant"] == "AllTraffic"
 
 
-def test_an_endpoint_is_found_in_any_case(cloud: Cloud) -> None:
-    cloud.endpoint("Lexline", "first")
-    assert cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b"")["Body"].read() == b"first|"
-
-
 def test_an_unknown_endpoint_is_a_validation_error_of_the_runtime(cloud: Cloud) -> None:
-    response = refusal(cloud.runtime.invoke_endpoint, EndpointName="nobody", Body=b"{}")
+    response = failure(cloud.runtime.invoke_endpoint, EndpointName="nobody", Body=b"{}")
     assert response["Error"]["Code"] == "ValidationError"
     assert response["Error"]["Message"] == "Endpoint nobody of account 000000000000 not found."
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -48,17 +43,15 @@ def test_an_endpoint_that_does_not_serve_is_not_found_either(cloud: Cloud, statu
         cloud.fleets.script.failure = "no"
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
     cloud.await_endpoint(status)
-    response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"{}")
+    response = failure(cloud.runtime.invoke_endpoint, **INVOKE)
     assert response["Error"]["Message"] == "Endpoint lexline of account 000000000000 not found."
 
 
-@pytest.mark.parametrize(
-    ("status", "side"), [(400, "client"), (415, "client"), (500, "server"), (503, "server")]
-)
+@pytest.mark.parametrize(("status", "side"), [(400, "client"), (415, "client"), (500, "server")])
 def test_a_models_error_is_424_with_what_the_model_said(cloud: Cloud, status: int, side: str) -> None:
     cloud.endpoint("lexline", "first")
     cloud.fleets.script.result = InvocationResult(status, "application/json", b'{"error": "words"}')
-    response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"{}")
+    response = failure(cloud.runtime.invoke_endpoint, **INVOKE)
     assert response["Error"]["Code"] == "ModelError"
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert response["Error"]["Message"] == (
@@ -74,7 +67,7 @@ def test_a_models_error_is_424_with_what_the_model_said(cloud: Cloud, status: in
 def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     cloud.fleets.script.result = InvocationResult(0, "text/plain", b"")
-    response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"{}")
+    response = failure(cloud.runtime.invoke_endpoint, **INVOKE)
     assert response["Error"]["Code"] == "ModelError"
     assert response["Error"]["Message"].startswith(
         "Received server error (0) from primary and could not load the entire response body."
@@ -86,7 +79,7 @@ def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Cloud) -> None:
     most = b"a" * 6_291_456
     answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=most)
     assert len(answer["Body"].read()) == len(most) + len("first|")
-    response = refusal(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=most + b"a")
+    response = failure(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=most + b"a")
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 413
     assert response["Error"]["Code"] == "413"
     assert response["Error"]["Message"] == "HTTP content length exceeded 6291456 bytes."
@@ -116,17 +109,13 @@ def test_requests_go_to_variants_by_their_weights(weighted: Cloud) -> None:
 def test_a_variant_can_be_asked_for_by_name_whatever_its_weight(weighted: Cloud) -> None:
     answer = weighted.runtime.invoke_endpoint(EndpointName="lexline", Body=b"", TargetVariant="dark")
     assert (answer["InvokedProductionVariant"], answer["Body"].read()) == ("dark", b"dark|")
-    response = refusal(
-        weighted.runtime.invoke_endpoint, EndpointName="lexline", Body=b"", TargetVariant="nobody"
-    )
+    response = failure(weighted.runtime.invoke_endpoint, **INVOKE, TargetVariant="nobody")
     assert response["Error"]["Code"] == "ValidationError"
     assert "nobody" in response["Error"]["Message"]
 
 
 def test_a_multi_model_request_is_said_not_to_be_here(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
-    response = refusal(
-        cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=b"", TargetModel="a.tar.gz"
-    )
+    response = failure(cloud.runtime.invoke_endpoint, **INVOKE, TargetModel="a.tar.gz")
     assert response["Error"]["Code"] == "ValidationError"
     assert "Multi-model endpoints are not available" in response["Error"]["Message"]
