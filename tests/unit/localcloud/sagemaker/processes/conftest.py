@@ -1,6 +1,6 @@
-"""Training jobs whose S3 is a directory, and of which nothing may be left."""
+"""Training jobs with a directory instead of S3."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,36 @@ from tests.unit.localcloud.sagemaker.processes.helpers import (
     without_torch,
 )
 
-Run = Callable[..., tuple[TrainingRun, Witness]]
+
+class Run:
+    """Starts training jobs of a script."""
+
+    def __init__(self, directory: Path, objects: DirectoryStore) -> None:
+        self.directory = directory
+        self.objects = objects
+        self.jobs: list[TrainingRun] = []
+
+    def __call__(
+        self, script: str, store: DirectoryStore | None = None, *, name: str = "job", **changes: Any
+    ) -> tuple[TrainingRun, Witness]:
+        """Start a job; `changes` replace members of its request."""
+        source = archive(self.directory / "sourcedir.tar.gz", {"train.py": script})
+        witness = Witness()
+        launch = TrainingLaunch(
+            name,
+            f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}",
+            training_request(source, **{"Environment": without_torch(self.directory), **changes}),
+            self.directory / "jobs" / name,
+            AWS,
+        )
+        self.jobs.append(TrainingRun(launch, witness, store=store or self.objects))
+        self.jobs[-1].start()
+        return self.jobs[-1], witness
+
+    def finished(self, script: str, *arguments: Any, **changes: Any) -> Witness:
+        """Start a job and wait for its end."""
+        _, witness = self(script, *arguments, **changes)
+        return witness.wait()
 
 
 @pytest.fixture
@@ -29,28 +58,10 @@ def objects(tmp_path: Path) -> DirectoryStore:
 
 @pytest.fixture
 def run(tmp_path: Path, objects: DirectoryStore) -> Iterator[Run]:
-    """Starts a job of the script given; afterwards, nothing of any job may be left."""
-    runs: list[TrainingRun] = []
-
-    def start(
-        script: str, store: DirectoryStore = objects, *, name: str = "job", **changes: Any
-    ) -> tuple[TrainingRun, Witness]:
-        source = archive(tmp_path / "sourcedir.tar.gz", {"train.py": script})
-        witness = Witness()
-        launch = TrainingLaunch(
-            name,
-            f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}",
-            training_request(source, **{"Environment": without_torch(tmp_path), **changes}),
-            tmp_path / "jobs" / name,
-            AWS,
-        )
-        job = TrainingRun(launch, witness, store=store)
-        runs.append(job)
-        job.start()
-        return job, witness
-
-    yield start
-    for job in runs:
+    """Starts jobs; afterwards, nothing of any job may be left."""
+    run = Run(tmp_path, objects)
+    yield run
+    for job in run.jobs:
         job.close()
     assert [*tmp_path.glob("jobs/*")] == []
     assert processes_naming(str(tmp_path)) == []

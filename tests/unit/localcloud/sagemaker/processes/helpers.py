@@ -1,8 +1,11 @@
-"""What the tests of jobs and fleets share: an object store in a directory, archives, waits, witnesses."""
+"""Helpers for tests of jobs and fleets: an object store in a directory, archives, waits, recorders."""
 
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +23,11 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "test",
 }
 DEADLINE = 240.0
-"""Seconds a wait may take before its test fails; far more than any of them needs."""
+"""Seconds that a wait may take before its test fails."""
 
 
 class DirectoryStore:
-    """Buckets as directories. Refuses what S3 refuses: what is not there, and actions that are denied."""
+    """Buckets as directories. As S3, it refuses missing buckets and keys, and denied actions."""
 
     def __init__(self, root: Path, denied: frozenset[str] = frozenset()) -> None:
         self.root = root
@@ -62,7 +65,7 @@ REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 
 
 class Witness:
-    """Records what a job tells."""
+    """Records what a job reports."""
 
     def __init__(self) -> None:
         self.statuses: list[tuple[str, str]] = []
@@ -87,8 +90,17 @@ class Witness:
         (outcome,) = self.outcomes
         return outcome
 
+    @property
+    def reason(self) -> str:
+        return self.outcome.failure_reason or ""
+
+    def wait(self) -> "Witness":
+        """Wait for the end of the job."""
+        wait_for(lambda: self.outcomes != [], "the job to end")
+        return self
+
     def pids(self) -> tuple[int, int] | None:
-        """The script's and the toolkit's process ids, once the script has printed them."""
+        """The process ids of the script and the toolkit, once the script has printed them."""
         for line in self.lines:
             if match := re.fullmatch(r"pid (\d+) (\d+)", line):
                 return int(match[1]), int(match[2])
@@ -154,9 +166,9 @@ def run(options):
 
 
 def without_torch(directory: Path) -> dict[str, str]:
-    """An Environment that spares jobs the import of torch, which takes seconds.
+    """An Environment that replaces torch for jobs, because its import takes seconds.
 
-    The toolkit tells its version. torchrun starts one process, which it tells its rank.
+    The toolkit reads its version; torchrun starts one process and passes its rank.
     """
     for name, text in _STAND_IN.items():
         path = directory / "stand-in" / name
@@ -184,8 +196,20 @@ def environment_with_repository() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[5])}
 
 
+def server_to_kill(kind: str, directory: Path, parameters: dict[str, Any]) -> subprocess.Popen[str]:
+    """Start server_to_kill.py, which runs one training job or one fleet."""
+    program = str(Path(__file__).with_name("server_to_kill.py"))
+    return subprocess.Popen(
+        [sys.executable, program, kind, str(directory), json.dumps(parameters)],
+        env=environment_with_repository(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until the condition holds; AssertionError naming what was awaited when it never does."""
+    """Wait until the condition holds; fail with `what` if it never does."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"

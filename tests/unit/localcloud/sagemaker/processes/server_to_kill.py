@@ -41,4 +41,4 @@ else:
     fleet.start()
     fleet.wait_ready(120)
     print("ready", flush=True)
-    sys.stdin.read()
+    sys.stdin.read()  # until killed

@@ -1,4 +1,4 @@
-"""Channels land as SageMaker lays them out, archives unpack safely, and images name their runner."""
+"""Channels land as SageMaker lays them out, and archives unpack safely."""
 
 import io
 import socket
@@ -17,10 +17,7 @@ from localcloud.sagemaker.processes.artifacts import (
     split_uri,
     unpack,
 )
-from localcloud.sagemaker.processes.images import ImageNotFound, Runner, hosting_runner, training_runner
 from tests.unit.localcloud.sagemaker.processes.helpers import AWS, DirectoryStore
-
-ECR = "763104351884.dkr.ecr.eu-central-1.amazonaws.com"
 
 
 def wanted() -> None:
@@ -132,26 +129,3 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.tar.gz").write_bytes(content)
     with pytest.raises(BadArchive):
         unpack(tmp_path / "bad.tar.gz", tmp_path / "model")
-
-
-@pytest.mark.parametrize(
-    "repository", ["pytorch:2.13-cpu-amzn2023-sagemaker", "pytorch-training:2.6.0-cpu-py312"]
-)
-def test_pytorch_training_images_run_the_training_toolkit(repository: str) -> None:
-    assert training_runner(f"{ECR}/{repository}") is Runner.TRAINING_TOOLKIT
-
-
-def test_pytorch_inference_images_run_the_inference_handler() -> None:
-    assert hosting_runner(f"{ECR}/pytorch-inference:2.6.0-cpu-py312") is Runner.INFERENCE_HANDLER
-
-
-@pytest.mark.parametrize("image", [f"{ECR}/xgboost:1.7-1", "pytorch:latest", "docker.io/library/pytorch"])
-def test_other_images_cannot_be_pulled(image: str) -> None:
-    with pytest.raises(
-        ImageNotFound, match="Either the image does not exist or its permissions are incorrect"
-    ):
-        training_runner(image)
-    with pytest.raises(
-        ImageNotFound, match="Either the image does not exist or its permissions are incorrect"
-    ):
-        hosting_runner(image)

@@ -11,7 +11,7 @@ import pytest
 from localcloud.sagemaker.processes.artifacts import StoreError
 from localcloud.sagemaker.processes.checkpoints import Checkpoints
 from tests.unit.localcloud.sagemaker.processes.conftest import Run
-from tests.unit.localcloud.sagemaker.processes.helpers import DEADLINE, DirectoryStore, wait_for
+from tests.unit.localcloud.sagemaker.processes.helpers import DirectoryStore, wait_for
 
 CONFIG = {"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/job", "LocalPath": "/opt/ml/checkpoints"}}
 PREFIX = "checkpoints/job/"
@@ -62,8 +62,7 @@ def stored(objects: DirectoryStore) -> dict[str, str]:
 
 def test_a_job_goes_on_from_the_checkpoint_it_left(run: Run, objects: DirectoryStore) -> None:
     for step in ("1", "2"):
-        job, witness = run(STEP + "save()", **CONFIG)
-        assert job.join(DEADLINE)
+        witness = run.finished(STEP + "save()", **CONFIG)
         assert witness.outcome.status == "Completed", witness.outcome.failure_reason
         assert stored(objects) == {"step": step}
 
@@ -72,22 +71,20 @@ def test_what_a_stopped_job_saves_is_kept(run: Run, objects: DirectoryStore) -> 
     job, witness = run(STEP + "signal.signal(signal.SIGTERM, save)\nprint('on')\ntime.sleep(600)", **CONFIG)
     wait_for(lambda: "on" in witness.lines, "the script to run")
     job.stop()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Stopped"
     assert stored(objects) == {"step": "1"}
 
 
 def test_what_a_failed_job_saved_is_kept(run: Run, objects: DirectoryStore) -> None:
     script = STEP + "(folder / 'step').write_text('7')\nraise ValueError('no more')"
-    job, witness = run(script, **CONFIG)
-    assert job.join(DEADLINE)
-    assert (witness.outcome.failure_reason or "").endswith("ValueError: no more")
+    witness = run.finished(script, **CONFIG)
+    assert witness.reason.endswith("ValueError: no more")
     assert stored(objects) == {"step": "7"}
 
 
 def test_a_job_without_a_checkpoint_config_has_no_folder_for_them(run: Run) -> None:
-    job, witness = run("import os\nprint(os.listdir(os.environ['SAGEMAKER_BASE_DIR']))")
-    assert job.join(DEADLINE)
+    witness = run.finished("import os\nprint(os.listdir(os.environ['SAGEMAKER_BASE_DIR']))")
     (listing,) = [line for line in witness.lines if line.startswith("[")]
     assert "checkpoints" not in listing
 
@@ -103,10 +100,9 @@ def test_a_role_that_may_not_keep_checkpoints_fails_the_job(
     run: Run, objects: DirectoryStore, action: str, change: dict[str, Any], reason: str
 ) -> None:
     store = DirectoryStore(objects.root, denied=frozenset({action}))
-    job, witness = run(STEP + "save()", store, **CONFIG, **change)
-    assert job.join(DEADLINE)
+    witness = run.finished(STEP + "save()", store, **CONFIG, **change)
     assert witness.outcome.status == "Failed"
-    assert (witness.outcome.failure_reason or "").startswith(reason)
+    assert witness.reason.startswith(reason)
 
 
 def test_s3_follows_the_folder_while_the_job_runs(

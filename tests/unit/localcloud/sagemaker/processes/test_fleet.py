@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,8 +20,8 @@ from tests.unit.localcloud.sagemaker.processes.helpers import (
     DEADLINE,
     DirectoryStore,
     archive,
-    environment_with_repository,
     processes_naming,
+    server_to_kill,
     wait_for,
 )
 
@@ -289,23 +287,8 @@ def test_an_image_nobody_runs_fails_the_fleet(serve: Serve) -> None:
 
 def test_a_fleet_dies_with_the_server_that_runs_it(tmp_path: Path) -> None:
     archive(tmp_path / "s3" / "bucket" / "model.tar.gz", {**WITHOUT_TORCH, **MODEL})
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("server_to_kill.py")),
-            "hosting",
-            str(tmp_path),
-            json.dumps(container()),
-        ],
-        env=environment_with_repository(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout
-    assert server.stdin
-    with server.stdin, server.stdout as output:
-        assert "ready\n" in output
+    with server_to_kill("hosting", tmp_path, container()) as server:
+        assert server.stdout
+        assert "ready\n" in server.stdout
         server.kill()
-    server.wait()
     wait_for(lambda: processes_naming(str(tmp_path)) == [], "the fleet to end")

@@ -1,27 +1,26 @@
 """A fleet in AWS's Ray image is a Ray of its own, which keeps to itself and leaves nothing behind.
 
-What it serves, and how it recovers, is tested through SageMaker's own interface.
+Other tests cover what it serves and how it recovers, through SageMaker's own interface.
 """
 
-import json
-import subprocess
-import sys
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from localcloud.sagemaker.processes.fleet import Fleet, FleetFailed, FleetLaunch
-from localcloud.sagemaker.processes.images import ImageNotFound, Runner, hosting_runner
 from localcloud.sagemaker.processes.programs.ray_server import cause
 from tests.unit.localcloud.sagemaker.processes.helpers import (
     AWS,
     DEADLINE,
     DirectoryStore,
     archive,
-    environment_with_repository,
+    server_to_kill,
     wait_for,
 )
 
@@ -58,19 +57,8 @@ MODEL = {
 }
 
 
-@pytest.mark.parametrize("tag", ["serve-ml-sagemaker-cpu-v1", "serve-ml-sagemaker-cuda-v1.3"])
-def test_the_image_for_serving_with_ray_runs_ray_serve(tag: str) -> None:
-    assert hosting_runner(f"{ECR}/ray:{tag}") is Runner.RAY_SERVE
-
-
-@pytest.mark.parametrize("image", ["ray:serve-llm-cpu-v1", "ray", "ray-train:serve-ml-sagemaker-cpu-v1"])
-def test_no_other_image_of_ray_does(image: str) -> None:
-    with pytest.raises(ImageNotFound, match="does not exist"):
-        hosting_runner(f"{ECR}/{image}")
-
-
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "reason"),
     [
         (
             "The deployment failed to start 1 times in a row.\nError:\nTraceback (most recent call last):\n"
@@ -81,8 +69,8 @@ def test_no_other_image_of_ray_does(image: str) -> None:
     ],
     ids=["an exception", "no exception"],
 )
-def test_of_what_serve_says_the_exception_is_the_reason(message: str, said: str) -> None:
-    assert cause(message) == said
+def test_the_exception_in_serves_message_is_the_reason(message: str, reason: str) -> None:
+    assert cause(message) == reason
 
 
 def test_a_model_without_config_yaml_fails_the_fleet(tmp_path: Path) -> None:
@@ -98,42 +86,30 @@ def test_a_model_without_config_yaml_fails_the_fleet(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[psutil.Process]]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[psutil.Process]]:
     """The processes of a Ray that serves a model. It leaves nothing behind when its server is killed."""
     directory = tmp_path_factory.mktemp("ray")
     archive(directory / "s3" / "bucket" / "model.tar.gz", MODEL)
-    with subprocess.Popen(
-        [
-            *(sys.executable, str(Path(__file__).with_name("server_to_kill.py"))),
-            *("hosting", str(directory), json.dumps(CONTAINER)),
-        ],
-        env=environment_with_repository(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
+    with server_to_kill("hosting", directory, CONTAINER) as server:
         assert server.stdout
-        said = []
-        for line in server.stdout:
-            said.append(line)
-            if line == "ready\n":
-                break
-        assert said[-1:] == ["ready\n"]
-        assert "loaded w\n" in said
-        assert not [line for line in said if line.startswith((":job_id:", ":actor_name:"))]
+        lines: set[str] = set()
+        while not {"ready\n", "loaded w\n"} <= lines:
+            lines.add(server.stdout.readline())
+            assert "" not in lines, "the server ended"
+        assert not [line for line in lines if line.startswith((":job_id:", ":actor_name:"))]
         (supervisor,) = psutil.Process(server.pid).children()
-        processes = lasting(supervisor)
-        folder = temporary(processes)
+        found = lasting(supervisor)
+        (folder,) = {Path(environment["TMPDIR"]) for environment in of_each(found, psutil.Process.environ)}
         assert list(folder.glob("session_*"))
-        yield processes
+        yield found
         server.kill()
-    psutil.wait_procs(processes, timeout=DEADLINE)
-    assert [process for process in processes if process.is_running()] == []
-    wait_for(lambda: not folder.exists(), "its files to go")
+    psutil.wait_procs(found, timeout=DEADLINE)
+    assert [process for process in found if process.is_running()] == []
+    wait_for(lambda: not folder.exists(), "Ray's files to be removed")
 
 
 def lasting(supervisor: psutil.Process) -> list[psutil.Process]:
-    """The processes under it. Ray starts some that only start another, and are gone in a moment."""
+    """The supervisor's descendants, once Ray starts and ends no more of them."""
     found: list[psutil.Process] = []
 
     def as_before() -> bool:
@@ -142,37 +118,34 @@ def lasting(supervisor: psutil.Process) -> list[psutil.Process]:
         found[:] = supervisor.children(recursive=True)
         return found == before
 
-    wait_for(as_before, "Ray's processes to be all there")
+    wait_for(as_before, "Ray to start all its processes")
     return found
 
 
-def temporary(processes: list[psutil.Process]) -> Path:
-    """The one folder that processes have for their files."""
-    (folder,) = {process.environ()["TMPDIR"] for process in processes}
-    return Path(folder)
+def of_each(processes: list[psutil.Process], read: Callable[[psutil.Process], Any]) -> list[Any]:
+    """What `read` returns for each process that still runs."""
+    results = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            results.append(read(process))
+    return results
 
 
-def test_ray_listens_on_the_loopback_interface_on_ports_of_its_own(
-    served: list[psutil.Process],
-) -> None:
-    listening = [
-        connection.laddr
-        for process in served
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+def test_ray_listens_on_the_loopback_interface_on_ports_of_its_own(processes: list[psutil.Process]) -> None:
+    connections = chain(*of_each(processes, lambda process: process.net_connections("inet")))
+    listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
     assert len(listening) > 5
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     fixed = {6379, 8000, 8265, 10001, 30000}  # below the ports that a system hands out
     assert fixed & {address.port for address in listening} == set()
 
 
-def test_ray_takes_orders_from_its_own_processes_only(served: list[psutil.Process]) -> None:
-    settings = [process.environ() for process in served]
-    assert {setting.get("RAY_AUTH_MODE") for setting in settings[1:]} == {"token"}
-    assert {len(setting.get("RAY_AUTH_TOKEN", "")) for setting in settings[1:]} == {64}
+def test_ray_obeys_its_own_processes_only(processes: list[psutil.Process]) -> None:
+    environments = of_each(processes, psutil.Process.environ)[1:]
+    assert {environment.get("RAY_AUTH_MODE") for environment in environments} == {"token"}
+    assert {len(environment.get("RAY_AUTH_TOKEN", "")) for environment in environments} == {64}
 
 
-def test_the_users_code_is_not_told_the_instances_token(served: list[psutil.Process]) -> None:
-    replica = next(process for process in served if "ServeReplica" in " ".join(process.cmdline()))
+def test_the_users_code_does_not_get_the_instances_token(processes: list[psutil.Process]) -> None:
+    replica = next(process for process in processes if "ServeReplica" in " ".join(process.cmdline()))
     assert "LOCALCLOUD_TOKEN" not in replica.environ()

@@ -67,7 +67,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint_as_the_same_job(
     for number in (1, 2):
         wait_for(lambda number=number: len(attempts(witness)) == number, "the script to run")
         job.interrupt()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
     assert [attempt["count"] for attempt in attempts(witness)] == [0, 1, 2]
     assert all("leftover" not in attempt["here"] for attempt in attempts(witness))
@@ -99,7 +99,7 @@ def test_the_wait_for_instances_is_no_training_time(run: Run) -> None:
     job, witness = run(COUNT.replace("count < 2", "count < 1"), **SPOT)
     wait_for(lambda: len(attempts(witness)) == 1, "the script to run")
     job.interrupt(pause=2.0)
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
     assert witness.outcome.training_seconds <= time.monotonic() - began - 2 + 0.5  # rounded
 
@@ -111,7 +111,7 @@ def test_a_job_that_gets_no_instances_in_time_is_stopped(run: Run, objects: Dire
     wait_for(lambda: "Downloading" in statuses(witness) or bool(witness.outcomes), "the download")
     job.interrupt(pause=600)
     store.go_on.set()
-    assert job.join(DEADLINE)
+    witness.wait()
     outcome = witness.outcome
     assert (outcome.status, outcome.secondary_status) == ("Stopped", "MaxWaitTimeExceeded")
     assert (outcome.failure_reason, outcome.model_artifacts_uri) == (None, None)
@@ -121,8 +121,7 @@ def test_a_job_that_gets_no_instances_in_time_is_stopped(run: Run, objects: Dire
 
 def test_a_job_that_trains_for_too_long_after_it_was_created_is_stopped(run: Run) -> None:
     condition = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
-    job, witness = run("import time\ntime.sleep(600)", **{**SPOT, "StoppingCondition": condition})
-    assert job.join(DEADLINE)
+    witness = run.finished("import time\ntime.sleep(600)", **{**SPOT, "StoppingCondition": condition})
     assert witness.outcome.secondary_status == "MaxWaitTimeExceeded"
 
 
@@ -133,7 +132,7 @@ def test_a_job_that_waits_for_instances_can_be_stopped(run: Run) -> None:
     wait_for(lambda: "Interrupted" in statuses(witness), "the instances to be gone")
     job.interrupt()
     job.stop()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "Stopped")
     assert len(attempts(witness)) == 1
 
@@ -144,7 +143,7 @@ def test_an_interruption_before_the_script_runs_is_one_too(run: Run, objects: Di
     wait_for(lambda: "Downloading" in statuses(witness), "the download")
     job.interrupt()
     store.go_on.set()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
     assert statuses(witness) == [
         *("Starting", "Downloading", "Interrupted"),
@@ -154,7 +153,7 @@ def test_an_interruption_before_the_script_runs_is_one_too(run: Run, objects: Di
 
 def test_a_failed_script_is_not_tried_again(run: Run) -> None:
     job, witness = run("raise ValueError('the corpus is empty')", **SPOT)
-    assert job.join(DEADLINE)
+    witness.wait()
     job.interrupt()
     assert witness.outcome.status == "Failed"
     assert statuses(witness) == ["Starting", "Downloading", "Training"]
@@ -164,5 +163,5 @@ def test_a_job_on_demand_is_never_interrupted(run: Run) -> None:
     job, witness = run("")
     with pytest.raises(ValueError, match="job is not a managed spot training job"):
         job.interrupt()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Completed"

@@ -4,43 +4,33 @@ import json
 import os
 import re
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localcloud.sagemaker.processes import training_hosts
-from localcloud.sagemaker.processes.training_run import TrainingRun
 from tests.unit.localcloud.sagemaker.processes.conftest import Run
 from tests.unit.localcloud.sagemaker.processes.helpers import (
     DEADLINE,
     DirectoryStore,
-    Witness,
     training_request,
     wait_for,
 )
 
 
-def together(run: Run, script: str, **changes: Any) -> tuple[TrainingRun, Witness]:
-    """A job of two hosts that torchrun brings together."""
+def two_hosts(run: Run) -> dict[str, Any]:
+    """The members of a request for two hosts that torchrun connects."""
     hyperparameters = {
-        **training_request(Path())["HyperParameters"],
-        "sagemaker_submit_directory": str(changes.pop("source")),
+        **training_request(run.directory / "sourcedir.tar.gz")["HyperParameters"],
         "sagemaker_torch_distributed_enabled": "true",
     }
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
-    return run(script, HyperParameters=hyperparameters, ResourceConfig=resources, **changes)
+    return {"HyperParameters": hyperparameters, "ResourceConfig": resources}
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Where the run fixture puts the script."""
-    return tmp_path / "sourcedir.tar.gz"
-
-
-def model(objects: DirectoryStore, job: str = "job") -> dict[str, str]:
+def model(objects: DirectoryStore) -> dict[str, str]:
     """The files of a job's model."""
-    with tarfile.open(objects.root / f"bucket/runs/{job}/output/model.tar.gz") as tar:
+    with tarfile.open(objects.root / "bucket/runs/job/output/model.tar.gz") as tar:
         read = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
         return {name: file.read().decode() for name, file in read.items() if file}
 
@@ -59,101 +49,73 @@ print("here is " + os.environ["SM_CURRENT_HOST"])
 
 
 def test_every_host_has_the_data_a_rank_a_log_and_a_part_in_the_model(
-    run: Run, objects: DirectoryStore, source: Path
+    run: Run, objects: DirectoryStore
 ) -> None:
-    job, witness = together(run, REPORT, source=source)
-    assert job.join(DEADLINE)
+    witness = run.finished(REPORT, **two_hosts(run))
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
     files = model(objects)
     assert files["weights"] == "algo-1"
     seen = [json.loads(files[f"seen-algo-{host}"]) for host in (1, 2)]
     assert [each["SM_CURRENT_HOST"] for each in seen] == ["algo-1", "algo-2"]
     assert [each["RANK"] for each in seen] == ["0", "1"]
+    assert {each["MASTER_ADDR"] for each in seen} == {"127.0.0.1"}
+    (port,) = {each["MASTER_PORT"] for each in seen}
+    assert port != "7777"
     for each in seen:
         assert each["WORLD_SIZE"] == "2"
         assert json.loads(each["SM_HOSTS"]) == ["algo-1", "algo-2"]
         assert each["text"] == "a corpus\n"
         assert int(each["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 2)
     assert {"here is algo-1", "here is algo-2"} <= set(witness.lines)
-    assert sorted(re.sub(r"\d{13}$", "", stream) for stream in witness.streams) == [
-        "job/algo-1-",
-        "job/algo-2-",
-    ]
+    streams = sorted(re.sub(r"\d{13}$", "", stream) for stream in witness.streams)
+    assert streams == ["job/algo-1-", "job/algo-2-"]
 
 
-def test_the_hosts_of_two_jobs_meet_apart_and_on_the_loopback_interface(
-    run: Run, objects: DirectoryStore, source: Path
-) -> None:
-    jobs = {name: together(run, REPORT, source=source, name=name) for name in ("one", "two")}
-    places = []
-    for name, (job, witness) in jobs.items():
-        assert job.join(DEADLINE)
-        assert witness.outcome.status == "Completed", witness.outcome.failure_reason
-        seen = [json.loads(model(objects, name)[f"seen-algo-{host}"]) for host in (1, 2)]
-        assert {each["MASTER_ADDR"] for each in seen} == {"127.0.0.1"}
-        (port,) = {each["MASTER_PORT"] for each in seen}
-        places.append(port)
-    assert "7777" not in places
-
-
-def test_a_host_that_fails_ends_the_others_and_says_why(
-    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_fails_ends_the_others_and_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_hosts, "SETTLING", 0.2)
-    job, witness = together(
-        run,
+    witness = run.finished(
         "import os, time\n"
         "if os.environ['RANK'] == '1':\n"
         "    raise ValueError('the corpus is all about cheese')\n"
         "time.sleep(600)",
-        source=source,
+        **two_hosts(run),
     )
-    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
-    assert (witness.outcome.failure_reason or "").endswith("ValueError: the corpus is all about cheese")
+    assert witness.reason.endswith("ValueError: the corpus is all about cheese")
 
 
-def test_a_host_that_only_lost_another_is_not_the_reason(
-    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_only_lost_another_is_not_the_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_hosts, "SETTLING", DEADLINE)
-    job, witness = together(
-        run,
+    witness = run.finished(
         "import os, time\n"
         "if os.environ['RANK'] == '0':\n"
         "    raise RuntimeError('[gloo/pair.cc:42] Connection closed by peer [127.0.0.1]:60410')\n"
         "time.sleep(1)\n"
         "raise ValueError('the corpus is all about cheese')",
-        source=source,
+        **two_hosts(run),
     )
-    assert job.join(DEADLINE)
-    assert (witness.outcome.failure_reason or "").endswith("ValueError: the corpus is all about cheese")
+    assert witness.reason.endswith("ValueError: the corpus is all about cheese")
 
 
-def test_every_host_of_a_stopped_job_can_save(run: Run, objects: DirectoryStore, source: Path) -> None:
-    job, witness = together(
-        run,
+def test_every_host_of_a_stopped_job_can_save(run: Run, objects: DirectoryStore) -> None:
+    job, witness = run(
         "import os, signal, sys, time\n"
         "def save(*_):\n"
         "    open(os.environ['SM_MODEL_DIR'] + '/saved-' + os.environ['RANK'], 'w').write('x')\n"
         "    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, save)\nprint('training')\ntime.sleep(600)",
-        source=source,
+        **two_hosts(run),
     )
     wait_for(lambda: witness.lines.count("training") == 2, "both hosts to train")
     job.stop()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert (witness.outcome.status, witness.outcome.failure_reason) == ("Stopped", None)
     assert model(objects).keys() == {"saved-0", "saved-1"}
 
 
-def test_data_sharded_over_hosts_is_refused(run: Run, source: Path) -> None:
-    sharded = {
-        "S3DataType": "S3Prefix",
-        "S3Uri": "s3://bucket/data/",
-        "S3DataDistributionType": "ShardedByS3Key",
-    }
+def test_data_sharded_over_hosts_is_refused(run: Run) -> None:
+    sharded = {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data/"}
+    sharded["S3DataDistributionType"] = "ShardedByS3Key"
     channels = [{"ChannelName": "training", "DataSource": {"S3DataSource": sharded}}]
-    job, witness = together(run, "", source=source, InputDataConfig=channels)
-    assert job.join(DEADLINE)
-    assert "sharded over instances" in (witness.outcome.failure_reason or "")
+    witness = run.finished("", InputDataConfig=channels, **two_hosts(run))
+    assert "sharded over instances" in witness.reason

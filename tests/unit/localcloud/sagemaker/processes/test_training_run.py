@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -15,11 +14,10 @@ import torch
 
 from tests.unit.localcloud.sagemaker.processes.conftest import Run
 from tests.unit.localcloud.sagemaker.processes.helpers import (
-    DEADLINE,
     DirectoryStore,
     archive,
-    environment_with_repository,
     processes_naming,
+    server_to_kill,
     training_request,
     wait_for,
     without_torch,
@@ -35,7 +33,7 @@ def uploaded(objects: DirectoryStore) -> set[str]:
 def test_a_job_completes_with_its_artifacts_its_log_and_every_status(
     run: Run, objects: DirectoryStore, tmp_path: Path
 ) -> None:
-    job, witness = run(
+    witness = run.finished(
         """
 import json, os, sys, torch
 seen = {"arguments": sys.argv[1:], "channel": os.listdir(os.environ["SM_CHANNEL_TRAINING"]),
@@ -48,7 +46,6 @@ print("to stderr", file=sys.stderr)
 """,
         Environment={"MINE": "yes"},
     )
-    assert job.join(DEADLINE)
     uri = "s3://bucket/runs/job/output/model.tar.gz"
     outcome = witness.outcome
     assert (outcome.status, outcome.secondary_status) == ("Completed", "Completed"), outcome.failure_reason
@@ -74,26 +71,14 @@ print("to stderr", file=sys.stderr)
         assert tar.getnames() == ["curve"]
 
 
-def test_the_toolkit_tells_pytorchs_version_without_importing_it(run: Run) -> None:
-    # One write: print makes two, and between them the toolkit may say something.
-    job, witness = run(
-        "import os\nos.write(1, f'version {os.environ[\"SM_DLC_TORCH_VERSION\"]}\\n'.encode())"
-    )
-    assert job.join(DEADLINE)
-    assert "version none" in witness.lines
-
-
 def test_a_script_that_raises_fails_the_job_with_its_own_sentence(run: Run, objects: DirectoryStore) -> None:
-    job, witness = run(
+    witness = run.finished(
         "import os\nopen(os.environ['SM_MODEL_DIR'] + '/half', 'w').write('x')\n"
         "raise ValueError('the corpus has 12 words; give at least 1,000')"
     )
-    assert job.join(DEADLINE)
     assert (witness.outcome.status, witness.outcome.model_artifacts_uri) == ("Failed", None)
-    reason = witness.outcome.failure_reason
-    assert reason
-    assert reason.startswith("AlgorithmError: ExecuteUserScriptError: ExitCode 1")
-    assert reason.endswith("ValueError: the corpus has 12 words; give at least 1,000")
+    assert witness.reason.startswith("AlgorithmError: ExecuteUserScriptError: ExitCode 1")
+    assert witness.reason.endswith("ValueError: the corpus has 12 words; give at least 1,000")
     assert uploaded(objects) == set()
 
 
@@ -106,15 +91,14 @@ def test_a_script_that_raises_fails_the_job_with_its_own_sentence(run: Run, obje
     ids=["script", "toolkit"],
 )
 def test_a_killed_process_fails_the_job_and_names_the_signal(run: Run, victim: int, reason: str) -> None:
-    job, witness = run(SLEEPER)
+    _, witness = run(SLEEPER)
     wait_for(lambda: witness.pids() is not None, "the script to run")
     pids = witness.pids()
     assert pids
     os.kill(pids[victim], signal.SIGKILL)
-    assert job.join(DEADLINE)
+    witness.wait()
     assert witness.outcome.status == "Failed"
-    assert witness.outcome.failure_reason
-    assert reason in witness.outcome.failure_reason
+    assert reason in witness.reason
 
 
 def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, objects: DirectoryStore) -> None:
@@ -129,7 +113,7 @@ def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, obj
     wait_for(lambda: witness.pids() is not None, "the script to run")
     job.stop()
     job.stop()
-    assert job.join(DEADLINE)
+    witness.wait()
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "Stopped")
     assert witness.outcome.model_artifacts_uri == "s3://bucket/runs/job/output/model.tar.gz"
     assert witness.statuses[-1] == ("Stopping", "Stopping the training job")
@@ -138,8 +122,7 @@ def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, obj
 
 
 def test_a_job_that_runs_too_long_is_stopped_and_says_so(run: Run) -> None:
-    job, witness = run(SLEEPER, StoppingCondition={"MaxRuntimeInSeconds": 1})
-    assert job.join(DEADLINE)
+    witness = run.finished(SLEEPER, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
     assert witness.statuses[-1] == ("Stopping", "Training job runtime exceeded MaxRuntimeInSeconds provided")
 
@@ -155,24 +138,20 @@ def test_a_closed_job_ends_at_once_and_tells_nobody(run: Run) -> None:
 def test_a_role_that_may_not_read_the_data_fails_the_job(
     run: Run, objects: DirectoryStore, action: str
 ) -> None:
-    job, witness = run("", DirectoryStore(objects.root, denied=frozenset({action})))
-    assert job.join(DEADLINE)
+    witness = run.finished("", DirectoryStore(objects.root, denied=frozenset({action})))
     assert witness.outcome.status == "Failed"
-    reason = witness.outcome.failure_reason or ""
-    assert re.match(f"ClientError: Data download failed: AccessDenied: .*{action}", reason)
+    assert re.match(f"ClientError: Data download failed: AccessDenied: .*{action}", witness.reason)
     assert [status for status, _ in witness.statuses] == ["Starting", "Downloading"]
 
 
 def test_a_role_that_may_not_write_artifacts_fails_the_job(run: Run, objects: DirectoryStore) -> None:
-    job, witness = run(
+    witness = run.finished(
         "import os\nopen(os.environ['SM_MODEL_DIR'] + '/best', 'w').write('x')",
         DirectoryStore(objects.root, denied=frozenset({"s3:PutObject"})),
     )
-    assert job.join(DEADLINE)
     assert witness.outcome.status == "Failed"
-    reason = witness.outcome.failure_reason or ""
-    assert reason.startswith("ClientError: Artifact upload failed: AccessDenied")
-    assert "s3:PutObject" in reason
+    assert witness.reason.startswith("ClientError: Artifact upload failed: AccessDenied")
+    assert "s3:PutObject" in witness.reason
 
 
 def channel(**source: str) -> list[dict[str, Any]]:
@@ -210,29 +189,16 @@ def channel(**source: str) -> list[dict[str, Any]]:
     ids=["no data", "no bucket", "manifest", "two instances", "other path", "unknown image"],
 )
 def test_what_cannot_run_fails_with_the_reason(run: Run, changes: dict[str, Any], reason: str) -> None:
-    job, witness = run("", **changes)
-    assert job.join(DEADLINE)
+    witness = run.finished("", **changes)
     assert witness.outcome.status == "Failed"
-    assert reason in (witness.outcome.failure_reason or "")
+    assert reason in witness.reason
 
 
 def test_a_job_dies_with_the_server_that_runs_it(tmp_path: Path, objects: DirectoryStore) -> None:
     source = archive(tmp_path / "sourcedir.tar.gz", {"train.py": SLEEPER})
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("server_to_kill.py")),
-            "training",
-            str(tmp_path),
-            json.dumps(training_request(source, Environment=without_torch(tmp_path))),
-        ],
-        env=environment_with_repository(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout
-    with server.stdout as output:
-        assert any(line.startswith("pid ") for line in output)
-    server.kill()
-    server.wait()
+    request = training_request(source, Environment=without_torch(tmp_path))
+    with server_to_kill("training", tmp_path, request) as server:
+        assert server.stdout
+        assert any(line.startswith("pid ") for line in server.stdout)
+        server.kill()
     wait_for(lambda: processes_naming(str(tmp_path)) == [], "the job to end")
