@@ -220,15 +220,8 @@ class Fleets:
 class Cloud:
     """One service and everything around it."""
 
-    sagemaker: Any
-    unchecked: Any
-    caller: Any
-    runtime: Any
-    caller_runtime: Any
-    scaling: Any
-    caller_scaling: Any
-
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clients: Mapping[str, Any]) -> None:
+        self.clients = clients
         self.host = FakeHost()
         self.runs: list[FakeRun] = []
         self.fleets = Fleets()
@@ -243,6 +236,9 @@ class Cloud:
         run = FakeRun(launch, events)
         self.runs.append(run)
         return run
+
+    def __getattr__(self, name: str) -> Any:
+        return self.clients[name]
 
     def raw(self, target: str, body: bytes, *, path: str = "/") -> tuple[int, dict[str, str], bytes]:
         """Send a request that botocore would not send."""
@@ -402,10 +398,7 @@ def clients() -> tuple[_Wire, dict[str, Any]]:
 @pytest.fixture
 def cloud(clients: tuple[_Wire, dict[str, Any]], tmp_path: Path) -> Iterator[Cloud]:
     wire, made = clients
-    cloud = Cloud(tmp_path)
-    wire.cloud = cloud
-    for name, client in made.items():
-        setattr(cloud, name, client)
+    wire.cloud = cloud = Cloud(tmp_path, made)
     yield cloud
     cloud.fleets.script.ready.set()
     cloud.fleets.script.answer.set()

@@ -107,8 +107,9 @@ class Witness:
         return None
 
 
-def training_request(source: Path, **changes: Any) -> dict[str, Any]:
-    """CreateTrainingJob's parameters for the script in source."""
+def training_request(script: Path, **changes: Any) -> dict[str, Any]:
+    """CreateTrainingJob's parameters for the script in an archive."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data/"}
     return {
         "AlgorithmSpecification": {
             "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
@@ -119,17 +120,12 @@ def training_request(source: Path, **changes: Any) -> dict[str, Any]:
             "batch-size": "20",
             "tied": "false",
             "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": str(source),
+            "sagemaker_submit_directory": str(script),
             "sagemaker_region": "us-east-1",
             "sagemaker_container_log_level": "20",
             "sagemaker_job_name": "job",
         },
-        "InputDataConfig": [
-            {
-                "ChannelName": "training",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data/"}},
-            }
-        ],
+        "InputDataConfig": [{"ChannelName": "training", "DataSource": {"S3DataSource": source}}],
         "OutputDataConfig": {"S3OutputPath": "s3://bucket/runs"},
         "StoppingCondition": {"MaxRuntimeInSeconds": 300},
         **changes,

@@ -54,7 +54,7 @@ def output_fn(prediction, accept):
 """
 MODEL = {"weights": "w", "code/generate.py": GENERATE, "code/words.py": "greeting = 'hello'"}
 WITHOUT_TORCH = {"code/torch.py": ""}
-"""Spares AWS's handler the second that the import of torch takes, for it comes before the installed one."""
+"""Hides the installed torch, whose import takes AWS's handler a second."""
 
 
 def container(**changes: Any) -> dict[str, Any]:
@@ -76,6 +76,14 @@ class Served:
     def __init__(self, fleet: Fleet, lines: list[tuple[str, str]]) -> None:
         self.fleet = fleet
         self.lines = lines
+
+    def ready(self) -> "Served":
+        self.fleet.wait_ready(DEADLINE)
+        return self
+
+    def logged(self, text: str) -> None:
+        """Wait until a line of the log contains the text."""
+        wait_for(lambda: any(text in line for _, line in self.lines), f"{text!r} in the log")
 
     def invoke(self, content_type: str = "application/json", **data: Any) -> tuple[int, str]:
         result = self.fleet.invoke(json.dumps(data).encode(), content_type, "application/json")
@@ -138,9 +146,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One fleet in service, for the tests that leave it as it was."""
     with serving(tmp_path_factory.mktemp("shared")) as start:
-        fleet = start(extra={})
-        fleet.fleet.wait_ready(DEADLINE)
-        yield fleet
+        yield start(extra={}).ready()
 
 
 def failure(served: Served) -> str:
@@ -155,7 +161,7 @@ def test_a_model_answers_with_its_own_code_role_and_paths(served: Served) -> Non
     assert answer["greeting"] == "hello"
     assert answer["key"] == "test"
     assert answer["code"].endswith("/fleet-0/ml/model/code")
-    wait_for(lambda: any(line.startswith("loading ") for _, line in served.lines), "the model's output")
+    served.logged("loading ")
     streams = {stream for stream, _ in served.lines}
     assert len(streams) == 1
     assert re.fullmatch(r"AllTraffic/i-[0-9a-f]{17}", streams.pop())
@@ -186,10 +192,8 @@ def test_only_the_fleet_may_call_its_process(served: Served) -> None:
 
 
 def test_models_serve_side_by_side_and_instances_take_turns(serve: Serve) -> None:
-    first = serve(instances=2)
-    second = serve({**MODEL, "weights": "other", "code/words.py": "greeting = 'good day'"})
-    first.fleet.wait_ready(DEADLINE)
-    second.fleet.wait_ready(DEADLINE)
+    first = serve(instances=2).ready()
+    second = serve({**MODEL, "weights": "other", "code/words.py": "greeting = 'good day'"}).ready()
     answers = [first.answer() for _ in range(4)]
     assert {answer["weights"] for answer in answers} == {"w"}
     assert {answer["pid"] for answer in answers} == set(first.fleet.pids)
@@ -198,36 +202,32 @@ def test_models_serve_side_by_side_and_instances_take_turns(serve: Serve) -> Non
 
 
 def test_a_killed_process_is_started_again(serve: Serve) -> None:
-    served = serve()
-    served.fleet.wait_ready(DEADLINE)
+    served = serve().ready()
     (pid,) = served.fleet.pids
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: any("signal 9 (SIGKILL)" in line for _, line in served.lines), "the death to be logged")
+    served.logged("signal 9 (SIGKILL)")
     wait_for(lambda: served.invoke()[0] == 200, "the recovery")
     assert served.answer()["pid"] != pid
 
 
 def test_a_process_that_dies_while_answering_is_an_error_not_a_hang(serve: Serve) -> None:
-    served = serve()
-    served.fleet.wait_ready(DEADLINE)
+    served = serve().ready()
     assert served.invoke(exit=3) == (500, "The container ended before it answered.")
 
 
 def test_a_model_that_never_answers_is_ended_and_started_again(serve: Serve) -> None:
     environment = {**container()["Environment"], "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
-    served = serve(Environment=environment)
-    served.fleet.wait_ready(DEADLINE)
+    served = serve(Environment=environment).ready()
     assert served.invoke(seconds=600)[0] == 500
-    wait_for(lambda: any("did not answer within 1 s" in line for _, line in served.lines), "the log line")
+    served.logged("did not answer within 1 s")
     wait_for(lambda: served.invoke()[0] == 200, "the recovery")
 
 
 def test_a_request_in_flight_is_answered_before_the_fleet_stops(serve: Serve) -> None:
-    served = serve()
-    served.fleet.wait_ready(DEADLINE)
+    served = serve().ready()
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(served.invoke, say="begun", seconds=0.5)
-        wait_for(lambda: any(line == "begun" for _, line in served.lines), "the request to begin")
+        served.logged("begun")
         served.fleet.stop(drain=DEADLINE)
         assert answer.result()[0] == 200
     assert served.invoke()[0] == 503

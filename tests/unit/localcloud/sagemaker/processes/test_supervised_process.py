@@ -72,12 +72,15 @@ def test_a_command_that_does_not_exist_exits_with_127(tmp_path: Path, lines: lis
     assert lines == ["/nowhere/train: No such file or directory"]
 
 
-def test_what_the_command_leaves_running_ends_with_it(start: Start, tmp_path: Path, lines: list[str]) -> None:
+@pytest.mark.parametrize("victim", ["command", "supervisor"])
+def test_a_killed_command_or_supervisor_takes_the_whole_family_with_it(
+    start: Start, tmp_path: Path, lines: list[str], victim: str
+) -> None:
     process = start(FAMILY)
     wait_for(lambda: "daemon" in lines, "the daemon")
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(process.pid if victim == "command" else process.supervisor_pid, signal.SIGKILL)
     assert process.wait(DEADLINE)
-    assert process.exit_code == -signal.SIGKILL
+    assert process.exit_code == (-signal.SIGKILL if victim == "command" else None)
     assert processes_naming(str(tmp_path)) == []
 
 
@@ -127,15 +130,6 @@ def test_a_script_can_finish_and_be_heard_when_it_is_stopped(start: Start, lines
     assert process.wait(DEADLINE)
     assert lines == ["training", "saved"]
     assert process.exit_code == 5
-
-
-def test_a_killed_supervisor_takes_everything_with_it(start: Start, tmp_path: Path, lines: list[str]) -> None:
-    process = start(FAMILY)
-    wait_for(lambda: "daemon" in lines, "the daemon")
-    os.kill(process.supervisor_pid, signal.SIGKILL)
-    assert process.wait(DEADLINE)
-    assert process.exit_code is None
-    assert processes_naming(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize("victim", ["command", "supervisor"])
