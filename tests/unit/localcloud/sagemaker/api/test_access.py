@@ -1,5 +1,6 @@
 """Each operation asks IAM for its own action on the resources that AWS's reference names."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ OPERATIONS: list[tuple[str, dict[str, Any], str]] = [
 def test_the_action_on_the_resource_is_needed_and_enough(
     cloud: Cloud, action: str, parameters: dict[str, Any], resource: str
 ) -> None:
-    call = lambda: cloud.caller._make_api_call(action, parameters)  # noqa: E731
+    call = partial(cloud.caller._make_api_call, action, parameters)
     arn = resource if resource == "*" else f"{ARN}:{resource}"
     cloud.host.policies[CALLER] = [("sagemaker:InvokeEndpoint", "*")]
     message = refusal(call, "AccessDeniedException")

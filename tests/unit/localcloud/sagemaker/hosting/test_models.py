@@ -105,13 +105,9 @@ def test_a_variant_that_cannot_serve_is_refused(cloud: Cloud, change: dict[str, 
     assert message in create_config(cloud, [variant])
 
 
-def test_variants_have_names_of_their_own(cloud: Cloud) -> None:
+def test_variants_have_names_of_their_own_and_inference_is_synchronous(cloud: Cloud) -> None:
     cloud.model("m")
     assert "must be unique" in create_config(cloud, [variant_request("m")] * 2)
-
-
-def test_asynchronous_inference_is_not_available(cloud: Cloud) -> None:
-    cloud.model("m")
     output = {"OutputConfig": {"S3OutputPath": "s3://bucket/out"}}
     message = create_config(cloud, [variant_request("m")], AsyncInferenceConfig=output)
     assert message == "Asynchronous inference (AsyncInferenceConfig) is not available in the local cloud."

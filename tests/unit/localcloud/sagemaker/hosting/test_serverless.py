@@ -11,12 +11,12 @@ ROUTING = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
 ALL_AT_ONCE = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": ROUTING}}
 
 
-def variant(model: str, *, name: str = "AllTraffic", **config: int) -> dict[str, Any]:
+def variant(model: str, name: str = "AllTraffic", **config: Any) -> dict[str, Any]:
     serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 5} | config
     return {"VariantName": name, "ModelName": model, "ServerlessConfig": serverless}
 
 
-def configure(cloud: Cloud, name: str, **config: int) -> None:
+def configure(cloud: Cloud, name: str, **config: Any) -> None:
     """A serverless config with a model of the same name."""
     cloud.model(name)
     variants = [variant(name, **config)]
@@ -99,7 +99,7 @@ def test_a_serverless_endpoint_takes_no_deployment_config(serverless: Cloud) -> 
         ({"ProvisionedConcurrency": 6}, "It should be less than or equal to MaxConcurrency, 5."),
     ],
 )
-def test_a_serverless_config_keeps_to_its_limits(cloud: Cloud, config: dict[str, int], message: str) -> None:
+def test_a_serverless_config_keeps_to_its_limits(cloud: Cloud, config: dict[str, Any], message: str) -> None:
     cloud.model("m")
     request = {"EndpointConfigName": "c", "ProductionVariants": [variant("m", **config)]}
     assert message in refusal(cloud.unchecked.create_endpoint_config, **request)
@@ -116,7 +116,7 @@ def test_features_that_serverless_inference_lacks_are_refused(cloud: Cloud) -> N
         "CaptureOptions": [{"CaptureMode": "Input"}],
     }
     for feature, variants, more in (
-        ("multiple production variants", [variant("plain"), variant("plain", name="other")], {}),
+        ("multiple production variants", [variant("plain"), variant("plain", "other")], {}),
         ("data capture", [variant("plain")], {"DataCaptureConfig": capture}),
         ("VPC configuration", [variant("inside")], {}),
         ("network isolation", [variant("alone")], {}),

@@ -13,7 +13,8 @@ from localcloud.sagemaker.processes.checkpoints import Checkpoints
 from tests.unit.localcloud.sagemaker.processes.conftest import Run
 from tests.unit.localcloud.sagemaker.processes.helpers import DirectoryStore, wait_for
 
-CONFIG = {"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/job", "LocalPath": "/opt/ml/checkpoints"}}
+SYNCHRONIZED = {"S3Uri": "s3://bucket/checkpoints/job", "LocalPath": "/opt/ml/checkpoints"}
+CONFIG: dict[str, Any] = {"CheckpointConfig": SYNCHRONIZED}
 PREFIX = "checkpoints/job/"
 
 STEP = """

@@ -25,7 +25,9 @@ from tests.unit.localcloud.sagemaker.processes.helpers import (
     wait_for,
 )
 
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-sagemaker"
+ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+IMAGE = f"{ECR}/pytorch-inference:2.6.0-cpu-py312-sagemaker"
+RAY = f"{ECR}/ray:serve-ml-sagemaker-cpu-v1"
 GENERATE = """
 import json, os, time
 from words import greeting
@@ -234,20 +236,22 @@ def test_a_request_in_flight_is_answered_before_the_fleet_stops(serve: Serve) ->
 
 
 @pytest.mark.parametrize(
-    ("files", "cause"),
+    ("image", "files", "cause"),
     [
         (
+            IMAGE,
             {"code/generate.py": "def model_fn(model_dir):\n    raise ValueError('3 words, 4 weights')"},
             "loading the model raised ValueError: 3 words, 4 weights",
         ),
-        ({"code/generate.py": "import os\nos.kill(os.getpid(), 9)"}, "killed by signal 9 (SIGKILL)"),
+        (IMAGE, {"code/generate.py": "import os\nos.kill(os.getpid(), 9)"}, "killed by signal 9 (SIGKILL)"),
+        (RAY, {}, "the model archive has no config.yaml at its root, which Ray Serve needs"),
     ],
-    ids=["model_fn raises", "killed"],
+    ids=["model_fn raises", "killed", "no config.yaml"],
 )
 def test_a_model_that_does_not_load_fails_the_fleet_with_the_cause(
-    serve: Serve, files: dict[str, str], cause: str
+    serve: Serve, image: str, files: dict[str, str], cause: str
 ) -> None:
-    assert failure(serve(files)) == (
+    assert failure(serve(files, Image=image)) == (
         "The primary container for production variant AllTraffic did not pass the ping health check:"
         f" {cause}. Please check CloudWatch logs for this endpoint."
     )

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from localcloud.sagemaker.processes import job_clock
 from localcloud.sagemaker.processes.job_clock import TrainingClock
 
 Turn = Callable[[float], None]
@@ -14,7 +16,7 @@ Turn = Callable[[float], None]
 def turn(monkeypatch: pytest.MonkeyPatch) -> Turn:
     """turn(seconds): let so much time pass."""
     moment = [1000.0]
-    monkeypatch.setattr("localcloud.sagemaker.processes.job_clock.time.monotonic", lambda: moment[0])
+    monkeypatch.setattr(job_clock, "time", SimpleNamespace(monotonic=lambda: moment[0]))
 
     def turn(seconds: float) -> None:
         moment[0] += seconds

@@ -25,7 +25,8 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """call(method, path, body, headers): status and text that come through the adapter."""
     monkeypatch.setenv("LOCALCLOUD_TOKEN_SHA256", hashlib.sha256(b"token").hexdigest())
     (adapter,) = middlewares()
-    app: Any = adapter.cls(_serve)
+    wrap: Any = adapter.cls
+    app = wrap(_serve)
 
     def call(method: str, path: str, body: bytes = b"", headers: dict[str, str] = HOLDER) -> tuple[int, str]:
         sent: list[dict[str, Any]] = []

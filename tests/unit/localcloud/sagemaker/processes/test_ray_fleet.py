@@ -13,22 +13,13 @@ from typing import Any
 import psutil
 import pytest
 
-from localcloud.sagemaker.processes.fleet import Fleet, FleetFailed, FleetLaunch
 from localcloud.sagemaker.processes.programs.ray_server import cause
-from tests.unit.localcloud.sagemaker.processes.helpers import (
-    AWS,
-    DEADLINE,
-    DirectoryStore,
-    archive,
-    server_to_kill,
-    wait_for,
-)
+from tests.unit.localcloud.sagemaker.processes.helpers import DEADLINE, archive, server_to_kill, wait_for
 
 pytestmark = pytest.mark.usefixtures("only_ray")
 
-ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 CONTAINER = {
-    "Image": f"{ECR}/ray:serve-ml-sagemaker-cpu-v1",
+    "Image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1",
     "ModelDataUrl": "s3://bucket/model.tar.gz",
     "Environment": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_LOG_TO_STDERR": "1"},
 }
@@ -71,18 +62,6 @@ MODEL = {
 )
 def test_the_exception_in_serves_message_is_the_reason(message: str, reason: str) -> None:
     assert cause(message) == reason
-
-
-def test_a_model_without_config_yaml_fails_the_fleet(tmp_path: Path) -> None:
-    archive(tmp_path / "s3" / "bucket" / "model.tar.gz", {"code/app.py": APP})
-    launch = FleetLaunch(
-        "endpoint", "AllTraffic", "model", CONTAINER, 1, tmp_path / "fleet", AWS, lambda *line: None
-    )
-    fleet = Fleet(launch, store=DirectoryStore(tmp_path / "s3"))
-    fleet.start()
-    with pytest.raises(FleetFailed, match=r"the model archive has no config\.yaml at its root"):
-        fleet.wait_ready(DEADLINE)
-    fleet.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.localcloud.sagemaker.processes.conftest import Run
 from tests.unit.localcloud.sagemaker.processes.helpers import DEADLINE, DirectoryStore, Witness, wait_for
 
-SPOT = {
+SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,
     "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/job"},
     "StoppingCondition": {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 300},
@@ -50,10 +50,14 @@ class Slow(DirectoryStore):
         super().download(bucket, key, path, still_wanted)
 
 
-def attempts(witness: Witness) -> list[dict[str, Any]]:
+def attempts(witness: Witness) -> list[Any]:
     """What each attempt of the script found when it began."""
     said = [line.removeprefix("attempt ") for line in witness.lines if line.startswith("attempt ")]
     return [json.loads(line) for line in said]
+
+
+def await_attempt(witness: Witness, number: int) -> None:
+    wait_for(lambda: len(attempts(witness)) == number, f"attempt {number} of the script")
 
 
 def statuses(witness: Witness) -> list[str]:
@@ -65,7 +69,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint_as_the_same_job(
 ) -> None:
     job, witness = run(COUNT, **SPOT)
     for number in (1, 2):
-        wait_for(lambda number=number: len(attempts(witness)) == number, "the script to run")
+        await_attempt(witness, number)
         job.interrupt()
     witness.wait()
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
@@ -88,16 +92,16 @@ def test_without_checkpoints_it_begins_again(run: Run) -> None:
         "print(f'attempt {len(list(model.iterdir()))}')\n(model / 'half').write_text('x')\ntime.sleep(600)\n"
     )
     job, witness = run(script, **{**SPOT, "CheckpointConfig": {"S3Uri": "s3://bucket/elsewhere"}})
-    wait_for(lambda: len(attempts(witness)) == 1, "the script to run")
+    await_attempt(witness, 1)
     job.interrupt()
-    wait_for(lambda: len(attempts(witness)) == 2, "the script to run again")
+    await_attempt(witness, 2)
     assert attempts(witness) == [0, 0]
 
 
 def test_the_wait_for_instances_is_no_training_time(run: Run) -> None:
     began = time.monotonic()
     job, witness = run(COUNT.replace("count < 2", "count < 1"), **SPOT)
-    wait_for(lambda: len(attempts(witness)) == 1, "the script to run")
+    await_attempt(witness, 1)
     job.interrupt(pause=2.0)
     witness.wait()
     assert witness.outcome.status == "Completed", witness.outcome.failure_reason
@@ -127,7 +131,7 @@ def test_a_job_that_trains_for_too_long_after_it_was_created_is_stopped(run: Run
 
 def test_a_job_that_waits_for_instances_can_be_stopped(run: Run) -> None:
     job, witness = run(COUNT, **SPOT)
-    wait_for(lambda: len(attempts(witness)) == 1, "the script to run")
+    await_attempt(witness, 1)
     job.interrupt(pause=600)
     wait_for(lambda: "Interrupted" in statuses(witness), "the instances to be gone")
     job.interrupt()
