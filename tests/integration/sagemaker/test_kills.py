@@ -2,9 +2,7 @@
 
 import os
 import signal
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,9 @@ import psutil
 import pytest
 
 from localcloud import control
+from localcloud.control import LocalCloud
+from tests.integration.conftest import Lab
+from tests.integration.sagemaker.conftest import Sagemaker, Until, alive
 
 RUN = uuid.uuid4().hex[:8]
 
@@ -30,7 +31,7 @@ def processes_of(server: int, variable: str, value: str, program: str) -> list[p
 
 
 def test_a_killed_training_script_fails_its_job(
-    cloud: Any, sagemaker: Any, until: Callable[..., Any]
+    cloud: LocalCloud, sagemaker: Sagemaker, until: Until
 ) -> None:
     name = f"job-killed-{RUN}"
     sagemaker.api.create_training_job(**sagemaker.training(name, mode="forever"))
@@ -45,31 +46,29 @@ def test_a_killed_training_script_fails_its_job(
     assert processes_of(cloud.pid, "TRAINING_JOB_NAME", name, "") == []
 
 
-def test_a_killed_inference_server_comes_back(cloud: Any, sagemaker: Any, until: Callable[..., Any]) -> None:
+def test_a_killed_inference_server_comes_back(cloud: LocalCloud, sagemaker: Sagemaker, until: Until) -> None:
     name, model = f"killed-{RUN}", f"killed-{RUN}"
-    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=sagemaker.config(model))
-    assert sagemaker.await_endpoint(name, "InService", "Failed")["EndpointStatus"] == "InService"
+    sagemaker.endpoint(name, sagemaker.config(model))
     (server,) = processes_of(cloud.pid, "LEXLINE_MODEL", model, "inference_server")[-1:]
     server.send_signal(signal.SIGKILL)
 
     def answer() -> Any:
         try:
-            return sagemaker.ask(name)["model"]
+            return sagemaker.invoke(name)["model"]
         except sagemaker.runtime.exceptions.ModelError:
             # Until it is back, an invocation fails as one whose container is down does on AWS.
             return None
 
-    psutil.wait_procs([server], timeout=10)
+    until(lambda: not alive(server), "the death of the server")
     assert until(answer, "the endpoint to answer again") == model
     assert sagemaker.await_endpoint(name, "InService")["EndpointStatus"] == "InService"
-    sagemaker.api.delete_endpoint(EndpointName=name)
-    sagemaker.await_gone(name)
+    sagemaker.delete(name)
     assert processes_of(cloud.pid, "LEXLINE_MODEL", model, "") == []
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
 def test_no_job_and_no_endpoint_outlives_the_cloud(
-    tmp_path: Path, lab: Any, make_sagemaker: Any, how: str
+    tmp_path: Path, lab: Lab, make_sagemaker: Any, until: Until, how: str
 ) -> None:
     cloud = control.start(tmp_path / "state", owner=os.getpid())
     try:
@@ -79,13 +78,8 @@ def test_no_job_and_no_endpoint_outlives_the_cloud(
         sagemaker.await_job("job", "Training")
         sagemaker.await_endpoint("served", "InService")
         tree = psutil.Process(cloud.pid).children(recursive=True)
-        assert any("inference_server" in " ".join(process.cmdline()) for process in tree)
         os.kill(cloud.pid, getattr(signal, how))
-        _, alive = psutil.wait_procs(tree, timeout=30)
-        assert alive == []
+        until(lambda: not any(map(alive, tree)), "every process to end")
     finally:
         control.stop(tmp_path / "state")
-    deadline = time.monotonic() + 10
-    while (tmp_path / "state").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (tmp_path / "state").exists()
+    until(lambda: not (tmp_path / "state").exists(), "the state directory to be removed")

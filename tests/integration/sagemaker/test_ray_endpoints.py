@@ -6,9 +6,8 @@ import shutil
 import signal
 import tarfile
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from botocore.exceptions import ClientError
 import language_model
 import train
 from language_model import Dropout, LanguageModel, Shape
+from localcloud.control import LocalCloud
+from tests.integration.sagemaker.conftest import Sagemaker, Until, alive
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 
 pytestmark = pytest.mark.usefixtures("only_ray")
@@ -56,7 +57,7 @@ def packed(artifact: Path) -> bytes:
     return body.getvalue()
 
 
-def configured(sagemaker: Any, name: str, image: str, model: bytes) -> str:
+def configured(sagemaker: Sagemaker, name: str, image: str, model: bytes) -> str:
     """An endpoint configuration with a model of the same name, as the pipeline makes them."""
     key = f"models/{name}/model.tar.gz"
     sagemaker.s3.put_object(Bucket=sagemaker.bucket, Key=key, Body=model)
@@ -92,23 +93,20 @@ def name() -> str:
 
 
 @pytest.fixture(scope="module")
-def endpoint(cloud: Any, sagemaker: Any, artifact: Path, name: str) -> Iterator[str]:
+def endpoint(cloud: LocalCloud, sagemaker: Sagemaker, artifact: Path, name: str) -> Iterator[str]:
     """The endpoint, in service. Nothing of it is left when it has been deleted."""
     configured(sagemaker, name, RAY, packed(artifact))
-    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    described = sagemaker.await_endpoint(name, "InService", "Failed")
-    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    sagemaker.endpoint(name, name)
     yield name
     processes = of_ray(cloud, name)
     folders = {Path(process.environ()["TMPDIR"]) for process in processes}
-    sagemaker.api.delete_endpoint(EndpointName=name)
-    sagemaker.await_gone(name)
+    sagemaker.delete(name)
     assert len(processes) > 5
-    assert not [process for process in processes if process.is_running()]
+    assert not any(map(alive, processes))
     assert not [folder for folder in folders if folder.exists()]
 
 
-def of_ray(cloud: Any, model: str, words: str = "") -> list[psutil.Process]:
+def of_ray(cloud: LocalCloud, model: str, words: str = "") -> list[psutil.Process]:
     """The processes of the model's Ray whose command line holds the words."""
     found = []
     for process in psutil.Process(cloud.pid).children(recursive=True):
@@ -122,26 +120,23 @@ def of_ray(cloud: Any, model: str, words: str = "") -> list[psutil.Process]:
 
 
 def test_the_same_artifact_answers_the_same_in_both_of_awss_images(
-    sagemaker: Any, endpoint: str, artifact: Path
+    sagemaker: Sagemaker, endpoint: str, artifact: Path
 ) -> None:
     classic = configured(sagemaker, f"classic-{RUN}", PYTORCH, packed(artifact))
-    sagemaker.api.create_endpoint(EndpointName=classic, EndpointConfigName=classic)
-    described = sagemaker.await_endpoint(classic, "InService", "Failed")
-    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    sagemaker.endpoint(classic, classic)
     for request in ({"seed": 3, "words": 20}, {"temperature": 0.01, "words": 5, "prompt": "word7 word8"}):
-        answer = sagemaker.ask(endpoint, **request)
+        answer = sagemaker.invoke(endpoint, **request)
         assert answer.pop("model") == endpoint
         assert len(answer["text"].split()) == answer["words"] == request["words"]
-        assert sagemaker.ask(classic, **request) == {**answer, "model": classic}
-    sagemaker.api.delete_endpoint(EndpointName=classic)
-    sagemaker.await_gone(classic)
+        assert sagemaker.invoke(classic, **request) == {**answer, "model": classic}
+    sagemaker.delete(classic)
 
 
-def test_requests_at_once_are_answered_as_they_are_alone(sagemaker: Any, endpoint: str) -> None:
+def test_requests_at_once_are_answered_as_they_are_alone(sagemaker: Sagemaker, endpoint: str) -> None:
     requests = [{"seed": seed, "words": 20 + 10 * seed} for seed in range(8)]
-    alone = [sagemaker.ask(endpoint, **request) for request in requests]
+    alone = [sagemaker.invoke(endpoint, **request) for request in requests]
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(lambda request: sagemaker.ask(endpoint, **request), requests)) == alone
+        assert list(threads.map(lambda request: sagemaker.invoke(endpoint, **request), requests)) == alone
 
 
 @pytest.mark.parametrize(
@@ -152,7 +147,7 @@ def test_requests_at_once_are_answered_as_they_are_alone(sagemaker: Any, endpoin
     ],
 )
 def test_a_bad_request_is_a_model_error_with_status_400_and_the_sentence(
-    sagemaker: Any, endpoint: str, body: bytes, content_type: str, sentence: str
+    sagemaker: Sagemaker, endpoint: str, body: bytes, content_type: str, sentence: str
 ) -> None:
     with pytest.raises(ClientError) as caught:
         sagemaker.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType=content_type)
@@ -161,31 +156,20 @@ def test_a_bad_request_is_a_model_error_with_status_400_and_the_sentence(
     assert (response["OriginalStatusCode"], response["OriginalMessage"]) == (400, sentence)
 
 
-def test_invocations_are_logged_under_the_endpoints_name(
-    sagemaker: Any, client: Any, endpoint: str, until: Callable[..., Any]
-) -> None:
-    sagemaker.ask(endpoint)
-    logs, group = client("logs"), f"/aws/sagemaker/Endpoints/{endpoint}"
-    until(
-        lambda: logs.filter_log_events(logGroupName=group, filterPattern='"POST /invocations"')["events"],
-        "the log of an invocation",
-    )
-
-
 def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_only_one(
-    cloud: Any, sagemaker: Any, endpoint: str, artifact: Path, tmp_path: Path
+    cloud: LocalCloud, sagemaker: Sagemaker, endpoint: str, artifact: Path, tmp_path: Path
 ) -> None:
     """The new model is one that this code does not load, so the old one stays."""
     strange = shutil.copytree(artifact, tmp_path / "strange")
     config = json.loads((strange / "config.json").read_text())
     (strange / "config.json").write_text(json.dumps({**config, "format": 99}))
     new = configured(sagemaker, f"strange-{RUN}", RAY, packed(strange))
-    before, ended, failures = sagemaker.ask(endpoint, seed=5), threading.Event(), []
+    before, ended, failures = sagemaker.invoke(endpoint, seed=5), threading.Event(), []
 
     def ask() -> None:
         while not ended.wait(0.1):
             try:
-                assert sagemaker.ask(endpoint, seed=5) == before
+                assert sagemaker.invoke(endpoint, seed=5) == before
             except Exception as error:
                 failures.append(error)
 
@@ -202,22 +186,21 @@ def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_only_one(
     assert of_ray(cloud, new) == []
 
 
-def answered(sagemaker: Any, endpoint: str) -> Any:
+def answered(sagemaker: Sagemaker, endpoint: str) -> Any:
     """An answer, None while nobody is up to give one."""
     try:
-        return sagemaker.ask(endpoint, seed=5)
+        return sagemaker.invoke(endpoint, seed=5)
     except sagemaker.runtime.exceptions.ModelError:
         return None
 
 
 @pytest.mark.parametrize("part", ["ServeReplica", "gcs_server"], ids=["the replica", "Ray's head"])
 def test_an_endpoint_recovers_from_the_death_of(
-    cloud: Any, sagemaker: Any, endpoint: str, until: Callable[..., Any], part: str
+    cloud: LocalCloud, sagemaker: Sagemaker, endpoint: str, until: Until, part: str
 ) -> None:
-    before = sagemaker.ask(endpoint, seed=5)
-    (killed,) = of_ray(cloud, endpoint, part)
+    before = sagemaker.invoke(endpoint, seed=5)
+    killed = until(lambda: of_ray(cloud, endpoint, part), f"one {part}")[0]
     killed.send_signal(signal.SIGKILL)
-    psutil.wait_procs([killed], timeout=10)
-    time.sleep(1)  # a dead head is noticed within half a second
-    assert until(lambda: answered(sagemaker, endpoint), "an answer") == before
+    until(lambda: [each for each in of_ray(cloud, endpoint, part) if each != killed], "its successor")
+    assert until(lambda: answered(sagemaker, endpoint), "a response") == before
     assert sagemaker.await_endpoint(endpoint, "InService")["EndpointStatus"] == "InService"

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.integration.conftest import Lab
+from tests.integration.sagemaker.conftest import Inbox, Sagemaker, Until
+
 RUN = uuid.uuid4().hex[:8]
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 
 
 @pytest.fixture
-def group(sagemaker: Any) -> Iterator[str]:
+def group(sagemaker: Sagemaker) -> Iterator[str]:
     """A group of the test's own; deleted with its packages at the end."""
     name = f"group-{uuid.uuid4().hex[:8]}"
     sagemaker.api.create_model_package_group(
@@ -35,7 +38,7 @@ def package(group: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_a_version_is_registered_approved_and_found(sagemaker: Any, group: str) -> None:
+def test_a_version_is_registered_approved_and_found(sagemaker: Sagemaker, group: str) -> None:
     api = sagemaker.api
     first = api.create_model_package(**package(group), ModelApprovalStatus="Approved")["ModelPackageArn"]
     second = api.create_model_package(**package(group))["ModelPackageArn"]
@@ -55,7 +58,7 @@ def test_a_version_is_registered_approved_and_found(sagemaker: Any, group: str) 
 
 
 def test_eventbridge_hears_of_a_registration_and_an_approval(
-    sagemaker: Any, group: str, inbox: Any, until: Any
+    sagemaker: Sagemaker, group: str, inbox: Inbox, until: Until
 ) -> None:
     arn = sagemaker.api.create_model_package(**package(group))["ModelPackageArn"]
     sagemaker.api.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
@@ -69,7 +72,7 @@ def test_eventbridge_hears_of_a_registration_and_an_approval(
     assert {event["detail"]["ModelPackageGroupName"] for event in events} == {group}
 
 
-def test_iam_decides_who_may_register_and_who_may_approve(sagemaker: Any, group: str, lab: Any) -> None:
+def test_iam_decides_who_may_register_and_who_may_approve(sagemaker: Sagemaker, group: str, lab: Lab) -> None:
     packages, groups = f"{ARN}:model-package/{group}/*", f"{ARN}:model-package-group/{group}"
     create = {"Effect": "Allow", "Action": "sagemaker:CreateModelPackage"}
     registrar = lab.client_as("sagemaker", create | {"Resource": [packages, groups]})

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
@@ -10,7 +9,10 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-RUN = uuid.uuid4().hex[:8]
+from localcloud.control import LocalCloud
+from tests.integration.conftest import Lab
+from tests.integration.sagemaker.conftest import Client, Sagemaker
+
 LIMITS = {"MinCapacity": 1, "MaxCapacity": 2}
 TRACKING = {
     "PolicyName": "invocations",
@@ -22,18 +24,14 @@ TRACKING = {
 }
 
 
-@pytest.fixture(scope="module")
-def endpoint(sagemaker: Any) -> Iterator[str]:
+@pytest.fixture
+def endpoint(sagemaker: Sagemaker) -> Iterator[str]:
     """An endpoint in service; gone at the end, whether a test has deleted it or not."""
-    name = f"scaled-{RUN}"
-    config = sagemaker.config(name)
-    sagemaker.api.create_endpoint(EndpointName=name, EndpointConfigName=config)
-    described = sagemaker.await_endpoint(name, "InService", "Failed")
-    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    name = f"scaled-{uuid.uuid4().hex[:8]}"
+    sagemaker.endpoint(name, sagemaker.config(name))
     yield name
     if sagemaker.api.list_endpoints(NameContains=name)["Endpoints"]:
-        sagemaker.api.delete_endpoint(EndpointName=name)
-        sagemaker.await_gone(name)
+        sagemaker.delete(name)
 
 
 def target(endpoint: str) -> dict[str, str]:
@@ -44,7 +42,7 @@ def target(endpoint: str) -> dict[str, str]:
     }
 
 
-def test_an_unsigned_request_is_refused(cloud: Any) -> None:
+def test_an_unsigned_request_is_refused(cloud: LocalCloud) -> None:
     client = boto3.client(
         "application-autoscaling",
         endpoint_url=cloud.endpoint_url,
@@ -56,7 +54,7 @@ def test_an_unsigned_request_is_refused(cloud: Any) -> None:
     assert refused.value.response["Error"]["Code"].startswith("MissingAuthenticationToken")
 
 
-def test_iam_decides_who_may_register(client: Any, lab: Any, sagemaker: Any, endpoint: str) -> None:
+def test_iam_decides_who_may_register(client: Client, lab: Lab, sagemaker: Sagemaker, endpoint: str) -> None:
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:endpoint/{endpoint}"
     targets = "arn:aws:application-autoscaling:us-east-1:000000000000:scalable-target/*"
     own = {
@@ -87,19 +85,16 @@ def test_iam_decides_who_may_register(client: Any, lab: Any, sagemaker: Any, end
     allowed.deregister_scalable_target(**target(endpoint))
 
 
-def test_a_variant_is_scaled_until_its_endpoint_goes(client: Any, sagemaker: Any, endpoint: str) -> None:
+def test_a_variant_is_scaled_until_its_endpoint_goes(
+    client: Client, sagemaker: Sagemaker, endpoint: str
+) -> None:
     scaling = client("application-autoscaling")
-    with pytest.raises(ClientError, match="No endpoint nobody serves a variant AllTraffic"):
-        scaling.register_scalable_target(**target("nobody"), **LIMITS)
-    with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="No scalable target registered"):
-        scaling.put_scaling_policy(**target(endpoint), **TRACKING)
     scaling.register_scalable_target(**target(endpoint), **LIMITS)
     scaling.put_scaling_policy(**target(endpoint), **TRACKING)
     (policy,) = scaling.describe_scaling_policies(**target(endpoint))["ScalingPolicies"]
     assert policy.items() >= (target(endpoint) | TRACKING).items()
-    assert sagemaker.ask(endpoint)["model"] == endpoint
-    sagemaker.api.delete_endpoint(EndpointName=endpoint)
-    sagemaker.await_gone(endpoint)
+    assert sagemaker.invoke(endpoint)["model"] == endpoint
+    sagemaker.delete(endpoint)
     found = scaling.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[target(endpoint)["ResourceId"]]
     )

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.integration.conftest import Lab
+from tests.integration.sagemaker.conftest import Client, Inbox, Sagemaker, Until
+
 
 @pytest.fixture(scope="module")
-def jobs(sagemaker: Any, inbox: Any) -> dict[str, str]:
+def jobs(sagemaker: Sagemaker, inbox: Inbox) -> dict[str, str]:
     """The jobs of this module, started together: how each goes, and its name."""
     names = {
         mode: f"job-{mode}-{uuid.uuid4().hex[:8]}"
-        for mode in ("well", "badly", "stopped", "overtime", "dataless", "together")
+        for mode in ("well", "badly", "stopped", "overtime", "together")
     }
     create = sagemaker.api.create_training_job
     tags = [{"Key": "lexline:run", "Value": names["well"]}]
@@ -24,15 +27,10 @@ def jobs(sagemaker: Any, inbox: Any) -> dict[str, str]:
     overtime = {"MaxRuntimeInSeconds": 8}
     create(**sagemaker.training(names["overtime"], mode="forever", StoppingCondition=overtime))
     create(**sagemaker.training_together(names["together"]))
-    dataless = sagemaker.training(names["dataless"])
-    dataless["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = (
-        f"s3://{sagemaker.bucket}/nothing/"
-    )
-    create(**dataless)
     return names
 
 
-def test_a_job_trains_and_its_model_is_in_s3(sagemaker: Any, jobs: dict[str, str]) -> None:
+def test_a_job_trains_and_its_model_is_in_s3(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["well"], "Completed", "Failed")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
@@ -48,13 +46,15 @@ def test_a_job_trains_and_its_model_is_in_s3(sagemaker: Any, jobs: dict[str, str
     assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] > 0
 
 
-def test_metrics_come_from_the_lines_the_script_printed(sagemaker: Any, jobs: dict[str, str]) -> None:
+def test_metrics_come_from_the_lines_the_script_printed(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["well"], "Completed", "Failed")
     metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
     assert metrics == {"valid:perplexity": 50.0, "vocabulary:size": 5.0}
 
 
-def test_the_scripts_output_is_in_cloudwatch_logs(sagemaker: Any, client: Any, jobs: dict[str, str]) -> None:
+def test_the_scripts_output_is_in_cloudwatch_logs(
+    sagemaker: Sagemaker, client: Client, jobs: dict[str, str]
+) -> None:
     sagemaker.await_job(jobs["well"], "Completed", "Failed")
     assert "epoch=2/2 valid_loss=5 valid_perplexity=50.0" in logged(client("logs"), jobs["well"], "algo-1")
 
@@ -70,7 +70,7 @@ def logged(logs: Any, job: str, host: str) -> list[str]:
 
 
 def test_every_step_of_a_job_is_an_event(
-    sagemaker: Any, inbox: Any, until: Any, jobs: dict[str, str]
+    sagemaker: Sagemaker, inbox: Inbox, until: Until, jobs: dict[str, str]
 ) -> None:
     arn = sagemaker.await_job(jobs["well"], "Completed", "Failed")["TrainingJobArn"]
     events = until(lambda: len(inbox.of(arn)) >= 5 and inbox.of(arn), "the events of the job")
@@ -91,7 +91,9 @@ def test_every_step_of_a_job_is_an_event(
     assert "FailureReason" not in last["detail"]
 
 
-def test_a_script_that_raises_fails_its_job_with_what_it_raised(sagemaker: Any, jobs: dict[str, str]) -> None:
+def test_a_script_that_raises_fails_its_job_with_what_it_raised(
+    sagemaker: Sagemaker, jobs: dict[str, str]
+) -> None:
     job = sagemaker.await_job(jobs["badly"], "Completed", "Failed")
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("AlgorithmError: ")
@@ -99,15 +101,8 @@ def test_a_script_that_raises_fails_its_job_with_what_it_raised(sagemaker: Any, 
     assert "ModelArtifacts" not in job
 
 
-def test_data_that_is_not_there_fails_the_job_before_it_trains(sagemaker: Any, jobs: dict[str, str]) -> None:
-    job = sagemaker.await_job(jobs["dataless"], "Completed", "Failed")
-    assert job["TrainingJobStatus"] == "Failed"
-    assert f"s3://{sagemaker.bucket}/nothing/" in job["FailureReason"]
-    assert "Training" not in [step["Status"] for step in job["SecondaryStatusTransitions"]]
-
-
 def test_a_stopped_job_is_stopping_then_stopped_and_cannot_be_stopped_again(
-    sagemaker: Any, jobs: dict[str, str]
+    sagemaker: Sagemaker, jobs: dict[str, str]
 ) -> None:
     sagemaker.await_job(jobs["stopped"], "Training")
     sagemaker.api.stop_training_job(TrainingJobName=jobs["stopped"])
@@ -120,13 +115,13 @@ def test_a_stopped_job_is_stopping_then_stopped_and_cannot_be_stopped_again(
         sagemaker.api.stop_training_job(TrainingJobName=jobs["stopped"])
 
 
-def test_a_job_out_of_time_is_stopped(sagemaker: Any, jobs: dict[str, str]) -> None:
+def test_a_job_out_of_time_is_stopped(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["overtime"], "Stopped", "Failed", "Completed")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert "FailureReason" not in job
 
 
-def test_two_hosts_train_one_model(sagemaker: Any, client: Any, jobs: dict[str, str]) -> None:
+def test_two_hosts_train_one_model(sagemaker: Sagemaker, client: Client, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["together"], "Completed", "Failed")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     for host in ("algo-1", "algo-2"):
@@ -134,33 +129,14 @@ def test_two_hosts_train_one_model(sagemaker: Any, client: Any, jobs: dict[str, 
     assert job["ModelArtifacts"]["S3ModelArtifacts"].endswith("/output/model.tar.gz")
 
 
-def test_what_a_job_left_to_go_on_from_is_in_s3(sagemaker: Any, jobs: dict[str, str]) -> None:
+def test_what_a_job_left_to_go_on_from_is_in_s3(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["together"], "Completed", "Failed")
     prefix = job["CheckpointConfig"]["S3Uri"].removeprefix(f"s3://{sagemaker.bucket}/")
     kept = sagemaker.s3.get_object(Bucket=sagemaker.bucket, Key=f"{prefix}state")["Body"].read()
     assert kept == b"epoch 1"
 
 
-def test_jobs_are_listed_by_status_and_name(sagemaker: Any, jobs: dict[str, str]) -> None:
-    sagemaker.await_job(jobs["well"], "Completed", "Failed")
-    listed = sagemaker.api.list_training_jobs(StatusEquals="Completed", NameContains=jobs["well"])
-    assert [job["TrainingJobName"] for job in listed["TrainingJobSummaries"]] == [jobs["well"]]
-
-
-def test_a_jobs_tags_are_kept_and_changed(sagemaker: Any, jobs: dict[str, str]) -> None:
-    arn = sagemaker.api.describe_training_job(TrainingJobName=jobs["well"])["TrainingJobArn"]
-    sagemaker.api.add_tags(ResourceArn=arn, Tags=[{"Key": "more", "Value": "1"}])
-    sagemaker.api.delete_tags(ResourceArn=arn, TagKeys=["lexline:dataset", "more"])
-    assert sagemaker.api.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "lexline:run", "Value": jobs["well"]}]
-
-
-def test_a_name_is_taken(sagemaker: Any, jobs: dict[str, str]) -> None:
-    with pytest.raises(ClientError) as caught:
-        sagemaker.api.create_training_job(**sagemaker.training(jobs["well"]))
-    assert caught.value.response["Error"]["Code"] == "ResourceInUse"
-
-
-def test_a_role_that_does_not_trust_sagemaker_is_refused(sagemaker: Any, lab: Any) -> None:
+def test_a_role_that_does_not_trust_sagemaker_is_refused(sagemaker: Sagemaker, lab: Lab) -> None:
     role = lab.role("lambda.amazonaws.com")
     with pytest.raises(ClientError, match=f"Could not assume role {role}"):
         sagemaker.api.create_training_job(**sagemaker.training("job-untrusted", RoleArn=role))
