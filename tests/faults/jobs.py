@@ -59,7 +59,7 @@ class Script:
 
 
 class Jobs:
-    """Makes the runs of jobs (`training_jobs.RunFactory`), each with the plan's script."""
+    """Makes the runs of jobs (`training.records.RunFactory`), each with the plan's script."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -89,7 +89,7 @@ class _Stopped(Exception):
 
 
 class ScriptedRun:
-    """One job (`localcloud.sagemaker.training.training_jobs.Run`), on a thread of its own."""
+    """One job (`localcloud.sagemaker.training.records.Run`), on a thread of its own."""
 
     def __init__(self, launch: TrainingLaunch, events: TrainingEvents, script: Script) -> None:
         self._launch = launch
