@@ -11,7 +11,7 @@ import pytest
 
 from localcloud import control
 from localcloud.control import LocalCloud
-from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 from tests.integration.sagemaker.conftest import Sagemaker, Until, alive
 
 RUN = uuid.uuid4().hex[:8]

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from localcloud.control import LocalCloud
-from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 from tests.integration.sagemaker.conftest import Client, Sagemaker
 
 LIMITS = {"MinCapacity": 1, "MaxCapacity": 2}

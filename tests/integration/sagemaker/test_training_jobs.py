@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.conftest import Lab
+from tests.integration.lab import Lab
 from tests.integration.sagemaker.conftest import Client, Inbox, Sagemaker, Until
 
 
