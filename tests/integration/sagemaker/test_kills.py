@@ -46,7 +46,9 @@ def test_a_killed_training_script_fails_its_job(
     assert processes_of(cloud.pid, "TRAINING_JOB_NAME", name, "") == []
 
 
-def test_a_killed_inference_server_comes_back(cloud: LocalCloud, sagemaker: Sagemaker, until: Until) -> None:
+def test_a_killed_inference_server_is_restarted(
+    cloud: LocalCloud, sagemaker: Sagemaker, until: Until
+) -> None:
     name, model = f"killed-{RUN}", f"killed-{RUN}"
     sagemaker.endpoint(name, sagemaker.config(model))
     (server,) = processes_of(cloud.pid, "LEXLINE_MODEL", model, "inference_server")[-1:]
@@ -56,11 +58,11 @@ def test_a_killed_inference_server_comes_back(cloud: LocalCloud, sagemaker: Sage
         try:
             return sagemaker.invoke(name)["model"]
         except sagemaker.runtime.exceptions.ModelError:
-            # Until it is back, an invocation fails as one whose container is down does on AWS.
+            # As on AWS, an invocation fails while the container is down.
             return None
 
     until(lambda: not alive(server), "the death of the server")
-    assert until(answer, "the endpoint to answer again") == model
+    assert until(answer, "the endpoint to respond again") == model
     assert sagemaker.await_endpoint(name, "InService")["EndpointStatus"] == "InService"
     sagemaker.delete(name)
     assert processes_of(cloud.pid, "LEXLINE_MODEL", model, "") == []

@@ -1,4 +1,4 @@
-"""A real artifact behind an endpoint in AWS's Ray image: its answers, its errors, its deaths and its end."""
+"""A real artifact behind an endpoint in AWS's Ray image: responses, errors, recovery and deletion."""
 
 import io
 import json
@@ -34,7 +34,7 @@ PYTORCH = f"{REGISTRY}/pytorch-inference:2.6-cpu-py312"
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What training leaves, of a model that has learnt nothing."""
+    """An artifact as training leaves it, of an untrained model."""
     folder = tmp_path_factory.mktemp("artifact")
     words = [UNKNOWN, END_OF_LINE, *(f"word{number}" for number in range(298))]
     shape = Shape(len(words), emsize=16, nhid=16, nlayers=2, tied=True, cutoffs=(100,), widths=(8,))
@@ -88,13 +88,13 @@ def configured(sagemaker: Sagemaker, name: str, image: str, model: bytes) -> str
 
 @pytest.fixture(scope="module")
 def name() -> str:
-    """Of the endpoint in AWS's Ray image, and of the model it serves."""
+    """The name of the endpoint in AWS's Ray image, and of its model."""
     return f"ray-{RUN}"
 
 
 @pytest.fixture(scope="module")
 def endpoint(cloud: LocalCloud, sagemaker: Sagemaker, artifact: Path, name: str) -> Iterator[str]:
-    """The endpoint, in service. Nothing of it is left when it has been deleted."""
+    """The endpoint, in service. It leaves nothing behind when it is deleted."""
     configured(sagemaker, name, RAY, packed(artifact))
     sagemaker.endpoint(name, name)
     yield name
@@ -119,7 +119,7 @@ def of_ray(cloud: LocalCloud, model: str, words: str = "") -> list[psutil.Proces
     return found
 
 
-def test_the_same_artifact_answers_the_same_in_both_of_awss_images(
+def test_both_of_awss_images_give_the_same_responses_for_an_artifact(
     sagemaker: Sagemaker, endpoint: str, artifact: Path
 ) -> None:
     classic = configured(sagemaker, f"classic-{RUN}", PYTORCH, packed(artifact))
@@ -132,7 +132,7 @@ def test_the_same_artifact_answers_the_same_in_both_of_awss_images(
     sagemaker.delete(classic)
 
 
-def test_requests_at_once_are_answered_as_they_are_alone(sagemaker: Sagemaker, endpoint: str) -> None:
+def test_concurrent_requests_get_the_responses_they_get_alone(sagemaker: Sagemaker, endpoint: str) -> None:
     requests = [{"seed": seed, "words": 20 + 10 * seed} for seed in range(8)]
     alone = [sagemaker.invoke(endpoint, **request) for request in requests]
     with ThreadPoolExecutor(8) as threads:
@@ -156,10 +156,10 @@ def test_a_bad_request_is_a_model_error_with_status_400_and_the_sentence(
     assert (response["OriginalStatusCode"], response["OriginalMessage"]) == (400, sentence)
 
 
-def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_only_one(
+def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_one(
     cloud: LocalCloud, sagemaker: Sagemaker, endpoint: str, artifact: Path, tmp_path: Path
 ) -> None:
-    """The new model is one that this code does not load, so the old one stays."""
+    """The code cannot load the new model, so the old one stays."""
     strange = shutil.copytree(artifact, tmp_path / "strange")
     config = json.loads((strange / "config.json").read_text())
     (strange / "config.json").write_text(json.dumps({**config, "format": 99}))
@@ -187,7 +187,7 @@ def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_only_one(
 
 
 def answered(sagemaker: Sagemaker, endpoint: str) -> Any:
-    """An answer, None while nobody is up to give one."""
+    """The response, or None while no server is up."""
     try:
         return sagemaker.invoke(endpoint, seed=5)
     except sagemaker.runtime.exceptions.ModelError:

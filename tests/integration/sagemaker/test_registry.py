@@ -1,4 +1,4 @@
-"""The model registry through boto3 against the running local cloud: its events, and IAM's word on it."""
+"""The model registry through boto3 against the running local cloud: versions, events and permissions."""
 
 import uuid
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_a_version_is_registered_approved_and_found(sagemaker: Sagemaker, group:
     assert caught.value.response["Error"]["Code"] == "ConflictException"
 
 
-def test_eventbridge_hears_of_a_registration_and_an_approval(
+def test_a_registration_and_an_approval_are_events(
     sagemaker: Sagemaker, group: str, inbox: Inbox, until: Until
 ) -> None:
     arn = sagemaker.api.create_model_package(**package(group))["ModelPackageArn"]

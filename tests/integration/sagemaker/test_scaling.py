@@ -26,7 +26,7 @@ TRACKING = {
 
 @pytest.fixture
 def endpoint(sagemaker: Sagemaker) -> Iterator[str]:
-    """An endpoint in service; gone at the end, whether a test has deleted it or not."""
+    """An endpoint in service; deleted at the end, unless the test has deleted it."""
     name = f"scaled-{uuid.uuid4().hex[:8]}"
     sagemaker.endpoint(name, sagemaker.config(name))
     yield name

@@ -14,7 +14,7 @@ from tests.integration.sagemaker.conftest import Client, Inbox, Sagemaker, Until
 
 @pytest.fixture(scope="module")
 def jobs(sagemaker: Sagemaker, inbox: Inbox) -> dict[str, str]:
-    """The jobs of this module, started together: how each goes, and its name."""
+    """The names of this module's jobs by how they end; all start together."""
     names = {
         mode: f"job-{mode}-{uuid.uuid4().hex[:8]}"
         for mode in ("well", "badly", "stopped", "overtime", "together")
@@ -46,7 +46,7 @@ def test_a_job_trains_and_its_model_is_in_s3(sagemaker: Sagemaker, jobs: dict[st
     assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] > 0
 
 
-def test_metrics_come_from_the_lines_the_script_printed(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
+def test_metrics_are_read_from_the_scripts_output(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["well"], "Completed", "Failed")
     metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
     assert metrics == {"valid:perplexity": 50.0, "vocabulary:size": 5.0}
@@ -60,7 +60,7 @@ def test_the_scripts_output_is_in_cloudwatch_logs(
 
 
 def logged(logs: Any, job: str, host: str) -> list[str]:
-    """The lines in a host's log, of which a job has one."""
+    """The lines in the log of a job's host."""
     group = "/aws/sagemaker/TrainingJobs"
     found = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/{host}-")
     (stream,) = found["logStreams"]
@@ -129,7 +129,7 @@ def test_two_hosts_train_one_model(sagemaker: Sagemaker, client: Client, jobs: d
     assert job["ModelArtifacts"]["S3ModelArtifacts"].endswith("/output/model.tar.gz")
 
 
-def test_what_a_job_left_to_go_on_from_is_in_s3(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
+def test_a_jobs_checkpoint_is_in_s3(sagemaker: Sagemaker, jobs: dict[str, str]) -> None:
     job = sagemaker.await_job(jobs["together"], "Completed", "Failed")
     prefix = job["CheckpointConfig"]["S3Uri"].removeprefix(f"s3://{sagemaker.bucket}/")
     kept = sagemaker.s3.get_object(Bucket=sagemaker.bucket, Key=f"{prefix}state")["Body"].read()

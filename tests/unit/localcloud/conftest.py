@@ -58,7 +58,6 @@ class FakeHost:
     def __init__(self) -> None:
         self.policies: dict[str, list[tuple[str, str]]] = {ADMIN: [("*", "*")], CALLER: []}
         self.roles = {ROLE}
-        self.asked: list[tuple[str, str]] = []
         self.events: list[tuple[str, dict[str, Any], list[str]]] = []
         self.logs: list[tuple[str, str, int, str]] = []
         self.metrics: list[tuple[str, Measurement]] = []
@@ -96,7 +95,6 @@ class FakeHost:
     ) -> None:
         signed = re.search(r"Credential=(\w+)/", headers["Authorization"])
         key = signed[1] if signed else ""
-        self.asked.append((action, resource))
         if not any(
             fnmatchcase(action, a) and fnmatchcase(resource, r) for a, r in self.policies.get(key, [])
         ):
@@ -158,7 +156,7 @@ class FakeFleet:
         self.launch = launch
         self.script = script
         self.started = self.stopped = False
-        self.answering = 0
+        self.busy = 0
 
     def start(self) -> None:
         assert not self.started, "a fleet starts once"
@@ -175,10 +173,10 @@ class FakeFleet:
 
     def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
         assert self.started
-        assert not self.stopped, "a stopped fleet answers nobody"
-        self.answering += 1
+        assert not self.stopped, "a stopped fleet gets no requests"
+        self.busy += 1
         try:
-            assert self.script.answer.wait(DEADLINE), "the test never let the fleet answer"
+            assert self.script.respond.wait(DEADLINE), "the test never let the fleet respond"
             time.sleep(self.script.delay)
             assert not self.stopped, "the fleet was stopped under a request"
             if self.script.result:
@@ -186,7 +184,7 @@ class FakeFleet:
                 return result
             return InvocationResult(200, accept, b"%s|%s" % (self.launch.model_name.encode(), body))
         finally:
-            self.answering -= 1
+            self.busy -= 1
 
     def stop(self, drain: float = 10.0) -> None:
         self.stopped = True
@@ -202,14 +200,14 @@ class Fleets:
     def reset(self) -> None:
         self.script = SimpleNamespace(
             ready=threading.Event(),
-            answer=threading.Event(),
+            respond=threading.Event(),
             delay=0.0,
             failure=None,
             crash=None,
             result=None,
         )
         self.script.ready.set()
-        self.script.answer.set()
+        self.script.respond.set()
 
     def __call__(self, launch: FleetLaunch) -> FakeFleet:
         fleet = FakeFleet(launch, self.script)
@@ -364,12 +362,12 @@ class _Wire:
             body = body.encode()
         scaling = headers.get("X-Amz-Target", "").startswith("AnyScaleFrontendService.")
         service = self.cloud.autoscaling if scaling else self.cloud.service
-        status, answered, content = asyncio.run(
+        status, response_headers, content = asyncio.run(
             service.handle(request.method, path, headers, bytes(body), {})
         )
         raw = io.BytesIO(content)
         raw.stream = lambda *_, **__: iter([content])  # type: ignore[attr-defined]
-        return AWSResponse(request.url, status, HTTPHeaders.from_dict(answered), raw)
+        return AWSResponse(request.url, status, HTTPHeaders.from_dict(response_headers), raw)
 
 
 @pytest.fixture(scope="session")
@@ -401,5 +399,5 @@ def cloud(clients: tuple[_Wire, dict[str, Any]], tmp_path: Path) -> Iterator[Clo
     wire.cloud = cloud = Cloud(tmp_path, made)
     yield cloud
     cloud.fleets.script.ready.set()
-    cloud.fleets.script.answer.set()
+    cloud.fleets.script.respond.set()
     cloud.service.close()

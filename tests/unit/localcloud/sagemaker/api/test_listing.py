@@ -27,8 +27,8 @@ def next_millisecond() -> None:
     eventually(lambda: now() > before)
 
 
-def names(answer: dict[str, Any]) -> list[str]:
-    return [job["TrainingJobName"] for job in answer["TrainingJobSummaries"]]
+def names(response: dict[str, Any]) -> list[str]:
+    return [job["TrainingJobName"] for job in response["TrainingJobSummaries"]]
 
 
 def test_a_page_has_ten_in_order_of_creation_and_the_token_gives_the_rest(jobs: Any) -> None:

@@ -47,8 +47,8 @@ def test_a_request_without_a_target_is_unknown_by_its_path(cloud: Cloud) -> None
     ],
 )
 def test_a_value_of_the_wrong_json_type_does_not_deserialize(cloud: Cloud, body: bytes, message: str) -> None:
-    status, _, answer = cloud.raw("SageMaker.CreateTrainingJob", body)
-    document = json.loads(answer)
+    status, _, response = cloud.raw("SageMaker.CreateTrainingJob", body)
+    document = json.loads(response)
     assert (status, document["__type"]) == (400, "SerializationException")
     assert message in document["message"]
 

@@ -86,7 +86,7 @@ def test_a_request_that_no_model_received_is_not_measured(endpoint: Cloud) -> No
     assert measured(endpoint, "Invocations") == {1.0: 1}
 
 
-def test_old_and_new_fleet_are_told_apart_by_their_configuration(endpoint: Cloud) -> None:
+def test_old_and_new_fleet_are_measured_by_their_config(endpoint: Cloud) -> None:
     invoke(endpoint)
     endpoint.config("second", InitialInstanceCount=1)
     endpoint.sagemaker.update_endpoint(EndpointName="Lexline", EndpointConfigName="second")
@@ -111,7 +111,7 @@ def test_a_serverless_variant_has_no_instances_to_measure(cloud: Cloud) -> None:
     assert not measured(cloud, "InvocationsPerInstance")
 
 
-def test_a_cloudwatch_that_fails_once_loses_only_that(
+def test_a_failure_of_cloudwatch_loses_only_its_own_metrics(
     endpoint: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = threading.Event()

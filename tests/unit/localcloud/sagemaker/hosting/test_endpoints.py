@@ -43,13 +43,13 @@ class Request:
     def __init__(self, cloud: Cloud) -> None:
         self.responses: list[str] = []
         self._fleet = cloud.fleets.made[0]
-        self._fleet.script.answer.clear()
+        self._fleet.script.respond.clear()
         self._thread = threading.Thread(target=lambda: self.responses.append(invoke(cloud)))
         self._thread.start()
-        eventually(lambda: self._fleet.answering == 1)
+        eventually(lambda: self._fleet.busy == 1)
 
     def finish(self) -> None:
-        self._fleet.script.answer.set()
+        self._fleet.script.respond.set()
         self._thread.join()
 
 

@@ -258,11 +258,11 @@ def test_a_request_to_the_new_fleet_is_answered_before_it_ends(stepwise: Cloud) 
     step(stepwise)
     baking(stepwise, 10)
     new = stepwise.fleets.made[1]
-    new.script.answer.clear()
+    new.script.respond.clear()
     responses: list[str] = []
     thread = threading.Thread(target=lambda: responses.append(invoke(stepwise)))
     thread.start()
-    eventually(lambda: new.answering == 1)
+    eventually(lambda: new.busy == 1)
     stepwise.host.alarms["errors"] = "ALARM"
     step(stepwise)
     described = stepwise.await_endpoint("RollingBack")
@@ -272,7 +272,7 @@ def test_a_request_to_the_new_fleet_is_answered_before_it_ends(stepwise: Cloud) 
     assert not new.stopped
     message = refusal(stepwise.sagemaker.delete_endpoint, EndpointName="lexline")
     assert "Cannot update in-progress endpoint" in message
-    new.script.answer.set()
+    new.script.respond.set()
     thread.join()
     assert responses == ["second"]
     assert "errors" in rolled_back(stepwise)

@@ -21,10 +21,10 @@ def failure(call: Any, **parameters: Any) -> dict[str, Any]:
 def test_the_answer_has_the_models_body_its_content_type_and_the_variant(cloud: Cloud) -> None:
     cloud.endpoint("Lexline", "first")
     types = {"ContentType": "application/json", "Accept": "application/json"}
-    answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b'{"seed": 1}', **types)
-    assert answer["Body"].read() == b'first|{"seed": 1}'
-    assert answer["ContentType"] == "application/json"
-    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    response = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=b'{"seed": 1}', **types)
+    assert response["Body"].read() == b'first|{"seed": 1}'
+    assert response["ContentType"] == "application/json"
+    assert response["InvokedProductionVariant"] == "AllTraffic"
 
 
 def test_an_unknown_endpoint_is_a_validation_error_of_the_runtime(cloud: Cloud) -> None:
@@ -77,8 +77,8 @@ def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Cloud) -> None
 def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     most = b"a" * 6_291_456
-    answer = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=most)
-    assert len(answer["Body"].read()) == len(most) + len("first|")
+    response = cloud.runtime.invoke_endpoint(EndpointName="lexline", Body=most)
+    assert len(response["Body"].read()) == len(most) + len("first|")
     response = failure(cloud.runtime.invoke_endpoint, EndpointName="lexline", Body=most + b"a")
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 413
     assert response["Error"]["Code"] == "413"
@@ -107,8 +107,8 @@ def test_requests_go_to_variants_by_their_weights(weighted: Cloud) -> None:
 
 
 def test_a_variant_can_be_asked_for_by_name_whatever_its_weight(weighted: Cloud) -> None:
-    answer = weighted.runtime.invoke_endpoint(EndpointName="lexline", Body=b"", TargetVariant="dark")
-    assert (answer["InvokedProductionVariant"], answer["Body"].read()) == ("dark", b"dark|")
+    response = weighted.runtime.invoke_endpoint(EndpointName="lexline", Body=b"", TargetVariant="dark")
+    assert (response["InvokedProductionVariant"], response["Body"].read()) == ("dark", b"dark|")
     response = failure(weighted.runtime.invoke_endpoint, **INVOKE, TargetVariant="nobody")
     assert response["Error"]["Code"] == "ValidationError"
     assert "nobody" in response["Error"]["Message"]

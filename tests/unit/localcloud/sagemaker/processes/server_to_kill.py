@@ -1,4 +1,4 @@
-"""A server that runs one training job or one fleet and prints what it says, for a test to kill.
+"""A server for a test to kill. It runs one training job or one fleet and prints its output.
 
 python server_to_kill.py training|hosting DIRECTORY PARAMETERS
 """

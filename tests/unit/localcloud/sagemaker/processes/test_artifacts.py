@@ -21,7 +21,7 @@ from tests.unit.localcloud.sagemaker.processes.helpers import AWS, DirectoryStor
 
 
 def wanted() -> None:
-    """A download that nobody stops."""
+    """Never cancel a download."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_key_that_climbs_out_of_its_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["data", "data/"])
-def test_a_key_with_slashes_on_end_is_no_absolute_path(tmp_path: Path, prefix: str) -> None:
+def test_a_key_with_repeated_slashes_is_no_absolute_path(tmp_path: Path, prefix: str) -> None:
     class Doubled(DirectoryStore):
         def keys(self, bucket: str, prefix: str):  # type: ignore[no-untyped-def]
             yield f"data//{tmp_path}/escaped"
@@ -74,7 +74,7 @@ def test_a_key_with_slashes_on_end_is_no_absolute_path(tmp_path: Path, prefix: s
     assert [path.name for path in channel.rglob("*") if path.is_file()] == ["escaped"]
 
 
-def test_an_unreachable_store_is_an_error_with_a_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_store_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as unanswered:
         unanswered.bind(("127.0.0.1", 0))  # and does not listen
         aws = AWS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{unanswered.getsockname()[1]}"}
@@ -83,12 +83,12 @@ def test_an_unreachable_store_is_an_error_with_a_sentence(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("uri", ["https://bucket/key", "bucket/key", "s3://"])
-def test_only_s3_uris_are_s3_uris(uri: str) -> None:
+def test_other_uris_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="not an S3 URI"):
         split_uri(uri)
 
 
-def test_what_is_packed_unpacks_to_the_same(tmp_path: Path) -> None:
+def test_an_archive_unpacks_to_the_files_that_were_packed(tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "code").mkdir(parents=True)
     (source / "weights").write_bytes(b"\0\1")
@@ -99,7 +99,7 @@ def test_what_is_packed_unpacks_to_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "model" / "code" / "generate.py").read_text() == "pass"
 
 
-def test_several_folders_are_packed_as_one_and_the_first_of_a_name_is_taken(tmp_path: Path) -> None:
+def test_several_folders_become_one_archive_and_the_first_file_of_a_name_wins(tmp_path: Path) -> None:
     for host, names in (("algo-1", ["both", "code/one"]), ("algo-2", ["both", "code/two"])):
         for name in names:
             (tmp_path / host / name).parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def test_several_folders_are_packed_as_one_and_the_first_of_a_name_is_taken(tmp_
     assert (tmp_path / "model" / "code" / "two").read_text() == "algo-2"
 
 
-def test_nothing_makes_no_archive(tmp_path: Path) -> None:
+def test_empty_folders_make_no_archive(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert not pack([tmp_path / "empty", tmp_path / "missing"], tmp_path / "model.tar.gz")
     assert not (tmp_path / "model.tar.gz").exists()
@@ -125,7 +125,7 @@ def test_an_archive_that_climbs_out_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"\x1f\x8b\x08\x00 cut short"])
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.tar.gz").write_bytes(content)
     with pytest.raises(BadArchive):
         unpack(tmp_path / "bad.tar.gz", tmp_path / "model")

@@ -1,4 +1,4 @@
-"""Checkpoints come from S3 before a job trains, and go there while it does and when it ends."""
+"""Checkpoints are downloaded before a job trains, and uploaded while it trains and when it ends."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ Make = Callable[..., Checkpoints]
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, objects: DirectoryStore) -> Iterator[Make]:
-    """A folder's checkpoints, downloaded; by default nothing is brought to S3 before the end."""
+    """A folder's checkpoints, downloaded; by default nothing is uploaded before the end."""
     made: list[Checkpoints] = []
 
     def make(host: str = "algo-1", store: DirectoryStore = objects, every: float = 600) -> Checkpoints:
@@ -53,7 +53,7 @@ def checkpoints(tmp_path: Path, objects: DirectoryStore) -> Iterator[Make]:
 
 
 def stored(objects: DirectoryStore) -> dict[str, str]:
-    """What S3 has under the prefix."""
+    """The text of each object under the prefix."""
     found = {}
     for key in objects.keys("bucket", PREFIX):
         with contextlib.suppress(FileNotFoundError):  # deleted in the meantime
@@ -61,14 +61,14 @@ def stored(objects: DirectoryStore) -> dict[str, str]:
     return found
 
 
-def test_a_job_goes_on_from_the_checkpoint_it_left(run: Run, objects: DirectoryStore) -> None:
+def test_a_job_continues_from_its_last_checkpoint(run: Run, objects: DirectoryStore) -> None:
     for step in ("1", "2"):
         witness = run.finished(STEP + "save()", **CONFIG)
         assert witness.outcome.status == "Completed", witness.outcome.failure_reason
         assert stored(objects) == {"step": step}
 
 
-def test_what_a_stopped_job_saves_is_kept(run: Run, objects: DirectoryStore) -> None:
+def test_checkpoints_of_a_stopped_job_are_kept(run: Run, objects: DirectoryStore) -> None:
     job, witness = run(STEP + "signal.signal(signal.SIGTERM, save)\nprint('on')\ntime.sleep(600)", **CONFIG)
     wait_for(lambda: "on" in witness.lines, "the script to run")
     job.stop()
@@ -77,7 +77,7 @@ def test_what_a_stopped_job_saves_is_kept(run: Run, objects: DirectoryStore) -> 
     assert stored(objects) == {"step": "1"}
 
 
-def test_what_a_failed_job_saved_is_kept(run: Run, objects: DirectoryStore) -> None:
+def test_checkpoints_of_a_failed_job_are_kept(run: Run, objects: DirectoryStore) -> None:
     script = STEP + "(folder / 'step').write_text('7')\nraise ValueError('no more')"
     witness = run.finished(script, **CONFIG)
     assert witness.reason.endswith("ValueError: no more")
@@ -97,7 +97,7 @@ def test_a_job_without_a_checkpoint_config_has_no_folder_for_them(run: Run) -> N
         ("s3:PutObject", {}, "ClientError: Checkpoint upload failed: AccessDenied"),
     ],
 )
-def test_a_role_that_may_not_keep_checkpoints_fails_the_job(
+def test_a_role_that_may_not_read_or_write_checkpoints_fails_the_job(
     run: Run, objects: DirectoryStore, action: str, change: dict[str, Any], reason: str
 ) -> None:
     store = DirectoryStore(objects.root, denied=frozenset({action}))
@@ -120,7 +120,7 @@ def test_s3_follows_the_folder_while_the_job_runs(
     wait_for(lambda: stored(objects) == {}, "the checkpoint to be gone")
 
 
-def test_a_file_under_a_temporary_name_stays_here(
+def test_a_file_with_a_temporary_name_is_not_uploaded(
     checkpoints: Make, objects: DirectoryStore, tmp_path: Path
 ) -> None:
     host = checkpoints()
@@ -130,7 +130,7 @@ def test_a_file_under_a_temporary_name_stays_here(
     assert stored(objects).keys() == {"whole"}
 
 
-def test_older_files_go_first(
+def test_older_files_are_uploaded_first(
     checkpoints: Make, tmp_path: Path, objects: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = checkpoints()
@@ -157,9 +157,7 @@ def test_hosts_that_only_read_leave_the_shared_checkpoints_alone(
     assert stored(objects) == {"step": "23"}
 
 
-def test_an_upload_that_failed_is_made_up_for(
-    checkpoints: Make, objects: DirectoryStore, tmp_path: Path
-) -> None:
+def test_a_failed_upload_is_retried(checkpoints: Make, objects: DirectoryStore, tmp_path: Path) -> None:
     denied = DirectoryStore(objects.root, denied=frozenset({"s3:PutObject"}))
     host = checkpoints(store=denied, every=0.02)
     (tmp_path / "algo-1" / "checkpoints" / "step").write_text("1")
@@ -171,7 +169,7 @@ def test_an_upload_that_failed_is_made_up_for(
     assert stored(objects) == {"step": "1"}
 
 
-def test_another_jobs_checkpoints_are_not_taken_for_this_ones(
+def test_checkpoints_of_a_job_with_a_longer_name_are_ignored(
     checkpoints: Make, objects: DirectoryStore, tmp_path: Path
 ) -> None:
     other = objects.root / "bucket" / "checkpoints" / "job-2"

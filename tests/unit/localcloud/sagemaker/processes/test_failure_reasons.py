@@ -9,7 +9,7 @@ VERDICT = f"{TOOLKIT} ERROR    Reporting training FAILURE"
 
 
 def script_error(message: str, code: int = 1) -> str:
-    """What the toolkit writes to output/failure."""
+    """The file output/failure as the toolkit writes it."""
     return f'ExecuteUserScriptError:\nExitCode {code}\nErrorMessage "{message}"\nCommand "python train.py"'
 
 
@@ -19,7 +19,7 @@ def test_the_reason_ends_with_the_scripts_own_sentence() -> None:
     assert reason.endswith("ValueError: the corpus has 12 words; give at least 1,000")
 
 
-def test_a_class_and_its_sentence_read_as_one_line_though_the_toolkit_saw_them_apart() -> None:
+def test_an_exceptions_class_and_message_become_one_line() -> None:
     reason = algorithm_error(script_error('raise ValueError("too small")\n \n ValueError\n too small'), 1, [])
     assert reason.endswith("ValueError: too small")
 
@@ -44,7 +44,7 @@ def test_a_script_that_only_prints_why_is_quoted() -> None:
     assert reason.endswith("train.py: error: no train file in the channel")
 
 
-def test_a_silent_script_is_said_to_be_silent() -> None:
+def test_a_script_without_output_is_reported_as_silent() -> None:
     assert "ExitCode 3, and the script said nothing" in algorithm_error(
         script_error("", code=3), 1, [VERDICT]
     )
@@ -67,7 +67,7 @@ AFTER = [
 ]
 
 
-def test_under_torchrun_the_reason_is_still_the_scripts_own() -> None:
+def test_under_torchrun_the_reason_is_the_scripts() -> None:
     lines = [
         '[rank0]: raise ValueError("x")',
         " [rank0]: ValueError: too small",
@@ -79,7 +79,7 @@ def test_under_torchrun_the_reason_is_still_the_scripts_own() -> None:
     assert reason.endswith("\nValueError: too small")
 
 
-def test_a_signal_is_named_though_torchrun_ended_with_1() -> None:
+def test_a_signal_is_named_although_torchrun_exits_with_1() -> None:
     reason = algorithm_error(
         script_error("\n".join(AFTER)), 1, ["epoch=1/6", TORCHRUN.format(code=-9), *AFTER]
     )
@@ -104,7 +104,7 @@ def test_a_script_that_only_prints_why_is_quoted_under_torchrun_too() -> None:
         ("AlgorithmError: the training script was killed by signal 9 (SIGKILL).", False),
     ],
 )
-def test_a_host_that_lost_another_is_known_by_its_reason(reason: str, lost: bool) -> None:
+def test_a_host_that_lost_another_is_recognized_by_its_reason(reason: str, lost: bool) -> None:
     assert lost_peer(reason) is lost
 
 

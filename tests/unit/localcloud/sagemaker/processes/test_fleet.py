@@ -1,4 +1,4 @@
-"""A fleet serves a model with AWS's handler, survives its processes' deaths, and leaves nothing behind."""
+"""A fleet serves a model with AWS's handler, restarts dead processes, and leaves nothing behind."""
 
 import http.client
 import json
@@ -91,11 +91,11 @@ class Served:
         result = self.fleet.invoke(json.dumps(data).encode(), content_type, "application/json")
         return result.status, result.body.decode()
 
-    def answer(self) -> dict[str, Any]:
+    def response(self) -> dict[str, Any]:
         status, body = self.invoke()
         assert status == 200, body
-        answer: dict[str, Any] = json.loads(body)
-        return answer
+        response: dict[str, Any] = json.loads(body)
+        return response
 
 
 Serve = Callable[..., Served]
@@ -146,7 +146,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One fleet in service, for the tests that leave it as it was."""
+    """One fleet for all tests that do not change it."""
     with serving(tmp_path_factory.mktemp("shared")) as start:
         yield start(extra={}).ready()
 
@@ -157,26 +157,26 @@ def failure(served: Served) -> str:
     return str(raised.value)
 
 
-def test_a_model_answers_with_its_own_code_role_and_paths(served: Served) -> None:
-    answer = served.answer()
-    assert answer["weights"] == "w"
-    assert answer["greeting"] == "hello"
-    assert answer["key"] == "test"
-    assert answer["code"].endswith("/fleet-0/ml/model/code")
+def test_a_model_has_its_own_code_role_and_paths(served: Served) -> None:
+    response = served.response()
+    assert response["weights"] == "w"
+    assert response["greeting"] == "hello"
+    assert response["key"] == "test"
+    assert response["code"].endswith("/fleet-0/ml/model/code")
     served.logged("loading ")
     streams = {stream for stream, _ in served.lines}
     assert len(streams) == 1
     assert re.fullmatch(r"AllTraffic/i-[0-9a-f]{17}", streams.pop())
 
 
-def test_what_user_code_raises_is_an_answer_with_its_sentence(served: Served) -> None:
+def test_an_exception_of_user_code_is_a_response_with_its_message(served: Served) -> None:
     status, body = served.invoke(content_type="text/csv")
     assert status == 500
     assert body.startswith("send JSON, not text/csv\nTraceback")
-    assert served.answer()["weights"] == "w"
+    assert served.response()["weights"] == "w"
 
 
-def test_only_the_fleet_may_call_its_process(served: Served) -> None:
+def test_only_the_fleet_may_call_its_server(served: Served) -> None:
     (pid,) = served.fleet.pids
     (listening,) = [c for c in psutil.Process(pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert listening.laddr.ip == "127.0.0.1"
@@ -196,28 +196,28 @@ def test_only_the_fleet_may_call_its_process(served: Served) -> None:
 def test_models_serve_side_by_side_and_instances_take_turns(serve: Serve) -> None:
     first = serve(instances=2).ready()
     second = serve({**MODEL, "weights": "other", "code/words.py": "greeting = 'good day'"}).ready()
-    answers = [first.answer() for _ in range(4)]
-    assert {answer["weights"] for answer in answers} == {"w"}
-    assert {answer["pid"] for answer in answers} == set(first.fleet.pids)
+    responses = [first.response() for _ in range(4)]
+    assert {response["weights"] for response in responses} == {"w"}
+    assert {response["pid"] for response in responses} == set(first.fleet.pids)
     assert len(first.fleet.pids) == 2
-    assert (second.answer()["weights"], second.answer()["greeting"]) == ("other", "good day")
+    assert (second.response()["weights"], second.response()["greeting"]) == ("other", "good day")
 
 
-def test_a_killed_process_is_started_again(serve: Serve) -> None:
+def test_a_killed_server_is_restarted(serve: Serve) -> None:
     served = serve().ready()
     (pid,) = served.fleet.pids
     os.kill(pid, signal.SIGKILL)
     served.logged("signal 9 (SIGKILL)")
     wait_for(lambda: served.invoke()[0] == 200, "the recovery")
-    assert served.answer()["pid"] != pid
+    assert served.response()["pid"] != pid
 
 
-def test_a_process_that_dies_while_answering_is_an_error_not_a_hang(serve: Serve) -> None:
+def test_a_server_that_dies_during_a_request_is_an_error_not_a_hang(serve: Serve) -> None:
     served = serve().ready()
     assert served.invoke(exit=3) == (500, "The container ended before it answered.")
 
 
-def test_a_model_that_never_answers_is_ended_and_started_again(serve: Serve) -> None:
+def test_a_model_that_never_responds_is_restarted(serve: Serve) -> None:
     environment = {**container()["Environment"], "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
     served = serve(Environment=environment).ready()
     assert served.invoke(seconds=600)[0] == 500
@@ -228,10 +228,10 @@ def test_a_model_that_never_answers_is_ended_and_started_again(serve: Serve) -> 
 def test_a_request_in_flight_is_answered_before_the_fleet_stops(serve: Serve) -> None:
     served = serve().ready()
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(served.invoke, say="begun", seconds=0.5)
+        response = threads.submit(served.invoke, say="begun", seconds=0.5)
         served.logged("begun")
         served.fleet.stop(drain=DEADLINE)
-        assert answer.result()[0] == 200
+        assert response.result()[0] == 200
     assert served.invoke()[0] == 503
 
 
@@ -263,7 +263,7 @@ def test_a_model_that_takes_too_long_to_load_fails_the_fleet(serve: Serve) -> No
         served.fleet.wait_ready(0.2)
 
 
-def test_a_fleet_that_is_stopped_while_it_starts_says_so(serve: Serve) -> None:
+def test_a_fleet_that_is_stopped_while_it_starts_fails(serve: Serve) -> None:
     served = serve({"code/generate.py": "import time\ntime.sleep(600)"})
     served.fleet.stop()
     assert failure(served) == "The endpoint was deleted before it was in service."
@@ -277,13 +277,13 @@ def test_a_role_that_may_not_read_the_model_fails_the_fleet(serve: Serve) -> Non
     assert "s3:GetObject" in reason
 
 
-def test_what_is_no_model_archive_fails_the_fleet(serve: Serve, tmp_path: Path) -> None:
+def test_an_invalid_model_archive_fails_the_fleet(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "s3-0" / "bucket").mkdir(parents=True)
     (tmp_path / "s3-0" / "bucket" / "text").write_text("no archive")
     assert "is a valid tar.gz archive" in failure(serve(ModelDataUrl="s3://bucket/text"))
 
 
-def test_an_image_nobody_runs_fails_the_fleet(serve: Serve) -> None:
+def test_an_unknown_image_fails_the_fleet(serve: Serve) -> None:
     assert "Either the image does not exist or its permissions are incorrect" in failure(
         serve(Image="nobody/knows")
     )

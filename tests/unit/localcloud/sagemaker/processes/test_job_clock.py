@@ -14,7 +14,7 @@ Turn = Callable[[float], None]
 
 @pytest.fixture
 def turn(monkeypatch: pytest.MonkeyPatch) -> Turn:
-    """turn(seconds): let so much time pass."""
+    """turn(seconds): let time pass."""
     moment = [1000.0]
     monkeypatch.setattr(job_clock, "time", SimpleNamespace(monotonic=lambda: moment[0]))
 

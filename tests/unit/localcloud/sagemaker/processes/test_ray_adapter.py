@@ -1,4 +1,4 @@
-"""The adapter before Serve: SageMaker's two paths for the token's holder, nothing for anybody else."""
+"""The adapter of Ray Serve: SageMaker's two paths, and only for callers with the token."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ Call = Callable[..., tuple[int, str]]
 
 
 async def _serve(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for Serve: answers 202 with the path it was asked for and the body it was sent."""
+    """A stand-in for Serve that returns 202 with the request's path and body."""
     body = (await receive())["body"]
     await send({"type": "http.response.start", "status": 202, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode() + b" " + body})
@@ -60,13 +60,13 @@ def test_a_ping_reaches_the_health_check_and_is_not_logged(
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/"), ("GET", "/-/healthz"), ("GET", "/-/routes"), ("GET", "/invocations")]
 )
-def test_there_is_no_other_path(call: Call, method: str, path: str) -> None:
+def test_other_paths_do_not_exist(call: Call, method: str, path: str) -> None:
     assert call(method, path)[0] == 404
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer guessed"}, {"Authorization": "Bearer "}])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/invocations"), ("GET", "/ping"), ("GET", "/")])
-def test_nobody_but_the_holder_of_the_token_may_call(
+def test_only_callers_with_the_token_are_accepted(
     call: Call, method: str, path: str, headers: dict[str, str]
 ) -> None:
     assert call(method, path, b"words", headers)[0] == 403

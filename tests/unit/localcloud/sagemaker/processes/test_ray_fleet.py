@@ -61,7 +61,7 @@ MODEL = {
     ],
     ids=["an exception", "no exception"],
 )
-def test_the_exception_in_serves_message_is_the_reason(message: str, reason: str) -> None:
+def test_the_exception_in_serves_message_is_the_cause(message: str, reason: str) -> None:
     assert cause(message) == reason
 
 

@@ -1,4 +1,4 @@
-"""A managed spot job loses its instances: what it had in S3 is what it goes on from, within its time."""
+"""A managed spot job loses its instances and continues from its files in S3, within its time limits."""
 
 import json
 import tarfile
@@ -51,7 +51,7 @@ class Slow(DirectoryStore):
 
 
 def attempts(witness: Witness) -> list[Any]:
-    """What each attempt of the script found when it began."""
+    """What each attempt of the script found at its start."""
     said = [line.removeprefix("attempt ") for line in witness.lines if line.startswith("attempt ")]
     return [json.loads(line) for line in said]
 
@@ -64,9 +64,7 @@ def statuses(witness: Witness) -> list[str]:
     return [status for status, _ in witness.statuses]
 
 
-def test_an_interrupted_job_goes_on_from_its_checkpoint_as_the_same_job(
-    run: Run, objects: DirectoryStore
-) -> None:
+def test_an_interrupted_job_continues_from_its_checkpoint(run: Run, objects: DirectoryStore) -> None:
     job, witness = run(COUNT, **SPOT)
     for number in (1, 2):
         await_attempt(witness, number)
@@ -86,7 +84,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint_as_the_same_job(
         assert file.read() == b"2"
 
 
-def test_without_checkpoints_it_begins_again(run: Run) -> None:
+def test_without_checkpoints_an_interrupted_job_starts_again(run: Run) -> None:
     script = (
         "import os, pathlib, time\nmodel = pathlib.Path(os.environ['SM_MODEL_DIR'])\n"
         "print(f'attempt {len(list(model.iterdir()))}')\n(model / 'half').write_text('x')\ntime.sleep(600)\n"
@@ -141,7 +139,7 @@ def test_a_job_that_waits_for_instances_can_be_stopped(run: Run) -> None:
     assert len(attempts(witness)) == 1
 
 
-def test_an_interruption_before_the_script_runs_is_one_too(run: Run, objects: DirectoryStore) -> None:
+def test_a_job_can_be_interrupted_before_its_script_runs(run: Run, objects: DirectoryStore) -> None:
     store = Slow(objects.root)
     job, witness = run("print('attempt 1')", store, **SPOT)
     wait_for(lambda: "Downloading" in statuses(witness), "the download")
@@ -155,7 +153,7 @@ def test_an_interruption_before_the_script_runs_is_one_too(run: Run, objects: Di
     ]
 
 
-def test_a_failed_script_is_not_tried_again(run: Run) -> None:
+def test_a_failed_script_is_not_retried(run: Run) -> None:
     job, witness = run("raise ValueError('the corpus is empty')", **SPOT)
     witness.wait()
     job.interrupt()

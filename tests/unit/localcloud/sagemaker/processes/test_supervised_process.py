@@ -1,4 +1,4 @@
-"""Nothing of a supervised command outlives it, its supervisor, or its owner."""
+"""No process of a supervised command outlives the command, its supervisor or its owner."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ if os.fork() == 0:
     time.sleep(600)
 time.sleep(600)
 """
-"""A command with a grandchild that has left its process group, lost its parent, and ignores SIGTERM."""
+"""A command with a grandchild in a session of its own, without its parent, that ignores SIGTERM."""
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_a_killed_command_or_supervisor_takes_the_whole_family_with_it(
     assert processes_naming(str(tmp_path)) == []
 
 
-def test_a_process_whose_first_thread_has_ended_is_not_taken_for_dead(start: Start, lines: list[str]) -> None:
-    """The kernel shows it as a zombie, though its other threads run on."""
+def test_a_process_whose_first_thread_has_ended_is_killed_too(start: Start, lines: list[str]) -> None:
+    """The kernel shows it as a zombie, although its other threads still run."""
     process = start(
         "import ctypes, os, threading, time\n"
         "if os.fork() == 0:\n"
@@ -104,7 +104,7 @@ def test_a_process_whose_first_thread_has_ended_is_not_taken_for_dead(start: Sta
     assert not Path("/proc", lines[0]).exists()
 
 
-def test_stop_kills_after_the_grace_time_whoever_ignores_sigterm(
+def test_stop_kills_processes_that_ignore_sigterm_after_the_grace_time(
     start: Start, tmp_path: Path, lines: list[str]
 ) -> None:
     process = start(FAMILY)
@@ -114,7 +114,7 @@ def test_stop_kills_after_the_grace_time_whoever_ignores_sigterm(
     assert processes_naming(str(tmp_path)) == []
 
 
-def test_a_script_can_finish_and_be_heard_when_it_is_stopped(start: Start, lines: list[str]) -> None:
+def test_a_stopped_script_can_finish_and_its_output_arrives(start: Start, lines: list[str]) -> None:
     relay = (
         "import subprocess, sys\n"
         "sys.exit(subprocess.run([sys.executable, '-u', '-c', sys.argv[1]]).returncode)"
@@ -148,7 +148,7 @@ def test_temporary_files_end_with_the_command(start: Start, lines: list[str], vi
     assert not directory.exists()
 
 
-def test_a_killed_owner_takes_everything_with_it(tmp_path: Path) -> None:
+def test_a_killed_owner_takes_the_whole_family_with_it(tmp_path: Path) -> None:
     owner = subprocess.Popen(
         [
             sys.executable,
@@ -174,7 +174,7 @@ def test_a_killed_owner_takes_everything_with_it(tmp_path: Path) -> None:
     wait_for(lambda: processes_naming(str(tmp_path)) == [], "the whole family to end")
 
 
-def test_a_very_long_line_is_heard_in_pieces_that_cloudwatch_takes(start: Start, lines: list[str]) -> None:
+def test_a_very_long_line_is_split_to_fit_cloudwatch(start: Start, lines: list[str]) -> None:
     process = start("print('x' * 600_000)")
     assert process.wait(DEADLINE)
     assert "".join(lines) == "x" * 600_000

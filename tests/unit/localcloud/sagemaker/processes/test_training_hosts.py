@@ -1,4 +1,4 @@
-"""A job of several hosts is several toolkits on this machine, which begin, fail and end as one job."""
+"""A job of several hosts runs several toolkits on this machine, which start, fail and end together."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A training job runs AWS's toolkit on a user's script, and ends as SageMaker says jobs end."""
+"""A training job runs AWS's toolkit on a user's script and ends as on SageMaker."""
 
 import json
 import os
@@ -121,13 +121,13 @@ def test_a_stopped_job_keeps_the_model_its_script_saves_on_sigterm(run: Run, obj
     assert uploaded(objects) == {"runs/job/output/model.tar.gz"}
 
 
-def test_a_job_that_runs_too_long_is_stopped_and_says_so(run: Run) -> None:
+def test_a_job_that_runs_too_long_is_stopped(run: Run) -> None:
     witness = run.finished(SLEEPER, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (witness.outcome.status, witness.outcome.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
     assert witness.statuses[-1] == ("Stopping", "Training job runtime exceeded MaxRuntimeInSeconds provided")
 
 
-def test_a_closed_job_ends_at_once_and_tells_nobody(run: Run) -> None:
+def test_a_closed_job_ends_without_a_report(run: Run) -> None:
     job, witness = run(SLEEPER)
     wait_for(lambda: "Training" in dict(witness.statuses), "the toolkit to run")
     job.close()
@@ -188,7 +188,9 @@ def channel(**source: str) -> list[dict[str, Any]]:
     ],
     ids=["no data", "no bucket", "manifest", "two instances", "other path", "unknown image"],
 )
-def test_what_cannot_run_fails_with_the_reason(run: Run, changes: dict[str, Any], reason: str) -> None:
+def test_a_request_that_cannot_run_fails_with_the_reason(
+    run: Run, changes: dict[str, Any], reason: str
+) -> None:
     witness = run.finished("", **changes)
     assert witness.outcome.status == "Failed"
     assert reason in witness.reason
