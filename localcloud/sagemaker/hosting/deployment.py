@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from localcloud.sagemaker.processes.instance import InvocationResult
 
 PING_TIMEOUT = 480.0
-"""Seconds a container has to answer /ping, unless the variant says otherwise."""
+"""Seconds a container has to respond to /ping, unless the variant says otherwise."""
 DOWNLOAD_TIMEOUT = 600.0
 """Seconds for the download of the model data, unless the variant says otherwise."""
 

@@ -72,7 +72,9 @@ def algorithm_error(report: str | None, code: int, last_lines: Sequence[str]) ->
         return f"{head}: the training script was {_ended(exit_code)}."
     message = "\n".join(line.strip() for line in _RANK.sub("", text).splitlines() if line.strip())
     message = _LONE_CLASS.sub(r"\1: ", message) or _last_words(log.splitlines())
-    return shorten(f"{head}\nErrorMessage: ", message) if message else f"{head}, and the script said nothing."
+    if not message:
+        return f"{head}, and the script printed nothing."
+    return shorten(f"{head}\nErrorMessage: ", message)
 
 
 def lost_peer(reason: str) -> bool:

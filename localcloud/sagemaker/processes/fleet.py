@@ -1,7 +1,7 @@
 """The processes of one production variant.
 
     start        download the model archive with the model's execution role, unpack it once
-    wait_ready   wait until every instance has loaded the model and answered /ping
+    wait_ready   wait until every instance has loaded the model and responded to /ping
     invoke       send the request to one instance after the other
     stop         end every process and remove every file
 
@@ -129,7 +129,7 @@ class Fleet:
         return [pid for instance in self._instances if (pid := instance.pid) is not None]
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until every instance has answered /ping.
+        """Wait until every instance has responded to /ping.
 
         Raises:
             FleetFailed: The fleet cannot serve, or not in time. The caller must then call `stop`.
@@ -143,7 +143,7 @@ class Fleet:
 
         with self._change:
             if not self._change.wait_for(settled, timeout):
-                raise FleetFailed(self._unhealthy(f"it did not answer within {timeout:g} s"))
+                raise FleetFailed(self._unhealthy(f"it did not respond within {timeout:g} s"))
             if self._failure:
                 raise FleetFailed(self._failure)
             if self._stopping:

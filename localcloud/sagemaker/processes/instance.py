@@ -1,7 +1,7 @@
 """One instance of a variant: a server process that is restarted when it dies, and calls to it.
 
 The server is programs/inference_server.py or programs/ray_server.py. Both write their port to the file
-$LOCALCLOUD_READY, and answer GET /ping and POST /invocations for callers with the token $LOCALCLOUD_TOKEN.
+$LOCALCLOUD_READY, and serve GET /ping and POST /invocations to callers with the token $LOCALCLOUD_TOKEN.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class Instance:
             directory: The working directory.
             environment: The container's environment, without the server's own variables.
             grace: Seconds between SIGTERM and SIGKILL when the instance is stopped.
-            on_ready: Called each time the server has answered /ping.
+            on_ready: Called each time the server has responded to /ping.
             on_failed: Called with the cause if the first process ends before that; it is not restarted then.
             on_line: Called with each line the server prints, and with messages about restarts.
         """
@@ -136,7 +136,7 @@ class Instance:
         except TimeoutError:
             return InvocationResult(0, "text/plain", _TIMED_OUT.encode())
         except (OSError, http.client.HTTPException):
-            return InvocationResult(500, "text/plain", b"The container ended before it answered.")
+            return InvocationResult(500, "text/plain", b"The container ended before it responded.")
         return InvocationResult(status, response_type, content)
 
     def _request(

@@ -37,7 +37,7 @@ class TrainingHosts:
     def __init__(
         self, job_name: str, request: Mapping[str, Any], directory: Path, on_line: LogListener
     ) -> None:
-        """Prepare the hosts that the request asks for; `directory` gets a folder for each."""
+        """Prepare the hosts of the request; `directory` gets a folder for each."""
         self._request = request
         self.count: int = request["ResourceConfig"].get("InstanceCount", 1)
         started = time.time_ns() // 1_000_000

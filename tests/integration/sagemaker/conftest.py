@@ -151,9 +151,9 @@ class Sagemaker:
         return request
 
     def config(self, name: str, *, artifact: bool = True, instances: int = 1) -> str:
-        """An endpoint configuration with a model of the same name, which answers with its name.
+        """An endpoint configuration with a model of the same name, which responds with its name.
 
-        A model named broken-* does not load, and one named faulty-* answers no request.
+        A model named broken-* does not load, and one named faulty-* fails on every request.
         """
         key = f"models/{name}/model.tar.gz"
         if artifact:

@@ -54,7 +54,7 @@ def test_a_killed_inference_server_is_restarted(
     (server,) = processes_of(cloud.pid, "LEXLINE_MODEL", model, "inference_server")[-1:]
     server.send_signal(signal.SIGKILL)
 
-    def answer() -> Any:
+    def model_served() -> Any:
         try:
             return sagemaker.invoke(name)["model"]
         except sagemaker.runtime.exceptions.ModelError:
@@ -62,7 +62,7 @@ def test_a_killed_inference_server_is_restarted(
             return None
 
     until(lambda: not alive(server), "the death of the server")
-    assert until(answer, "the endpoint to respond again") == model
+    assert until(model_served, "the endpoint to respond again") == model
     assert sagemaker.await_endpoint(name, "InService")["EndpointStatus"] == "InService"
     sagemaker.delete(name)
     assert processes_of(cloud.pid, "LEXLINE_MODEL", model, "") == []

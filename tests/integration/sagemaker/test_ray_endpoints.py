@@ -125,10 +125,10 @@ def test_both_of_awss_images_give_the_same_responses_for_an_artifact(
     classic = configured(sagemaker, f"classic-{RUN}", PYTORCH, packed(artifact))
     sagemaker.endpoint(classic, classic)
     for request in ({"seed": 3, "words": 20}, {"temperature": 0.01, "words": 5, "prompt": "word7 word8"}):
-        answer = sagemaker.invoke(endpoint, **request)
-        assert answer.pop("model") == endpoint
-        assert len(answer["text"].split()) == answer["words"] == request["words"]
-        assert sagemaker.invoke(classic, **request) == {**answer, "model": classic}
+        response = sagemaker.invoke(endpoint, **request)
+        assert response.pop("model") == endpoint
+        assert len(response["text"].split()) == response["words"] == request["words"]
+        assert sagemaker.invoke(classic, **request) == {**response, "model": classic}
     sagemaker.delete(classic)
 
 
@@ -186,7 +186,7 @@ def test_an_update_runs_a_second_ray_beside_the_first_and_leaves_one(
     assert of_ray(cloud, new) == []
 
 
-def answered(sagemaker: Sagemaker, endpoint: str) -> Any:
+def response_or_none(sagemaker: Sagemaker, endpoint: str) -> Any:
     """The response, or None while no server is up."""
     try:
         return sagemaker.invoke(endpoint, seed=5)
@@ -202,5 +202,5 @@ def test_an_endpoint_recovers_from_the_death_of(
     killed = until(lambda: of_ray(cloud, endpoint, part), f"one {part}")[0]
     killed.send_signal(signal.SIGKILL)
     until(lambda: [each for each in of_ray(cloud, endpoint, part) if each != killed], "its successor")
-    assert until(lambda: answered(sagemaker, endpoint), "a response") == before
+    assert until(lambda: response_or_none(sagemaker, endpoint), "a response") == before
     assert sagemaker.await_endpoint(endpoint, "InService")["EndpointStatus"] == "InService"

@@ -91,7 +91,7 @@ class _Model:
             time.sleep(min(1.0, self._timeout / 4))
             since = self._busy_since
             if since is not None and time.monotonic() - since > self._timeout:
-                print(f"The model did not answer within {self._timeout:g} s; ending the process", flush=True)
+                print(f"The model did not respond within {self._timeout:g} s; ending the process", flush=True)
                 os._exit(_UNRESPONSIVE_EXIT)
 
 
@@ -117,14 +117,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answer /ping."""
+        """Handle /ping."""
         if self._allowed() and self.path == "/ping":
             self._send(200, "application/json", b"{}")
         else:
             self._refuse()
 
     def do_POST(self) -> None:
-        """Answer /invocations."""
+        """Handle /invocations."""
         if not self._allowed() or self.path != "/invocations":
             self.close_connection = True  # the body stays unread
             self._refuse()

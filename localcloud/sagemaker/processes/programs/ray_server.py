@@ -36,7 +36,7 @@ from typing import Any
 _OBJECT_STORE = 80 * 2**20
 """Bytes of shared memory: Ray's minimum. Requests and responses are far smaller."""
 _WORKERS = 4
-"""The number of CPUs that Ray is told. It starts as many processes in advance: controller, proxy, application
+"""The number of CPUs that Ray gets. It starts as many processes in advance: controller, proxy, application
 builder, one replica."""
 _PACKAGE = "localcloud.sagemaker.processes.programs"
 _ROOT = Path(__file__).resolve().parents[4]

@@ -45,7 +45,7 @@ def test_a_script_that_only_prints_why_is_quoted() -> None:
 
 
 def test_a_script_without_output_is_reported_as_silent() -> None:
-    assert "ExitCode 3, and the script said nothing" in algorithm_error(
+    assert "ExitCode 3, and the script printed nothing" in algorithm_error(
         script_error("", code=3), 1, [VERDICT]
     )
 

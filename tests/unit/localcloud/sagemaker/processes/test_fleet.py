@@ -214,14 +214,14 @@ def test_a_killed_server_is_restarted(serve: Serve) -> None:
 
 def test_a_server_that_dies_during_a_request_is_an_error_not_a_hang(serve: Serve) -> None:
     served = serve().ready()
-    assert served.invoke(exit=3) == (500, "The container ended before it answered.")
+    assert served.invoke(exit=3) == (500, "The container ended before it responded.")
 
 
 def test_a_model_that_never_responds_is_restarted(serve: Serve) -> None:
     environment = {**container()["Environment"], "SAGEMAKER_MODEL_SERVER_TIMEOUT": "1"}
     served = serve(Environment=environment).ready()
     assert served.invoke(seconds=600)[0] == 500
-    served.logged("did not answer within 1 s")
+    served.logged("did not respond within 1 s")
     wait_for(lambda: served.invoke()[0] == 200, "the recovery")
 
 
@@ -259,7 +259,7 @@ def test_a_model_that_does_not_load_fails_the_fleet_with_the_cause(
 
 def test_a_model_that_takes_too_long_to_load_fails_the_fleet(serve: Serve) -> None:
     served = serve({"code/generate.py": "import time\ntime.sleep(600)"})
-    with pytest.raises(FleetFailed, match=r"it did not answer within 0\.2 s"):
+    with pytest.raises(FleetFailed, match=r"it did not respond within 0\.2 s"):
         served.fleet.wait_ready(0.2)
 
 
