@@ -26,6 +26,7 @@ from localcloud.sagemaker.api.errors import InternalError, RuntimeAccessDeniedEr
 from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything, failure
 from localcloud.sagemaker.core.context import Context
 from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import TagOperations
 from localcloud.sagemaker.host import Host
 from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
@@ -117,19 +118,12 @@ class SageMaker:
         jobs, models, configs = self._jobs, self._models, self._configs
         endpoints, groups, packages = self._endpoints, self._groups, self._packages
         tags, tagged = self._tags, _member("ResourceArn")
-        job = self._named("training-job", "TrainingJobName")
-        model = self._named("model", "ModelName")
-        config = self._named("endpoint-config", "EndpointConfigName")
-        endpoint = self._named("endpoint", "EndpointName")
+        job, model = _named(jobs, "TrainingJobName"), _named(models, "ModelName")
+        config, endpoint = _named(configs, "EndpointConfigName"), _named(endpoints, "EndpointName")
+        group, package = _named(groups, "ModelPackageGroupName"), _named(packages, "ModelPackageName")
 
         def endpoint_and_config(request: dict[str, Any]) -> list[str]:
             return endpoint(request) + config(request)
-
-        def group(request: dict[str, Any]) -> list[str]:
-            return [groups.arn(request["ModelPackageGroupName"])]
-
-        def package(request: dict[str, Any]) -> list[str]:
-            return [packages.arn(request["ModelPackageName"])]
 
         return {
             "CreateTrainingJob": Operation(jobs.create, job, role="RoleArn"),
@@ -163,13 +157,10 @@ class SageMaker:
             "DeleteTags": Operation(tags.delete, tagged),
         }
 
-    def _named(self, kind: str, member: str) -> Callable[[dict[str, Any]], list[str]]:
-        return lambda request: [self._context.arn(kind, request[member])]
-
     def _invoke(self, request: Request, endpoint: str) -> Response:
         try:
             caller = request.caller(self._host, RuntimeAccessDeniedError)
-            caller.authorize("sagemaker:InvokeEndpoint", self._context.arn("endpoint", endpoint))
+            caller.authorize("sagemaker:InvokeEndpoint", self._endpoints.arn(endpoint))
             return self._invocations.invoke(endpoint, request.lowered(), request.body)
         except ServiceError as error:
             return failure(error)
@@ -181,6 +172,11 @@ class SageMaker:
         # The host finds the request in context variables, so the thread runs in a copy of the context.
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call))
+
+
+def _named(resources: Resources[Any], member: str) -> Callable[[dict[str, Any]], list[str]]:
+    """Return a function that reads a resource's name or ARN from this member."""
+    return lambda request: [resources.arn(request[member])]
 
 
 def _member(member: str) -> Callable[[dict[str, Any]], list[str]]:

@@ -19,6 +19,7 @@ from typing import Any
 from localcloud.sagemaker.api import listing
 from localcloud.sagemaker.api.errors import ServiceError, ValidationError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.hosting import update_plan
 from localcloud.sagemaker.hosting.checks import check_guardrails, check_update
@@ -38,17 +39,19 @@ _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleti
 _log = logging.getLogger(__name__)
 
 
-class Endpoints:
+class Endpoints(Resources[Endpoint]):
     """The endpoints and the operations on them."""
+
+    kind = "endpoint"
+    missing = 'Could not find endpoint "{arn}".'
 
     def __init__(
         self, context: Context, configs: EndpointConfigs, models: Models, fleet: FleetFactory
     ) -> None:
-        self._context = context
+        super().__init__(context)
         self._configs = configs
         self._models = models
         self._launcher = Launcher(context, fleet)
-        self._endpoints: dict[str, Endpoint] = {}
         self._deployments: set[Deployment] = set()
         self._closing = threading.Event()
         self.metrics = InvocationMetrics(context.host)
@@ -56,11 +59,11 @@ class Endpoints:
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle CreateEndpoint."""
         name = request["EndpointName"]
-        arn = self._context.arn("endpoint", name)
+        arn = self.arn(name)
         policy = request.get("DeploymentConfig")
         update_plan.check(policy)
         with self._context.lock:
-            if arn in self._endpoints:
+            if arn in self._records:
                 raise ValidationError(f'Cannot create already existing endpoint "{arn}".')
             config = self._configs.get(request["EndpointConfigName"])
             check_guardrails(policy, config)
@@ -68,7 +71,7 @@ class Endpoints:
             self._context.tags.put(arn, tags_of(request))
             moment = now()
             endpoint = Endpoint(name, arn, config, moment, moment, deployment_config=policy)
-            self._endpoints[arn] = endpoint
+            self._records[arn] = endpoint
             self._announce(endpoint)
         self._in_background(endpoint, lambda: self._create(endpoint, models))
         return {"EndpointArn": arn}
@@ -78,7 +81,7 @@ class Endpoints:
         policy = request.get("DeploymentConfig")
         update_plan.check(policy)
         with self._context.lock:
-            endpoint = self._endpoint(request["EndpointName"])
+            endpoint = self.get(request["EndpointName"])
             self._refuse_in_progress(endpoint)
             if endpoint.status != "InService":
                 raise ValidationError(
@@ -105,7 +108,7 @@ class Endpoints:
     def delete(self, request: dict[str, Any]) -> None:
         """Handle DeleteEndpoint."""
         with self._context.lock:
-            endpoint = self._endpoint(request["EndpointName"])
+            endpoint = self.get(request["EndpointName"])
             self._refuse_in_progress(endpoint)
             endpoint.enter("Deleting")
             self._announce(endpoint)
@@ -114,23 +117,17 @@ class Endpoints:
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle DescribeEndpoint."""
         with self._context.lock:
-            return self._endpoint(request["EndpointName"]).describe()
+            return self.get(request["EndpointName"]).describe()
 
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle ListEndpoints."""
-        with self._context.lock:
-            summaries = [endpoint.summary() for endpoint in self._endpoints.values()]
-        page, token = listing.page(summaries, request, kind="Endpoint", default_order="Descending")
+        page, token = listing.page(self._summaries(), request, kind="Endpoint", default_order="Descending")
         return {"Endpoints": page, "NextToken": token}
-
-    def exists(self, arn: str) -> bool:
-        """Return whether an endpoint has this ARN."""
-        return arn in self._endpoints
 
     def hold_next(self, name: str) -> Deployment | None:
         """Hold and return the deployment that receives the endpoint's next request; None if none serves."""
         with self._context.lock:
-            endpoint = self._endpoints.get(self._context.arn("endpoint", name))
+            endpoint = self._records.get(self.arn(name))
             deployment = endpoint.next_deployment() if endpoint else None
             if deployment:
                 deployment.hold()
@@ -211,9 +208,7 @@ class Endpoints:
     def _delete(self, endpoint: Endpoint) -> None:
         if endpoint.serving:
             self._stop(endpoint.serving, INVOCATION_TIMEOUT)
-        with self._context.lock:
-            del self._endpoints[endpoint.arn]
-            self._context.tags.drop(endpoint.arn)
+        self._drop(endpoint.arn)
 
     def _start(
         self,
@@ -245,12 +240,6 @@ class Endpoints:
 
     def _models_of(self, config: EndpointConfig) -> dict[str, Model]:
         return {variant["VariantName"]: self._models.get(variant["ModelName"]) for variant in config.variants}
-
-    def _endpoint(self, name: str) -> Endpoint:
-        arn = self._context.arn("endpoint", name)
-        if arn not in self._endpoints:
-            raise ValidationError(f'Could not find endpoint "{arn}".')
-        return self._endpoints[arn]
 
     def _refuse_in_progress(self, endpoint: Endpoint) -> None:
         if endpoint.status in _IN_PROGRESS:

@@ -3,20 +3,23 @@
 from typing import Any
 
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ConflictError, ValidationError
+from localcloud.sagemaker.api.errors import ConflictError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.registry.checks import check_change, check_metadata, check_package
 from localcloud.sagemaker.registry.model_package_groups import ModelPackageGroups
 from localcloud.sagemaker.registry.records import ModelPackage, ModelPackageGroup
 
 
-class ModelPackages:
+class ModelPackages(Resources[ModelPackage]):
     """The packages and the operations on them. An identifier is an ARN or GROUP/VERSION."""
 
+    kind = "model-package"
+    missing = "ModelPackage {arn} does not exist."
+
     def __init__(self, context: Context, groups: ModelPackageGroups) -> None:
-        self._context = context
+        super().__init__(context)
         self._groups = groups
-        self._packages: dict[str, ModelPackage] = {}
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle CreateModelPackage. A repeated request with the same ClientToken returns the same ARN."""
@@ -52,7 +55,7 @@ class ModelPackages:
         """
         with self._context.lock:
             summaries = [
-                package.summary() for package in self._packages.values() if self._matches(package, request)
+                package.summary() for package in self._records.values() if self._matches(package, request)
             ]
         page, token = listing.page(
             summaries,
@@ -80,28 +83,14 @@ class ModelPackages:
         """Handle DeleteModelPackage. Models created from the package stay."""
         with self._context.lock:
             package = self.get(request["ModelPackageName"])
-            del self._packages[package.arn]
+            self._drop(package.arn)
             package.group.versions.remove(package.version)
-
-    def get(self, identifier: str) -> ModelPackage:
-        """Return the package; raise ValidationError if it does not exist."""
-        arn = self.arn(identifier)
-        with self._context.lock:
-            if arn not in self._packages:
-                raise ValidationError(f"ModelPackage {arn} does not exist.")
-            return self._packages[arn]
-
-    def arn(self, identifier: str) -> str:
-        """Return the ARN of the package, which need not exist."""
-        if identifier.startswith("arn:"):
-            return identifier
-        return self._context.arn("model-package", identifier)
 
     def _created_with_token(self, request: dict[str, Any]) -> ModelPackage | None:
         token = request.get("ClientToken")
         if token is None:
             return None
-        for package in self._packages.values():
+        for package in self._records.values():
             if package.request.get("ClientToken") == token:
                 if package.request != request:
                     raise ConflictError(
@@ -118,7 +107,7 @@ class ModelPackages:
         package = ModelPackage(arn, group, group.last_version, request, now())
         package.approval = request.get("ModelApprovalStatus", package.approval)
         package.metadata = dict(request.get("CustomerMetadataProperties", {}))
-        self._packages[arn] = package
+        self._records[arn] = package
         return package
 
     def _change(self, package: ModelPackage, request: dict[str, Any], metadata: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from localcloud.sagemaker.api import listing
 from localcloud.sagemaker.api.errors import ResourceInUseError, ResourceLimitError, ValidationError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.processes.training_run import TrainingLaunch, TrainingOutcome
 from localcloud.sagemaker.training.checks import check, with_defaults
@@ -57,19 +58,21 @@ class _Reporter:
         self._context.announcer.training_job(self._job.describe(), self._context.tags.mapping(self._job.arn))
 
 
-class TrainingJobs:
+class TrainingJobs(Resources[TrainingJob]):
     """The training jobs and the operations on them. As on AWS, a job cannot be deleted."""
 
+    kind = "training-job"
+    missing = "Requested resource not found."
+
     def __init__(self, context: Context, run: RunFactory) -> None:
-        self._context = context
+        super().__init__(context)
         self._run = run
-        self._jobs: dict[str, TrainingJob] = {}
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle CreateTrainingJob."""
         check(request)
         name = request["TrainingJobName"]
-        arn = self._context.arn("training-job", name)
+        arn = self.arn(name)
         self._refuse_taken(arn)
         job = TrainingJob(
             arn,
@@ -86,7 +89,7 @@ class TrainingJobs:
             self._refuse_over_quota(request["ResourceConfig"])
             run = job.run = self._run(launch, reporter)
             self._context.tags.put(arn, tags_of(request))
-            self._jobs[arn] = job
+            self._records[arn] = job
             reporter.secondary_status("Starting", "Preparing the instances for training")
         run.start()
         return {"TrainingJobArn": arn}
@@ -94,19 +97,17 @@ class TrainingJobs:
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle DescribeTrainingJob."""
         with self._context.lock:
-            return self._job(request).describe()
+            return self.get(request["TrainingJobName"]).describe()
 
     def list(self, request: dict[str, Any]) -> dict[str, Any]:
         """Handle ListTrainingJobs."""
-        with self._context.lock:
-            summaries = [job.summary() for job in self._jobs.values()]
-        page, token = listing.page(summaries, request, kind="TrainingJob", default_order="Ascending")
+        page, token = listing.page(self._summaries(), request, kind="TrainingJob", default_order="Ascending")
         return {"TrainingJobSummaries": page, "NextToken": token}
 
     def stop(self, request: dict[str, Any]) -> None:
         """Handle StopTrainingJob."""
         with self._context.lock:
-            job = self._job(request)
+            job = self.get(request["TrainingJobName"])
             if job.status != "InProgress":
                 raise ValidationError(
                     f"The request was rejected because the training job is in status {job.status}."
@@ -116,28 +117,18 @@ class TrainingJobs:
         if run:
             run.stop()
 
-    def exists(self, arn: str) -> bool:
-        """Return whether a job has this ARN."""
-        return arn in self._jobs
-
     def close(self) -> None:
         """End every job's processes without further reports."""
         with self._context.lock:
-            unfinished = [job.run for job in self._jobs.values() if job.run and not job.outcome]
+            unfinished = [job.run for job in self._records.values() if job.run and not job.outcome]
         for run in unfinished:
             try:
                 run.close()
             except Exception:  # The other jobs' processes must end, too.
                 _log.exception("Could not end a training job")
 
-    def _job(self, request: dict[str, Any]) -> TrainingJob:
-        job = self._jobs.get(self._context.arn("training-job", request["TrainingJobName"]))
-        if job is None:
-            raise ValidationError("Requested resource not found.")
-        return job
-
     def _refuse_taken(self, arn: str) -> None:
-        if arn in self._jobs:
+        if arn in self._records:
             raise ResourceInUseError(
                 "Training job names must be unique within an AWS account and region, and a training job with "
                 f"this name already exists ({arn})"
@@ -146,7 +137,7 @@ class TrainingJobs:
     def _refuse_over_quota(self, wanted: dict[str, Any]) -> None:
         used = sum(
             job.request["ResourceConfig"]["InstanceCount"]
-            for job in self._jobs.values()
+            for job in self._records.values()
             if not job.outcome and job.request["ResourceConfig"]["InstanceType"] == wanted["InstanceType"]
         )
         if used + wanted["InstanceCount"] > INSTANCE_QUOTA:
