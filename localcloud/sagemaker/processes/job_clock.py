@@ -9,7 +9,7 @@ DEFAULT_MAX_RUNTIME = 86_400
 """Seconds: the default of StoppingCondition.MaxRuntimeInSeconds."""
 
 
-class TrainingClock:
+class JobClock:
     """The times of one job, added up over all instances that it gets."""
 
     def __init__(self, condition: Mapping[str, Any]) -> None:

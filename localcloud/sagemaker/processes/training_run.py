@@ -35,7 +35,7 @@ from localcloud.sagemaker.processes.artifacts import (
 from localcloud.sagemaker.processes.checkpoints import Checkpoints
 from localcloud.sagemaker.processes.failure_reasons import shorten
 from localcloud.sagemaker.processes.images import ImageNotFound, training_runner
-from localcloud.sagemaker.processes.job_clock import TrainingClock
+from localcloud.sagemaker.processes.job_clock import JobClock
 from localcloud.sagemaker.processes.supervised_process import container_environment
 from localcloud.sagemaker.processes.training_hosts import TrainingHost, TrainingHosts
 
@@ -134,11 +134,11 @@ class TrainingRun:
         self._stop_grace = stop_grace
         self._lock = threading.Lock()
         self._stopping: _Ending | None = None
-        self._asked_to_stop = threading.Event()
+        self._stop_requested = threading.Event()
         self._pause: float | None = None
         self._trained = False
         self._closed = False
-        self._clock = TrainingClock(launch.request.get("StoppingCondition", {}))
+        self._clock = JobClock(launch.request.get("StoppingCondition", {}))
         self._hosts = self._new_hosts()
         self._checkpoints: list[Checkpoints] = []
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
@@ -185,7 +185,7 @@ class TrainingRun:
         with self._lock:
             first = self._stopping is None
             self._stopping = self._stopping or final
-            self._asked_to_stop.set()
+            self._stop_requested.set()
             self._hosts.stop(grace)
         if first:
             self._report("Stopping", message)
@@ -257,7 +257,7 @@ class TrainingRun:
         with self._lock:
             self._hosts = self._new_hosts()
             pause, self._pause = self._pause or 0.0, None
-        self._asked_to_stop.wait(min(pause, self._clock.wait_left))
+        self._stop_requested.wait(min(pause, self._clock.wait_left))
         self._still_wanted()
 
     def _new_hosts(self) -> TrainingHosts:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from localcloud.sagemaker.processes import job_clock
-from localcloud.sagemaker.processes.job_clock import TrainingClock
+from localcloud.sagemaker.processes.job_clock import JobClock
 
 Turn = Callable[[float], None]
 
@@ -24,12 +24,12 @@ def turn(monkeypatch: pytest.MonkeyPatch) -> Turn:
     return turn
 
 
-def times(clock: TrainingClock) -> tuple[float, float, float]:
+def times(clock: JobClock) -> tuple[float, float, float]:
     return clock.seconds, clock.runtime_left, clock.wait_left
 
 
 def test_times_with_instances_add_up_and_waits_count_only_against_the_wait(turn: Turn) -> None:
-    clock = TrainingClock({"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200})
+    clock = JobClock({"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200})
     turn(1)
     assert times(clock) == (0, 100, 199)
     clock.has_instances()
@@ -49,7 +49,7 @@ def test_times_with_instances_add_up_and_waits_count_only_against_the_wait(turn:
 
 
 def test_instances_lost_before_they_existed_cost_nothing(turn: Turn) -> None:
-    clock = TrainingClock({})
+    clock = JobClock({})
     clock.has_no_instances()
     turn(5)
     assert times(clock) == (0, 86_400, math.inf)
