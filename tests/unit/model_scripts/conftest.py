@@ -1,22 +1,32 @@
 """What the tests of model_scripts share: a small corpus, a job in SageMaker's folders, a trained model."""
 
 import json
-import os
 import random
-import socket
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
+from torch import nn
 
+import corpus
 import train
 import training_loop
+from hyperparameters import Hyperparameters
+from language_model import WEIGHTS, LanguageModel, Shape, save_weights
 from tests.unit.model_scripts.forks import Fork, ForkServer
+from vocabulary import END_OF_LINE_ID
+
+# How long an example takes depends on the machine and on its load.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 SCRIPTS = Path(train.__file__).parent
 
@@ -27,13 +37,13 @@ SMALL = {"recipe": "classic", "emsize": 24, "nhid": 24, "batch_size": 4, "bptt":
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from more, and threads that wait for a busy processor cost seconds."""
+    """Compute with one thread: these models are too small for more, and idle threads slow a busy machine."""
     before = torch.get_num_threads()
-    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
-    del os.environ["OMP_NUM_THREADS"]
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -85,13 +95,20 @@ def corpus_folder(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "training")
 
 
-SLOWLY = """
+UNTIL_SIGTERM = """
 import time
+import distributed
 from training_loop import Training
 own_step = Training._step
-Training._step = lambda *arguments: (time.sleep(0.02), own_step(*arguments))[1]
+def _step(training, sigterm):
+    last = distributed.rank() == distributed.world() - 1
+    while last and (training.position.epoch, training.position.step) == (2, 5) and not sigterm.came:
+        print("waiting for SIGTERM", flush=True)
+        time.sleep(0.05)
+    return own_step(training, sigterm)
+Training._step = _step
 """
-"""Run before a job: an epoch then lasts long enough to be met by a signal."""
+"""Code to run before a job: its last rank waits for SIGTERM before the sixth step of the second epoch."""
 
 
 @dataclass(frozen=True)
@@ -148,33 +165,19 @@ class Job:
         server: ForkServer,
         *,
         before: str = "",
-        rank: int = 0,
-        ranks: int = 1,
-        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+        log: str = "log",
         **settings: object,
     ) -> Fork:
-        """The job or one of its ranks, in its own process, after the code `before`. Its log: rank-N.log."""
+        """Start the job, or one of its ranks, in its own process, after the code `before`."""
         code = f"import sys, train\n{before}\nsys.exit(train.main({self.arguments(settings)!r}))"
-        environment = self.environment
-        if ranks > 1:
-            environment |= {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(ranks),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-            }
-        return server.start(code, environment, self.folder / f"rank-{rank}.log")
+        return server.start(code, {**self.environment, **(environment or {})}, self.folder / log)
 
     def start_ranks(
         self, server: ForkServer, ranks: int, *, before: str = "", **settings: object
     ) -> list[Fork]:
-        """The job's ranks, as torchrun would start them on one host."""
-        port = free_port()
-        return [
-            self.start(server, before=before, rank=rank, ranks=ranks, port=port, **settings)
-            for rank in range(ranks)
-        ]
+        """Start the job's ranks, as torchrun would start them on one host."""
+        return start_ranks(server, [self] * ranks, before=before, **settings)
 
     def metrics(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.data / "metrics.json").read_text())
@@ -183,6 +186,16 @@ class Job:
     def weights(self) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = torch.load(self.model / "model.pt", weights_only=True)
         return state
+
+
+def start_ranks(
+    server: ForkServer, jobs: Sequence[Job], *, before: str = "", **settings: object
+) -> list[Fork]:
+    """Start ranks that train together, the n-th with the folders of the n-th job. Its log: rank-N.log."""
+    return [
+        job.start(server, before=before, environment=environment, log=f"rank-{rank}.log", **settings)
+        for rank, (job, environment) in enumerate(zip(jobs, server.ranks(len(jobs)), strict=True))
+    ]
 
 
 def packed(artifact: Path, folder: Path) -> Path:
@@ -205,14 +218,8 @@ def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) ->
     monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Returns when it holds; fails when it does not in time."""
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
+    """Wait until the condition holds; fail if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -238,3 +245,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Job:
     job = Job(folder / "job", write_corpus(folder / "training"))
     assert job.run(epochs=3) == 0
     return job
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a model with random weights. It knows the corpus's words and seldom ends a line."""
+    folder = tmp_path_factory.mktemp("untrained")
+    text = corpus.read(write_corpus(folder / "training"), "prose")
+    torch.manual_seed(1)
+    model = LanguageModel(Shape(len(text.vocabulary), emsize=24, nhid=24, nlayers=2, tied=True))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            nn.init.uniform_(parameter, -1, 1)
+        model.decoder.bias[END_OF_LINE_ID] = -3
+    artifact = folder / "model"
+    artifact.mkdir()
+    train.write_artifact_without_weights(artifact, text, model.shape, Hyperparameters())
+    save_weights(model, artifact / WEIGHTS)
+    return artifact

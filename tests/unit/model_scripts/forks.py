@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.distributed import TCPStore
+
 SCRIPTS = Path(__file__).parents[3] / "model_scripts"
 
 
@@ -34,6 +36,7 @@ class Fork:
 
 class ForkServer:
     def __init__(self) -> None:
+        self._stores: list[TCPStore] = []
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -55,6 +58,26 @@ class ForkServer:
         log.touch()
         pid = self.ask({"start": code, "environment": environment, "log": str(log)})
         return Fork(pid, log, self)
+
+    def ranks(self, count: int) -> list[dict[str, str]]:
+        """The environment of each of so many ranks, as torchrun sets it.
+
+        Like torchrun, this process holds the store in which the ranks find each other: it has picked a free
+        port and listens on it already, so that nobody else can take the port.
+        """
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self._stores.append(store)
+        return [
+            {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(count),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+            }
+            for rank in range(count)
+        ]
 
     def close(self) -> None:
         """Ends the server; processes that still run are the caller's to end."""

@@ -134,11 +134,11 @@ def test_both_figures_are_those_of_distributions_over_the_same_words(
         distributions = common_probabilities(model, known, all_words, test)
         assert all(set(distribution) == set(all_words) for distribution in distributions)
         for distribution in distributions:
-            assert sum(distribution.values()) == pytest.approx(1, rel=1e-6)
+            assert sum(distribution.values()) == pytest.approx(1, rel=1e-5)
         losses = [
             -math.log(distribution[word]) for distribution, word in zip(distributions, test, strict=True)
         ]
-        assert judged.perplexity == pytest.approx(math.exp(np.mean(losses)), rel=1e-5)
+        assert judged.perplexity == pytest.approx(math.exp(np.mean(losses)), rel=1e-4)
         assert judged.vocabulary_size == len(known)
         unknown = [word for word in test if word not in known or word == UNKNOWN]
         assert judged.unknown_share == pytest.approx(len(unknown) / len(test))

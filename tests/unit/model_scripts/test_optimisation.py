@@ -41,7 +41,7 @@ def test_classic_steps_are_plain_sgd_with_clipped_gradients() -> None:
             for parameter in plain.parameters():
                 parameter.add_(parameter.grad, alpha=-20)
     for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_classic_divides_the_rate_by_four_when_valid_does_not_improve() -> None:

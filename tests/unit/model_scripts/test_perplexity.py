@@ -47,7 +47,7 @@ def test_every_token_is_counted_once_to_the_last(count: int) -> None:
 def test_state_is_carried_from_batch_to_batch(model: LanguageModel) -> None:
     tokens = some_tokens(150)
     expected = np.mean(losses_one_by_one(model, tokens, END_OF_LINE_ID))
-    assert mean_loss(model, tokens) == pytest.approx(expected, rel=1e-6)
+    assert mean_loss(model, tokens) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_last_word_counts(model: LanguageModel) -> None:
@@ -63,7 +63,7 @@ def test_columns_start_from_the_true_word_before_them(model: LanguageModel) -> N
     expected = losses_one_by_one(model, tokens[:middle], END_OF_LINE_ID) + losses_one_by_one(
         model, tokens[middle:], int(tokens[middle - 1])
     )
-    assert mean_loss(model, tokens) == pytest.approx(np.mean(expected), rel=1e-6)
+    assert mean_loss(model, tokens) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_dropout_is_off_while_measuring_and_back_on_after(model: LanguageModel) -> None:

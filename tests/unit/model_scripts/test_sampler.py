@@ -1,5 +1,6 @@
 """Words are drawn with the model's own probabilities, and those of a text do not depend on other texts."""
 
+import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -45,9 +46,10 @@ def after(sampler: Sampler, words: Sequence[int]) -> Memory:
 
 def exact(model: LanguageModel, words: Sequence[int]) -> torch.Tensor:
     """The model's own probabilities (vocabulary), in float64, given that the next word is not <unk>."""
+    precise = copy.deepcopy(model).double()
     with torch.no_grad():
-        activations, _ = model.read(torch.tensor(words)[:, None], model.start(1))
-        logs = model.decoder.log_probabilities(activations[-1])[0].double()
+        activations, _ = precise.read(torch.tensor(words)[:, None], precise.start(1))
+        logs = precise.decoder.log_probabilities(activations[-1])[0]
     logs[UNKNOWN_ID] = -torch.inf
     return logs.softmax(0)
 

@@ -26,9 +26,7 @@ def test_samples_are_what_the_artifact_answers(trained: Job) -> None:
     assert len(found) == 4
     assert {sample["temperature"] for sample in found} == {0.7, 1.0}
     for sample in found:
-        text = sample.pop("text")
-        assert text == served.generate(Request(**sample, words=40))["text"]
-        assert len(text.split()) == 40
+        assert sample.pop("text") == served.generate(Request(**sample, words=40))["text"]
 
 
 def test_some_samples_begin_as_lines_of_valid_do(trained: Job) -> None:

@@ -50,7 +50,7 @@ class Engine:
     def step(self, runs: list[Run]) -> None:
         self.steps.append(sorted(run.asked for run in runs))
         self.begun.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(240)
         if any(run.asked == 666 for run in runs):
             raise ArithmeticError("the weights are not numbers")
         for run in runs:
