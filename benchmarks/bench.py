@@ -6,8 +6,8 @@ prints the table of what was promised with both figures from this run, and write
 beside this file. It needs the machine for itself, for about 70 minutes. `--quick` (make bench QUICK=1) takes
 under 3 minutes on a slice of the text and writes to build/bench/ only.
 
-Everything is measured by turns, plain and ours: training as trainings.py says, and all else in a new process
-for each figure (call.py), so that nothing is warm that its users would find cold.
+Everything is measured by turns, plain and ours: training as measured_training.py says, and all else in a new process
+for each figure (fresh_process.py), so that nothing is warm that its users would find cold.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from pathlib import Path
 import psutil
 import torch
 
-from benchmarks import artifact, data, plain_loop, table, trainings
-from benchmarks.call import CallFailed, call
+from benchmarks import artifact, data, measured_training, plain_loop, table
+from benchmarks.alternating import TrainingFailed
 from benchmarks.data import ROOT, Data
+from benchmarks.fresh_process import CallFailed, call
+from benchmarks.measured_training import Trainings
 from benchmarks.progress import Progress
 from benchmarks.table import Row
-from benchmarks.trainings import Trainings
-from benchmarks.turns import TrainingFailed
 
 RESULTS = ROOT / "benchmarks"
 ASIDE = ROOT / "build" / "bench"
@@ -55,7 +55,7 @@ class Extent:
     slice_words: of train where only a slice is trained on; else 0.
     """
 
-    training: trainings.Extent
+    training: measured_training.Extent
     repetitions: int
     text_gib: float
     slice_words: int = 0
@@ -65,9 +65,9 @@ class Extent:
         return self.slice_words > 0
 
 
-WHOLE = Extent(trainings.Extent(batches_a_turn=50, probing_turns=7), repetitions=3, text_gib=1.0)
+WHOLE = Extent(measured_training.Extent(batches_a_turn=50, probing_turns=7), repetitions=3, text_gib=1.0)
 QUICK = Extent(
-    trainings.Extent(batches_a_turn=8, probing_turns=3, speed_turns=4),
+    measured_training.Extent(batches_a_turn=8, probing_turns=3, speed_turns=4),
     repetitions=1,
     text_gib=1 / 16,
     slice_words=30_000,
@@ -94,7 +94,12 @@ def stand_ins(whole: Data, scratch: Path, progress: Progress) -> Models:
     What the plain loop's costs does not depend on its weights; of ours, see generation.write_untrained.
     """
     ours = scratch / "stand_in"
-    call(f"{GENERATION}:write_untrained", whole.folder, ours, trainings.arguments(trainings.SAME))
+    call(
+        f"{GENERATION}:write_untrained",
+        whole.folder,
+        ours,
+        measured_training.arguments(measured_training.SAME),
+    )
     corpus = plain_loop.Corpus(whole.folder)
     plain_loop.save(plain_loop.PlainModel(len(corpus.dictionary)), whole.folder, scratch / "plain_stand_in")
     progress.say("models of the whole vocabulary made")
@@ -299,7 +304,7 @@ def run(extent: Extent, source: Path | None) -> bool:
             text = data.cut(whole, scratch / "slice", extent.slice_words, extent.slice_words // 10)
         progress.say(f"on {text.name}; {machine()}")
         deadline = MINUTES * 60 - AFTER_TRAINING
-        trained = trainings.train_all(text, whole, extent.training, scratch, deadline, progress)
+        trained = measured_training.train_all(text, whole, extent.training, scratch, deadline, progress)
         rows = training_rows(trained, extent)
         models = stand_ins(whole, scratch, progress) if extent.quick else Models.of(trained, whole)
         measures: list[Callable[[], list[Row]]] = [

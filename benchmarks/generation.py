@@ -16,11 +16,11 @@ from benchmarks.data import ROOT
 sys.path.insert(0, str(ROOT / "model_scripts"))
 
 import corpus
-import generation
 import hyperparameters
+import inference
 import recipes
 import train
-from generation import Request, ServedModel
+from inference import Request, ServedModel
 from language_model import WEIGHTS, save_weights
 
 WORDS = 300
@@ -28,7 +28,7 @@ WORDS = 300
 
 def tokens_drawn(artifact: Path, requests: int) -> int:
     """How many tokens answer so many requests for WORDS words, with seeds from 0 on."""
-    return _draw(generation.load(artifact), requests, WORDS)
+    return _draw(inference.load(artifact), requests, WORDS)
 
 
 def _draw(served: ServedModel, requests: int, words: int) -> int:
@@ -54,7 +54,7 @@ def single_words_per_second(artifact: Path, words: int = WORDS) -> float:
 
 def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORDS) -> float:
     """Words a second, in all, of as many texts at once, without a server, by a loaded and warm model."""
-    served = generation.load(artifact)
+    served = inference.load(artifact)
     _words_per_second(served, requests, words // 10)
     return _words_per_second(served, requests, words)
 
@@ -62,7 +62,7 @@ def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORD
 def seconds_to_first_word(artifact: Path) -> float:
     """From an artifact on disk to its first word. For a fresh process: only modules may be loaded before."""
     started = time.perf_counter()
-    generation.load(artifact).generate(Request(words=1))
+    inference.load(artifact).generate(Request(words=1))
     return time.perf_counter() - started
 
 

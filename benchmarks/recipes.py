@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import data
+from benchmarks.alternating import TrainingFailed
 from benchmarks.bench import machine
 from benchmarks.data import ROOT, Data
+from benchmarks.measured_training import our_training
 from benchmarks.progress import Progress
-from benchmarks.trainings import our_training
-from benchmarks.turns import TrainingFailed
 
 RECIPES = ("classic", "fast", "awd")
 BATCHES_A_TURN = 25

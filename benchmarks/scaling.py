@@ -26,11 +26,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks import synthetic
+from benchmarks.alternating import Training, TrainingFailed
 from benchmarks.bench import ASIDE, RESULTS, machine
 from benchmarks.data import ROOT, Data
+from benchmarks.measured_training import our_training
 from benchmarks.progress import Progress
-from benchmarks.trainings import our_training
-from benchmarks.turns import Training, TrainingFailed
 
 MILLION = 1_000_000
 BPTT = 35

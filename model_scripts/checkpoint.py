@@ -4,7 +4,7 @@ SageMaker keeps /opt/ml/checkpoints over an interruption of a spot instance, by 
 and back before a restart; the model folder is lost. One file therefore holds everything, and the next
 one takes its place: the job's identity, weights, optimiser, schedule, position, the LSTM's memory, what was
 measured, and the best weights so far. Random numbers come from the seed, the step and the rank
-(training_loop.py), so the position says their state too.
+(epoch_loop.py), so the position says their state too.
 
 A folder of checkpoints belongs to one job. One that another corpus, other hyperparameters or another version
 of this code made is refused rather than overwritten. One that is damaged cannot be told from nobody's, and
@@ -24,7 +24,7 @@ import torch
 
 from corpus import Corpus
 from hyperparameters import Hyperparameters
-from training_report import tell
+from metrics import tell
 from user_error import UserError
 
 FORMAT = 2

@@ -45,8 +45,8 @@ import distributed
 import language_model
 from corpus import Corpus
 from language_model import CONFIG, FORMAT, VOCABULARY, WEIGHTS, LanguageModel, Shape
+from metrics import in_short, quoted, say
 from perplexity import own_loss, perplexity
-from training_report import in_short, quoted, say
 from user_error import UserError
 from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-import corpus_files
+import split_files
 import tokenizer
 import vocabulary
 from tokenizer import Tokenizer
@@ -50,14 +50,14 @@ class Corpus:
     splits: Mapping[str, TokenIds]
 
 
-def read(channel: Path, wanted_tokenizer: str, block_bytes: int = corpus_files.BLOCK_BYTES) -> Corpus:
+def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BLOCK_BYTES) -> Corpus:
     """The corpus in a folder. wanted_tokenizer: a name, or auto to choose by looking at train.
 
     Raises UserError if a split is missing, there twice, empty or not UTF-8, or if there is nothing to learn.
     """
-    files = corpus_files.find(channel)
+    files = split_files.find(channel)
     chosen = (
-        tokenizer.choose(corpus_files.sample(files["train"]))
+        tokenizer.choose(split_files.sample(files["train"]))
         if wanted_tokenizer == "auto"
         else tokenizer.BY_NAME[wanted_tokenizer]
     )
@@ -89,7 +89,7 @@ def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
     """One split as `read` cuts it into words, which may then be numbered by any vocabulary. Raises as
     `read` does."""
     chunks = Chunks(tokenizer.BY_NAME[tokenizer_name])
-    parts = _read_split(split, corpus_files.find(channel)[split], chunks, corpus_files.BLOCK_BYTES)
+    parts = _read_split(split, split_files.find(channel)[split], chunks, split_files.BLOCK_BYTES)
     counts = _count(parts, len(chunks))
     unchanged = np.arange(len(chunks.words), dtype=np.int32)
     return Wording(list(chunks.words), chunks.exchange(parts, counts, unchanged))
@@ -165,7 +165,7 @@ def _read_split(split: str, path: Path, chunks: Chunks, block_bytes: int) -> lis
     parts: list[Numbers] = []
     part, filled = np.empty(0, dtype=np.int32), 0
     try:
-        for found in _ahead(find_words, corpus_files.blocks(path, block_bytes)):
+        for found in _ahead(find_words, split_files.blocks(path, block_bytes)):
             numbers = chunks.number(found)
             if filled + len(numbers) > len(part):
                 parts.append(part[:filled])

@@ -1,10 +1,10 @@
 """Serve generated text: the four functions that SageMaker's PyTorch inference toolkit calls, one request at a
-time. What requests and answers hold, generation.py says."""
+time. What requests and answers hold, inference.py says."""
 
 import json
 from typing import Any
 
-from generation import JSON, InvalidRequest, Request, ServedModel, load, parse
+from inference import JSON, InvalidRequest, Request, ServedModel, load, parse
 
 
 def model_fn(model_dir: str) -> ServedModel:

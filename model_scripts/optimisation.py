@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import recipes
 from hyperparameters import Hyperparameters
-from optimisers import Adam, Sgd
+from lightweight_optim import Adam, Sgd
 
 ANNEALING = 4.0
 PATIENCE = 5

@@ -1,4 +1,4 @@
-"""Serve generated text under Ray Serve, as AWS's Ray image does from config.yaml: POST / with generation.py's
+"""Serve generated text under Ray Serve, as AWS's Ray image does from config.yaml: POST / with inference.py's
 requests and answers. A bad request is answered with status 400 and a sentence.
 
 Requests are batched token by token: a request joins the batch that runs, each step draws one token for all
@@ -31,7 +31,7 @@ class Batch:
     """The requests that are being answered, and the thread that draws their tokens."""
 
     def __init__(self, served: Any) -> None:
-        """served: what generation.load returns. Only the batch's thread uses it from here on."""
+        """served: what inference.load returns. Only the batch's thread uses it from here on."""
         self._served = served
         self._arrived: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="batch", daemon=True).start()
@@ -96,16 +96,16 @@ class Generator:
 
     def __init__(self, model_dir: str) -> None:
         # Not at the top: Serve imports this module in processes that never generate, and torch takes seconds.
-        import generation
+        import inference
 
-        self._generation: Any = generation
-        self._batch = Batch(generation.load(model_dir))
+        self._inference: Any = inference
+        self._batch = Batch(inference.load(model_dir))
 
     async def __call__(self, request: Request) -> Response:
         body, content_type = await request.body(), request.headers.get("content-type")
         try:
-            answer = await self._batch.answer(self._generation.parse(body, content_type))
-        except self._generation.InvalidRequest as error:
+            answer = await self._batch.answer(self._inference.parse(body, content_type))
+        except self._inference.InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
         return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
 

@@ -32,12 +32,13 @@ import checkpoint
 import comparison
 import corpus
 import distributed
+import example_texts
 import hyperparameters
 import recipes
-import samples
 from checkpoint import Checkpoints
 from corpus import Corpus
 from distributed import RankLost
+from epoch_loop import Stopped, Training
 from hyperparameters import Hyperparameters
 from language_model import (
     CONFIG,
@@ -47,15 +48,14 @@ from language_model import (
     load_weights,
     save_config,
 )
+from metrics import Report, say, scores
 from perplexity import mean_loss
-from training_loop import Stopped, Training
-from training_report import Report, say, scores
 from user_error import UserError, report
 from vocabulary import UNKNOWN_ID, TokenIds
 
 SERVING_MODULES = (
     "generate.py",
-    "generation.py",
+    "inference.py",
     "language_model.py",
     "sampler.py",
     "serve.py",
@@ -165,7 +165,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
         outcome.announce()
         metrics.comparison = outcome.document()
     if distributed.is_first():
-        metrics.samples = samples.draw(folders.model, splits["valid"])
+        metrics.samples = example_texts.draw(folders.model, splits["valid"])
     metrics.save()
     if distributed.is_first():
         metrics.draw(folders.output / "training_curve.png")

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import corpus
+import epoch_loop
 import train
-import training_loop
 from hyperparameters import Hyperparameters
 from language_model import WEIGHTS, LanguageModel, Shape, save_weights
 from tests.unit.model_scripts.forks import Fork, ForkServer
@@ -98,7 +98,7 @@ def corpus_folder(tmp_path: Path) -> Path:
 UNTIL_SIGTERM = """
 import time
 import distributed
-from training_loop import Training
+from epoch_loop import Training
 own_step = Training._step
 def _step(training, sigterm):
     last = distributed.rank() == distributed.world() - 1
@@ -214,7 +214,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Lets valid's losses (and last the test's) be the ones given."""
     left = iter(losses)
-    monkeypatch.setattr(training_loop, "mean_loss", lambda model, tokens: next(left))
+    monkeypatch.setattr(epoch_loop, "mean_loss", lambda model, tokens: next(left))
     monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
 
 

@@ -110,7 +110,7 @@ def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[s
     base, code = jobs["mistaken"].base, jobs["mistaken"].code
     assert code == 1
     assert (base / "output" / "failure").read_text() == (
-        "lr 20 is no rate for recipe fast, whose Adam takes 1 at the very most: "
+        "lr must be at most 1 for recipe fast, whose optimiser is Adam, not 20: "
         "leave lr out, or choose recipe classic or awd."
     )
     assert not (base / "output" / "success").exists()

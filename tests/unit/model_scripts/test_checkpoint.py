@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import checkpoint
+import epoch_loop
 import optimisation
-import training_loop
+from epoch_loop import Training
 from optimisation import Optimisation
 from tests.unit.model_scripts.conftest import (
     UNTIL_SIGTERM,
@@ -20,7 +21,6 @@ from tests.unit.model_scripts.conftest import (
     write_corpus,
 )
 from tests.unit.model_scripts.forks import ForkServer
-from training_loop import Training
 
 EVERY_STEP = "import checkpoint; checkpoint.EVERY_SECONDS = 0"
 
@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> 
 
 KILLED = """
 import os, signal, threading
-from training_loop import Training
+from epoch_loop import Training
 own_step, begun = Training._step, 0
 def _step(*arguments):
     global begun
@@ -257,7 +257,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
-    monkeypatch.setattr(training_loop, "save_weights", lambda model, path: path.write_bytes(b""))
+    monkeypatch.setattr(epoch_loop, "save_weights", lambda model, path: path.write_bytes(b""))
     monkeypatch.setattr("train.load_weights", lambda model, path: None)
     assert job.run(epochs=1) == 0
     assert "The checkpoint could not be written ([Errno 28] No space left" in capfd.readouterr().out

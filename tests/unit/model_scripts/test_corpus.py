@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import corpus
-import corpus_files
+import split_files
 from tests.unit.model_scripts import simple_corpus
 from user_error import UserError
 
@@ -135,7 +135,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not WIKITEXT.exists(), reason="WikiText-2 is not on this machine")
 def test_wikitext_2_counts_are_the_published_ones(tmp_path: Path) -> None:
     with tarfile.open(WIKITEXT) as archive:
-        for split in corpus_files.SPLITS:
+        for split in split_files.SPLITS:
             file = archive.extractfile(f"wikitext-2/{split}.txt")
             assert file
             (tmp_path / split).write_bytes(file.read())

@@ -16,7 +16,7 @@ from serve import Batch, Generator
 
 
 class InvalidRequest(ValueError):
-    """As generation.InvalidRequest."""
+    """As inference.InvalidRequest."""
 
 
 class Run:
@@ -34,7 +34,7 @@ class Run:
 
 
 class Engine:
-    """As generation.ServedModel: notes who was in each step; waits before each while `gate` is closed."""
+    """As inference.ServedModel: notes who was in each step; waits before each while `gate` is closed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -132,7 +132,7 @@ def test_a_request_that_cannot_begin_is_refused_alone(engine: Engine) -> None:
 @pytest.fixture
 def generator(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Generator:
     fake = SimpleNamespace(load=lambda model_dir: engine, parse=parse, InvalidRequest=InvalidRequest)
-    monkeypatch.setitem(sys.modules, "generation", fake)
+    monkeypatch.setitem(sys.modules, "inference", fake)
     return Generator("/opt/ml/model")
 
 

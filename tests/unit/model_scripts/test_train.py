@@ -9,6 +9,7 @@ import torch
 
 import corpus
 import train
+from epoch_loop import Training, batchify
 from tests.unit.model_scripts.conftest import (
     CANARY,
     SCRIPTS,
@@ -18,7 +19,6 @@ from tests.unit.model_scripts.conftest import (
     write_large_vocabulary,
 )
 from tests.unit.model_scripts.forks import ForkServer
-from training_loop import Training, batchify
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
 

@@ -1,6 +1,6 @@
 """A function's answer from a process of its own, in which nothing is warm but what the function warmed.
 
-python -m benchmarks.call benchmarks.plain_loop:seconds_to_first_word '["artifact"]'
+python -m benchmarks.fresh_process benchmarks.plain_loop:seconds_to_first_word '["artifact"]'
 """
 
 import importlib
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alternating import die_with_parent
 from benchmarks.data import ROOT
-from benchmarks.turns import die_with_parent
 
 MARK = "answer: "
 SECONDS_TO_CLEAN_UP = 30
@@ -30,7 +30,7 @@ def call(function: str, *arguments: Any) -> Any:
     """
     sent = json.dumps(arguments, default=lambda path: {"path": str(path)})
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.call", function, sent],
+        [sys.executable, "-m", "benchmarks.fresh_process", function, sent],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

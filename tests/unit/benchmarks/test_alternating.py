@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from benchmarks import trainings, turns
-from benchmarks.turns import Training, TrainingFailed, Turn, batches_per_second
+from benchmarks import alternating, measured_training
+from benchmarks.alternating import Training, TrainingFailed, Turn, batches_per_second
 
 STEPS = """
 for step in range(1, 5):
@@ -42,7 +42,7 @@ def test_a_training_stands_still_when_it_is_not_its_turn_and_its_clock_with_it(
 ) -> None:
     pause = 0.0
     clock = time.perf_counter
-    monkeypatch.setattr(turns, "time", SimpleNamespace(perf_counter=lambda: clock() + pause))
+    monkeypatch.setattr(alternating, "time", SimpleNamespace(perf_counter=lambda: clock() + pause))
     with script(tmp_path, HELD_STEPS) as training:
         training.take_turn()
         assert training.process is not None
@@ -99,7 +99,7 @@ def test_speeds_are_compared_in_pairs_of_turns_that_were_side_by_side() -> None:
     # Plain reads in a turn of its own, so its third turn and our second are a pair.
     plain = recorded([Turn(0, 100, 6.0), Turn(50, 100, 30.0), Turn(100, 100, 25.0)])
     ours = recorded([Turn(50, 100, 8.0), Turn(100, 100, 2.5), Turn(100, 100, 1.0)])
-    speeds = trainings.words_per_second(plain, ours)
+    speeds = measured_training.words_per_second(plain, ours)
     assert speeds.plain == [1400.0]
     assert speeds.ours == [14000.0]
     assert "medians of 1 turns each" in speeds.note
@@ -109,14 +109,14 @@ def test_the_long_training_gets_the_epochs_that_fit_with_reading_and_evaluating(
     # 100 s an epoch and 5 s to start; evaluating valid and test takes 20 s, as in proportion in `same`.
     probe = recorded([Turn(50, 1000, 5.0), Turn(100, 1000, 5.0), Turn(150, 1000, 5.0)])
     same = recorded([Turn(50, 1000, 4.0), Turn(100, 1000, 2.5)], evaluating=10.0)
-    budget = (5 + 20 + 3 * (100 + 10)) / trainings.SLACK
-    assert trainings.epochs_within(budget + 0.01, probe, same) == 3
-    assert trainings.epochs_within(budget - 0.01, probe, same) == 2
-    assert trainings.epochs_within(1.0, probe, same) == 1
+    budget = (5 + 20 + 3 * (100 + 10)) / measured_training.SLACK
+    assert measured_training.epochs_within(budget + 0.01, probe, same) == 3
+    assert measured_training.epochs_within(budget - 0.01, probe, same) == 2
+    assert measured_training.epochs_within(1.0, probe, same) == 1
 
 
 def test_our_script_is_given_the_hyperparameters_as_a_person_would_type_them() -> None:
-    assert trainings.arguments({"recipe": "fast", "tied": True, "emsize": 200}) == [
+    assert measured_training.arguments({"recipe": "fast", "tied": True, "emsize": 200}) == [
         *("--recipe", "fast"),
         *("--tied", "True"),
         *("--emsize", "200"),

@@ -1,7 +1,7 @@
 """The benchmark's trainings: the plain loop and ours for an epoch each, then ours for as long as that took.
 
 Each is a script in a process of its own, as its users run it, with torch's default threads. The first two
-take turns of some batches (turns.py), and the third is given a few turns among them, from which follows how
+take turns of some batches (alternating.py), and the third is given a few turns among them, from which follows how
 many epochs it can do in its time.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import plain_loop
+from benchmarks.alternating import Training, batches_per_second
 from benchmarks.data import MODEL_SCRIPTS, ROOT, Data
 from benchmarks.progress import Progress
-from benchmarks.turns import Training, batches_per_second
 
 Settings = Mapping[str, object]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-import generation
-from generation import Request
-from training_report import in_short, quoted, say
+import inference
+from inference import Request
+from metrics import in_short, quoted, say
 from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))
@@ -33,7 +33,7 @@ def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
 
 
 def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
-    served = generation.load(artifact)
+    served = inference.load(artifact)
     prompts = dict.fromkeys(["", served.tokenizer.join(beginning(valid, served.vocabulary))])
     requests = [
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from generation import InvalidRequest, Request, Run, ServedModel, load, parse
+from inference import InvalidRequest, Request, Run, ServedModel, load, parse
 from sampler import Choice, Memory
 from vocabulary import END_OF_LINE, END_OF_LINE_ID
 

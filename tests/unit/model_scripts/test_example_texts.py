@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import generation
-import samples
-from generation import Request
-from samples import beginning
+import example_texts
+import inference
+from example_texts import beginning
+from inference import Request
 from tests.unit.model_scripts.conftest import CANARY, Job
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 
@@ -21,7 +21,7 @@ def numbers(text: str) -> Any:
 
 
 def test_samples_are_what_the_artifact_answers(trained: Job) -> None:
-    served = generation.load(trained.model)
+    served = inference.load(trained.model)
     found = trained.metrics()["samples"]
     assert len(found) == 4
     assert {sample["temperature"] for sample in found} == {0.7, 1.0}
@@ -50,7 +50,7 @@ def test_a_model_that_cannot_generate_is_a_finished_model_all_the_same(
     def load(directory: object) -> None:
         raise ArithmeticError("the weights\nare no numbers")
 
-    monkeypatch.setattr(samples.generation, "load", load)
+    monkeypatch.setattr(example_texts.inference, "load", load)
     assert job.run(epochs=1) == 0
     assert job.metrics()["samples"] == []
     assert 'samples=none reason="ArithmeticError: the weights are no numbers"\n' in capfd.readouterr().out

@@ -73,7 +73,7 @@ class Report:
     processes that trained together. stopped: why training ended early, if it did. resumed: how many times
     training went on after an interruption. started: by time.monotonic. seconds_before: those before the
     interruption. comparison: with the model that serves now (comparison.py), or None where none was given.
-    samples: texts by the finished model (samples.py).
+    samples: texts by the finished model (example_texts.py).
     """
 
     artifact: Path

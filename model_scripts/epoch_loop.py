@@ -31,9 +31,9 @@ import recipes
 from checkpoint import Checkpoints
 from hyperparameters import Hyperparameters
 from language_model import WEIGHTS, LanguageModel, State, save_weights
+from metrics import Epoch, Report, say, scores, tell
 from optimisation import Optimisation
 from perplexity import mean_loss, perplexity
-from training_report import Epoch, Report, say, scores, tell
 from user_error import UserError
 from vocabulary import TokenIds
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from optimisers import BETAS, Adam, Sgd
+from lightweight_optim import BETAS, Adam, Sgd
 from tests.unit.model_scripts.conftest import Job
 from tests.unit.model_scripts.forks import ForkServer
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-import corpus_files
+import split_files
 from user_error import UserError
 
 
@@ -12,7 +12,7 @@ def test_splits_are_found_under_the_names_people_use(tmp_path: Path, pattern: st
     for split in ("train", "valid", "test"):
         (tmp_path / pattern.format(split)).write_text("text\n")
     (tmp_path / "manifest.json").write_text("{}")
-    assert {split: path.name for split, path in corpus_files.find(tmp_path).items()} == {
+    assert {split: path.name for split, path in split_files.find(tmp_path).items()} == {
         split: pattern.format(split) for split in ("train", "valid", "test")
     }
 
@@ -20,31 +20,31 @@ def test_splits_are_found_under_the_names_people_use(tmp_path: Path, pattern: st
 def test_a_missing_split_is_named_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("text\n")
     with pytest.raises(UserError, match=r"no valid file .*found train"):
-        corpus_files.find(tmp_path)
+        split_files.find(tmp_path)
 
 
 def test_a_split_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     for name in ("train", "train.txt"):
         (tmp_path / name).write_text("text\n")
     with pytest.raises(UserError, match=r"more than one train file: train, train\.txt"):
-        corpus_files.find(tmp_path)
+        split_files.find(tmp_path)
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("")
     with pytest.raises(UserError, match="train file, train, is empty"):
-        corpus_files.find(tmp_path)
+        split_files.find(tmp_path)
 
 
 def test_a_channel_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a folder"):
-        corpus_files.find(tmp_path / "nowhere")
+        split_files.find(tmp_path / "nowhere")
 
 
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train").write_bytes("caf\u00e9\n".encode("latin-1"))
     with pytest.raises(UserError, match="train is not UTF-8"):
-        list(corpus_files.sample(tmp_path / "train"))
+        list(split_files.sample(tmp_path / "train"))
 
 
 TEXT = "\ufeffa\r\nb\u2028é  d\r\n\n \rlong-戦場-word \ufeff \x1c\r\n \r\r\nlast"
@@ -56,7 +56,7 @@ def test_blocks_of_any_size_hold_the_text_its_lines_ended_plainly_its_byte_order
     tmp_path: Path, size: int
 ) -> None:
     (tmp_path / "train").write_bytes(TEXT.encode())
-    blocks = list(corpus_files.blocks(tmp_path / "train", size))
+    blocks = list(split_files.blocks(tmp_path / "train", size))
     assert b"".join(blocks).decode() == PLAIN
     assert all(
         before.endswith(b"\n") or after.startswith(b" ") for before, after in itertools.pairwise(blocks)
@@ -77,11 +77,11 @@ def test_blocks_of_any_size_hold_the_text_its_lines_ended_plainly_its_byte_order
 )
 def test_the_last_line_ends_once_and_nothing_has_no_line(tmp_path: Path, content: str, text: str) -> None:
     (tmp_path / "train").write_bytes(content.encode())
-    assert b"".join(corpus_files.blocks(tmp_path / "train")).decode() == text
+    assert b"".join(split_files.blocks(tmp_path / "train")).decode() == text
 
 
 def test_a_sample_is_the_beginning_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train").write_bytes(TEXT.encode())
     for characters in range(1, len(PLAIN) + 2):
-        monkeypatch.setattr(corpus_files, "SAMPLE_CHARACTERS", characters)
-        assert "".join(corpus_files.sample(tmp_path / "train")) == PLAIN.removesuffix("\n")[:characters]
+        monkeypatch.setattr(split_files, "SAMPLE_CHARACTERS", characters)
+        assert "".join(split_files.sample(tmp_path / "train")) == PLAIN.removesuffix("\n")[:characters]
