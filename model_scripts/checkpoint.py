@@ -24,7 +24,7 @@ import torch
 
 from corpus import Corpus
 from hyperparameters import Hyperparameters
-from metrics import tell
+from job_log import log
 from user_error import UserError
 
 FORMAT = 2
@@ -93,7 +93,7 @@ class Checkpoints:
         # torch.save tells of a write that failed as a RuntimeError.
         except (OSError, RuntimeError) as error:
             unfinished.unlink(missing_ok=True)
-            tell(f"The checkpoint could not be written ({error}); training goes on.")
+            log(f"The checkpoint could not be written ({error}); training goes on.")
         self._written_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ class Checkpoints:
         try:
             contents = _read(self._path)
         except Exception as error:  # what torch.load raises depends on which bytes are wrong
-            tell(f"The checkpoint {self._path} is damaged ({error}): training starts from the beginning.")
+            log(f"The checkpoint {self._path} is damaged ({error}): training starts from the beginning.")
             return None
         self._check(contents.get("job", {}))
         return contents

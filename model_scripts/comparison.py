@@ -44,8 +44,8 @@ import corpus
 import distributed
 import language_model
 from corpus import Corpus
+from job_log import log_values, quoted, summary
 from language_model import CONFIG, FORMAT, VOCABULARY, WEIGHTS, LanguageModel, Shape
-from metrics import in_short, quoted, say
 from perplexity import own_loss, perplexity
 from user_error import UserError
 from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
@@ -90,7 +90,7 @@ class Comparison:
         return {"comparable": True, **asdict(self)}
 
     def announce(self) -> None:
-        say(
+        log_values(
             champion_perplexity=f"{self.champion.perplexity:.4f}",
             challenger_perplexity=f"{self.challenger.perplexity:.4f}",
         )
@@ -107,7 +107,7 @@ class Incomparable:
         return {"comparable": False, "reason": self.reason}
 
     def announce(self) -> None:
-        say(champion="incomparable", reason=quoted(self.reason))
+        log_values(champion="incomparable", reason=quoted(self.reason))
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _agreed() -> Iterator[None]:
         except UserError:
             raise
         except Exception as error:  # what is raised depends on which bytes are wrong
-            raise UserError(f"The champion cannot be read and scored ({in_short(error)}).") from error
+            raise UserError(f"The champion cannot be read and scored ({summary(error)}).") from error
 
 
 def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Champion]:

@@ -30,8 +30,9 @@ import distributed
 import recipes
 from checkpoint import Checkpoints
 from hyperparameters import Hyperparameters
+from job_log import log, log_values, scores
 from language_model import WEIGHTS, LanguageModel, State, save_weights
-from metrics import Epoch, Report, say, scores, tell
+from metrics import Epoch, Metrics
 from optimisation import Optimisation
 from perplexity import mean_loss, perplexity
 from user_error import UserError
@@ -86,7 +87,7 @@ class Training:
         train: TokenIds,
         valid: TokenIds,
         settings: Hyperparameters,
-        metrics: Report,
+        metrics: Metrics,
         artifact: Path,
         checkpoints: Checkpoints | None,
     ) -> None:
@@ -136,7 +137,7 @@ class Training:
                     f"Try a lower lr (now {self.settings.lr:g}) or clip (now {self.settings.clip:g})."
                 ) from None
             self.metrics.stopped = f"{problem}; the best epoch so far, {self.metrics.best_epoch}, is kept"
-            tell(f"stopped early: {self.metrics.stopped}")
+            log(f"stopped early: {self.metrics.stopped}")
 
     def _read_train(self, sigterm: "KeepSigterm") -> bool:
         """The epoch's pass over train, or what is left of it, and then a checkpoint. Raises Diverged.
@@ -229,7 +230,7 @@ class Training:
         metrics.epochs.append(epoch)
         if better:
             metrics.best_epoch = position.epoch
-        say(
+        log_values(
             epoch=f"{position.epoch}/{self.settings.epochs}",
             seconds=f"{epoch.seconds:.1f}",
             **scores("valid", valid_loss),
@@ -249,7 +250,7 @@ class Training:
         position = self.position
         now = Logged(time.monotonic(), position.words, position.loss)
         words = now.words - last.words
-        say(
+        log_values(
             epoch=f"{position.epoch}/{self.settings.epochs}",
             # Windows that vary make the number of steps a matter of chance.
             step=f"{position.step}/{max(position.step, self.steps_per_epoch)}",
@@ -266,9 +267,9 @@ class Training:
         self.metrics.stopped = where
         self.metrics.save()
         if self.checkpoints is None:
-            tell(f"stopped: {where}; there is no checkpoint folder, so a new start begins at the beginning")
+            log(f"stopped: {where}; there is no checkpoint folder, so a new start begins at the beginning")
         else:
-            tell(f"stopped: {where}; a new start goes on from there")
+            log(f"stopped: {where}; a new start goes on from there")
         raise Stopped(where)
 
     def _save(self) -> None:
@@ -287,7 +288,7 @@ class Training:
                 "weights": {name: weight.detach() for name, weight in self.model.named_parameters()},
                 "optimisation": self.optimisation.state_dict(),
                 "memory": memory,
-                "metrics": self.metrics.so_far(),
+                "metrics": self.metrics.state_dict(),
                 "best": best,
             }
         )
@@ -311,10 +312,10 @@ class Training:
             (h[:, self.own].to(self.device).contiguous(), c[:, self.own].to(self.device).contiguous())
             for h, c in saved["memory"]
         ]
-        self.metrics.go_on_from(saved["metrics"])
+        self.metrics.load_state_dict(saved["metrics"])
         if saved["best"] is not None and distributed.is_first():
             self.weights.write_bytes(saved["best"].numpy().tobytes())
-        tell(f"resumed: epoch {self.position.epoch}, step {self.position.step}")
+        log(f"resumed: epoch {self.position.epoch}, step {self.position.step}")
 
 
 class KeepSigterm:

@@ -12,7 +12,7 @@ import numpy as np
 
 import inference
 from inference import Request
-from metrics import in_short, quoted, say
+from job_log import log_values, quoted, summary
 from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))
@@ -28,7 +28,7 @@ def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
     try:
         return _draw(artifact, valid)
     except Exception as error:  # the model is there and tested: what it reads like is no reason to lose it
-        say(samples="none", reason=quoted(in_short(error)))
+        log_values(samples="none", reason=quoted(summary(error)))
         return []
 
 

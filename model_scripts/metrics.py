@@ -1,14 +1,7 @@
-"""What a training job says about itself: lines in the log, metrics.json, and the training curve.
+"""The metrics of a training job and the file that holds them, metrics.json."""
 
-The log's `key=value` lines are read by the training job's MetricDefinitions and by the command's progress
-bar.
-"""
-
-import contextlib
 import json
 import math
-import os
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,45 +10,19 @@ from typing import Any
 import distributed
 from perplexity import perplexity
 
-MOST_CHARACTERS = 300
-
-
-def say(**values: object) -> None:
-    """One line of `key=value` pairs in the log."""
-    tell(" ".join(f"{key}={value}" for key, value in values.items()))
-
-
-def tell(sentence: str) -> None:
-    """One line on stdout, said by the first rank alone.
-
-    Written in one piece: the training toolkit reads the pipe in chunks and takes every chunk's end for a
-    line's. Where the toolkit is stopped with the script, it is gone first, and the script has a checkpoint
-    to write yet: that nobody listens is no error.
-    """
-    if distributed.is_first():
-        with contextlib.suppress(BrokenPipeError):
-            os.write(sys.stdout.fileno(), f"{sentence}\n".encode())
-
-
-def quoted(sentence: str) -> str:
-    """A sentence as the value of a `key=value` pair."""
-    return json.dumps(sentence, ensure_ascii=False)
-
-
-def in_short(error: Exception) -> str:
-    """An error that nobody foresaw, in one line of at most MOST_CHARACTERS."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARACTERS]
-
-
-def scores(name: str, loss: float) -> dict[str, str]:
-    """A loss in nats per token and its perplexity, for the log."""
-    return {f"{name}_loss": f"{loss:.4f}", f"{name}_perplexity": f"{perplexity(loss):.2f}"}
-
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over train. train_loss is the mean over the pass, with dropout on; losses are in nats per
-    token."""
+    """The metrics of one pass over train.
+
+    Attributes:
+        epoch: Its number, from 1.
+        lr: The learning rate of its last step.
+        seconds: Its duration, the evaluation on valid included.
+        words_per_second: The speed of the pass over train.
+        train_loss: Mean over the pass, with dropout, in nats per token.
+        valid_loss: After the pass, in nats per token.
+    """
 
     epoch: int
     lr: float
@@ -66,14 +33,23 @@ class Epoch:
 
 
 @dataclass
-class Report:
-    """Everything metrics.json tells.
+class Metrics:
+    """The content of metrics.json.
 
-    artifact, output: the folders that get metrics.json, the artifact's without `samples`. world_size: the
-    processes that trained together. stopped: why training ended early, if it did. resumed: how many times
-    training went on after an interruption. started: by time.monotonic. seconds_before: those before the
-    interruption. comparison: with the model that serves now (comparison.py), or None where none was given.
-    samples: texts by the finished model (example_texts.py).
+    Attributes:
+        artifact: The folder of the model, which gets metrics.json without `samples`.
+        output: The folder of the job's other output, which gets all of metrics.json.
+        world_size: The number of processes that train together.
+        tokens: The number of tokens of each split.
+        unknown_share: The share of each split's tokens that are <unk>.
+        started: When the job started, by time.monotonic.
+        best_epoch: The epoch with the lowest loss on valid.
+        stopped: Why training ended early, if it did.
+        resumed: How often training was resumed after an interruption.
+        test_loss: In nats per token; None until the model is tested.
+        seconds_before: The seconds before the last interruption.
+        comparison: The comparison with the champion (comparison.py), or None if there is no champion.
+        samples: Texts by the finished model (example_texts.py).
     """
 
     artifact: Path
@@ -97,14 +73,16 @@ class Report:
 
     @property
     def best(self) -> Epoch | None:
+        """The best epoch so far."""
         return None if self.best_epoch is None else self.epochs[self.best_epoch - 1]
 
     @property
     def seconds(self) -> float:
+        """The job's seconds so far, those before interruptions included."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def so_far(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the run."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
         return {
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "best_epoch": self.best_epoch,
@@ -112,15 +90,15 @@ class Report:
             "seconds": self.seconds,
         }
 
-    def go_on_from(self, saved: dict[str, Any]) -> None:
-        """Take up `so_far`'s answer."""
-        self.epochs = [Epoch(**epoch) for epoch in saved["epochs"]]
-        self.best_epoch = saved["best_epoch"]
-        self.resumed = saved["resumed"] + 1
-        self.seconds_before = saved["seconds"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from what `state_dict` returned."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.best_epoch = state["best_epoch"]
+        self.resumed = state["resumed"] + 1
+        self.seconds_before = state["seconds"]
 
     def document(self) -> dict[str, Any]:
-        """metrics.json's content. A perplexity too large for a float is null, since JSON has no infinity."""
+        """Return the content of metrics.json. An infinite perplexity is null: JSON has no infinity."""
         best = self.best
         return {
             "recipe": self.recipe,
@@ -133,8 +111,8 @@ class Report:
             "epochs": [
                 {
                     **asdict(epoch),
-                    "train_perplexity": _finite(perplexity(epoch.train_loss)),
-                    "valid_perplexity": _finite(perplexity(epoch.valid_loss)),
+                    "train_perplexity": _finite_perplexity(epoch.train_loss),
+                    "valid_perplexity": _finite_perplexity(epoch.valid_loss),
                 }
                 for epoch in self.epochs
             ],
@@ -142,18 +120,19 @@ class Report:
             "stopped": self.stopped,
             "resumed": self.resumed,
             "valid_loss": best.valid_loss if best else None,
-            "valid_perplexity": _finite(perplexity(best.valid_loss)) if best else None,
+            "valid_perplexity": _finite_perplexity(best.valid_loss if best else None),
             "test_loss": self.test_loss,
-            "test_perplexity": None if self.test_loss is None else _finite(perplexity(self.test_loss)),
+            "test_perplexity": _finite_perplexity(self.test_loss),
             "comparison": self.comparison,
             "samples": self.samples,
             "seconds": self.seconds,
         }
 
     def save(self) -> None:
-        """Write metrics.json, whole at any moment, into both folders; the first rank does.
+        """Write metrics.json into both folders. Only the first rank writes.
 
-        The artifact goes without samples: it travels further than the job's output, and holds no text.
+        The artifact's file has no samples: the artifact is passed on further than the job's output, and must
+        hold no text.
         """
         if not distributed.is_first():
             return
@@ -162,49 +141,14 @@ class Report:
         del document["samples"]
         _write(self.artifact / "metrics.json", document)
 
-    def draw(self, path: Path) -> None:
-        """The training curve as PNG: perplexity by epoch, the best epoch marked.
-
-        Where the image has no matplotlib the log says so, and the numbers stay in metrics.json.
-        """
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-        except ImportError:
-            say(training_curve="none", reason="matplotlib-is-not-installed")
-            return
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        numbers = [epoch.epoch for epoch in self.epochs]
-        axes.plot(
-            numbers, [perplexity(e.train_loss) for e in self.epochs], "o-", label="train (with dropout)"
-        )
-        axes.plot(numbers, [perplexity(e.valid_loss) for e in self.epochs], "o-", label="valid")
-        if self.best and self.test_loss is not None:
-            axes.plot(
-                [self.best.epoch],
-                [perplexity(self.test_loss)],
-                "k*",
-                markersize=12,
-                label=f"test, best epoch: {perplexity(self.test_loss):.1f}",
-            )
-        axes.set(title="Training curve", xlabel="epoch", ylabel="perplexity", yscale="log")
-        # A logarithmic axis would otherwise count in powers of ten.
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3, which="both")
-        axes.legend()
-        figure.savefig(path, dpi=100)
-
 
 def _write(path: Path, document: dict[str, Any]) -> None:
+    """Replace the file at once, so that a reader never sees half of it."""
     unfinished = path.with_name(f"{path.name}.tmp")
     unfinished.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
 
 
-def _finite(value: float) -> float | None:
+def _finite_perplexity(loss: float | None) -> float | None:
+    value = math.inf if loss is None else perplexity(loss)
     return value if math.isfinite(value) else None

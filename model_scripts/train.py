@@ -4,7 +4,7 @@
     SM_CHANNEL_CHAMPION   folder with the model.tar.gz that serves now, to compare with; may be missing
     SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and what serves them:
                           code/ and config.yaml
-    SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
+    SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.svg
     LEXLINE_CHECKPOINTS   folder to resume from after an interruption; /opt/ml/checkpoints if that is there
 
 By hand, with the first three set:  python train.py --epochs 6 --recipe classic
@@ -35,11 +35,13 @@ import distributed
 import example_texts
 import hyperparameters
 import recipes
+import training_curve
 from checkpoint import Checkpoints
 from corpus import Corpus
 from distributed import RankLost
 from epoch_loop import Stopped, Training
 from hyperparameters import Hyperparameters
+from job_log import log_values, scores
 from language_model import (
     CONFIG,
     VOCABULARY,
@@ -48,7 +50,7 @@ from language_model import (
     load_weights,
     save_config,
 )
-from metrics import Report, say, scores
+from metrics import Metrics
 from perplexity import mean_loss
 from user_error import UserError, report
 from vocabulary import UNKNOWN_ID, TokenIds
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
+def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
     """The whole job, on each of its ranks. Raises UserError where the input is to blame, and Stopped."""
     started = time.monotonic()
     with distributed.together():
@@ -129,7 +131,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
     device = prepare_torch(settings.seed)
     model = recipes.model(settings, count(text.splits["train"], len(text.vocabulary))).to(device)
     distributed.copy_first(model)
-    metrics = Report(
+    metrics = Metrics(
         artifact=folders.model,
         output=folders.output,
         recipe=settings.recipe,
@@ -158,7 +160,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
         load_weights(model, folders.model / WEIGHTS)
     distributed.copy_first(model)
     metrics.test_loss = mean_loss(model, splits["test"])
-    say(**scores("test", metrics.test_loss))
+    log_values(**scores("test", metrics.test_loss))
     champion = distributed.from_first(folders.champion)
     if champion:
         outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)
@@ -168,7 +170,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
         metrics.samples = example_texts.draw(folders.model, splits["valid"])
     metrics.save()
     if distributed.is_first():
-        metrics.draw(folders.output / "training_curve.png")
+        training_curve.save(metrics, folders.output / "training_curve.svg")
     return metrics
 
 
@@ -194,8 +196,8 @@ def count(tokens: TokenIds, words: int) -> npt.NDArray[np.int64]:
     return counts
 
 
-def announce(metrics: Report) -> None:
-    say(
+def announce(metrics: Metrics) -> None:
+    log_values(
         recipe=metrics.recipe,
         world_size=metrics.world_size,
         tokenizer=metrics.tokenizer,
@@ -203,7 +205,7 @@ def announce(metrics: Report) -> None:
         test_tokens=metrics.tokens["test"],
         **{f"{split}_unknown_share": f"{share:.4f}" for split, share in metrics.unknown_share.items()},
     )
-    say(
+    log_values(
         vocabulary_size=metrics.vocabulary_size,
         parameters=metrics.parameters,
         train_tokens=metrics.tokens["train"],

@@ -103,7 +103,7 @@ def test_aws_training_toolkit_runs_train(jobs: dict[str, Ended]) -> None:
     assert (base / "output" / "success").exists()
     assert any(line.startswith("test_loss=") for line in log.splitlines())
     assert (base / "model" / "model.pt").exists()
-    assert (base / "output" / "data" / "training_curve.png").exists()
+    assert (base / "output" / "data" / "training_curve.svg").exists()
 
 
 def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[str, Ended]) -> None:

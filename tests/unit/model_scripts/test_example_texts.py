@@ -54,7 +54,7 @@ def test_a_model_that_cannot_generate_is_a_finished_model_all_the_same(
     assert job.run(epochs=1) == 0
     assert job.metrics()["samples"] == []
     assert 'samples=none reason="ArithmeticError: the weights are no numbers"\n' in capfd.readouterr().out
-    assert (job.data / "training_curve.png").exists()
+    assert (job.data / "training_curve.svg").exists()
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,7 @@ def test_the_artifact_is_weights_vocabulary_config_metrics_and_code(trained: Job
         "model.pt",
         "vocabulary",
     ]
-    assert sorted(path.name for path in trained.data.iterdir()) == ["metrics.json", "training_curve.png"]
-    assert (trained.data / "training_curve.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert sorted(path.name for path in trained.data.iterdir()) == ["metrics.json", "training_curve.svg"]
 
 
 def test_the_artifacts_code_is_what_its_two_servers_import_and_no_more(trained: Job) -> None:
