@@ -1,16 +1,16 @@
-"""The training loop: truncated back-propagation through time over the columns of a corpus.
+"""The epochs of training: truncated back-propagation through time over the columns of a text.
 
-    a b c d e f g h i j k, 2 columns   ->   a f   rows 0-1 are read and rows 1-2 predicted,
-                                            b g   then rows 2-3 are read with the memory of those before,
-                                            c h   and so on to the end: one epoch
+    a b c d e f g h i j k, 2 columns   ->   a f   rows 0-1 are read, rows 1-2 predicted;
+                                            b g   then rows 2-3 are read, with the LSTM's state after row 1;
+                                            c h   and so on to the end of the columns, which ends the epoch
                                             d i
                                             e j
 
-Gradients reach back to the first row of a batch and no further (Mikolov et al., Interspeech 2010; PyTorch's
-word_language_model example). After each epoch the loss on valid decides whether its weights are kept.
+Gradients flow back to the first row of a batch and no further (Mikolov et al., Interspeech 2010; PyTorch's
+word_language_model example). After each epoch the loss on valid decides whether the weights are kept.
 
-Everything random in a step is drawn from generators seeded anew with the job's seed, the step's number and
-the rank. So an interrupted run goes on with the very numbers it would have had.
+Each step seeds its random numbers anew, from the job's seed, the step's number and the rank. A resumed job
+therefore draws the numbers that an uninterrupted job would have drawn.
 """
 
 import hashlib
@@ -39,24 +39,29 @@ from user_error import UserError
 from vocabulary import TokenIds
 
 STEPS_BETWEEN_CHECKS = 50
-"""The loss is looked at this often: on a GPU, looking means waiting for it."""
+"""How often the loss is checked. On a GPU, reading it means waiting for it."""
 
 
 class Diverged(Exception):
-    """The loss is no number any more, or so large that perplexity is infinite. The message says where."""
+    """The loss is not a number, or its perplexity is infinite. The message says where."""
 
 
 class Stopped(Exception):
-    """SIGTERM came, and what could be saved is saved."""
+    """SIGTERM arrived, and the job's state is saved."""
 
 
 @dataclass
 class Position:
-    """How far training is; a resumed run begins here.
+    """How far training is. A resumed job starts here.
 
-    epoch: the one under way, from 1. row: the first that it has not read yet. step: its steps so far. steps:
-    those of all epochs. lr: of the last step. loss: in nats, summed over the `words` that the epoch has
-    predicted. seconds: of the epoch's pass over train.
+    Attributes:
+        epoch: The current epoch, from 1.
+        row: The first row that the epoch has not read.
+        step: The epoch's steps so far.
+        steps: The steps of all epochs so far.
+        lr: The learning rate of the last step.
+        loss: In nats, summed over the epoch's predicted `words`.
+        seconds: Duration of the epoch's pass over train so far.
     """
 
     epoch: int = 1
@@ -71,7 +76,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Logged:
-    """When the last line of the log was said, and the position's words and loss then."""
+    """The time of the last line in the log, and the position's words and loss then."""
 
     at: float
     words: int
@@ -79,54 +84,68 @@ class Logged:
 
 
 class Training:
-    """A model, the text it learns, and how far it is."""
+    """A model, the text that it learns, and the position in that text."""
 
     def __init__(
         self,
         model: LanguageModel,
         train: TokenIds,
         valid: TokenIds,
-        settings: Hyperparameters,
+        hparams: Hyperparameters,
         metrics: Metrics,
         artifact: Path,
         checkpoints: Checkpoints | None,
     ) -> None:
-        """artifact: the model folder, which gets the best weights. checkpoints: the first rank's.
+        """Cut the text into columns.
 
-        Raises UserError where the batch does not fit the corpus or the ranks.
+        Args:
+            model: The new model, on the device to train on.
+            train: The text to learn.
+            valid: The text that decides which epoch is best.
+            hparams: The job's hyperparameters.
+            metrics: The job's metrics, which get a record of each epoch.
+            artifact: The model folder, which gets the best weights.
+            checkpoints: On the first rank, where checkpoints go, if anywhere.
+
+        Raises:
+            UserError: batch_size is too large for the text or too small for the ranks.
         """
-        if distributed.world() > settings.batch_size:
+        if distributed.world_size() > hparams.batch_size:
             raise UserError(
-                f"batch_size {settings.batch_size} is too small for {distributed.world()} processes, which "
-                f"share its columns: make it at least {distributed.world()}, or use fewer instances."
+                f"batch_size {hparams.batch_size} is too small for {distributed.world_size()} processes, "
+                f"which share its columns: make it at least {distributed.world_size()}, or use fewer "
+                "instances."
             )
         self.model = model
-        self.columns = batchify(train, settings.batch_size)
+        self.columns = batchify(train, hparams.batch_size)
         self.valid = valid
-        self.settings = settings
+        self.hparams = hparams
         self.metrics = metrics
         self.weights = artifact / WEIGHTS
         self.checkpoints = checkpoints
-        self.own = distributed.part(settings.batch_size)
-        self.own_columns = self.own.stop - self.own.start
+        self.own = distributed.own_columns(hparams.batch_size)
+        self.own_count = self.own.stop - self.own.start
         self.device = model.decoder.bias.device
-        self.steps_per_epoch = math.ceil((len(self.columns) - 1) / settings.bptt)
-        self.optimisation = Optimisation(model, settings, self.steps_per_epoch)
+        self.steps_per_epoch = math.ceil((len(self.columns) - 1) / hparams.bptt)
+        self.optimisation = Optimisation(model, hparams, self.steps_per_epoch)
         self.position = Position()
-        self.memory: State = model.start(self.own_columns)
+        self.state: State = model.start(self.own_count)
 
     def run(self) -> None:
-        """Train epoch by epoch, from the checkpoint on if there is one. The artifact gets the best epoch's
-        weights.
+        """Train all epochs, or those that a checkpoint has left. The artifact gets the best epoch's weights.
 
-        If training diverges, the best epoch so far is the result; without one, UserError. Raises Stopped.
+        If training diverges, it ends with the best epoch so far.
+
+        Raises:
+            UserError: Training diverged before the end of the first epoch.
+            Stopped: SIGTERM arrived.
         """
         self._resume()
         try:
-            while self.position.epoch <= self.settings.epochs:
-                with KeepSigterm() as sigterm:
+            while self.position.epoch <= self.hparams.epochs:
+                with DeferredSigterm() as sigterm:
                     finished = self._read_train(sigterm)
-                if sigterm.came or not finished:
+                if sigterm.received or not finished:
                     self._stop()
                 # Until the next epoch there is nothing to save, and SIGTERM ends the process at once.
                 self._end_epoch()
@@ -134,81 +153,89 @@ class Training:
             if self.metrics.best is None:
                 raise UserError(
                     f"Training diverged: {problem}. "
-                    f"Try a lower lr (now {self.settings.lr:g}) or clip (now {self.settings.clip:g})."
+                    f"Try a lower lr (now {self.hparams.lr:g}) or clip (now {self.hparams.clip:g})."
                 ) from None
             self.metrics.stopped = f"{problem}; the best epoch so far, {self.metrics.best_epoch}, is kept"
             log(f"stopped early: {self.metrics.stopped}")
 
-    def _read_train(self, sigterm: "KeepSigterm") -> bool:
-        """The epoch's pass over train, or what is left of it, and then a checkpoint. Raises Diverged.
+    def _read_train(self, sigterm: "DeferredSigterm") -> bool:
+        """Read what is left of train in this epoch, then save a checkpoint. Raises Diverged.
 
-        False if SIGTERM came to any rank: the checkpoint is then of the step that was under way.
+        Returns:
+            False if SIGTERM arrived at any rank. The checkpoint then holds the step that was in progress.
         """
         self.model.train()
-        position, interval = self.position, self.settings.log_interval
+        position, interval = self.position, self.hparams.log_interval
         began = time.monotonic() - position.seconds
         logged = Logged(time.monotonic(), position.words, position.loss)
-        # Each rank adds up its own columns', and on its device, where nobody has to wait for the sum.
+        # Each rank sums the loss of its own columns on its device, so that no step waits for the sum.
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         if distributed.is_first():
             loss += position.loss
         while position.row < len(self.columns) - 1:
-            loss_now, stopping, due = self._step(sigterm)
-            loss += loss_now
+            step_loss, stopping, save_due = self._step(sigterm)
+            loss += step_loss
             position.seconds = time.monotonic() - began
             over = position.row == len(self.columns) - 1
-            log = position.step % interval == 0 or (over and position.step < interval)
-            if log or due or stopping or over or position.step % STEPS_BETWEEN_CHECKS == 0:
-                position.loss = distributed.total(loss)
+            log_due = position.step % interval == 0 or (over and position.step < interval)
+            check_due = position.step % STEPS_BETWEEN_CHECKS == 0
+            if log_due or save_due or stopping or over or check_due:
+                position.loss = distributed.sum_over_ranks(loss)
                 self._check(logged)
-            if log:
+            if log_due:
                 logged = self._log(logged)
-            if due or stopping or over:
+            if save_due or stopping or over:
                 self._save()
             if stopping:
                 return False
         return True
 
-    def _step(self, sigterm: "KeepSigterm") -> tuple[Tensor, bool, bool]:
-        """One batch: its loss, summed over this rank's columns; whether a rank was stopped; whether to
-        save."""
-        position, settings = self.position, self.settings
-        chance = torch.Generator().manual_seed(_seed(settings.seed, position.steps))
-        rows = min(recipes.window(settings, chance), len(self.columns) - 1 - position.row)
-        words, targets = self.batch(position.row, rows)
-        self._reseed(_seed(settings.seed, position.steps, distributed.rank()))
+    def _step(self, sigterm: "DeferredSigterm") -> tuple[Tensor, bool, bool]:
+        """Train on one batch.
 
-        loss, outputs, self.memory = self.model(words, targets, self.memory)
+        Returns:
+            The loss, in nats and summed over this rank's columns; whether any rank received SIGTERM; whether
+            a checkpoint is due.
+        """
+        position, hparams = self.position, self.hparams
+        generator = torch.Generator().manual_seed(_seed(hparams.seed, position.steps))
+        rows = min(recipes.window(hparams, generator), len(self.columns) - 1 - position.row)
+        words, targets = self.batch(position.row, rows)
+        self._seed_dropout(_seed(hparams.seed, position.steps, distributed.rank()))
+
+        loss, outputs, self.state = self.model(words, targets, self.state)
         # This rank's part of the mean over the whole batch.
-        penalty = self.optimisation.penalty(outputs) * (self.own_columns / settings.batch_size)
-        (loss / (rows * settings.batch_size) + penalty).backward()
-        due = self.checkpoints is not None and self.checkpoints.due
-        stopping, due = distributed.sum_gradients(self.model.parameters(), [sigterm.came, due])
+        penalty = self.optimisation.penalty(outputs) * (self.own_count / hparams.batch_size)
+        (loss / (rows * hparams.batch_size) + penalty).backward()
+        save_due = self.checkpoints is not None and self.checkpoints.due
+        stopping, save_due = distributed.sum_gradients(
+            self.model.parameters(), flags=[sigterm.received, save_due]
+        )
         position.lr = self.optimisation.step(rows)
 
         position.row += rows
         position.step += 1
         position.steps += 1
-        position.words += rows * settings.batch_size
-        return loss.detach(), stopping, due
+        position.words += rows * hparams.batch_size
+        return loss.detach(), stopping, save_due
 
     def batch(self, row: int, rows: int) -> tuple[Tensor, Tensor]:
-        """Words, and the words after them, of this rank's columns: both (rows, own columns).
+        """Return words and the words that follow them, both (rows, own columns).
 
-        Only a batch is made of the 8-byte numbers that torch wants; the corpus stays at 4.
+        torch needs 8-byte numbers. Only the batch is converted; the text stays at 4 bytes a word.
         """
         numbers = torch.from_numpy(self.columns[row : row + rows + 1, self.own].astype(np.int64, order="C"))
         numbers = numbers.to(self.device)
         return numbers[:-1], numbers[1:]
 
-    def _reseed(self, seed: int) -> None:
-        """Seed dropout. torch.manual_seed would do the same in a good part of a millisecond."""
+    def _seed_dropout(self, seed: int) -> None:
+        # torch.manual_seed does the same, but takes most of a millisecond.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def _end_epoch(self) -> None:
-        """The loss on valid, and what follows from it. Raises Diverged."""
+        """Measure the loss on valid and keep the weights if they are the best so far. Raises Diverged."""
         position, metrics = self.position, self.metrics
         began = time.monotonic()
         with self.optimisation.averaged():
@@ -231,28 +258,29 @@ class Training:
         if better:
             metrics.best_epoch = position.epoch
         log_values(
-            epoch=f"{position.epoch}/{self.settings.epochs}",
+            epoch=f"{position.epoch}/{self.hparams.epochs}",
             seconds=f"{epoch.seconds:.1f}",
             **scores("valid", valid_loss),
         )
         metrics.save()
         self.position = Position(epoch=position.epoch + 1, steps=position.steps)
-        self.memory = self.model.start(self.own_columns)
+        self.state = self.model.start(self.own_count)
 
     def _check(self, logged: Logged) -> None:
+        """Raise Diverged if the mean loss since the last line in the log is not finite or far too large."""
         position = self.position
         recent = (position.loss - logged.loss) / (position.words - logged.words)
         if not math.isfinite(perplexity(recent)):
             raise Diverged(f"the loss became {recent:g} in epoch {position.epoch}, step {position.step}")
 
     def _log(self, last: Logged) -> Logged:
-        """How training went since the last line, as a line."""
+        """Log speed and loss since the last line."""
         position = self.position
         now = Logged(time.monotonic(), position.words, position.loss)
         words = now.words - last.words
         log_values(
-            epoch=f"{position.epoch}/{self.settings.epochs}",
-            # Windows that vary make the number of steps a matter of chance.
+            epoch=f"{position.epoch}/{self.hparams.epochs}",
+            # With windows of varying length an epoch may have more steps than calculated.
             step=f"{position.step}/{max(position.step, self.steps_per_epoch)}",
             lr=f"{position.lr:g}",
             words_per_second=round(words / max(now.at - last.at, 1e-9)),
@@ -261,21 +289,22 @@ class Training:
         return now
 
     def _stop(self) -> None:
-        """Leave the artifact as it is, with the best epoch so far, if any. Raises Stopped."""
+        """Raise Stopped. The artifact keeps the best epoch's weights, if an epoch has ended."""
         position = self.position
         where = f"SIGTERM came in epoch {position.epoch}, step {position.step}"
         self.metrics.stopped = where
         self.metrics.save()
-        if self.checkpoints is None:
-            log(f"stopped: {where}; there is no checkpoint folder, so a new start begins at the beginning")
-        else:
-            log(f"stopped: {where}; a new start goes on from there")
+        rest = "a restarted job resumes from there" if self.checkpoints else "there is no checkpoint folder"
+        log(f"stopped: {where}; {rest}")
         raise Stopped(where)
 
     def _save(self) -> None:
-        """A checkpoint. Every rank takes part, the first one writes."""
-        columns = self.settings.batch_size
-        memory = [(distributed.whole(h, columns), distributed.whole(c, columns)) for h, c in self.memory]
+        """Save a checkpoint. Every rank calls this; the first one writes."""
+        columns = self.hparams.batch_size
+        state = [
+            (distributed.gather_columns(h, columns), distributed.gather_columns(c, columns))
+            for h, c in self.state
+        ]
         if self.checkpoints is None:
             return
         best = None
@@ -284,23 +313,23 @@ class Training:
         self.checkpoints.save(
             {
                 "position": asdict(self.position),
-                # By parameter: a matrix that is tied to another one is written once.
+                # named_parameters has tied matrices once, state_dict twice.
                 "weights": {name: weight.detach() for name, weight in self.model.named_parameters()},
                 "optimisation": self.optimisation.state_dict(),
-                "memory": memory,
+                "memory": state,
                 "metrics": self.metrics.state_dict(),
                 "best": best,
             }
         )
 
     def _resume(self) -> None:
-        """Take up the checkpoint, if there is one. Raises UserError if it is another job's.
+        """Resume from the checkpoint, if there is one; the number of ranks may have changed.
 
-        The number of ranks may be another than before.
+        Raises UserError if the checkpoint belongs to another job.
         """
-        with distributed.together():
+        with distributed.shared_errors():
             found = self.checkpoints.load() if self.checkpoints else None
-        saved: dict[str, Any] | None = distributed.from_first(found)
+        saved: dict[str, Any] | None = distributed.broadcast(found)
         if saved is None:
             return
         self.position = Position(**saved["position"])
@@ -308,7 +337,7 @@ class Training:
             for name, weight in self.model.named_parameters():
                 weight.copy_(saved["weights"][name])
         self.optimisation.load_state_dict(saved["optimisation"])
-        self.memory = [
+        self.state = [
             (h[:, self.own].to(self.device).contiguous(), c[:, self.own].to(self.device).contiguous())
             for h, c in saved["memory"]
         ]
@@ -318,33 +347,37 @@ class Training:
         log(f"resumed: epoch {self.position.epoch}, step {self.position.step}")
 
 
-class KeepSigterm:
-    """Within it, SIGTERM is remembered rather than obeyed.
+class DeferredSigterm:
+    """A context in which SIGTERM is noted and does not end the process.
 
-    On SageMaker a job that is stopped, or interrupted on a spot instance, gets SIGTERM and two minutes. But
-    the container's first process gets it, AWS's training toolkit, and passes it on to nobody (nothing in
-    sagemaker_training 5.1.4 handles it). Where that is so, the checkpoint made last is what counts; where a
-    whole process group is told, or torchrun tells its ranks, training stops at the end of its step.
+    SageMaker sends SIGTERM to a job that is stopped, or whose spot instance is taken away, two minutes before
+    the end. It sends it to the container's first process, AWS's training toolkit, which does not pass it on
+    (sagemaker_training 5.1.4). In that case the last checkpoint counts. If the signal reaches the process
+    group, or comes from torchrun, training stops at the end of the current step.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
 
-    def __enter__(self) -> "KeepSigterm":
-        self._before = signal.signal(signal.SIGTERM, self._remember)
+    def __enter__(self) -> "DeferredSigterm":
+        self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
 
-    def _remember(self, _number: int, _frame: FrameType | None) -> None:
-        self.came = True
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
 
 
 def batchify(tokens: TokenIds, batch_size: int) -> TokenIds:
-    """The text cut into batch_size columns of equal length, (rows, batch_size); a short rest is left out.
+    """Cut a text into batch_size columns of equal length and drop the rest.
 
-    A view: each column is a stretch of the text, where it lies.
+    Returns:
+        A view (rows, batch_size) of `tokens`; each column is a stretch of the text.
+
+    Raises:
+        UserError: The text is too short for two rows.
     """
     rows = len(tokens) // batch_size
     if rows < 2:
@@ -356,5 +389,5 @@ def batchify(tokens: TokenIds, batch_size: int) -> TokenIds:
 
 
 def _seed(*numbers: int) -> int:
-    """A seed for each tuple of numbers, as unlike those of its neighbours as any."""
+    """Return a seed that is unrelated to that of any other numbers."""
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest(), "little")

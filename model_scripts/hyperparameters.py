@@ -66,8 +66,9 @@ class Hyperparameters:
     tokenizer: str = _hyperparameter("auto", f"how text is cut into words: {', '.join(TOKENIZERS)}")
 
     def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise UserError(f"recipe must be one of {', '.join(RECIPES)}, not {self.recipe!r}.")
+        for name, allowed in (("recipe", RECIPES), ("tokenizer", TOKENIZERS)):
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         for name, value in RECIPES[self.recipe]._asdict().items():
             if getattr(self, name) is BY_RECIPE:
                 object.__setattr__(self, name, value)
@@ -86,8 +87,6 @@ class Hyperparameters:
             raise UserError(f"dropout must be at least 0 and below 1, not {self.dropout}.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
-        if self.tokenizer not in TOKENIZERS:
-            raise UserError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, not {self.tokenizer!r}.")
 
 
 def parse(arguments: Sequence[str]) -> Hyperparameters:

@@ -99,13 +99,10 @@ class Metrics:
 
     def document(self) -> dict[str, Any]:
         """Return the content of metrics.json. An infinite perplexity is null: JSON has no infinity."""
-        best = self.best
+        valid_loss = self.best.valid_loss if self.best else None
+        names = ("recipe", "world_size", "tokenizer", "vocabulary_size", "parameters")
         return {
-            "recipe": self.recipe,
-            "world_size": self.world_size,
-            "tokenizer": self.tokenizer,
-            "vocabulary_size": self.vocabulary_size,
-            "parameters": self.parameters,
+            **{name: getattr(self, name) for name in names},
             **{f"{split}_tokens": count for split, count in self.tokens.items()},
             **{f"{split}_unknown_share": share for split, share in self.unknown_share.items()},
             "epochs": [
@@ -119,8 +116,8 @@ class Metrics:
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
             "resumed": self.resumed,
-            "valid_loss": best.valid_loss if best else None,
-            "valid_perplexity": _finite_perplexity(best.valid_loss if best else None),
+            "valid_loss": valid_loss,
+            "valid_perplexity": _finite_perplexity(valid_loss),
             "test_loss": self.test_loss,
             "test_perplexity": _finite_perplexity(self.test_loss),
             "comparison": self.comparison,

@@ -39,21 +39,19 @@ def save(metrics: Metrics, path: Path) -> None:
 
 def description(metrics: Metrics) -> str:
     """Return in words what the curve shows."""
-    last = metrics.epochs[-1]
-    sentences = [
-        f"After {_count(last.epoch, 'epoch')} the perplexity is {perplexity(last.train_loss):.1f} on train, "
-        f"with dropout, and {perplexity(last.valid_loss):.1f} on valid."
-    ]
-    if metrics.best:
-        sentences.append(
-            f"Epoch {metrics.best.epoch} is the best, with {perplexity(metrics.best.valid_loss):.1f} on valid"
-            + ("." if metrics.test_loss is None else f" and {perplexity(metrics.test_loss):.1f} on test.")
-        )
-    return " ".join(sentences)
+    last, (best, valid, test) = metrics.epochs[-1], _best(metrics)
+    return (
+        f"After epoch {last.epoch} the perplexity is {perplexity(last.train_loss):.1f} on train, with "
+        f"dropout, and {perplexity(last.valid_loss):.1f} on valid. Epoch {best} is the best, with "
+        f"{valid:.1f} on valid and {test:.1f} on test."
+    )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _best(metrics: Metrics) -> tuple[int, float, float]:
+    """Return the best epoch, and its perplexity on valid and on test."""
+    assert metrics.best
+    assert metrics.test_loss is not None
+    return metrics.best.epoch, perplexity(metrics.best.valid_loss), perplexity(metrics.test_loss)
 
 
 def _draw(metrics: Metrics) -> str:
@@ -79,13 +77,10 @@ def _draw(metrics: Metrics) -> str:
         axes.annotate(
             f"{values[-1]:.1f}", (places[-1], values[-1]), (5, 0), textcoords="offset points", color=colour
         )
-    if metrics.best:
-        best = perplexity(metrics.best.valid_loss)
-        ring = {"fillstyle": "none", "markersize": 14, "color": "#d55e00"}
-        axes.plot(metrics.best.epoch, best, "o", **ring, label=f"best epoch: {metrics.best.epoch}")  # type: ignore[arg-type]
-        if metrics.test_loss is not None:
-            test = perplexity(metrics.test_loss)
-            axes.plot(metrics.best.epoch, test, "D", color="black", label=f"test: {test:.1f}")
+    best, valid, test = _best(metrics)
+    ring: dict[str, Any] = {"color": "#d55e00", "fillstyle": "none", "markersize": 14}
+    axes.plot(best, valid, "o", label=f"best epoch: {best}", **ring)
+    axes.plot(best, test, "D", label=f"test: {test:.1f}", color="black")
     axes.set(xlabel="Epoch", ylabel="Perplexity (logarithmic)", yscale="log")
     axes.set_xlim((0.75, 1.25) if len(epochs) == 1 else (1, epochs[-1]))
     axes.margins(y=0.1)

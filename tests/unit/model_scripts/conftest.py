@@ -101,8 +101,8 @@ import distributed
 from epoch_loop import Training
 own_step = Training._step
 def _step(training, sigterm):
-    last = distributed.rank() == distributed.world() - 1
-    while last and (training.position.epoch, training.position.step) == (2, 5) and not sigterm.came:
+    last = distributed.rank() == distributed.world_size() - 1
+    while last and (training.position.epoch, training.position.step) == (2, 5) and not sigterm.received:
         print("waiting for SIGTERM", flush=True)
         time.sleep(0.05)
     return own_step(training, sigterm)

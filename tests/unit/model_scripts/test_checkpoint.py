@@ -183,7 +183,10 @@ def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"nhid": 25}, "was made with nhid 24, and this job has nhid 25. Give this job a checkpoint folder"),
+        (
+            {"nhid": 25},
+            "was made with nhid 24, and this job has nhid 25. Give this job its own",
+        ),
         ({"seed": 2}, "was made with seed 1111, and this job has seed 2"),
         ({"recipe": "awd"}, "was made with recipe classic, and this job has recipe awd"),
     ],

@@ -171,7 +171,7 @@ def knowing_frequencies(tokens: Any, words: int) -> LanguageModel:
     model = some_model(words, seed=1)
     for parameter in model.parameters():
         nn.init.zeros_(parameter)
-    model.decoder.expect(torch.from_numpy(np.bincount(tokens, minlength=words)).double())
+    model.decoder.set_frequencies(torch.from_numpy(np.bincount(tokens, minlength=words)).double())
     return model
 
 
@@ -199,8 +199,8 @@ def test_what_qualifies_the_figures_is_noted(tmp_path: Path, text: Corpus, artif
     champion = packed(artifact, tmp_path / "champion")
     found = compared(tmp_path, text, champion, some_model(len(text.vocabulary), seed=6))
     assert found.document()["notes"] == [
-        "The test split itself spells 11.1% of its tokens <unk>; they count as words that neither model "
-        "knows, which favours the one with the larger vocabulary.",
+        "In the text of the test split, 11.1% of the tokens are <unk>. They count as words that neither "
+        "model knows, which favours the model with the larger vocabulary.",
         "The test split has only 18 tokens: a difference of a few per cent may be chance.",
     ]
 
@@ -213,8 +213,8 @@ def test_a_model_that_knows_far_fewer_of_the_words_is_noted(
     champion = packed(artifact, tmp_path / "champion")
     found = compared(tmp_path, text, champion, some_model(len(text.vocabulary), seed=6))
     assert found.notes == [
-        "The champion does not know 25.0% of the test split's tokens, the challenger 0.0%: which words they "
-        "know is a good part of what these figures compare."
+        "The champion does not know 25.0% of the test split's tokens, the challenger 0.0%: the figures "
+        "mostly compare which words the models know."
     ]
 
 
@@ -302,13 +302,13 @@ LISTED = "\n".join(foreign_words())
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (drop("model.pt"), "artifact holds no model.pt: it is no model of Lexline"),
-        (drop("config.json"), "holds no config.json"),
-        (drop("vocabulary"), "holds no vocabulary"),
-        (link("model.pt"), "holds no model.pt"),
+        (drop("model.pt"), "artifact contains no model.pt: it is not a model of Lexline"),
+        (drop("config.json"), "contains no config.json"),
+        (drop("vocabulary"), "contains no vocabulary"),
+        (link("model.pt"), "contains no model.pt"),
         (
             configure(tokenizer="prose"),
-            "by the tokenizer prose and the challenger by tokenized: their tokens",
+            "tokenizer is prose and the challenger's is tokenized, so their tokens differ",
         ),
         (configure(format=1), "has format 1, and this version of Lexline reads format 2"),
         (configure(format=3), "has format 3, and this version of Lexline reads format 2"),
@@ -323,11 +323,11 @@ LISTED = "\n".join(foreign_words())
         (spoil_weights, "The champion's perplexity on the test split is nan"),
         (
             write("vocabulary", f"{LISTED}\nmore"),
-            "lists 18 different words in 18 lines, and the weights are for 17",
+            "has 18 different words in 18 lines, and the weights are for 17 words",
         ),
         (
             write("vocabulary", LISTED.replace("rome", "king")),
-            "lists 16 different words in 17 lines, and the weights are for 17",
+            "has 16 different words in 17 lines, and the weights are for 17",
         ),
         (
             write("vocabulary", LISTED.removeprefix("<unk>\n") + "\nx"),
@@ -361,7 +361,7 @@ def flip_a_bit_of_the_weights(archive: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (Path.unlink, r"^The champion channel holds no model\.tar\.gz\.$"),
+        (Path.unlink, r"^The champion channel contains no model\.tar\.gz\.$"),
         (lambda archive: archive.write_bytes(b""), r"cannot be read and scored \("),
         (lambda archive: archive.write_bytes(b"<html>"), r"cannot be read and scored \(BadGzipFile: "),
         (cut_short, r"cannot be read and scored \(EOFError: "),
@@ -385,7 +385,7 @@ def test_an_artifact_beyond_any_model_is_not_unpacked(
 ) -> None:
     champion = packed(artifact, tmp_path / "champion")
     monkeypatch.setattr(comparison, "MOST_BYTES", 4000)
-    assert reason(tmp_path, text, champion) == "The champion's artifact holds more than 0 GiB, unpacked."
+    assert reason(tmp_path, text, champion) == "The champion's artifact has more than 0 GiB, unpacked."
 
 
 def test_a_challenger_without_a_finite_figure_compares_with_nothing(
@@ -393,7 +393,7 @@ def test_a_challenger_without_a_finite_figure_compares_with_nothing(
 ) -> None:
     found = outcome(tmp_path, text, packed(artifact, tmp_path / "champion"), test_loss=1e6)
     assert found == Incomparable(
-        "The challenger's perplexity on the test split is inf, which compares with nothing."
+        "The challenger's perplexity on the test split is inf, which cannot be compared."
     )
 
 
@@ -435,7 +435,7 @@ def test_a_job_with_an_unreadable_champion_ends_well_and_says_so(
 ) -> None:
     (tmp_path / "champion").mkdir()
     assert Job(job.folder, job.channel, tmp_path / "champion").run(epochs=1) == 0
-    sentence = "The champion channel holds no model.tar.gz."
+    sentence = "The champion channel contains no model.tar.gz."
     assert job.metrics()["comparison"] == {"comparable": False, "reason": sentence}
     said = capfd.readouterr()
     assert f'\nchampion=incomparable reason="{sentence}"\n' in said.out

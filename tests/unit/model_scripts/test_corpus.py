@@ -81,7 +81,7 @@ def test_a_split_on_its_own_is_worded_as_among_the_others(tmp_path: Path, tokeni
         wording = corpus.read_split(channel, split, tokenizer)
         assert wording.words[:2] == ["<unk>", "<eos>"]
         assert len(set(wording.words)) == len(wording.words)
-        assert set(wording.places.tolist()) | {0, 1} == set(range(len(wording.words)))
+        assert set(wording.indices.tolist()) | {0, 1} == set(range(len(wording.words)))
         assert wording.in_numbers_of(whole.vocabulary).tolist() == tokens.tolist()
 
 
@@ -114,14 +114,14 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, split: str, where: in
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_file_of_nothing_but_a_byte_order_mark_is_refused(tmp_path: Path, split: str) -> None:
-    with pytest.raises(UserError, match=f"^The {split} file, {split}, holds no text.$"):
+    with pytest.raises(UserError, match=f"^The {split} file, {split}, contains no text.$"):
         corpus.read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
 
 
 @pytest.mark.parametrize("train", [b"\n\n\n", b"a b\nc\n", b"<unk> <eos> <eos>\n"])
 def test_a_corpus_with_nothing_to_learn_is_refused(tmp_path: Path, train: bytes) -> None:
     channel = write(tmp_path, {**GOOD, "train": train})
-    with pytest.raises(UserError, match="no word that occurs twice"):
+    with pytest.raises(UserError, match="no word that occurs twice: there is nothing"):
         corpus.read(channel, "tokenized")
     with pytest.raises(simple_corpus.NothingToLearn):
         simple_corpus.read(channel, "tokenized")

@@ -37,11 +37,11 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_ranks_columns_do_not_overlap_and_cover_all(
     columns: int, ranks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "world", lambda: ranks)
+    monkeypatch.setattr(distributed, "world_size", lambda: ranks)
     parts = []
     for rank in range(ranks):
         monkeypatch.setenv("RANK", str(rank))
-        parts.append(distributed.part(columns))
+        parts.append(distributed.own_columns(columns))
     assert (parts[0].start, parts[-1].stop) == (0, columns)
     assert all(before.stop == after.start for before, after in pairwise(parts))
     sizes = {part.stop - part.start for part in parts}
@@ -56,7 +56,7 @@ from torch.nn import functional
 
 import distributed
 
-with distributed.joined():
+with distributed.process_group():
     rows = torch.nn.Parameter(torch.ones(6, 2))
     dense = torch.nn.Parameter(torch.ones(3))
     unused_here = torch.nn.Parameter(torch.ones(2))
@@ -65,14 +65,14 @@ with distributed.joined():
     if distributed.rank() == 1:
         loss = loss + 7 * unused_here.sum()
     loss.backward()
-    wishes = distributed.sum_gradients([rows, dense, unused_here], [False, distributed.rank() == 2])
+    flags = distributed.sum_gradients([rows, dense, unused_here], [False, distributed.rank() == 2])
     print(json.dumps({
         "sparse": rows.grad.is_sparse,
         "rows": rows.grad.indices()[0].tolist(),
         "values": rows.grad.values()[:, 0].tolist(),
         "dense": dense.grad.tolist(),
         "unused": unused_here.grad.tolist(),
-        "wishes": wishes,
+        "flags": flags,
     }), flush=True)
 """
 
@@ -92,7 +92,7 @@ def test_gradients_are_summed_over_the_ranks_and_sparse_ones_stay_sparse(
             "values": [1, 1, 3, 1],
             "dense": [6, 6, 6],
             "unused": [7, 7],
-            "wishes": [False, True],
+            "flags": [False, True],
         }
 
 
@@ -173,7 +173,7 @@ def test_a_rank_that_is_killed_ends_the_others_with_a_sentence(
     second.signal(signal.SIGKILL)
     assert (second.wait(), first.wait()) == (-signal.SIGKILL, 1)
     log = first.log.read_text()
-    assert "error: The training's processes lost touch with each other" in log
+    assert "error: The job's processes lost the connection to each other" in log
     assert "Traceback" not in log
     # AWS's toolkit then tells what it saw of the lost one.
     assert not job.failure.exists()
@@ -299,7 +299,7 @@ def test_what_is_wrong_with_a_champion_on_any_rank_ends_the_comparison_and_not_t
 
 def test_outside_torchrun_there_is_one_rank_with_all_columns() -> None:
     columns = torch.arange(6).view(2, 3)
-    assert distributed.world() == 1
-    assert torch.equal(distributed.share(columns), columns)
-    assert distributed.total(torch.tensor(2.5)) == 2.5
-    assert math.isnan(distributed.total(torch.tensor(math.nan)))
+    assert distributed.world_size() == 1
+    assert torch.equal(columns[:, distributed.own_columns(3)], columns)
+    assert distributed.sum_over_ranks(torch.tensor(2.5)) == 2.5
+    assert math.isnan(distributed.sum_over_ranks(torch.tensor(math.nan)))

@@ -161,7 +161,7 @@ def test_the_text_of_a_request_is_the_same_alone_and_among_others_that_come_and_
         served.step([running[number] for number in batch])
         for number in batch:
             if running[number].done:
-                answers[number] = running.pop(number).answer()
+                answers[number] = running.pop(number).response()
     assert [answers[number] for number in range(len(requests))] == alone
 
 
@@ -171,7 +171,7 @@ def test_a_request_that_nobody_waits_for_any_more_can_be_dropped(served: ServedM
         served.step([wanted, dropped])
     while not wanted.done:
         served.step([wanted])
-    assert wanted.answer() == served.generate(Request(seed=1, words=20))
+    assert wanted.response() == served.generate(Request(seed=1, words=20))
 
 
 def test_the_single_most_probable_word_does_not_depend_on_the_seed(

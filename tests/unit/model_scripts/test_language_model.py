@@ -103,7 +103,7 @@ def test_a_new_model_predicts_each_word_as_often_as_it_was_counted() -> None:
     counts = torch.arange(50, 0, -1, dtype=torch.float64)
     for shape in SHAPES:
         model = LanguageModel(shape)
-        model.decoder.expect(counts)
+        model.decoder.set_frequencies(counts)
         with torch.no_grad():
             found = model.decoder.log_probabilities(torch.zeros(1, shape.layer_widths[-1])).exp()[0]
         torch.testing.assert_close(found, (counts / counts.sum()).float())
@@ -209,7 +209,7 @@ def test_an_artifact_of_another_version_is_refused_in_a_sentence(
     if version:
         document["format"] = version
     (tmp_path / "config.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=f"{age} version of Lexline; this one reads format 2"):
+    with pytest.raises(UserError, match=f"{age} version of Lexline; this version reads format 2"):
         load(tmp_path)
 
 

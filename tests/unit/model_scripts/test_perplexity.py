@@ -76,7 +76,7 @@ def test_dropout_is_off_while_measuring_and_back_on_after(model: LanguageModel) 
 def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large(model: LanguageModel) -> None:
     for parameter in model.decoder.parameters():
         torch.nn.init.zeros_(parameter)
-    model.decoder.expect(torch.ones(30))
+    model.decoder.set_frequencies(torch.ones(30))
     assert perplexity(mean_loss(model, some_tokens(500))) == pytest.approx(30)
 
 

@@ -58,7 +58,7 @@ def drawn_counts(
     sampler: Sampler, memory: Memory, draws: int, vocabulary_size: int, **choice: Any
 ) -> torch.Tensor:
     chance = np.random.Generator(np.random.Philox(1)).random
-    how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "chance": chance, **choice})
+    how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "random": chance, **choice})
     texts = 1000
     many = memory.repeat(texts, 0)
     words = [word for _ in range(draws // texts) for word in sampler.draw(many, [how] * texts)]

@@ -29,7 +29,7 @@ class Run:
     def done(self) -> bool:
         return self.left == 0
 
-    def answer(self) -> dict[str, Any]:
+    def response(self) -> dict[str, Any]:
         return {"words": self.asked, "text": "é"}
 
 
@@ -74,7 +74,7 @@ def asked(batch: Batch, *words: int) -> list[Any]:
     """What requests that come at once are answered, exceptions included."""
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(batch.answer(each) for each in words), return_exceptions=True)
+        return await asyncio.gather(*(batch.generate(each) for each in words), return_exceptions=True)
 
     return asyncio.run(ask())
 
@@ -89,9 +89,9 @@ def test_a_request_joins_the_batch_that_runs_and_leaves_it_when_it_is_done(engin
     engine.gate.clear()
 
     async def ask() -> None:
-        first = asyncio.create_task(batch.answer(3))
+        first = asyncio.create_task(batch.generate(3))
         await asyncio.to_thread(engine.begun.acquire)
-        second = asyncio.create_task(batch.answer(1))
+        second = asyncio.create_task(batch.generate(1))
         await asyncio.sleep(0)
         engine.gate.set()
         await asyncio.gather(first, second)
@@ -105,7 +105,7 @@ def test_who_no_longer_waits_leaves_the_batch(engine: Engine) -> None:
     engine.gate.clear()
 
     async def ask() -> None:
-        gone, stays = asyncio.create_task(batch.answer(1000)), asyncio.create_task(batch.answer(2))
+        gone, stays = asyncio.create_task(batch.generate(1000)), asyncio.create_task(batch.generate(2))
         await asyncio.to_thread(engine.begun.acquire)
         gone.cancel()
         await asyncio.sleep(0)

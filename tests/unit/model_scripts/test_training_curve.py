@@ -12,7 +12,7 @@ import training_curve
 from metrics import Epoch, Metrics
 
 
-def measured(losses: list[tuple[float, float]], test_loss: float | None = 4.0) -> Metrics:
+def measured(losses: list[tuple[float, float]], test_loss: float = 4.0) -> Metrics:
     """The metrics of epochs with these losses on train and valid."""
     metrics = Metrics(Path(), Path(), "fast", 1, "prose", 9, 9, {}, {}, started=0.0, test_loss=test_loss)
     metrics.epochs = [Epoch(number, 1.0, 1.0, 1.0, *both) for number, both in enumerate(losses, start=1)]
@@ -62,7 +62,7 @@ def test_the_curve_has_a_title_and_says_in_words_what_it_shows(tmp_path: Path) -
     assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "curve-title curve-desc")
     assert [element.text for element in svg[:2]] == [
         "Perplexity by epoch",
-        "After 2 epochs the perplexity is 148.4 on train, with dropout, and 90.0 on valid. "
+        "After epoch 2 the perplexity is 148.4 on train, with dropout, and 90.0 on valid. "
         "Epoch 1 is the best, with 54.6 on valid and 60.3 on test.",
     ]
 
