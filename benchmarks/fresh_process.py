@@ -1,6 +1,8 @@
-"""A function's answer from a process of its own, in which nothing is warm but what the function warmed.
+"""Call a function in a new process, so that no caches are warm.
 
-python -m benchmarks.fresh_process benchmarks.plain_loop:seconds_to_first_word '["artifact"]'
+    python -m benchmarks.fresh_process benchmarks.plain_loop:seconds_to_first_word '["artifact"]'
+
+This prints the function's result as JSON.
 """
 
 import importlib
@@ -14,19 +16,25 @@ from typing import Any
 from benchmarks.alternating import die_with_parent
 from benchmarks.data import ROOT
 
-MARK = "answer: "
+MARK = "result: "
 SECONDS_TO_CLEAN_UP = 30
 
 
 class CallFailed(Exception):
-    """The function raised; the message has the end of what its process said."""
+    """The function raised an error. The message contains the end of its process's output."""
 
 
 def call(function: str, *arguments: Any) -> Any:
-    """The answer of "module:name" to arguments JSON can carry, a Path arriving as a Path.
+    """Return the result of a function.
 
-    Raises CallFailed. When this process is interrupted meanwhile, the other one is too, and has time to clean
-    up after itself.
+    If this process is interrupted, it terminates the other one and gives it time to clean up.
+
+    Args:
+        function: "module:name".
+        arguments: JSON values and Paths, which may be nested.
+
+    Raises:
+        CallFailed: The function raised an error.
     """
     sent = json.dumps(arguments, default=lambda path: {"path": str(path)})
     process = subprocess.Popen(
@@ -38,7 +46,7 @@ def call(function: str, *arguments: Any) -> Any:
         preexec_fn=die_with_parent,
     )
     try:
-        said, _ = process.communicate()
+        output, _ = process.communicate()
     except BaseException:
         process.terminate()
         try:
@@ -47,21 +55,22 @@ def call(function: str, *arguments: Any) -> Any:
             process.kill()
             process.wait()
         raise
-    answers = [line for line in said.splitlines() if line.startswith(MARK)]
-    if process.returncode or not answers:
+    results = [line for line in output.splitlines() if line.startswith(MARK)]
+    if process.returncode or not results:
         raise CallFailed(
-            f"{function} ended with code {process.returncode}:\n" + "\n".join(said.splitlines()[-15:])
+            f"{function} ended with code {process.returncode}:\n" + "\n".join(output.splitlines()[-15:])
         )
-    return json.loads(answers[-1].removeprefix(MARK))
+    return json.loads(results[-1].removeprefix(MARK))
 
 
 def main(function: str, sent: str) -> None:
-    # An interrupted function leaves nothing behind: its own clean-up runs, as after Ctrl-C.
+    """Call the function and print its result."""
+    # With this, the function's own clean-up also runs at SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     module, name = function.split(":")
     arguments = json.loads(sent, object_hook=lambda value: Path(value["path"]))
-    answer = getattr(importlib.import_module(module), name)(*arguments)
-    print(MARK + json.dumps(answer), flush=True)
+    result = getattr(importlib.import_module(module), name)(*arguments)
+    print(MARK + json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
