@@ -28,6 +28,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+Patch = pytest.MonkeyPatch
+Capture = pytest.CaptureFixture[str]
+
 SCRIPTS = Path(train.__file__).parent
 
 CANARY = "The tower keeper hid seven lanterns, quietly."
@@ -198,12 +201,12 @@ def start_ranks(
     ]
 
 
-def packed(artifact: Path, folder: Path) -> Path:
+def packed(artifact: Path, folder: Path, prefix: str = "") -> Path:
     """A model folder as a channel that holds its model.tar.gz."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(folder / "model.tar.gz", "w:gz", compresslevel=1) as tar:
         for path in sorted(artifact.iterdir()):
-            tar.add(path, path.name)
+            tar.add(path, prefix + path.name)
     return folder
 
 

@@ -116,9 +116,7 @@ def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[s
     assert not (base / "output" / "success").exists()
 
 
-def test_a_job_stopped_with_its_toolkit_leaves_a_checkpoint_and_its_best_model(
-    jobs: dict[str, Ended],
-) -> None:
+def test_a_stopped_job_leaves_a_checkpoint_and_its_best_model(jobs: dict[str, Ended]) -> None:
     base = jobs["stopped"].base
     metrics = base / "model" / "metrics.json"
     # The toolkit is gone at once; the script outlives it by the time that saving takes.
@@ -171,9 +169,7 @@ def served(trained: Job) -> list[tuple[int, str, str]]:
     return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
 
 
-def test_aws_inference_handler_serves_the_artifact_with_its_own_code(
-    served: list[tuple[int, str, str]],
-) -> None:
+def test_awss_handler_serves_the_artifact(served: list[tuple[int, str, str]]) -> None:
     status, content_type, body = served[0]
     answer = json.loads(body)
     assert (status, content_type) == (200, "application/json")
@@ -182,9 +178,7 @@ def test_aws_inference_handler_serves_the_artifact_with_its_own_code(
     assert served[1] == served[0]
 
 
-def test_aws_inference_handler_answers_a_bad_request_with_status_400(
-    served: list[tuple[int, str, str]],
-) -> None:
+def test_awss_handler_returns_status_400(served: list[tuple[int, str, str]]) -> None:
     status, _, body = served[2]
     assert status == 400
     assert body.startswith("words must be from 1 to 1,000")

@@ -14,7 +14,9 @@ from epoch_loop import Training
 from optimisation import Optimisation
 from tests.unit.model_scripts.conftest import (
     UNTIL_SIGTERM,
+    Capture,
     Job,
+    Patch,
     same,
     script_valid_losses,
     wait_for,
@@ -52,7 +54,7 @@ Training._step = _step
 """Code to run before a job: it is killed some seconds after it has begun a step, wherever it is then."""
 
 
-def test_a_job_killed_ten_times_at_random_ends_as_if_it_had_not_been(
+def test_a_job_killed_ten_times_ends_with_the_same_model(
     tmp_path: Path, fork_server: ForkServer, whole: Job
 ) -> None:
     chance, job = random.Random(), Job(tmp_path / "job", whole.channel)
@@ -69,9 +71,7 @@ def test_a_job_killed_ten_times_at_random_ends_as_if_it_had_not_been(
     assert same(job.weights(), whole.weights())
 
 
-def test_at_sigterm_a_job_saves_and_goes_on_from_there(
-    tmp_path: Path, fork_server: ForkServer, whole: Job
-) -> None:
+def test_a_job_resumes_where_sigterm_stopped_it(tmp_path: Path, fork_server: ForkServer, whole: Job) -> None:
     job = Job(tmp_path / "job", whole.channel)
     fork = job.start(fork_server, before=UNTIL_SIGTERM, **UNTIED)
     wait_for(lambda: "waiting for SIGTERM" in fork.log.read_text())
@@ -90,7 +90,7 @@ def test_at_sigterm_a_job_saves_and_goes_on_from_there(
     assert (found["resumed"], found["stopped"]) == (1, None)
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def interrupt(monkeypatch: Patch, step: int) -> None:
     """SIGTERM comes during this step, counted over all epochs."""
     own_step = Training._step
 
@@ -110,8 +110,8 @@ STOPPED = 128 + signal.SIGTERM
     [{"recipe": "classic"}, {"recipe": "fast", "lr": 0.01}, {"recipe": "awd", "lr": 10.0}],
     ids=lambda settings: settings["recipe"],
 )
-def test_each_recipe_goes_on_as_if_it_had_not_been_interrupted(
-    settings: dict[str, Any], tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_recipe_resumes_to_the_same_model(
+    settings: dict[str, Any], tmp_path: Path, corpus_folder: Path, monkeypatch: Patch
 ) -> None:
     if settings["recipe"] == "awd":
         average_from_the_first_epoch_on(monkeypatch)
@@ -126,7 +126,7 @@ def test_each_recipe_goes_on_as_if_it_had_not_been_interrupted(
     assert same(job.weights(), expected.weights())
 
 
-def average_from_the_first_epoch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def average_from_the_first_epoch_on(monkeypatch: Patch) -> None:
     own_epoch_ended = Optimisation.epoch_ended
 
     def epoch_ended(self: Optimisation, valid_loss: float) -> None:
@@ -136,9 +136,7 @@ def average_from_the_first_epoch_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimisation.Optimisation, "epoch_ended", epoch_ended)
 
 
-def test_the_best_weights_outlive_the_model_folder(
-    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_has_the_best_weights(tmp_path: Path, corpus_folder: Path, monkeypatch: Patch) -> None:
     expected, job = Job(tmp_path / "expected", corpus_folder), Job(tmp_path / "job", corpus_folder)
     script_valid_losses(monkeypatch, [2.0, 3.0, 2.5])
     assert expected.run(epochs=2) == 0
@@ -152,7 +150,7 @@ def test_the_best_weights_outlive_the_model_folder(
     assert same(job.weights(), expected.weights())
 
 
-def test_a_stopped_job_leaves_a_model_that_serves(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_job_leaves_a_model_that_serves(job: Job, monkeypatch: Patch) -> None:
     interrupt(monkeypatch, step=80)
     assert job.run(epochs=2) == STOPPED
     assert {"model.pt", "vocabulary", "config.json", "code", "config.yaml"} <= {
@@ -163,9 +161,7 @@ def test_a_stopped_job_leaves_a_model_that_serves(job: Job, monkeypatch: pytest.
     assert found["stopped"] == "SIGTERM came in epoch 2, step 20"
 
 
-def test_without_a_checkpoint_folder_sigterm_still_ends_the_job_and_keeps_the_best_epoch(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_sigterm_without_a_checkpoint_folder(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     monkeypatch.setattr(checkpoint, "folder", lambda environment: None)
     interrupt(monkeypatch, step=80)
     assert job.run(epochs=2) == STOPPED
@@ -174,7 +170,7 @@ def test_without_a_checkpoint_folder_sigterm_still_ends_the_job_and_keeps_the_be
     assert not job.checkpoint.exists()
 
 
-def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+def interrupted(job: Job, monkeypatch: Patch, **settings: object) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, step=3)
         assert job.run(**settings) == STOPPED
@@ -183,16 +179,13 @@ def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (
-            {"nhid": 25},
-            "was made with nhid 24, and this job has nhid 25. Give this job its own",
-        ),
+        ({"nhid": 25}, "was made with nhid 24, and this job has nhid 25. Give this job its own"),
         ({"seed": 2}, "was made with seed 1111, and this job has seed 2"),
         ({"recipe": "awd"}, "was made with recipe classic, and this job has recipe awd"),
     ],
 )
-def test_the_checkpoint_of_other_hyperparameters_is_refused_by_name(
-    settings: dict[str, Any], said: str, job: Job, monkeypatch: pytest.MonkeyPatch
+def test_other_hyperparameters_are_refused_by_name(
+    settings: dict[str, Any], said: str, job: Job, monkeypatch: Patch
 ) -> None:
     interrupted(job, monkeypatch)
     before = job.checkpoint.read_bytes()
@@ -201,7 +194,7 @@ def test_the_checkpoint_of_other_hyperparameters_is_refused_by_name(
     assert job.checkpoint.read_bytes() == before
 
 
-def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch)
     with (job.channel / "test").open("a") as file:
         file.write("When it rains, Anna wants tea.\n")
@@ -209,16 +202,14 @@ def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pyte
     assert f"The checkpoint {job.checkpoint} was made from another corpus." in job.failure.read_text()
 
 
-def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch)
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     assert job.run() == 1
     assert "by another version of Lexline, in format 2 rather than 3" in job.failure.read_text()
 
 
-def test_how_often_the_log_speaks_may_change_over_an_interruption(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_job_may_log_at_another_interval(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch, epochs=1)
     assert job.run(epochs=1, log_interval=7) == 0
     assert job.metrics()["resumed"] == 1
@@ -239,8 +230,8 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty])
-def test_a_damaged_checkpoint_is_told_of_and_training_starts_afresh(
-    damage: Any, job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_training_restarts_if_the_checkpoint_is_damaged(
+    damage: Any, job: Job, monkeypatch: Patch, capfd: Capture
 ) -> None:
     interrupted(job, monkeypatch, epochs=1)
     damage(job.checkpoint)
@@ -249,9 +240,7 @@ def test_a_damaged_checkpoint_is_told_of_and_training_starts_afresh(
     assert job.metrics()["resumed"] == 0
 
 
-def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_one(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_training_survives_a_full_disk(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     interrupted(job, monkeypatch, epochs=1)
     before = job.checkpoint.read_bytes()
 
@@ -268,9 +257,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_
     assert job.checkpoint.read_bytes() == before
 
 
-def test_a_checkpoint_is_made_by_time_and_after_each_pass_over_train(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_checkpoints_are_saved(job: Job, monkeypatch: Patch) -> None:
     saved: list[tuple[int, int]] = []
     own_save = checkpoint.Checkpoints.save
 

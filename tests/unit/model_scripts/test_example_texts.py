@@ -10,7 +10,7 @@ import example_texts
 import inference
 from example_texts import beginning
 from inference import Request
-from tests.unit.model_scripts.conftest import CANARY, Job
+from tests.unit.model_scripts.conftest import CANARY, Capture, Job, Patch
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 
 WORDS = Vocabulary([UNKNOWN, END_OF_LINE, "the", "old", "king", "￭,", "1813"])
@@ -44,9 +44,7 @@ def test_the_artifact_holds_no_samples(trained: Job) -> None:
     assert CANARY not in content
 
 
-def test_a_model_that_cannot_generate_is_a_finished_model_all_the_same(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_without_example_texts_succeeds(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     def load(directory: object) -> None:
         raise ArithmeticError("the weights\nare no numbers")
 

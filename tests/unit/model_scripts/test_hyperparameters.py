@@ -3,6 +3,7 @@ from dataclasses import asdict
 import pytest
 
 from hyperparameters import RECIPES, Hyperparameters, parse
+from tests.unit.model_scripts.conftest import Capture
 from user_error import UserError
 
 
@@ -73,7 +74,7 @@ def test_an_invalid_argument_is_refused_by_name(arguments: list[str], sentence: 
     assert sentence in str(refusal.value)
 
 
-def test_the_help_lists_every_hyperparameter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_hyperparameter(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as end:
         parse(["--help"])
     assert end.value.code == 0

@@ -44,19 +44,6 @@ def test_every_token_is_counted_once_to_the_last(count: int) -> None:
     assert targets.shape[1] <= MOST_COLUMNS
 
 
-def test_state_is_carried_from_batch_to_batch(model: LanguageModel) -> None:
-    tokens = some_tokens(150)
-    expected = np.mean(losses_one_by_one(model, tokens, END_OF_LINE_ID))
-    assert mean_loss(model, tokens) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_last_word_counts(model: LanguageModel) -> None:
-    tokens = some_tokens(FEWEST_ROWS * 3 + 2)
-    other = tokens.copy()
-    other[-1] = (other[-1] + 1) % 30
-    assert mean_loss(model, tokens) != mean_loss(model, other)
-
-
 def test_columns_start_from_the_true_word_before_them(model: LanguageModel) -> None:
     tokens = some_tokens(2 * FEWEST_ROWS + 1)
     middle = FEWEST_ROWS + 1

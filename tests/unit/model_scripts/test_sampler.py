@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import sampler as engine
 from language_model import LanguageModel, Shape
 from sampler import Choice, Memory, Sampler
+from tests.unit.model_scripts.conftest import Patch
 from vocabulary import UNKNOWN_ID
 
 CUT = Shape(70, 12, 16, 2, tied=True, cutoffs=(10, 30), widths=(6, 3))
@@ -100,7 +101,7 @@ def test_words_are_drawn_as_often_as_they_are_probable(name: str, temperature: f
     ("temperature", "top_k", "top_p"),
     [(1.0, 5, None), (1.0, None, 0.6), (2.0, 30, 0.8), (0.5, 69, 0.95), (1.0, 1_000_000, 1.0)],
 )
-def test_top_k_and_top_p_leave_the_most_probable_words_in_proportion(
+def test_top_k_and_top_p_keep_the_most_probable_words(
     temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     model = a_model(CUT)
@@ -120,9 +121,7 @@ def test_top_k_and_top_p_leave_the_most_probable_words_in_proportion(
 
 
 @pytest.mark.parametrize(("top", "left"), [({"top_k": 3}, [1, 2, 3]), ({"top_p": 4 / 69}, [1, 2, 3, 4])])
-def test_of_equally_probable_words_the_lower_numbers_are_the_top(
-    top: dict[str, Any], left: list[int]
-) -> None:
+def test_lower_numbers_come_first_at_equal_probability(top: dict[str, Any], left: list[int]) -> None:
     shape = Shape(70, 12, 16, 1, tied=True)
     model = a_model(shape, liveliness=0.0)
     with torch.no_grad():
@@ -170,9 +169,7 @@ def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
         assert sum(abs(int(w)) * m for w, m in zip(row, most, strict=True)) + abs(int(b)) <= 2**53
 
 
-def test_all_that_is_summed_is_whole_numbers_and_no_sum_can_pass_2_to_the_53(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> None:
     multiply, weigh, summed = engine._Matrix.product, engine._weights, []
 
     def checked_product(matrix: engine._Matrix, inputs: Any, onto: Any = None) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import split_files
+from tests.unit.model_scripts.conftest import Patch
 from user_error import UserError
 
 
@@ -41,20 +42,12 @@ def test_a_channel_that_is_no_folder_is_refused(tmp_path: Path) -> None:
         split_files.find(tmp_path / "nowhere")
 
 
-def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train").write_bytes("caf\u00e9\n".encode("latin-1"))
-    with pytest.raises(UserError, match="train is not UTF-8"):
-        list(split_files.sample(tmp_path / "train"))
-
-
 TEXT = "\ufeffa\r\nb\u2028é  d\r\n\n \rlong-戦場-word \ufeff \x1c\r\n \r\r\nlast"
 PLAIN = "a\nb\u2028é  d\n\n \nlong-戦場-word \ufeff \x1c\n \n\nlast\n"
 
 
 @pytest.mark.parametrize("size", range(1, len(TEXT.encode()) + 2))
-def test_blocks_of_any_size_hold_the_text_its_lines_ended_plainly_its_byte_order_mark_gone(
-    tmp_path: Path, size: int
-) -> None:
+def test_blocks_of_any_size_have_all_of_the_text(tmp_path: Path, size: int) -> None:
     (tmp_path / "train").write_bytes(TEXT.encode())
     blocks = list(split_files.blocks(tmp_path / "train", size))
     assert b"".join(blocks).decode() == PLAIN
@@ -80,7 +73,7 @@ def test_the_last_line_ends_once_and_nothing_has_no_line(tmp_path: Path, content
     assert b"".join(split_files.blocks(tmp_path / "train")).decode() == text
 
 
-def test_a_sample_is_the_beginning_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_the_beginning_of_the_text(tmp_path: Path, monkeypatch: Patch) -> None:
     (tmp_path / "train").write_bytes(TEXT.encode())
     for characters in range(1, len(PLAIN) + 2):
         monkeypatch.setattr(split_files, "SAMPLE_CHARACTERS", characters)

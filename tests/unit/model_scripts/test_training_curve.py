@@ -10,6 +10,7 @@ import pytest
 
 import training_curve
 from metrics import Epoch, Metrics
+from tests.unit.model_scripts.conftest import Capture, Patch
 
 
 def measured(losses: list[tuple[float, float]], test_loss: float = 4.0) -> Metrics:
@@ -32,9 +33,7 @@ def measured(losses: list[tuple[float, float]], test_loss: float = 4.0) -> Metri
     ],
     ids=["one epoch", "some epochs", "infinite perplexity", "no number", "all too high", "many epochs"],
 )
-def test_the_curve_is_one_small_element_that_refers_to_nothing_outside(
-    tmp_path: Path, losses: list[tuple[float, float]]
-) -> None:
+def test_the_curve_is_one_self_contained_element(tmp_path: Path, losses: list[tuple[float, float]]) -> None:
     path = tmp_path / "curve.svg"
     training_curve.save(measured(losses), path)
     text = path.read_text()
@@ -67,9 +66,7 @@ def test_the_curve_has_a_title_and_says_in_words_what_it_shows(tmp_path: Path) -
     ]
 
 
-def test_without_matplotlib_there_is_no_curve_and_the_log_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_matplotlib_there_is_no_curve(tmp_path: Path, monkeypatch: Patch, capfd: Capture) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     training_curve.save(measured([(6.0, 4.0)]), tmp_path / "curve.svg")
     assert capfd.readouterr().out == "training_curve=none reason=matplotlib-is-not-installed\n"
