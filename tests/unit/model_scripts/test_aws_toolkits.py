@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -71,17 +70,9 @@ def start_training_toolkit(
     )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A job under the toolkit, at its end. `base` is its /opt/ml."""
-
-    base: Path
-    code: int
-
-
 @pytest.fixture(scope="module")
-def jobs(trained: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """A sound job, one with a mistake and one that is stopped, side by side: all mostly import torch."""
+def jobs(trained: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, int]]:
+    """The /opt/ml and exit code of a job that succeeds, one with a mistake, and one that is stopped."""
     settings = {"epochs": "1", "emsize": "8", "nhid": "16", "batch_size": "10", "tied": "false", "lr": "0.01"}
     wanted = {
         "sound": (trained.channel, settings),
@@ -93,11 +84,11 @@ def jobs(trained: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, En
     log = bases["stopped"] / "log"
     wait_for(lambda: "epoch=2/10000 step=" in log.read_text())
     os.killpg(running["stopped"].pid, signal.SIGTERM)
-    return {name: Ended(bases[name], process.wait()) for name, process in running.items()}
+    return {name: (bases[name], process.wait()) for name, process in running.items()}
 
 
-def test_aws_training_toolkit_runs_train(jobs: dict[str, Ended]) -> None:
-    base, code = jobs["sound"].base, jobs["sound"].code
+def test_aws_training_toolkit_runs_train(jobs: dict[str, tuple[Path, int]]) -> None:
+    base, code = jobs["sound"]
     log = (base / "log").read_text()
     assert code == 0, log
     assert (base / "output" / "success").exists()
@@ -106,8 +97,10 @@ def test_aws_training_toolkit_runs_train(jobs: dict[str, Ended]) -> None:
     assert (base / "output" / "data" / "training_curve.svg").exists()
 
 
-def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[str, Ended]) -> None:
-    base, code = jobs["mistaken"].base, jobs["mistaken"].code
+def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(
+    jobs: dict[str, tuple[Path, int]],
+) -> None:
+    base, code = jobs["mistaken"]
     assert code == 1
     assert (base / "output" / "failure").read_text() == (
         "lr must be at most 1 for recipe fast, whose optimiser is Adam, not 20: "
@@ -116,8 +109,8 @@ def test_a_users_mistake_is_the_jobs_failure_reason_in_one_sentence(jobs: dict[s
     assert not (base / "output" / "success").exists()
 
 
-def test_a_stopped_job_leaves_a_checkpoint_and_its_best_model(jobs: dict[str, Ended]) -> None:
-    base = jobs["stopped"].base
+def test_a_stopped_job_leaves_a_checkpoint_and_its_best_model(jobs: dict[str, tuple[Path, int]]) -> None:
+    base, _ = jobs["stopped"]
     metrics = base / "model" / "metrics.json"
     # The toolkit is gone at once; the script outlives it by the time that saving takes.
     wait_for(lambda: "SIGTERM came in epoch " in metrics.read_text())

@@ -260,10 +260,6 @@ LISTED = "\n".join(foreign_words())
         (pickle_an_object, r"cannot be read and scored \(UnpicklingError: "),
         (spoil_weights, "The champion's perplexity on the test split is nan"),
         (
-            write("vocabulary", f"{LISTED}\nmore"),
-            "has 18 different words in 18 lines, and the weights are for 17 words",
-        ),
-        (
             write("vocabulary", LISTED.replace("rome", "king")),
             "has 16 different words in 17 lines, and the weights are for 17",
         ),

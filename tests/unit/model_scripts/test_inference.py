@@ -150,15 +150,6 @@ def test_a_text_does_not_depend_on_other_requests(served: ServedModel) -> None:
     assert [answers[number] for number in range(len(requests))] == alone
 
 
-def test_a_request_can_be_dropped(served: ServedModel) -> None:
-    wanted, dropped = served.begin(Request(seed=1, words=20)), served.begin(Request(seed=2, words=20))
-    for _ in range(5):
-        served.step([wanted, dropped])
-    while not wanted.done:
-        served.step([wanted])
-    assert wanted.response() == served.generate(Request(seed=1, words=20))
-
-
 def test_the_single_most_probable_word_does_not_depend_on_the_seed(served: ServedModel) -> None:
     best = {text(served, seed=seed, temperature=3, words=20, top_k=1) for seed in range(3)}
     assert len(best) == 1

@@ -1,4 +1,3 @@
-import itertools
 from pathlib import Path
 
 import pytest
@@ -18,22 +17,20 @@ def test_splits_are_found_under_the_names_people_use(tmp_path: Path, pattern: st
     }
 
 
-def test_a_missing_split_is_named_with_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "train").write_text("text\n")
-    with pytest.raises(UserError, match=r"no valid file .*found train"):
-        split_files.find(tmp_path)
-
-
-def test_a_split_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    for name in ("train", "train.txt"):
-        (tmp_path / name).write_text("text\n")
-    with pytest.raises(UserError, match=r"more than one train file: train, train\.txt"):
-        split_files.find(tmp_path)
-
-
-def test_an_empty_split_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train").write_text("")
-    with pytest.raises(UserError, match="train file, train, is empty"):
+@pytest.mark.parametrize(
+    ("files", "text", "sentence"),
+    [
+        (["train"], "text\n", r"no valid file .*found train"),
+        (["train", "train.txt"], "text\n", r"more than one train file: train, train\.txt"),
+        (["train"], "", "train file, train, is empty"),
+    ],
+)
+def test_a_missing_duplicate_or_empty_split_is_refused(
+    tmp_path: Path, files: list[str], text: str, sentence: str
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=sentence):
         split_files.find(tmp_path)
 
 
@@ -44,33 +41,6 @@ def test_a_channel_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 TEXT = "\ufeffa\r\nb\u2028é  d\r\n\n \rlong-戦場-word \ufeff \x1c\r\n \r\r\nlast"
 PLAIN = "a\nb\u2028é  d\n\n \nlong-戦場-word \ufeff \x1c\n \n\nlast\n"
-
-
-@pytest.mark.parametrize("size", range(1, len(TEXT.encode()) + 2))
-def test_blocks_of_any_size_have_all_of_the_text(tmp_path: Path, size: int) -> None:
-    (tmp_path / "train").write_bytes(TEXT.encode())
-    blocks = list(split_files.blocks(tmp_path / "train", size))
-    assert b"".join(blocks).decode() == PLAIN
-    assert all(
-        before.endswith(b"\n") or after.startswith(b" ") for before, after in itertools.pairwise(blocks)
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ("", ""),
-        ("\ufeff", ""),
-        ("\n", "\n"),
-        ("\r", "\n"),
-        ("a\n ", "a\n \n"),
-        ("a\r\n", "a\n"),
-        ("a ", "a \n"),
-    ],
-)
-def test_the_last_line_ends_once_and_nothing_has_no_line(tmp_path: Path, content: str, text: str) -> None:
-    (tmp_path / "train").write_bytes(content.encode())
-    assert b"".join(split_files.blocks(tmp_path / "train")).decode() == text
 
 
 def test_a_sample_is_the_beginning_of_the_text(tmp_path: Path, monkeypatch: Patch) -> None:
