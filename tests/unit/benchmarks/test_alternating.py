@@ -1,4 +1,4 @@
-"""Trainings that take turns: a stand-in script, so that what is timed is known."""
+"""Trainings that run in turn, with a script in place of the training."""
 
 import sys
 import time

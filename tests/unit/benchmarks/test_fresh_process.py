@@ -1,4 +1,4 @@
-"""Functions called in a process of their own."""
+"""Functions called in a new process."""
 
 from pathlib import Path
 

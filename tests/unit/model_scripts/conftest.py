@@ -1,4 +1,4 @@
-"""What the tests of model_scripts share: a small corpus, a job in SageMaker's folders, a trained model."""
+"""Fixtures and helpers: a small corpus, a job in SageMaker's folders, a trained and an untrained model."""
 
 import json
 import random
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Lines of a small regular language, so that a small model learns it in a second."""
+    """Return lines of a language so simple that a small model learns it in a second."""
     chance = random.Random(seed)
     people, things = (
         ["Anna", "the baker", "our king", "a child"],
@@ -81,7 +81,7 @@ def write_corpus(folder: Path, train_lines: int = 400) -> Path:
 
 
 def write_large_vocabulary(folder: Path) -> Path:
-    """A corpus of enough words for recipe fast to have rare ones."""
+    """Write a corpus with so many words that recipe fast cuts the vocabulary."""
     folder.mkdir()
     chance = random.Random(4)
     words = [f"word{number}" for number in range(800)]
@@ -116,7 +116,7 @@ Training._step = _step
 
 @dataclass(frozen=True)
 class Job:
-    """A training job, as the toolkit would start it. Hyperparameters that are not given are SMALL's.
+    """A training job, as the toolkit would start it. The defaults of hyperparameters are SMALL's.
 
     champion: the folder with the model.tar.gz to compare with, if any.
     """
@@ -157,7 +157,7 @@ class Job:
         return [f"--{name}={value}" for name, value in {**SMALL, **hyperparameters}.items()]
 
     def run(self, **hyperparameters: object) -> int:
-        """The job in this process; its exit code."""
+        """Run the job in this process and return its exit code."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
@@ -202,7 +202,7 @@ def start_ranks(
 
 
 def packed(artifact: Path, folder: Path, prefix: str = "") -> Path:
-    """A model folder as a channel that holds its model.tar.gz."""
+    """Pack a model folder into a channel, as model.tar.gz."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(folder / "model.tar.gz", "w:gz", compresslevel=1) as tar:
         for path in sorted(artifact.iterdir()):
@@ -215,7 +215,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Lets valid's losses (and last the test's) be the ones given."""
+    """Replace the measured losses on valid, and then the one on test."""
     left = iter(losses)
     monkeypatch.setattr(epoch_loop, "mean_loss", lambda model, tokens: next(left))
     monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
@@ -243,7 +243,7 @@ def job(tmp_path: Path, corpus_folder: Path) -> Job:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A finished job: three epochs, some seconds, a model that has learnt its corpus."""
+    """A finished job of three epochs, whose model has learnt its corpus."""
     folder = tmp_path_factory.mktemp("trained")
     job = Job(folder / "job", write_corpus(folder / "training"))
     assert job.run(epochs=3) == 0

@@ -1,4 +1,4 @@
-"""Processes that train, without torch's seconds of start-up: a server that has imported it forks them.
+"""Start training processes quickly: a server that has imported torch forks them.
 
 Such a process may be killed as any other. The server runs as `python forks.py`, with requests on its standard
 input, one a line, and an answer to each on its standard output:
@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).parents[3] / "model_scripts"
 
 @dataclass(frozen=True)
 class Fork:
-    """A process of a server's. Its output goes to `log`, behind what is there."""
+    """A process that the server forked. Its output is appended to `log`."""
 
     pid: int
     log: Path
@@ -60,7 +60,7 @@ class ForkServer:
         return Fork(pid, log, self)
 
     def ranks(self, count: int) -> list[dict[str, str]]:
-        """The environment of each of so many ranks, as torchrun sets it.
+        """Return the environment of each rank, as torchrun sets it.
 
         Like torchrun, this process holds the store in which the ranks find each other: it has picked a free
         port and listens on it already, so that nobody else can take the port.
@@ -80,12 +80,12 @@ class ForkServer:
         ]
 
     def close(self) -> None:
-        """Ends the server; processes that still run are the caller's to end."""
+        """End the server. The caller ends processes that still run."""
         self._process.communicate()
 
 
 def serve() -> None:
-    """Do once what makes each start slow, and then what the requests say."""
+    """Import everything slow, then handle requests."""
     import matplotlib.figure  # noqa: F401
 
     import train  # noqa: F401
@@ -103,7 +103,7 @@ def serve() -> None:
 
 
 def _become(request: dict[str, str | dict[str, str]]) -> None:
-    """Run the code and end, in the forked process."""
+    """Run the code in the forked process and exit."""
     code = 1
     try:
         log = os.open(str(request["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,4 +1,4 @@
-"""What model_scripts/corpus.py must give, written as plainly as can be: the reference its tests compare with.
+"""The simplest implementation of model_scripts/corpus.py, which its tests compare it with.
 
 Text is read line by line, each line is cut at white space, each chunk by one regular expression, each word is
 looked up in a dictionary.

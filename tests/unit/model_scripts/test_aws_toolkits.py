@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 def start_training_toolkit(
     base: Path, channel: Path, hyperparameters: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """A training container's /opt/ml at `base`, and its entry point over it."""
+    """Make a training container's /opt/ml at `base` and start the container's entry point."""
     config = base / "input" / "config"
     for folder in (
         config,
@@ -142,7 +142,7 @@ for body in sys.argv[2:]:
 
 @pytest.fixture(scope="module")
 def served(trained: Job) -> list[tuple[int, str, str]]:
-    """What AWS's handler answers, with nothing to import but the artifact's own code."""
+    """The responses of AWS's handler, which can import only the artifact's own code."""
     process = subprocess.run(
         [
             *(sys.executable, "-c", SERVE, str(trained.model)),

@@ -31,7 +31,7 @@ UNTIED: dict[str, Any] = {"recipe": "fast", "tied": False, "lr": 0.01, "epochs":
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Job:
-    """A job of UNTIED that nothing interrupted."""
+    """A finished job of UNTIED that was never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     job = Job(folder / "job", write_corpus(folder / "training"))
     fork = job.start(fork_server, before=EVERY_STEP, **UNTIED)
@@ -91,7 +91,7 @@ def test_a_job_resumes_where_sigterm_stopped_it(tmp_path: Path, fork_server: For
 
 
 def interrupt(monkeypatch: Patch, step: int) -> None:
-    """SIGTERM comes during this step, counted over all epochs."""
+    """Send SIGTERM during this step, counted over all epochs."""
     own_step = Training._step
 
     def _step(training: Training, *arguments: Any) -> Any:

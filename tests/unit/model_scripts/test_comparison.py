@@ -1,4 +1,4 @@
-"""Champion and challenger on common terms: what the figures are, and what is said where there are none."""
+"""The comparison of champion and challenger: its figures, and the reasons if there are none."""
 
 import io
 import json
@@ -30,7 +30,7 @@ FOREIGN = "the king slept , so they say , in another house far away from old rom
 
 
 def write_texts(channel: Path, test: str) -> Corpus:
-    """A corpus cut at spaces, whose vocabulary is OWN's words and a mark that makes it `tokenized`."""
+    """Write a tokenized corpus whose vocabulary is the words of OWN and @-@."""
     channel.mkdir()
     for split, text in (("train", f"{OWN} @-@\n" * 2), ("valid", OWN), ("test", test)):
         (channel / split).write_text(text + "\n", encoding="utf-8")
@@ -70,7 +70,7 @@ def text(tmp_path: Path) -> Corpus:
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
-    """A champion's, as a folder: it knows FOREIGN's words, by an adaptive softmax."""
+    """The folder of a champion that knows the words of FOREIGN and has an adaptive softmax."""
     words = foreign_words()
     model = some_model(len(words), seed=5, cutoffs=(4, 9), widths=(3, 2))
     return write_artifact(tmp_path / "artifact", model, words)
@@ -97,7 +97,7 @@ def reason(tmp_path: Path, text: Corpus, champion: Path) -> str:
 def common_probabilities(
     model: LanguageModel, known: list[str], all_words: list[str], test: list[str]
 ) -> list[dict[str, float]]:
-    """Before each word of a short test text, the probability of every word of V*, one word read at a time."""
+    """Return the probability of every word of V* before each word of a short test text."""
     state, read = model.start(1), END_OF_LINE
     unknown = [word for word in all_words if word not in known or word == UNKNOWN]
     distributions = []
@@ -207,7 +207,7 @@ def test_only_the_models_files_are_unpacked(tmp_path: Path, artifact: Path) -> N
 
 
 def link(name: str) -> Callable[[Path], None]:
-    """A link instead of a file, to where the file is."""
+    """Replace a file by a link to it."""
 
     def edit(artifact: Path) -> None:
         (artifact / name).rename(artifact / "elsewhere")
@@ -286,7 +286,7 @@ def cut_short(archive: Path) -> None:
 
 
 def flip_a_bit_of_the_weights(archive: Path) -> None:
-    """Among weights that deflate stores as they are, so that nothing but a checksum can tell."""
+    """Flip a bit of a weight. Weights are stored uncompressed, so only the checksum shows it."""
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)

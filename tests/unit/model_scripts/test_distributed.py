@@ -95,7 +95,7 @@ def test_gradients_are_summed_over_the_ranks(tmp_path: Path, fork_server: ForkSe
 def one_rank(
     channel: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer
 ) -> dict[str, float]:
-    """Test perplexities of one rank, by dropout."""
+    """The test perplexities of a single rank, by dropout."""
     found = {}
     for dropout in ("0", "0.1"):
         job = Job(tmp_path_factory.mktemp("one") / "job", channel)
@@ -170,7 +170,7 @@ def test_the_others_end_if_a_rank_is_killed(channel: Path, tmp_path: Path, fork_
 
 @pytest.fixture(scope="module")
 def stopped(channel: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Job:
-    """Two ranks, of which only the second was sent SIGTERM, in the second epoch."""
+    """A job of two ranks, of which only the second received SIGTERM, in the second epoch."""
     job = Job(tmp_path_factory.mktemp("stopped") / "job", channel)
     first, second = job.start_ranks(fork_server, 2, before=UNTIL_SIGTERM, **SETTINGS)
     wait_for(lambda: "waiting for SIGTERM" in second.log.read_text())
@@ -212,7 +212,7 @@ def test_another_number_of_ranks_may_resume(
 
 @pytest.fixture(scope="module")
 def champion(channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact of a job on another part of the words, as a channel."""
+    """The channel of a champion that knows another part of the words."""
     folder = tmp_path_factory.mktemp("champion")
     other = folder / "training"
     other.mkdir()

@@ -1,7 +1,7 @@
-"""Requests for text, and the text that answers them.
+"""Requests for text and the responses to them.
 
-What a trained model says is nobody's promise, so the model here has random weights, or says what a test tells
-it to say.
+The words of a trained model are not promised, so the model here has random weights, or draws the words that a
+test sets.
 """
 
 import itertools

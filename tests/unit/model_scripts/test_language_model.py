@@ -176,7 +176,7 @@ def test_a_mask_drops_the_share_asked_for_and_keeps_the_mean(share: float) -> No
 
 
 def test_neighbours_in_a_mask_are_dropped_independently() -> None:
-    """Four of them come from one random number."""
+    """One random number serves four neighbours."""
     torch.manual_seed(1)
     dropped = (mask(torch.empty(100_000, 4), 0.3) == 0).double()
     together = (dropped.T @ dropped) / len(dropped)

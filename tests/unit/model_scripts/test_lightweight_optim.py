@@ -1,4 +1,4 @@
-"""The optimisers step for step against torch.optim's."""
+"""The optimisers take the same steps as those of torch.optim."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Words are drawn with the model's own probabilities, and those of a text do not depend on other texts."""
+"""Words are drawn with the model's probabilities, and a text does not depend on other texts."""
 
 import copy
 import random
@@ -67,7 +67,7 @@ def drawn_counts(
 
 
 def assert_drawn_from(counts: torch.Tensor, probabilities: torch.Tensor) -> None:
-    """Every word within 5 standard deviations, and all of them together (chi squared) too."""
+    """Check that each count, and all together (chi squared), are within 5 standard deviations."""
     expected = probabilities * counts.sum()
     deviation = (expected * (1 - probabilities)).sqrt()
     assert ((counts - expected).abs() <= 5 * deviation + 1).all()
@@ -199,7 +199,7 @@ def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> 
 
 @pytest.mark.parametrize("function", [np.exp, np.tanh])
 def test_numpy_computes_each_number_the_same_wherever_it_stands(function: Any) -> None:
-    """As torch.sigmoid, for one, does not: an array's last numbers get other bits than they would inside."""
+    """torch.sigmoid does not: it computes the last numbers of an array with other code."""
     numbers = np.random.default_rng(0).normal(0, 8, 300).astype(np.float32)
     alone = np.array([function(numbers[i : i + 1])[0] for i in range(300)])
     for start in range(16):

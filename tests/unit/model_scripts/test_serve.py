@@ -1,4 +1,4 @@
-"""serve.py batches token by token, and answers over HTTP as generate.py does; Ray itself is not started."""
+"""serve.py batches token by token and serves over HTTP. Ray itself is not started."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from tests.unit.model_scripts.conftest import Patch
 
 
 class InvalidRequest(ValueError):
-    """As inference.InvalidRequest."""
+    """A stand-in for inference.InvalidRequest."""
 
 
 class Run:
-    """An ongoing generation: so many steps to go."""
+    """A request in progress, with `left` steps to go."""
 
     def __init__(self, words: int) -> None:
         self.asked = self.left = words
@@ -35,7 +35,7 @@ class Run:
 
 
 class Engine:
-    """As inference.ServedModel: notes who was in each step; waits before each while `gate` is closed."""
+    """A stand-in for inference.ServedModel that notes the runs of each step and waits while `gate` is closed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -72,7 +72,7 @@ def engine() -> Iterator[Engine]:
 
 
 def asked(batch: Batch, *words: int) -> list[Any]:
-    """What requests that come at once are answered, exceptions included."""
+    """Return the responses, or exceptions, of requests that arrive together."""
 
     async def ask() -> list[Any]:
         return await asyncio.gather(*(batch.generate(each) for each in words), return_exceptions=True)
@@ -138,7 +138,7 @@ def generator(engine: Engine, monkeypatch: Patch) -> Generator:
 
 
 def post(generator: Generator, body: bytes, content_type: str = "application/json") -> tuple[int, str, str]:
-    """Status, content type and text of the answer to a POST."""
+    """Send a POST request and return status, content type and body of the response."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}

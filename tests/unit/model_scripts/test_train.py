@@ -176,7 +176,7 @@ def test_divergence_ends_training_with_the_best_epoch(job: Job, monkeypatch: Pat
 
 
 def fails_with(job: Job, capfd: Capture, **settings: object) -> str:
-    """The sentence a failing job says; checks that it is said everywhere it should be."""
+    """Return the error message of a failing job, after checking that stderr and the failure file have it."""
     assert job.run(**settings) == 1
     said = capfd.readouterr().err
     assert "Traceback" not in said
