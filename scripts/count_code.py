@@ -1,7 +1,7 @@
 """Count the lines of code of each top folder: no docstrings, no comments, no blank lines.
 
-Run `python scripts/count_code.py` for the totals, or `python scripts/count_code.py FOLDER` for every file of a
-folder. Only Python files that Git tracks are counted.
+Run `python scripts/count_code.py` for the totals, or `python scripts/count_code.py FOLDER` for every file of
+a folder. Only Python files that Git tracks are counted.
 """
 
 from __future__ import annotations

@@ -1,29 +1,38 @@
-"""Write the container images of every region into template.yaml, from the SageMaker SDK's own lists.
+"""Write AWS's container images into template.yaml, from the lists of the SageMaker SDK.
 
     python scripts/write_image_mappings.py            # rewrite the marked block of template.yaml
-    python scripts/write_image_mappings.py --check    # exit 1 if the block is not what the SDK says
+    python scripts/write_image_mappings.py --check    # change nothing; exit 1 if the block is out of date
 
-A stack cannot ask the SDK for an image when it deploys, and the SDK is far too big for a Lambda, so its
-answers stand in the template as a Mapping. Moving to another framework version is a change of the constants
-below and one run of this script; the unit tests hold the template against the SDK.
+A stack cannot query the SDK when it deploys, and the SDK is too big for a Lambda layer. So the template
+holds two mappings: the repository and tags of each image, and the account that owns the image in each region.
+To move to another framework version, change the constants below and run this script. Unit tests compare the
+template with the SDK.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sagemaker.core import image_uris
 
-TRAINING_FRAMEWORK, TRAINING_VERSION = "pytorch-amzn2023", "2.13"
-# By the values of the template's parameter HostingImage.
-HOSTING = {
-    "ray": ("ray-serve", {"version": "1"}),
-    "pytorch": ("pytorch", {"version": "2.6.0", "py_version": "py312"}),
+# The arguments of image_uris.retrieve, by the image's name in the template. The names of the hosting images
+# are the values of the parameter HostingImage.
+IMAGES: dict[str, dict[str, str]] = {
+    "training": {"framework": "pytorch-amzn2023", "version": "2.13", "image_scope": "training"},
+    "ray": {"framework": "ray-serve", "version": "1", "image_scope": "inference"},
+    "pytorch": {
+        "framework": "pytorch",
+        "version": "2.6.0",
+        "py_version": "py312",
+        "image_scope": "inference",
+    },
 }
-
-# The SDK picks the image by instance type; any CPU and any GPU instance gives the one wanted.
-CPU_INSTANCE, GPU_INSTANCE = "ml.m5.large", "ml.g5.xlarge"
+# The SDK chooses between the CPU and the GPU image by the instance type.
+INSTANCES = {"Cpu": "ml.m5.large", "Gpu": "ml.g5.xlarge"}
 
 BEGIN = "  # BEGIN images: written by scripts/write_image_mappings.py\n"
 END = "  # END images\n"
@@ -31,115 +40,87 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 
 
 @cache
-def regions(hosting: str = "ray") -> list[str]:
-    """The regions where AWS publishes both the training image and this hosting image, sorted."""
-    framework, image = HOSTING[hosting]
-    training = image_uris.config_for_framework(TRAINING_FRAMEWORK)["training"]
-    inference = image_uris.config_for_framework(framework)
-    versions = inference.get("inference", inference)["versions"]
-    both = (
-        training["versions"][TRAINING_VERSION]["registries"].keys()
-        & versions[image["version"]]["registries"].keys()
-    )
-    return sorted(both)
+def regions(image: str) -> frozenset[str]:
+    """Return the regions where AWS publishes an image."""
+    wanted = IMAGES[image]
+    config = image_uris.config_for_framework(wanted["framework"])
+    versions = config.get(wanted["image_scope"], config)["versions"]
+    return frozenset(versions[wanted["version"]]["registries"])
 
 
-def training_images(region: str) -> dict[str, str]:
-    """The training images of a region, and the repository they are pulled from.
+def uri(image: str, region: str, instance_type: str) -> str:
+    """Return the image's URI: account.dkr.ecr.region.domain/repository:tag."""
+    return str(image_uris.retrieve(region=region, instance_type=instance_type, **IMAGES[image]))
 
-    A repository is written "account:repository/name": the part of its ARN that differs between regions.
+
+def mappings() -> dict[str, dict[str, Any]]:
+    """Return the template's two mappings.
+
+    Raises:
+        ValueError: A repository or a tag differs between regions, so that one mapping cannot hold it.
     """
-
-    def image(instance_type: str) -> str:
-        return str(
-            image_uris.retrieve(
-                TRAINING_FRAMEWORK,
-                region,
-                TRAINING_VERSION,
-                instance_type=instance_type,
-                image_scope="training",
-            )
-        )
-
-    cpu, gpu = image(CPU_INSTANCE), image(GPU_INSTANCE)
-    return {"Cpu": cpu, "Gpu": gpu, "Repository": repository(cpu)}
-
-
-def hosting_images(region: str, instance_type: str) -> dict[str, str]:
-    """The hosting images of a region for an instance type; not every region has every one."""
-    return {
-        name: str(
-            image_uris.retrieve(
-                framework, region, instance_type=instance_type, image_scope="inference", **image
-            )
-        )
-        for name, (framework, image) in HOSTING.items()
-        if region in regions(name)
+    # A region is listed if a default deployment works there: it needs the training image and Ray's.
+    listed = sorted(regions("training") & regions("ray"))
+    images: dict[str, Any] = {}
+    for image in IMAGES:
+        published = [region for region in listed if region in regions(image)]
+        for processor, instance_type in INSTANCES.items():
+            paths = {uri(image, region, instance_type).partition("/")[2] for region in published}
+            if len(paths) != 1:
+                raise ValueError(f"Image {image} has several names: {', '.join(sorted(paths))}.")
+            (path,) = paths
+            repository, _, tag = path.partition(":")
+            images.setdefault(image, {"Repository": repository})[processor] = tag
+    accounts = {
+        region: {
+            image: uri(image, region, INSTANCES["Cpu"]).partition(".")[0]
+            for image in IMAGES
+            if region in regions(image)
+        }
+        for region in listed
     }
-
-
-def repository(image_uri: str) -> str:
-    """ "account:repository/name" of account.dkr.ecr.region.domain/name:tag."""
-    registry, _, path = image_uri.partition("/")
-    return f"{registry.partition('.')[0]}:repository/{path.partition(':')[0]}"
-
-
-def mappings() -> dict[str, dict[str, dict[str, str]]]:
-    """The template's mappings: name, region, and what the region has."""
-    everywhere = regions()
-    cpu = {region: hosting_images(region, CPU_INSTANCE) for region in everywhere}
-    return {
-        "TrainingImages": {region: training_images(region) for region in everywhere},
-        "HostingCpuImages": cpu,
-        "HostingGpuImages": {region: hosting_images(region, GPU_INSTANCE) for region in everywhere},
-        "HostingRepositories": {
-            region: {name: repository(uri) for name, uri in images.items()} for region, images in cpu.items()
-        },
-    }
+    return {"Images": images, "ImageAccounts": accounts}
 
 
 def block() -> str:
-    """The marked block, markers included, as YAML at the depth of the Mappings section."""
+    """Return the marked block, with its markers, as YAML for the Mappings section."""
     lines = [BEGIN]
-    for name, by_region in mappings().items():
+    for name, rows in mappings().items():
         lines.append(f"  {name}:\n")
-        for region, values in by_region.items():
-            lines.append(f"    {region}:\n")
-            lines += [f'      {key}: "{value}"\n' for key, value in values.items()]
-    lines.append(END)
-    return "".join(lines)
+        for key, row in rows.items():
+            fields = ", ".join(f'{field}: "{value}"' for field, value in row.items())
+            lines.append(f"    {key}: {{{fields}}}\n")
+    return "".join([*lines, END])
 
 
 def rewritten(template: str, written: str) -> str:
-    """The template with its marked block replaced; ValueError unless it has exactly one."""
+    """Return the template with its marked block replaced.
+
+    Raises:
+        ValueError: The template does not have exactly one marked block.
+    """
     if template.count(BEGIN) != 1 or template.count(END) != 1:
         raise ValueError(
-            f"the template must hold exactly one block from {BEGIN.strip()!r} to {END.strip()!r}"
+            f"The template must hold exactly one block from {BEGIN.strip()!r} to {END.strip()!r}."
         )
     head, _, rest = template.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return head + written + tail
+    return head + written + rest.partition(END)[2]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write the SDK's image URIs into template.yaml.")
+    """Write the block, or compare it with the template; return the exit code."""
+    parser = argparse.ArgumentParser(description="Write AWS's container images into template.yaml.")
     parser.add_argument(
-        "--check", action="store_true", help="change nothing; fail if the template is out of date"
+        "--check", action="store_true", help="write nothing; exit 1 if the block is out of date"
     )
-    arguments = parser.parse_args()
-    before = TEMPLATE.read_text()
+    check = parser.parse_args().check
+    before = TEMPLATE.read_text(encoding="utf-8")
     after = rewritten(before, block())
-    if after == before:
-        print("template.yaml holds the SDK's images")
-        return 0
-    if arguments.check:
-        print(
-            "template.yaml does not hold the SDK's images: run scripts/write_image_mappings.py",
-            file=sys.stderr,
-        )
+    if not check:
+        TEMPLATE.write_text(after, encoding="utf-8")
+    elif after != before:
+        print("The images in template.yaml are out of date: run `make generate`.", file=sys.stderr)
         return 1
-    TEMPLATE.write_text(after)
-    print(f"template.yaml: images of {len(regions())} regions written")
     return 0
 
 

@@ -1,4 +1,1 @@
-"""The subcommands, by what they are about.
-
-Each reads its options, calls the modules that do the work, and prints.
-"""
+"""The subcommands, one module each: options, help texts, and calls of the packages that do the work."""

@@ -43,7 +43,7 @@ def api(stack: DeployedStack) -> Callable[..., Answer]:
             request.add_header("x-api-key", key or stack.api_key())
         data = None if body is None else json.dumps(body).encode()
         try:
-            with urllib.request.urlopen(request, data, timeout=30) as response:
+            with urllib.request.urlopen(request, data, timeout=240) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

@@ -42,7 +42,7 @@ def mailbox(stack: DeployedStack) -> Iterator[str]:
     sqs.delete_queue(QueueUrl=url)
 
 
-def next_message(stack: DeployedStack, queue: str, seconds: float = 60) -> dict[str, Any]:
+def next_message(stack: DeployedStack, queue: str, seconds: float = 240) -> dict[str, Any]:
     """The next message of a queue, parsed and removed from it."""
     sqs, deadline = stack.cloud.client("sqs"), time.monotonic() + seconds
     while not (messages := sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages")):

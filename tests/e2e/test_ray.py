@@ -17,7 +17,7 @@ IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu
 @pytest.fixture
 def ray_image(stack: DeployedStack) -> Iterator[None]:
     """The deployment as HostingImage=ray makes it; to deploy it again would take half a minute."""
-    functions, name = stack.cloud.client("lambda"), stack.resources()["ModelFunction"]
+    functions, name = stack.cloud.client("lambda"), stack.resources()["CreateModelFunction"]
     before = functions.get_function_configuration(FunctionName=name)["Environment"]
     changed = {"Variables": {**before["Variables"], "HOSTING_IMAGE_CPU": IMAGE}}
     functions.update_function_configuration(FunctionName=name, Environment=changed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.faults.jobs import IDENTITY
 
-DEADLINE = 20.0
+DEADLINE = 240.0
 """Seconds a wait may take before its test fails; far more than any of them needs."""
 _REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 TRAINING_IMAGE = f"{_REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker"

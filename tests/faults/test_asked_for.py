@@ -12,7 +12,7 @@ import pytest
 from tests.faults.plan import Faults
 from tests.faults.world import ENDPOINT, World
 from tests.stack import DeployedStack
-from tests.unit.pipeline.git_server import SCRIPTS, Repository, serving
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Repository, serving
 
 PASSWORD = "not-to-be-seen"
 
@@ -60,7 +60,7 @@ def test_an_endpoint_that_is_to_go_after_a_time_goes(world: World) -> None:
     assert report["finished"]["teardown_at"]
     world.until(lambda: len(world.executions()) == 2, "the schedule")
     world.rest()
-    assert [each["event"] for each in world.reports()] == ["deployed", "torn_down"]
+    assert [each["event"] for each in world.reports()] == ["deployed", "teardown"]
     groups = world.stack.cloud.client("scheduler").list_schedules(GroupName="lexline-teardowns")
     assert groups["Schedules"] == []
     world.assert_sound(serves=None)
@@ -84,10 +84,10 @@ def test_an_endpoint_that_is_to_go_when_idle_stays_while_it_is_used(world: World
     assert world.answering() == served
 
     # An hour's quiet, in a second.
-    look["take_down"]["when_idle"] = "PT1S"
+    look["teardown_of"]["when_idle"] = "PT1S"
     world.until(lambda: world.run(look)["output"]["status"] == "Succeeded", "the endpoint to be idle")
     schedules.delete_schedule(**schedule)
-    assert world.reports()[-1]["event"] == "torn_down"
+    assert world.reports()[-1]["event"] == "teardown"
     world.assert_sound(serves=None)
 
 

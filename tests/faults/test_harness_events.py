@@ -11,7 +11,7 @@ import pytest
 from tests.faults.byhand import DEADLINE, ByHand, machine
 from tests.faults.plan import Faults
 
-LONG = 60.0
+LONG = 600.0
 """Seconds that no test waits for: when it has looked, it lets the cloud catch up."""
 SOURCES = ["aws.sagemaker", "aws.s3", "aws.states"]
 PASSES = {"Type": "Pass"}

@@ -97,7 +97,7 @@ steps = st.lists(
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_whatever_happens_nothing_is_lost_and_nothing_is_left(
     deployed: DeployedStack, faults: Faults
 ) -> None:

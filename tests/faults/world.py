@@ -13,7 +13,7 @@ from tests.faults.plan import Faults
 from tests.stack import DeployedStack
 
 ENDPOINT = "lexline"
-PATIENCE = 60.0
+PATIENCE = 240.0
 _number = boto3.dynamodb.types.TypeDeserializer().deserialize
 
 

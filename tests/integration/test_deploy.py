@@ -32,7 +32,7 @@ def call(url: str, method: str = "GET", headers: Mapping[str, str] | None = None
     body = b"{}" if method == "POST" else None
     request = urllib.request.Request(url, data=body, method=method, headers=sent)
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=240) as response:
             return Answer(response.status, json.loads(response.read()))
     except urllib.error.HTTPError as error:
         return Answer(error.code, json.loads(error.read()))
@@ -162,7 +162,7 @@ def test_only_what_is_put_under_uploads_starts_a_run(stack: DeployedStack) -> No
     for prefix in ("prepared", "code", "runs", "other", "not-uploads"):
         s3.put_object(Bucket=stack.bucket, Key=f"{prefix}/{dataset}/README", Body=b"text")
     stack.upload(dataset, "README", b"text")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while not (started := set(stack.executions()) - before):
         assert time.monotonic() < deadline, "the upload started no run"
         time.sleep(0.1)

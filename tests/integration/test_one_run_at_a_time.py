@@ -13,20 +13,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import acquire
-import arrivals
-import aws
-import gather
-import lease
-import messages
-import plan
 import pytest
 from botocore.config import Config
-from contracts import AcquireInput, Execution, GatherInput, Lease, PlanInput, Run
-from errors import LeaseLost, NothingToDo, ServiceUnavailable
-from settle import settle
 
+from contracts.run import AcquireInput, Execution, GatherInput, Lease, PlanInput, Run
+from coordination import arrivals, lease
+from coordination.handover import hand_over
+from core import aws
+from core.errors import LeaseLost, NothingToDo, ServiceUnavailable
 from localcloud.control import LocalCloud
+from reporting import messages
+from steps import acquire, gather, plan
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 THREADS = 16
@@ -140,7 +137,7 @@ def test_sixteen_runs_at_once_have_the_lease_one_after_another_and_each_has_its_
                 lease.renew(run, mine)
             inside.release()
             machine.end(run.execution.id, "SUCCEEDED")
-            retried(lambda arn=run.execution.id: settle("lexline", arn))
+            retried(lambda arn=run.execution.id: hand_over("lexline", arn))
             with pytest.raises(LeaseLost):
                 lease.renew(run, mine)
 
@@ -155,7 +152,7 @@ def test_runs_that_are_aborted_and_events_that_come_twice_or_never_keep_nobody_w
     machine: ExecutionsInMemory,
 ) -> None:
     owners: dict[int, str] = {}
-    adopted = Adopted(machine, "clean-up")
+    adopted = Adopted(machine, "cleanup")
     chance = random.Random(7)
 
     def take(run: Run) -> None:
@@ -165,7 +162,7 @@ def test_runs_that_are_aborted_and_events_that_come_twice_or_never_keep_nobody_w
         aborted = run.work == "train" and chance.random() < 0.3
         machine.end(run.execution.id, "ABORTED" if aborted else "SUCCEEDED")
         for _ in range(chance.choice((0, 1, 1, 2))):
-            retried(lambda: settle("lexline", run.execution.id))
+            retried(lambda: hand_over("lexline", run.execution.id))
 
     def work(number: int) -> None:
         for turn in range(2):
@@ -183,7 +180,7 @@ def test_runs_that_are_aborted_and_events_that_come_twice_or_never_keep_nobody_w
         in_threads(work)
         while (held := lease.read("lexline")).execution:
             # The sweep notices the last events that never came.
-            settle("lexline", held.execution)
+            hand_over("lexline", held.execution)
             time.sleep(0.02)
     finally:
         calm.set()
@@ -192,7 +189,7 @@ def test_runs_that_are_aborted_and_events_that_come_twice_or_never_keep_nobody_w
     assert sorted(owners) == list(range(1, held.generation + 1))
     assert not [arn for arn, execution in machine.executions.items() if execution.status == "RUNNING"]
     aborted = [arn for arn, execution in machine.executions.items() if execution.status == "ABORTED"]
-    assert {machine.input(arn)["clean_up"]["execution"] for arn in machine.started("clean-up")} == set(
+    assert {machine.input(arn)["cleanup_of"]["execution"] for arn in machine.started("cleanup")} == set(
         aborted
     )
 
@@ -223,7 +220,7 @@ def test_of_uploads_that_come_at_once_each_is_seen_by_a_run_that_began_after_it(
             if chance.random() < 0.3:
                 # It ends before its run begins, and nobody wished it.
                 machine.end(run.execution.id, "TIMED_OUT")
-                retried(lambda arn=run.execution.id: settle("lexline", arn))
+                retried(lambda arn=run.execution.id: hand_over("lexline", arn))
             else:
                 arrivals.close(run)
                 seen.update(there.copy())

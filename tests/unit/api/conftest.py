@@ -2,19 +2,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import app as api
 import boto3
 import pytest
 from botocore.stub import Stubber
 from chalice.test import Client
-from chalicelib.model import Endpoint
+
+import app as api
+from chalicelib.endpoint import Endpoint
 
 PROJECT = Path(api.__file__).parent
 
 
 @dataclass
 class Cloud:
-    """The API's two SageMaker clients. Stubber checks every request and answer against AWS's model."""
+    """The API's two SageMaker clients. Stubber checks every request and response against AWS's model."""
 
     runtime: Stubber
     sagemaker: Stubber

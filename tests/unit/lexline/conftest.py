@@ -1,48 +1,42 @@
+"""A stack on AWS that cannot be reached: tests say which requests are made, and what AWS returns."""
+
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-import lexline.target
-from lexline import cli
-from lexline.target import Stack, Target
+from lexline.aws.stack import Stack
+from lexline.aws.target import Target
+from lexline.cli import app
+from tests.unit.lexline.samples import MACHINE
 
-ACCOUNT = "123456789012"
-MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:lexline-pipeline"
-EXECUTION = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:lexline-pipeline:"
+Patch = Callable[[str, object], None]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No environment variable names a profile, credentials or colors."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "LEXLINE_")):
+            monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
-    """A target on AWS that can reach nothing; tests put a Stubber on the clients they expect to be used."""
     session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
     return Target("lexline", session, {"PATH": "/usr/bin:/bin"}, tmp_path / "work")
 
 
 @pytest.fixture
-def stub() -> Iterator[Callable[[Any], Stubber]]:
-    """Puts a Stubber on a client: it checks requests and answers against AWS's model; all must be made."""
-    stubbers: list[Stubber] = []
-
-    def activate(client: Any) -> Stubber:
-        stubber = Stubber(client)
-        stubber.activate()
-        stubbers.append(stubber)
-        return stubber
-
-    yield activate
-    for stubber in stubbers:
-        stubber.assert_no_pending_responses()
-
-
-@pytest.fixture
-def stack() -> Stack:
+def stack(target: Target) -> Stack:
     return Stack(
+        target=target,
         status="CREATE_COMPLETE",
         bucket="lexline-bucket",
         state_machine_arn=MACHINE,
@@ -50,26 +44,62 @@ def stack() -> Stack:
         table="lexline-waits",
         api_url="https://abc.execute-api.us-east-1.amazonaws.com/v1",
         api_key_id="keyid",
-        api_authorization="API_KEY",
     )
+
+
+class Stubs:
+    """Stubbers of the target's clients. They check requests and responses against AWS's models."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._stubbers: dict[str, Stubber] = {}
+
+    def __getattr__(self, service: str) -> Stubber:
+        if service not in self._stubbers:
+            self._stubbers[service] = Stubber(getattr(self._target, service))
+            self._stubbers[service].activate()
+        return self._stubbers[service]
+
+    def assert_complete(self) -> None:
+        """Check that every expected request was made."""
+        for stubber in self._stubbers.values():
+            stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def stubs(target: Target) -> Iterator[Stubs]:
+    """stubs.SERVICE: the stubber of a client. All expected requests must be made."""
+    stubs = Stubs(target)
+    yield stubs
+    stubs.assert_complete()
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with no local cloud in it, and no profile from the shell."""
-    for name in ("LEXLINE_PROFILE", "LEXLINE_STACK", "LEXLINE_REGION"):
-        monkeypatch.delenv(name, raising=False)
+    """A home without a local cloud."""
     monkeypatch.setenv("LEXLINE_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture
-def deployed(home: Path, target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stack that is there, as far as the command can see."""
-    monkeypatch.setattr(lexline.target, "running_local", lambda *_: target)
-    monkeypatch.setattr(lexline.target, "deployed", lambda _: stack)
+def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
+    """patch("module.function", value): replace a function; a value that is not callable is its result."""
+
+    def replace(name: str, value: object) -> None:
+        monkeypatch.setattr(f"lexline.{name}", value if callable(value) else lambda *_, **__: value)
+
+    return replace
 
 
-def run_lexline(*words: str) -> Result:
-    """What the command did and said."""
-    return CliRunner().invoke(cli.app, list(words))
+@pytest.fixture
+def deployed(home: Path, stack: Stack, patch: Patch) -> Stack:
+    """A deployed stack, as far as the command can see."""
+    patch("aws.target.for_running_cloud", stack.target)
+    patch("aws.stack.read", stack)
+    return stack
+
+
+def run_lexline(*arguments: str, answer: str | None = None, color: bool = False) -> Result:
+    """Return the output and the exit code of the command."""
+    runner = CliRunner(env={"COLUMNS": "200"})
+    return runner.invoke(app, list(arguments), input=answer, color=color)

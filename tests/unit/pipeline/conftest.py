@@ -15,22 +15,22 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import aws
 import boto3
-import lease
-import names
 import pytest
-import step
 from botocore.stub import Stubber
-from contracts import Run
 
+from contracts.report import ReportInput
+from contracts.run import Run
+from coordination import lease
+from core import aws, names
+from core.logging import logger
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
-NAME = "lexline-sotu-0123456789ab"
+NAME = "lexline--sotu-0123456789ab"
 # The run whose model served before.
-FORMER = "lexline-sotu-aaaaaaaaaaaa"
+FORMER = "lexline--sotu-aaaaaaaaaaaa"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "BUCKET": "texts",
@@ -64,7 +64,7 @@ _CLIENTS = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     return ENVIRONMENT
@@ -192,8 +192,8 @@ _RUN = {
     "dataset": "sotu",
     "upload": None,
     "model": None,
-    "take_down": None,
-    "clean_up": None,
+    "teardown_of": None,
+    "cleanup_of": None,
     "force": False,
     "source": None,
     "hyperparameters": {"epochs": 6, "tied": True},
@@ -336,6 +336,12 @@ def documents() -> SimpleNamespace:
 
 
 @pytest.fixture
+def results(documents: SimpleNamespace) -> dict[str, Any]:
+    """Report's input: the results of a run that trained, deployed and verified its model."""
+    return {name: getattr(documents, name, None) for name in ReportInput.model_fields} | {"caught": []}
+
+
+@pytest.fixture
 def new_run(machine: ExecutionsInMemory) -> Callable[..., Run]:
     """new_run(name, **more): the run of a new execution so named, of dataset sotu unless it is told more."""
 
@@ -367,7 +373,7 @@ def metrics_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     """What the handler wrote to its log, metrics in embedded metric format among it."""
     # The logger keeps the output of the moment it was made; pytest has another for each phase of a test.
     now = SimpleNamespace(write=lambda text: sys.stdout.write(text), flush=lambda: sys.stdout.flush())
-    monkeypatch.setattr(step.logger.registered_handler, "stream", now)
+    monkeypatch.setattr(logger.registered_handler, "stream", now)
     return lambda: capsys.readouterr().out
 
 

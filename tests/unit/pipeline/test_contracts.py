@@ -1,33 +1,39 @@
 """The documents that cross the steps keep to their form, and say what is wrong with one that does not."""
 
 import dataclasses
-import inspect
+import importlib
 import json
+import pkgutil
 from datetime import timedelta
 from typing import Any, get_args
 
-import contracts
 import pytest
-from contracts import (
-    PREPARE_OUTCOME,
+from pydantic import BaseModel, ValidationError
+
+import contracts
+import hyperparameters as script
+from contracts.base import Contract, iso8601
+from contracts.dataset import PREPARE_OUTCOME, Prepared
+from contracts.registry import Registered
+from contracts.request import (
     ExecutionInput,
     HostingResources,
     Hyperparameters,
-    Prepared,
     TeardownAfter,
     TeardownWhenIdle,
-    Trained,
-    iso8601,
 )
-from pydantic import BaseModel, ValidationError
+from contracts.run import Execution, Lease, Run
+from contracts.serving import Deployed, Finished, ModelCreated, SmokeTested
+from contracts.training import Champion, Evaluated, Source, Trained
 
-import hyperparameters as script
 
-CONTRACTS = [
-    model
-    for _, model in inspect.getmembers(contracts, inspect.isclass)
-    if issubclass(model, contracts.Contract) and model is not contracts.Contract
-]
+def _all(contract: type[BaseModel]) -> list[type[BaseModel]]:
+    return [each for below in contract.__subclasses__() for each in (below, *_all(below))]
+
+
+for _module in pkgutil.iter_modules(contracts.__path__):
+    importlib.import_module(f"contracts.{_module.name}")
+CONTRACTS = _all(Contract)
 
 
 @pytest.mark.parametrize("model", CONTRACTS)
@@ -40,19 +46,19 @@ def test_no_contract_lets_an_undeclared_field_through(model: type[BaseModel]) ->
 @pytest.mark.parametrize(
     ("name", "contract"),
     [
-        ("execution", contracts.Execution),
-        ("run", contracts.Run),
-        ("lease", contracts.Lease),
-        ("prepared", contracts.Prepared),
-        ("source", contracts.Source),
-        ("champion", contracts.Champion),
-        ("trained", contracts.Trained),
-        ("evaluated", contracts.Evaluated),
-        ("registered", contracts.Registered),
-        ("model", contracts.ModelCreated),
-        ("deployed", contracts.Deployed),
-        ("smoke_test", contracts.SmokeTested),
-        ("finished", contracts.Finished),
+        ("execution", Execution),
+        ("run", Run),
+        ("lease", Lease),
+        ("prepared", Prepared),
+        ("source", Source),
+        ("champion", Champion),
+        ("trained", Trained),
+        ("evaluated", Evaluated),
+        ("registered", Registered),
+        ("model", ModelCreated),
+        ("deployed", Deployed),
+        ("smoke_test", SmokeTested),
+        ("finished", Finished),
     ],
 )
 def test_a_document_survives_the_trip_through_json(
@@ -111,8 +117,8 @@ def test_a_dataset_is_all_an_execution_needs() -> None:
         {"dataset": "sotu"},
         {"upload": {"bucket": "texts", "key": "uploads/sotu/1.txt", "etag": "9b2cf535", "size": 1}},
         {"model": "previous"},
-        {"take_down": {"run": "lexline-sotu-0123456789ab"}},
-        {"clean_up": {"run": "lexline-sotu-0123456789ab", "execution": "arn", "status": "TIMED_OUT"}},
+        {"teardown_of": {"run": "lexline--sotu-0123456789ab"}},
+        {"cleanup_of": {"run": "lexline--sotu-0123456789ab", "execution": "arn", "status": "TIMED_OUT"}},
     ],
 )
 def test_each_of_the_five_tasks_is_enough_and_two_are_too_many(task: dict[str, Any]) -> None:
@@ -188,8 +194,8 @@ def test_a_fleet_scales_where_it_may_have_more_instances_than_it_begins_with(
         ("source.commit", {"dataset": "a", "source": {"repo": "r", "commit": "main"}}),
         ("source.password", {"dataset": "a", "source": {"repo": "r", "password": "p"}}),
         ("model", {"model": "../previous"}),
-        ("take_down.run", {"take_down": {"run": "Not A Run"}}),
-        ("take_down.when_idle", {"take_down": {"run": "a", "when_idle": 3600}}),
+        ("teardown_of.run", {"teardown_of": {"run": "Not A Run"}}),
+        ("teardown_of.when_idle", {"teardown_of": {"run": "a", "when_idle": 3600}}),
         ("", {}),
         ("", {"dataset": "a", "upload": {"bucket": "b", "key": "k", "etag": "e", "size": 1}}),
     ],

@@ -9,25 +9,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import plan
 import pytest
-import step
 
-RUN = "lexline-sotu-0123456789ab"
+import entry_point
+from core.errors import PipelineError
+from core.logging import logger
+from steps import gather, plan
+
+RUN = "lexline--sotu-0123456789ab"
 ACCOUNT = "eu-west-1:111122223333"
 EXECUTION = f"arn:aws:states:{ACCOUNT}:execution:lexline-pipeline:first"
 REQUEST = "52fdfc07-2182-154f-163f-5f0f9a621d72"
 CLOUDFORMATION = "2f6f2f1a-7d5a-4d0e-9f5f-0b3c8f1f2b11"
 
 STEPS = {
-    *("gather", "acquire", "prepare", "source", "champion", "training", "evaluate", "register", "find_model"),
+    *("gather", "acquire", "prepare", "source", "champion", "train", "evaluate", "register", "find_model"),
     *("create_model", "deploy", "smoke_test", "finish", "teardown", "compensate"),
 }
 """They are given a run. What else they lack here makes them say so, in a line of the log."""
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "plan": ({"execution": {"id": EXECUTION}}, EXECUTION),
     "report": ({"execution": {"id": EXECUTION}, "run": None}, EXECUTION),
-    "ended": ({"detail": {"executionArn": EXECUTION}}, EXECUTION),
+    "execution_ended": ({"detail": {"executionArn": EXECUTION}}, EXECUTION),
     "callback": ({"resources": [f"arn:aws:sagemaker:{ACCOUNT}:training-job/{RUN}"]}, RUN),
     "sweep": ({}, REQUEST),
     "alarm": ({}, REQUEST),
@@ -48,6 +51,14 @@ FIRST_CALLS = {
     "ended": ("stepfunctions", "describe_execution"),
 }
 """What those handlers that find nothing wrong with their event ask of AWS first."""
+PIPELINE = Path(entry_point.__file__).parent
+
+
+def module_of(name: str) -> str:
+    """The module of a handler, by the name of its step or event."""
+    return f"steps.{name}" if (PIPELINE / "steps" / f"{name}.py").exists() else f"events.{name}"
+
+
 EVENTS = {**{name: ({"run": {"name": RUN}}, RUN) for name in STEPS}, **OTHERS}
 
 
@@ -55,13 +66,13 @@ EVENTS = {**{name: ({"run": {"name": RUN}}, RUN) for name in STEPS}, **OTHERS}
 def logged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], list[Any]]:
     """logged(): the lines written so far, which are all JSON."""
     log = io.StringIO()
-    monkeypatch.setattr(step.logger.registered_handler, "stream", log)
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
     return lambda: [json.loads(line) for line in (log.getvalue() + capsys.readouterr().out).splitlines()]
 
 
 def test_every_handler_is_looked_at() -> None:
-    folder = Path(step.__file__).parent
-    handlers = {file.stem for file in folder.glob("*.py") if "\ndef handler(" in file.read_text()}
+    entry_points = [*PIPELINE.glob("steps/*.py"), *PIPELINE.glob("events/*.py")]
+    handlers = {file.stem for file in entry_points if "\ndef handler(" in file.read_text(encoding="utf-8")}
     assert handlers == EVENTS.keys()
 
 
@@ -74,8 +85,8 @@ def test_every_line_of_a_handler_says_what_it_belongs_to(
         stubbed.refuses(*FIRST_CALLS[name], "AccessDeniedException", "not authorized")
     # CloudFormation, which takes any answer.
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: contextlib.nullcontext())
-    with contextlib.suppress(step.PipelineError):
-        importlib.import_module(name).handler(event, context)
+    with contextlib.suppress(PipelineError):
+        importlib.import_module(module_of(name)).handler(event, context)
     lines = logged()
     assert lines
     assert {line.get("correlation_id") for line in lines} == {expected}
@@ -91,7 +102,7 @@ def test_plans_lines_carry_the_run_as_soon_as_it_has_a_name(
 
 def test_the_next_invocation_does_not_inherit_an_id(context: Any, logged: Callable[[], list[Any]]) -> None:
     for event in ({"run": {"name": RUN}}, {}):
-        with contextlib.suppress(step.PipelineError):
-            importlib.import_module("gather").handler(event, context)
+        with contextlib.suppress(PipelineError):
+            gather.handler(event, context)
     ids = [line["correlation_id"] for line in logged() if "message" in line]
     assert ids == [RUN, REQUEST]

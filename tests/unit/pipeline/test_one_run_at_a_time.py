@@ -14,27 +14,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import acquire
-import arrivals
-import aws
-import ended
-import executions
-import gather
-import lease
-import messages
-import plan
 import pytest
-from contracts import AcquireInput, Execution, ExecutionChange, GatherInput, Lease, PlanInput, Run
-from dataset_objects import UploadedObject
-from errors import LeaseLost, NothingToDo, ServiceUnavailable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from settle import settle
 
+from contracts.events import ExecutionChange
+from contracts.run import AcquireInput, Execution, GatherInput, Lease, PlanInput, Run
+from coordination import arrivals, executions, lease
+from coordination.handover import hand_over
+from core import aws
+from core.errors import LeaseLost, NothingToDo, ServiceUnavailable
+from events import execution_ended
+from reporting import messages
+from steps import acquire, gather, plan
 from tests.unit.pipeline.conftest import ENVIRONMENT
 from tests.unit.pipeline.dynamodb_in_memory import Item, TableInMemory, plain
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
+from uploads.listing import UploadedObject
 
 QUIET = float(ENVIRONMENT["QUIET_SECONDS"])
 DATASETS = ("sotu", "tales")
@@ -192,14 +189,16 @@ class Pipeline(RuleBasedStateMachine):
     def hear(self, arn: str) -> None:
         """Let the event of an execution's end come; it comes again if the function fails."""
         try:
-            function(ended.handler)(ExecutionChange.model_validate({"detail": {"executionArn": arn}}))
+            function(execution_ended.handler)(
+                ExecutionChange.model_validate({"detail": {"executionArn": arn}})
+            )
         except ServiceUnavailable:
             self.events.append(arn)
 
     def sweep(self) -> None:
         held = lease.read("lexline")
         if held.execution:
-            settle("lexline", held.execution)
+            hand_over("lexline", held.execution)
         for dataset, each in self.objects.items():
             found = list(each.values())
             if found and arrivals.is_lost(dataset, found):

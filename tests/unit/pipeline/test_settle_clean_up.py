@@ -5,13 +5,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import executions
-import lease
 import pytest
-from lease import Held
-from settle import settle
 
-NAME = "lexline-sotu-0123456789ab"
+from coordination import executions, lease
+from coordination.handover import hand_over
+from coordination.lease import Held
+
+NAME = "lexline--sotu-0123456789ab"
 DEAD = "arn:aws:states:eu-west-1:111122223333:execution:lexline-pipeline:first"
 
 
@@ -32,5 +32,5 @@ def test_a_clean_up_does_with_the_endpoint_what_the_dead_run_was_asked_to(
     monkeypatch.setattr(executions, "start", start)
     monkeypatch.setattr(lease, "read", lambda endpoint: held)
     monkeypatch.setattr(lease, "pass_on", lambda held, to: True)
-    settle("lexline", DEAD)
-    assert started == [{"clean_up": {"run": NAME, "execution": DEAD, "status": "ABORTED"}, **wish}]
+    hand_over("lexline", DEAD)
+    assert started == [{"cleanup_of": {"run": NAME, "execution": DEAD, "status": "ABORTED"}, **wish}]

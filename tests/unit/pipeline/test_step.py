@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from contracts import Contract, Lease, Run
-from errors import AccessDenied, InvalidInput, LeaseLost, NothingToDo, ServiceUnavailable
-from step import step
+
+from contracts.base import Contract
+from contracts.run import Lease, Run
+from core.errors import AccessDenied, InvalidInput, LeaseLost, NothingToDo, ServiceUnavailable
+from entry_point import step
 
 
 class Fenced(Contract):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,19 +13,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.loaders import Loader
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from samtranslator.translator.transform import transform
 
 PROJECT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-west-1", "123456789012"
-_PSEUDO = {
-    "AWS::Region": REGION,
-    "AWS::AccountId": ACCOUNT,
-    "AWS::Partition": "aws",
-    "AWS::StackName": "lexline",
-    "AWS::URLSuffix": "amazonaws.com",
-    "AWS::NoValue": "",
-}
+_PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::StackName": "lexline", "AWS::NoValue": ""}
 
 
 class _NoManagedPolicies:
@@ -34,7 +29,7 @@ class _NoManagedPolicies:
 
 @cache
 def source() -> dict[str, Any]:
-    """template.yaml itself, CloudFormation's short functions written out."""
+    """template.yaml itself, with CloudFormation's short functions written out."""
     parsed: dict[str, Any] = yaml_parse((PROJECT / "template.yaml").read_text(encoding="utf-8"))
     return parsed
 
@@ -43,7 +38,7 @@ def source() -> dict[str, Any]:
 def _transformed() -> dict[str, Any]:
     prepared = copy.deepcopy(source())
     for resource in prepared["Resources"].values():
-        # `sam package` puts the S3 locations of the built artifacts here.
+        # `sam package` writes the S3 locations of the built artifacts here.
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
         if resource["Type"] == "AWS::Serverless::LayerVersion":
@@ -56,11 +51,12 @@ def _transformed() -> dict[str, Any]:
 
 
 class Template:
-    """The transformed template under some parameter values; the others have their defaults."""
+    """The transformed template in a region and with some parameters; the others have their defaults."""
 
-    def __init__(self, **parameters: str) -> None:
+    def __init__(self, region: str = REGION, **parameters: str) -> None:
         template = _transformed()
         self._template = template
+        self._pseudo = {**_PSEUDO, **partition_of(region), "AWS::Region": region}
         self.parameters = {name: str(spec["Default"]) for name, spec in template["Parameters"].items()}
         unknown = parameters.keys() - self.parameters.keys()
         assert not unknown, f"no such parameter: {unknown}"
@@ -73,7 +69,7 @@ class Template:
         }
 
     def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The properties of every resource of a type, by name."""
+        """The properties of all resources of a type, by name."""
         return {
             name: resource.get("Properties", {})
             for name, resource in self.resources.items()
@@ -86,7 +82,7 @@ class Template:
         return properties
 
     def resolve(self, value: Any) -> Any:
-        """The value with parameters, mappings and conditions put in; an attribute is `<Name.Attribute>`."""
+        """A value with its functions evaluated. Resources are `<Name>`, and attributes `<Name.Attribute>`."""
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
         if not isinstance(value, dict):
@@ -110,12 +106,28 @@ class Template:
                 return separator.join(self.resolve(parts))
         return {key: self.resolve(item) for key, item in value.items()}
 
+    def needs(self, name: str) -> set[str]:
+        """The resources that a resource refers to or depends on."""
+        resource = self.resources[name]
+        depends = resource.get("DependsOn", [])
+        found = {depends} if isinstance(depends, str) else set(depends)
+        return {*found, *re.findall(r"<(\w+)[.>]", json.dumps(resource))} & self.resources.keys()
+
+    def comes_before(self, first: str, second: str) -> bool:
+        """Whether `second` needs `first`, so that CloudFormation creates it later and deletes it earlier."""
+        waiting, seen = {second}, set()
+        while waiting:
+            name = waiting.pop()
+            seen.add(name)
+            waiting |= self.needs(name) - seen
+        return first in seen - {second}
+
     def _holds(self, test: Mapping[str, Any]) -> bool:
         left, right = test["Fn::Equals"]
         return bool(self.resolve(left) == self.resolve(right))
 
     def _named(self, name: str) -> str:
-        return self.parameters.get(name) or _PSEUDO.get(name) or f"<{name}>"
+        return self.parameters.get(name) or self._pseudo.get(name) or f"<{name}>"
 
     def _substituted(self, argument: Any) -> str:
         text, extra = (argument, {}) if isinstance(argument, str) else argument
@@ -123,14 +135,42 @@ class Template:
         return re.sub(r"\$\{([^!}]+)\}", lambda found: values.get(found[1]) or self._named(found[1]), text)
 
 
+@cache
+def partition_of(region: str) -> dict[str, str]:
+    """The pseudo parameters that depend on a region's partition."""
+    partitions = Loader().load_data("endpoints")["partitions"]
+    (found,) = [each for each in partitions if re.match(each["regionRegex"], region)]
+    return {"AWS::Partition": found["partition"], "AWS::URLSuffix": found["dnsSuffix"]}
+
+
+def names_of(kind: str) -> list[str]:
+    """The names of all resources of a type, as written in template.yaml."""
+    return [name for name, resource in source()["Resources"].items() if resource["Type"] == kind]
+
+
+FUNCTIONS = names_of("AWS::Serverless::Function")
+
+
+def handler_of(function: str) -> tuple[Path, str]:
+    """The folder of a function's code, and its handler in there."""
+    properties = {**source()["Globals"]["Function"], **source()["Resources"][function]["Properties"]}
+    return PROJECT / properties["CodeUri"], properties["Handler"]
+
+
+def variables_of(template: Template, function: str) -> dict[str, str]:
+    """A function's environment."""
+    variables: dict[str, str] = template.of("AWS::Lambda::Function")[function]["Environment"]["Variables"]
+    return variables
+
+
 def statements(role: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The statements of a role's inline policies, Action and Resource made lists."""
+    """The statements of a role's inline policies, with Action and Resource as lists."""
     for policy in role.get("Policies", []):
         yield from listed(policy["PolicyDocument"])
 
 
 def listed(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The statements of a policy document, Action and Resource made lists."""
+    """The statements of a policy document, with Action and Resource as lists."""
     for statement in document["Statement"]:
         as_lists = {
             key: value if isinstance(value, list) else [value]
@@ -142,11 +182,11 @@ def listed(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def template() -> Template:
-    """The template as it is deployed with no parameter given."""
+    """The template with the default of every parameter."""
     return Template()
 
 
 @pytest.fixture(scope="session")
 def deployed_with() -> Callable[..., Template]:
-    """deployed_with(**parameters): the template as it is deployed with those."""
+    """deployed_with(**parameters): the template with these parameters."""
     return Template

@@ -1,18 +1,18 @@
-"""What a function's code asks of AWS and reads of its environment, found by reading its source.
+"""The AWS operations that a function's code calls and the environment variables it reads, from its source.
 
-From the handler on, every definition that is mentioned is followed through the modules, a class with all its
-methods. What is found is what may be called: more, at most, than what one invocation calls.
+The reader starts at the handler and follows every definition that is mentioned through the modules. It takes
+a class with all its methods. So it may find more than one invocation calls, but never less.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import contracts
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
@@ -20,30 +20,30 @@ from botocore.model import ServiceModel
 from tests.unit.template.conftest import PROJECT
 
 PIPELINE = PROJECT / "functions" / "pipeline"
-_ANSWERED_BY = {"monitoring": "cloudwatch"}
-"""IAM's name for a service where it is not the one that its requests are signed for."""
+_IAM_NAMES = {"monitoring": "cloudwatch"}
+"""IAM's name of a service, if its requests are signed for another name."""
 
 
 @dataclass
-class Asked:
-    """`operations` as `<IAM's name of the service>:<Operation>`, and the names of environment variables."""
+class Calls:
+    """`operations` as `<IAM's name of the service>:<Operation>`, and names of environment variables."""
 
     operations: set[str] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
 
 
-def asked_by(folder: Path, handler: str) -> Asked:
-    """What the handler, as `<module>.<name>`, asks for; of an app, what any of its routes does."""
-    module, _, name = handler.partition(".")
+def calls_of(folder: Path, handler: str) -> Calls:
+    """The calls of a handler, given as `<module>.<name>`. An app's are the calls of all its routes."""
+    module, _, name = handler.rpartition(".")
     reader = _Reader(folder)
     for each in [name] if name == "handler" else _read(folder, module).definitions:
         reader.follow(module, each)
-    return reader.asked
+    return reader.calls
 
 
 class _Reader:
     def __init__(self, folder: Path) -> None:
-        self.asked = Asked()
+        self.calls = Calls()
         self._folder = folder
         self._seen: set[tuple[str, str]] = set()
 
@@ -53,20 +53,20 @@ class _Reader:
         if node is None or (module, name) in self._seen:
             return
         self._seen.add((module, name))
-        if (module, name) == ("step", "step"):
-            # It renews the lease for those alone whose contract has one; the handler says which.
+        if (module, name) == ("entry_point", "step"):
+            # It renews the lease only if the contract has one. _is_fenced reads that from the handler.
             return
-        if name == "handler" and _is_fenced(node):
-            self.follow("lease", "renew")
+        if name == "handler" and _is_fenced(node, source):
+            self.follow("coordination.lease", "renew")
         for part in ast.walk(node):
             if isinstance(part, ast.Name):
                 self.follow(*source.imported.get(part.id, (module, part.id)))
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 self.follow(source.imported.get(part.value.id, ("", ""))[0], part.attr)
-            elif isinstance(part, ast.Call) and module == "settings":
-                self.asked.variables |= {text for text in _texts(part) if text.isupper()}
+            elif isinstance(part, ast.Call) and module == "core.environment":
+                self.calls.variables |= {text for text in _texts(part) if text.isupper()}
             elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "os.environ":
-                self.asked.variables |= {ast.literal_eval(part.slice)}
+                self.calls.variables |= {ast.literal_eval(part.slice)}
             if isinstance(part, ast.Call):
                 self._note(part)
 
@@ -78,15 +78,15 @@ class _Reader:
             (name,) = _texts(call)
         elif name == "get_waiter":
             (waiter,) = _texts(call)
-            # Both waiters for an endpoint ask for its description.
+            # Both waiters for an endpoint describe it.
             assert waiter.startswith("endpoint_"), waiter
             name = "describe_endpoint"
         receiver = ast.unparse(call.func.value)
         if name in _methods(self._folder) and not receiver.startswith("aws."):
             return
         found = _operations().get(name, set())
-        # Two services have a DeleteEndpoint, and a client is called what its service is.
-        self.asked.operations |= {
+        # Two services have a DeleteEndpoint. A client's variable has the service's name.
+        self.calls.operations |= {
             each for each in found if len(found) == 1 or each.partition(":")[0] in receiver
         }
 
@@ -95,12 +95,12 @@ class _Reader:
 class _Source:
     definitions: dict[str, ast.AST] = field(default_factory=dict)
     imported: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By the name in this module: the module it is from, and its name there ("" for the module itself)."""
+    """By the name in this module: the module of its origin and its name there, "" for the module itself."""
 
 
 @cache
 def _read(folder: Path, module: str) -> _Source:
-    """The module's source; an empty one for what is not in the folder."""
+    """The module's source, or an empty one if the module is not in the folder."""
     source, file = _Source(), folder / f"{module.replace('.', '/')}.py"
     if not module or not file.exists():
         return source
@@ -110,15 +110,18 @@ def _read(folder: Path, module: str) -> _Source:
         elif isinstance(node, ast.Import):
             source.imported |= {each.asname or each.name: (each.name, "") for each in node.names}
         elif isinstance(node, ast.ImportFrom):
-            source.imported |= {
-                each.asname or each.name: (str(node.module), each.name) for each in node.names
-            }
+            for each in node.names:
+                nested = f"{node.module}.{each.name}"
+                is_module = (folder / f"{nested.replace('.', '/')}.py").exists()
+                source.imported[each.asname or each.name] = (
+                    (nested, "") if is_module else (str(node.module), each.name)
+                )
     return source
 
 
 @cache
 def _methods(folder: Path) -> set[str]:
-    """The names of the methods that the folder's own classes have."""
+    """The names of all methods of the folder's own classes."""
     return {
         method.name
         for file in folder.rglob("*.py")
@@ -131,8 +134,8 @@ def _methods(folder: Path) -> set[str]:
 
 @cache
 def _operations() -> dict[str, set[str]]:
-    """By the name of boto3's method, the operations of the services that the functions have clients for."""
-    clients = (PIPELINE / "aws.py").read_text(encoding="utf-8")
+    """By boto3's method: the operations of that name, of all services that the functions have clients for."""
+    clients = (PIPELINE / "core" / "aws.py").read_text(encoding="utf-8")
     services = {
         service
         for call in ast.walk(ast.parse(clients))
@@ -142,17 +145,18 @@ def _operations() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for service in services:
         model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
-        prefix = _ANSWERED_BY.get(model.signing_name, model.signing_name)
+        prefix = _IAM_NAMES.get(model.signing_name, model.signing_name)
         for operation in model.operation_names:
             found.setdefault(xform_name(operation), set()).add(f"{prefix}:{operation}")
     return found
 
 
-def _is_fenced(handler: ast.AST) -> bool:
+def _is_fenced(handler: ast.AST, source: _Source) -> bool:
     """Whether the step renews its lease before it works."""
     for decorator in getattr(handler, "decorator_list", []):
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "step":
-            contract = getattr(contracts, ast.unparse(decorator.args[0]))
+            module, name = source.imported[ast.unparse(decorator.args[0])]
+            contract = getattr(importlib.import_module(module), name)
             unfenced = [each for each in decorator.keywords if each.arg == "fenced"]
             return "lease" in contract.model_fields and not unfenced
     return False

@@ -1,27 +1,16 @@
-"""The HTTP API: its routes are the Chalice app's, and none of them is open, whatever the authorization."""
+"""The HTTP API has the routes of the Chalice app, and none of them is open."""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-import app
 import pytest
 
+import app
 from tests.unit.template.conftest import Template, source
 
 MODES = source()["Parameters"]["ApiAuthorization"]["AllowedValues"]
-METHODS = {
-    "get",
-    "put",
-    "post",
-    "delete",
-    "options",
-    "head",
-    "patch",
-    "trace",
-    "x-amazon-apigateway-any-method",
-}
 
 
 @pytest.fixture(params=MODES)
@@ -35,16 +24,12 @@ def document(template: Template) -> dict[str, Any]:
 
 
 def operations(template: Template) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every method of the API, by path and method."""
-    return {
-        (path, method): operation
-        for path, item in document(template)["paths"].items()
-        for method, operation in item.items()
-        if method in METHODS
-    }
+    """The operations of the API by path and method."""
+    paths = document(template)["paths"].items()
+    return {(path, method): operation for path, item in paths for method, operation in item.items()}
 
 
-def test_there_is_no_setting_without_authorization() -> None:
+def test_the_api_always_has_an_authorization() -> None:
     assert MODES == ["API_KEY", "AWS_IAM"]
 
 
@@ -64,7 +49,7 @@ def test_every_method_demands_what_the_parameter_says(
     }[mode]
     assert operations(template)
     for where, operation in operations(template).items():
-        # One alternative, and it names one scheme: an empty one would let everybody in.
+        # One alternative, which names one scheme. An empty alternative would let everybody in.
         assert [list(each) for each in operation["security"]] == [["caller"]], where
         assert schemes["caller"] == accepted
 
@@ -100,7 +85,7 @@ def test_an_api_key_comes_with_a_usage_plan_that_limits_it(deployed_with: Callab
     assert template.one("AWS::ApiGateway::ApiKey")["Enabled"]
 
 
-def test_with_signatures_there_is_no_key_to_lose(deployed_with: Callable[..., Template]) -> None:
+def test_with_signatures_there_is_no_api_key(deployed_with: Callable[..., Template]) -> None:
     template = deployed_with(ApiAuthorization="AWS_IAM")
     for kind in ("ApiKey", "UsagePlan", "UsagePlanKey"):
         assert template.of(f"AWS::ApiGateway::{kind}") == {}
@@ -112,18 +97,18 @@ def test_the_stage_is_throttled_and_logged_in_both_modes(
     template = deployed_with(ApiAuthorization=mode, ApiRate="3", ApiBurst="5")
     stage = template.one("AWS::ApiGateway::Stage")
     assert stage["StageName"] == "v1"
-    (settings,) = stage["MethodSettings"]
-    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
-    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == ("3", "5")
+    (limits,) = stage["MethodSettings"]
+    assert (limits["ResourcePath"], limits["HttpMethod"]) == ("/*", "*")
+    assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == ("3", "5")
     assert stage["AccessLogSetting"]["DestinationArn"] == "<ApiAccessLogs.Arn>"
     fields = json.loads(stage["AccessLogSetting"]["Format"])
     assert {"requestId", "method", "path", "status"} <= fields.keys()
-    # Nothing in it lets a reader of the log call the API, or read what was asked.
+    # The log holds no API key, no authorizer and no request body.
     assert not re.search(r"\$context\.(identity\.apiKey\b|authorizer|requestOverride)|\$input", str(fields))
 
 
 def test_a_change_of_the_authorization_deploys_the_api_again() -> None:
-    """SAM makes a new deployment when the document changes; conditions do not count, parameters do."""
+    """SAM deploys the stage again if the document changes, which conditions do not do and parameters do."""
     description = source()["Resources"]["Api"]["Properties"]["DefinitionBody"]["info"]["description"]
     assert "${ApiAuthorization}" in description["Fn::Sub"]
 
@@ -148,7 +133,7 @@ def test_gateway_errors_have_the_status_of_their_kind(
     assert statuses["REQUEST_TOO_LARGE"] == "413"
     assert statuses["THROTTLED"] == statuses["QUOTA_EXCEEDED"] == "429"
     assert statuses["INVALID_API_KEY"] == statuses["ACCESS_DENIED"] == "403"
-    # Without a key to check, API Gateway answers an unsigned request as it answers an unknown path.
+    # API Gateway treats an unsigned request as an unknown path.
     assert statuses["MISSING_AUTHENTICATION_TOKEN"] == {"API_KEY": "404", "AWS_IAM": "403"}[mode]
 
 
@@ -164,7 +149,7 @@ def test_only_this_api_may_call_the_function(template: Template) -> None:
     assert callers == ["apigateway.amazonaws.com"]
 
 
-def test_the_accounts_access_log_role_is_left_alone_if_asked(deployed_with: Callable[..., Template]) -> None:
+def test_an_existing_access_log_role_is_kept(deployed_with: Callable[..., Template]) -> None:
     assert deployed_with(ApiLogsRole="EXISTING").of("AWS::ApiGateway::Account") == {}
     assert len(deployed_with(ApiLogsRole="CREATE").of("AWS::ApiGateway::Account")) == 1
     account = source()["Resources"]["ApiAccessLogsAccount"]
@@ -173,18 +158,6 @@ def test_the_accounts_access_log_role_is_left_alone_if_asked(deployed_with: Call
 
 
 def test_the_access_log_role_is_set_between_the_api_and_its_stage(template: Template) -> None:
-    """API Gateway keeps no role for an account that never had an API, and no stage logs without the role."""
-    needs = {
-        name: re.findall(r"<(\w+)[.>]", json.dumps(resource)) + listed_names(resource.get("DependsOn", []))
-        for name, resource in template.resources.items()
-    }
-
-    def comes_before(first: str, second: str) -> bool:
-        return any(each == first or comes_before(first, each) for each in needs[second] if each in needs)
-
-    assert comes_before("Api", "ApiAccessLogsAccount")
-    assert comes_before("ApiAccessLogsAccount", "Apiv1Stage")
-
-
-def listed_names(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else names
+    """API Gateway accepts the role after an account's first API, and a stage with logs after the role."""
+    assert template.comes_before("Api", "ApiAccessLogsAccount")
+    assert template.comes_before("ApiAccessLogsAccount", "Apiv1Stage")

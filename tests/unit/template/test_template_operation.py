@@ -1,4 +1,4 @@
-"""What an operator sees and is told: alarms, events put aside, the dashboard, traces and logs."""
+"""Alarms, failed events, the dashboard, traces and logs."""
 
 import json
 import re
@@ -6,34 +6,29 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
-from contracts import Report
 
-from tests.unit.template.conftest import PROJECT, Template, source
+from contracts.report import Report
+from tests.unit.template.conftest import FUNCTIONS, PROJECT, Template, names_of, source, variables_of
 
-ALARMS = [name for name, each in source()["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
-FUNCTIONS = [
-    name for name, each in source()["Resources"].items() if each["Type"] == "AWS::Serverless::Function"
-]
+ALARMS = names_of("AWS::CloudWatch::Alarm")
 
 
 # --- alarms ---
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_what_is_wrong_and_is_quiet_while_nothing_happens(
-    template: Template, name: str
-) -> None:
+def test_an_alarm_has_a_description_and_is_silent_without_data(template: Template, name: str) -> None:
     alarm = template.of("AWS::CloudWatch::Alarm")[name]
     assert alarm["AlarmDescription"].strip().endswith(".")
     assert alarm["AlarmName"].startswith("lexline-")
     assert alarm["TreatMissingData"] == "notBreaching"
-    # A topic with AWS's own key takes nothing from CloudWatch: the rule tells on what the alarm says.
+    # CloudWatch cannot publish to a topic with the AWS managed key. A function publishes the alarm.
     assert not {"AlarmActions", "OKActions", "InsufficientDataActions"} & alarm.keys()
 
 
-def test_alarms_look_at_this_deployment(deployed_with: Callable[..., Template]) -> None:
+def test_alarms_watch_this_deployment(deployed_with: Callable[..., Template]) -> None:
     template = deployed_with(EndpointName="poems")
-    looked_at = {
+    watched = {
         (alarm["Namespace"], alarm["MetricName"]): {
             dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]
         }
@@ -41,7 +36,7 @@ def test_alarms_look_at_this_deployment(deployed_with: Callable[..., Template]) 
     }
     variant = {"EndpointName": "poems", "VariantName": "AllTraffic"}
     api = template.one("AWS::ApiGateway::Stage")["StageName"]
-    assert looked_at == {
+    assert watched == {
         ("AWS/SageMaker", "Invocation5XXErrors"): variant,
         ("AWS/SageMaker", "ModelLatency"): variant,
         ("AWS/States", "ExecutionsFailed"): {"StateMachineArn": "<StateMachine>"},
@@ -56,12 +51,12 @@ def api_name(template: Template) -> str:
     )
 
 
-def test_an_alarm_is_as_slow_as_the_smoke_test_allows(deployed_with: Callable[..., Template]) -> None:
+def test_the_latency_alarm_has_the_limit_of_the_smoke_test(deployed_with: Callable[..., Template]) -> None:
     alarm = deployed_with(MaxLatencySeconds="7").of("AWS::CloudWatch::Alarm")["EndpointLatencyAlarm"]
     assert float(alarm["Threshold"]) == 7 * 1_000_000
 
 
-def test_people_are_told_of_every_alarm_when_it_goes_off(template: Template) -> None:
+def test_every_alarm_is_published(template: Template) -> None:
     rule = template.of("AWS::Events::Rule")["AlarmRule"]
     assert rule["EventPattern"] == {
         "source": ["aws.cloudwatch"],
@@ -75,28 +70,9 @@ def test_people_are_told_of_every_alarm_when_it_goes_off(template: Template) -> 
 # --- events ---
 
 
-def test_what_events_wake_puts_aside_what_it_fails_on(template: Template) -> None:
-    woken = {
-        target["Arn"].removesuffix(".Arn>").removeprefix("<")
-        for rule in template.of("AWS::Events::Rule").values()
-        for target in rule["Targets"]
-        if target["Arn"] != "<StateMachine>"
-    }
-    aside = {
-        each["FunctionName"].strip("<>"): each["DestinationConfig"]
-        for each in template.of("AWS::Lambda::EventInvokeConfig").values()
-    }
-    assert aside == {name: {"OnFailure": {"Destination": "<FailedEvents.Arn>"}} for name in woken}
-    assert woken == {"CallbackFunction", "EndedFunction", "SweepFunction", "AlarmFunction"}
-
-
-def test_each_rule_may_call_its_function(template: Template) -> None:
-    permissions = {
-        (each["FunctionName"], each["SourceArn"])
-        for each in template.of("AWS::Lambda::Permission").values()
-        if each["Principal"] == "events.amazonaws.com"
-    }
-    assert permissions == {
+def invoked_by_rules(template: Template) -> set[tuple[str, str]]:
+    """Every rule's function, and the rule's ARN."""
+    return {
         (target["Arn"].replace(".Arn", ""), f"<{name}.Arn>")
         for name, rule in template.of("AWS::Events::Rule").items()
         for target in rule["Targets"]
@@ -104,7 +80,26 @@ def test_each_rule_may_call_its_function(template: Template) -> None:
     }
 
 
-def test_events_put_aside_are_encrypted_and_kept_for_as_long_as_can_be(template: Template) -> None:
+def test_an_event_that_a_function_fails_on_goes_to_the_queue(template: Template) -> None:
+    queued = {
+        each["FunctionName"]: each["DestinationConfig"]
+        for each in template.of("AWS::Lambda::EventInvokeConfig").values()
+    }
+    functions = {function for function, _ in invoked_by_rules(template)}
+    assert queued == {name: {"OnFailure": {"Destination": "<FailedEvents.Arn>"}} for name in functions}
+    assert functions == {f"<{name}Function>" for name in ("Callback", "ExecutionEnded", "Sweep", "Alarm")}
+
+
+def test_each_rule_may_invoke_its_function(template: Template) -> None:
+    permissions = {
+        (each["FunctionName"], each["SourceArn"])
+        for each in template.of("AWS::Lambda::Permission").values()
+        if each["Principal"] == "events.amazonaws.com"
+    }
+    assert permissions == invoked_by_rules(template)
+
+
+def test_failed_events_are_encrypted_and_kept_for_the_maximum_time(template: Template) -> None:
     queue = template.one("AWS::SQS::Queue")
     assert queue["SqsManagedSseEnabled"]
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
@@ -125,7 +120,7 @@ def widgets(template: Template) -> list[dict[str, Any]]:
 
 
 def drawn(template: Template) -> Iterator[tuple[str, ...]]:
-    """Every metric as namespace, name and dimensions, with its abbreviations written out."""
+    """Every metric on the dashboard as namespace, name and dimensions, without abbreviations."""
     for widget in widgets(template):
         before: list[str] = []
         for given in widget["properties"]["metrics"]:
@@ -139,7 +134,7 @@ def drawn(template: Template) -> Iterator[tuple[str, ...]]:
             yield tuple(words)
 
 
-def test_the_dashboard_is_of_the_stack_and_its_region(template: Template) -> None:
+def test_the_dashboard_shows_the_stack_and_its_region(template: Template) -> None:
     assert template.one("AWS::CloudWatch::Dashboard")["DashboardName"] == "lexline"
     for widget in widgets(template):
         assert widget["properties"]["region"] == "eu-west-1"
@@ -159,7 +154,7 @@ def test_the_dashboard_shows_every_outcome_of_a_run(template: Template) -> None:
 
 
 def searched(template: Template) -> dict[str, str]:
-    """The dimensions that the dashboard searches for a metric of the stack, by the metric."""
+    """By metric of the stack: the dimensions that the dashboard searches for."""
     expressions = [
         options["expression"]
         for widget in widgets(template)
@@ -175,16 +170,16 @@ def searched(template: Template) -> dict[str, str]:
     return {match[2]: match[1] for match in matches if match}
 
 
-def test_the_dashboard_finds_what_functions_measure(template: Template) -> None:
-    report = (PROJECT / "functions" / "pipeline" / "report.py").read_text(encoding="utf-8")
-    by_dataset = re.findall(r'\("(\w+)", MetricUnit\.', report)
+def test_the_dashboard_shows_every_metric_of_the_functions(template: Template) -> None:
+    files = (PROJECT / "functions" / "pipeline").rglob("*.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    by_dataset = re.findall(r'\("(\w+)", MetricUnit\.', code)
+    assert by_dataset
     assert searched(template) == {"Errors": "service,step", **dict.fromkeys(by_dataset, "dataset,service")}
 
 
 @pytest.mark.parametrize("metric", ["Errors", "Throttles"])
-def test_the_dashboard_shows_the_functions_whose_failure_fails_no_run(
-    template: Template, metric: str
-) -> None:
+def test_the_dashboard_shows_the_functions_that_are_not_steps(template: Template, metric: str) -> None:
     shown = [words[3] for words in drawn(template) if words[:2] == ("AWS/Lambda", metric)]
     steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
     others = [
@@ -196,7 +191,7 @@ def test_the_dashboard_shows_the_functions_whose_failure_fails_no_run(
 
 
 def test_the_dashboard_is_free_of_charge(template: Template) -> None:
-    """Up to three dashboards of up to 50 metrics are: https://aws.amazon.com/cloudwatch/pricing/"""
+    """Three dashboards with up to 50 metrics each are free: https://aws.amazon.com/cloudwatch/pricing/"""
     assert len([*drawn(template), *searched(template)]) < 45
 
 
@@ -214,7 +209,7 @@ def test_the_dashboard_shows_the_endpoint_and_the_api(deployed_with: Callable[..
 # --- traces and logs ---
 
 
-def test_a_request_is_traced_from_the_api_and_a_run_from_the_machine(template: Template) -> None:
+def test_requests_and_runs_are_traced(template: Template) -> None:
     assert template.one("AWS::ApiGateway::Stage")["TracingEnabled"]
     assert template.one("AWS::StepFunctions::StateMachine")["TracingConfiguration"] == {"Enabled": True}
     for function in template.of("AWS::Lambda::Function").values():
@@ -224,11 +219,8 @@ def test_a_request_is_traced_from_the_api_and_a_run_from_the_machine(template: T
         assert role["ManagedPolicyArns"] == ["<TracingPolicy>"]
 
 
-def test_metrics_of_two_stacks_are_kept_apart(template: Template) -> None:
-    for name, function in template.of("AWS::Lambda::Function").items():
-        variables = function["Environment"]["Variables"]
+def test_metrics_of_two_stacks_stay_apart(template: Template) -> None:
+    for name in FUNCTIONS:
+        variables = variables_of(template, name)
         assert variables["POWERTOOLS_SERVICE_NAME"] == ("lexline-api" if name == "ApiFunction" else "lexline")
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Lexline"
-    assert source()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == {
-        "Ref": "AWS::StackName"
-    }

@@ -1,38 +1,25 @@
-"""The stack's parameters: each says what it allows, and allows nothing that a run would refuse."""
+"""The stack's parameters: each documents its values, and allows no value that a run would refuse."""
 
 import copy
 import json
 import re
+from functools import reduce
 from typing import Any
 
 import pytest
-from contracts import EndpointName, ExecutionInput
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from tests.unit.template.conftest import Template, source
+import hyperparameters
+from contracts.base import EndpointName
+from contracts.request import ExecutionInput
+from tests.unit.template.conftest import PROJECT, Template, source
 
 PARAMETERS = source()["Parameters"]
-HYPERPARAMETERS = {
-    "Recipe": "fast",
-    "Emsize": "200",
-    "Nhid": "200",
-    "Nlayers": "2",
-    "Lr": "auto",
-    "Clip": "auto",
-    "Epochs": "auto",
-    "BatchSize": "20",
-    "Bptt": "35",
-    "Dropout": "auto",
-    "Tied": "true",
-    "Seed": "1111",
-    "LogInterval": "200",
-    "Tokenizer": "auto",
-}
 DEFAULTS = source()["Resources"]["PlanFunction"]["Properties"]["Environment"]["Variables"]["DEFAULTS"]
 IN_RUNS = sorted(set(re.findall(r"\$\{(\w+)\}", DEFAULTS["Fn::Sub"])))
-"""The parameters that every run has as its defaults."""
+"""The parameters that are the defaults of every run."""
 BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "EndpointName": (["a", "a-b-c", "9" * 30], ["", "Lexline", "two--hyphens", "-first", "last-", "a" * 31]),
     "TrainingInstanceType": (["ml.m5.xlarge", "ml.p4d.24xlarge"], ["m5.xlarge", "ml.m5", "ml.M5.xlarge"]),
@@ -49,23 +36,12 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "Tolerance": (["0", "0.02", "9.999999"], ["-0.1", "10", ".5"]),
     "Teardown": (
         [
-            "never",
-            "always",
-            "on_failure",
-            "after:PT8H",
-            "when_idle:PT1H30M",
-            "after:P366D",
-            "after:PT999999S",
+            *("never", "always", "on_failure", "after:PT8H", "when_idle:PT1H30M"),
+            *("after:P366D", "after:PT999999S"),
         ],
         [
-            "sometimes",
-            "after:",
-            "after:8H",
-            "after:PT",
-            "after:P1DT",
-            "after:P367D",
-            "when_idle:PT0S",
-            "PT8H",
+            *("sometimes", "after:", "after:8H", "after:PT", "after:P1DT", "after:P367D"),
+            *("when_idle:PT0S", "PT8H"),
         ],
     ),
     "Emsize": (["1", "4096"], ["0", "4097", "9999"]),
@@ -86,23 +62,49 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "ApiBurst": (["1", "9999"], ["0", "10000"]),
     "ApiDailyQuota": (["1", "999999999"], ["0"]),
 }
-"""Values that are just allowed, and values that are just not."""
-
-
-def defaults(template: Template, **parameters: str) -> dict[str, Any]:
-    """What Plan is given as the deployment's defaults."""
-    changed = copy.copy(template)
-    changed.parameters = {**template.parameters, **parameters}
-    parsed: dict[str, Any] = json.loads(changed.resolve(DEFAULTS))
-    return parsed
+"""By parameter: values just inside its limits, and values just outside."""
+CHANGED: dict[str, tuple[str, str, Any]] = {
+    "Recipe": ("classic", "hyperparameters.recipe", "classic"),
+    "Emsize": ("128", "hyperparameters.emsize", 128),
+    "Nhid": ("128", "hyperparameters.nhid", 128),
+    "Nlayers": ("3", "hyperparameters.nlayers", 3),
+    "Lr": ("0.5", "hyperparameters.lr", 0.5),
+    "Clip": ("1.25", "hyperparameters.clip", 1.25),
+    "Epochs": ("6", "hyperparameters.epochs", 6),
+    "BatchSize": ("40", "hyperparameters.batch_size", 40),
+    "Bptt": ("70", "hyperparameters.bptt", 70),
+    "Dropout": ("0.5", "hyperparameters.dropout", 0.5),
+    "Tied": ("false", "hyperparameters.tied", False),
+    "Seed": ("7", "hyperparameters.seed", 7),
+    "LogInterval": ("10", "hyperparameters.log_interval", 10),
+    "Tokenizer": ("prose", "hyperparameters.tokenizer", "prose"),
+    "TrainingInstanceType": ("ml.g5.xlarge", "training.instance_type", "ml.g5.xlarge"),
+    "TrainingInstanceCount": ("4", "training.instance_count", 4),
+    "MaxTrainingSeconds": ("3600", "training.max_runtime_seconds", 3600),
+    "SpotTraining": ("false", "training.spot", False),
+    "EndpointType": ("serverless", "hosting.endpoint_type", "serverless"),
+    "HostingInstanceType": ("ml.c5.large", "hosting.instance_type", "ml.c5.large"),
+    "HostingInstanceCount": ("2", "hosting.instance_count", 2),
+    "HostingMaxInstanceCount": ("8", "hosting.max_instance_count", 8),
+    "InvocationsPerInstance": ("600", "hosting.invocations_per_instance", 600),
+    "ServerlessMemoryMb": ("4096", "hosting.serverless_memory_mb", 4096),
+    "ServerlessMaxConcurrency": ("20", "hosting.serverless_max_concurrency", 20),
+    "TrafficShifting": ("linear", "hosting.traffic_shifting", "linear"),
+    "WatchSeconds": ("60", "hosting.watch_seconds", 60),
+    "MaxLatencySeconds": ("5", "hosting.max_latency_seconds", 5),
+    "Tolerance": ("0.02", "tolerance", 0.02),
+    "Teardown": ("when_idle:PT2H", "teardown", {"when_idle": "PT2H"}),
+}
+"""By parameter: another value, and the field of a run's input that has it then."""
 
 
 def run_with(template: Template, **parameters: str) -> ExecutionInput:
-    """The input of an execution that asks for nothing but a dataset, with a recipe that takes any rate."""
+    """The input of a run that only names a dataset, with the deployment's defaults."""
+    changed = copy.copy(template)
+    # Only this recipe takes every learning rate.
     recipe = {"Recipe": "classic"} if "Lr" in parameters else {}
-    return ExecutionInput.model_validate(
-        {"dataset": "sotu", **defaults(template, **{**recipe, **parameters})}
-    )
+    changed.parameters = {**template.parameters, **recipe, **parameters}
+    return ExecutionInput.model_validate({"dataset": "sotu", **json.loads(changed.resolve(DEFAULTS))})
 
 
 def allows(name: str, value: str) -> bool:
@@ -133,18 +135,36 @@ def test_every_parameter_is_used() -> None:
     assert unused == []
 
 
-def test_the_default_hyperparameters_are_the_training_scripts_own(template: Template) -> None:
-    assert {name: template.parameters[name] for name in HYPERPARAMETERS} == HYPERPARAMETERS
+# --- one default for everybody
 
 
-# --- what a deployment allows, a run accepts ---
-
-
-def test_plan_gets_the_parameters_as_an_execution_input_it_accepts(template: Template) -> None:
+def test_the_defaults_are_those_of_an_executions_input(template: Template) -> None:
     assert run_with(template) == ExecutionInput(dataset="sotu")
 
 
-def test_every_parameter_is_tried_at_its_boundaries() -> None:
+def test_the_default_hyperparameters_are_the_training_scripts(template: Template) -> None:
+    given = run_with(template).hyperparameters
+    arguments = [f"--{name}={value}" for name, value in given if value is not None]
+    assert {name for name, _ in given} == set(vars(hyperparameters.parse([])))
+    assert hyperparameters.parse(arguments) == hyperparameters.parse([])
+
+
+def test_the_documented_input_shows_the_default_machines(template: Template) -> None:
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    shown = [block for block in blocks if {"dataset", "training", "hosting"} <= block.keys()]
+    assert shown
+    defaults = run_with(template)
+    for block in shown:
+        assert block["training"].items() <= defaults.training.model_dump().items()
+        assert block["hosting"].items() <= defaults.hosting.model_dump().items()
+
+
+# --- a run accepts what a deployment allows
+
+
+def test_every_parameter_is_tried_at_its_limits() -> None:
     assert BOUNDARIES.keys() == {name for name in PARAMETERS if "AllowedPattern" in PARAMETERS[name]}
 
 
@@ -165,86 +185,21 @@ def test_a_deployment_accepts_the_last_value_and_not_the_one_after(name: str) ->
 @pytest.mark.parametrize("name", [name for name in IN_RUNS if "AllowedPattern" in PARAMETERS[name]])
 @settings(max_examples=30, derandomize=True, deadline=None)
 @given(data=st.data())
-def test_a_run_accepts_whatever_a_pattern_lets_through(
+def test_a_run_accepts_every_value_that_a_pattern_allows(
     template: Template, name: str, data: st.DataObject
 ) -> None:
     pattern = PARAMETERS[name]["AllowedPattern"].removeprefix("^").removesuffix("$")
     run_with(template, **{name: data.draw(st.from_regex(pattern, fullmatch=True))})
 
 
-def test_the_endpoints_name_is_one_that_names_are_made_of() -> None:
+def test_an_endpoints_name_fits_into_the_names_made_of_it() -> None:
     for name in BOUNDARIES["EndpointName"][0]:
         TypeAdapter(EndpointName).validate_python(name)
 
 
 def test_a_parameter_changes_the_field_of_its_name(template: Template) -> None:
-    changed = {
-        "Recipe": "classic",
-        "Emsize": "128",
-        "Nhid": "128",
-        "Nlayers": "3",
-        "Lr": "0.5",
-        "Clip": "1.25",
-        "Epochs": "6",
-        "BatchSize": "40",
-        "Bptt": "70",
-        "Dropout": "0.5",
-        "Tied": "false",
-        "Seed": "7",
-        "LogInterval": "10",
-        "Tokenizer": "prose",
-        "TrainingInstanceType": "ml.g5.xlarge",
-        "TrainingInstanceCount": "4",
-        "MaxTrainingSeconds": "3600",
-        "SpotTraining": "false",
-        "EndpointType": "serverless",
-        "HostingInstanceType": "ml.c5.large",
-        "HostingInstanceCount": "2",
-        "HostingMaxInstanceCount": "8",
-        "InvocationsPerInstance": "600",
-        "ServerlessMemoryMb": "4096",
-        "ServerlessMaxConcurrency": "20",
-        "TrafficShifting": "linear",
-        "WatchSeconds": "60",
-        "MaxLatencySeconds": "5",
-        "Tolerance": "0.02",
-        "Teardown": "when_idle:PT2H",
-    }
-    assert sorted(changed) == IN_RUNS
-    run = run_with(template, **changed)
-    assert run.hyperparameters.model_dump() == {
-        "recipe": "classic",
-        "emsize": 128,
-        "nhid": 128,
-        "nlayers": 3,
-        "lr": 0.5,
-        "clip": 1.25,
-        "epochs": 6,
-        "batch_size": 40,
-        "bptt": 70,
-        "dropout": 0.5,
-        "tied": False,
-        "seed": 7,
-        "log_interval": 10,
-        "tokenizer": "prose",
-    }
-    assert run.training.model_dump(exclude_none=True) == {
-        "instance_type": "ml.g5.xlarge",
-        "instance_count": 4,
-        "max_runtime_seconds": 3600,
-        "spot": False,
-    }
-    assert run.hosting.model_dump() == {
-        "endpoint_type": "serverless",
-        "instance_type": "ml.c5.large",
-        "instance_count": 2,
-        "max_instance_count": 8,
-        "invocations_per_instance": 600,
-        "traffic_shifting": "linear",
-        "watch_seconds": 60,
-        "serverless_memory_mb": 4096,
-        "serverless_max_concurrency": 20,
-        "max_latency_seconds": 5,
-    }
-    assert run.tolerance == 0.02
-    assert run.model_dump(mode="json")["teardown"] == {"when_idle": "PT2H"}
+    assert sorted(CHANGED) == IN_RUNS
+    run = run_with(template, **{name: value for name, (value, _, _) in CHANGED.items()})
+    document = run.model_dump(mode="json")
+    for name, (_, field, result) in CHANGED.items():
+        assert reduce(lambda part, key: part[key], field.split("."), document) == result, name

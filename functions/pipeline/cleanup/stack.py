@@ -1,0 +1,121 @@
+"""Delete everything that the pipeline created and CloudFormation does not know.
+
+These are the endpoint, its configs and models, training jobs in progress, the model package group, and all
+objects in the bucket except the uploads. Uploads are their owner's; CloudFormation does not delete a bucket
+that holds them.
+"""
+
+from __future__ import annotations
+
+import time
+
+from cleanup import resources
+from core import aws, environment, names
+from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
+from core.logging import logger
+from serving import endpoint
+
+_POLL_SECONDS = 5
+# A function of a stopped execution may run this long, and create something.
+_STILL_RUNNING_SECONDS = 30
+_KEPT = "uploads/"
+
+
+def delete_everything(deadline: float) -> None:
+    """Delete what the pipeline created; ignore what is deleted already.
+
+    Args:
+        deadline: the latest `time.monotonic()` at which to go on waiting.
+
+    Raises:
+        PipelineError: something is not deleted yet; the message says what, and what to do.
+    """
+    name = environment.endpoint_name()
+    if _stop_executions():
+        time.sleep(_STILL_RUNNING_SECONDS)
+    for job in resources.training_jobs(name, "InProgress"):
+        resources.delete("training-job", job)
+    _delete_endpoint(name, deadline)
+    for kind, each in resources.list_resources(name):
+        logger.info("Deleting", resource=f"{kind}/{each}")
+        resources.delete(kind, each)
+    _delete_registry(name)
+    # A job writes into the bucket until it has stopped, so wait before emptying the bucket.
+    _await_jobs(name, deadline)
+    _empty_bucket(environment.bucket(), deadline)
+
+
+def _stop_executions() -> bool:
+    """Stop all executions in progress. Return whether there were any."""
+    states = aws.stepfunctions()
+    pages = states.get_paginator("list_executions").paginate(
+        stateMachineArn=environment.state_machine_arn(), statusFilter="RUNNING"
+    )
+    running = [each["executionArn"] for page in pages for each in page["executions"]]
+    for arn in running:
+        states.stop_execution(executionArn=arn, error="StackDeleted", cause="The stack is being deleted.")
+    return bool(running)
+
+
+def _delete_endpoint(name: str, deadline: float) -> None:
+    """Delete the endpoint and wait until it is deleted. An update in progress has to end first."""
+    while live := endpoint.describe(name):
+        status, config = live["EndpointStatus"], live.get("EndpointConfigName", "")
+        if not config.startswith(names.prefix(name)):
+            logger.warning("No run created the endpoint, so it stays", endpoint=name, config=config)
+            return
+        if time.monotonic() > deadline:
+            raise EndpointBusy(f"Endpoint {name} is still {status}. Delete the stack again in a few minutes.")
+        if status in endpoint.SETTLED:
+            resources.delete_endpoint(name)
+        time.sleep(_POLL_SECONDS)
+
+
+def _delete_registry(name: str) -> None:
+    """Delete the model package group with all its versions."""
+    sagemaker = aws.sagemaker()
+    with aws.allowing(aws.is_missing):
+        packages = [
+            package["ModelPackageArn"]
+            for page in sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
+            for package in page["ModelPackageSummaryList"]
+        ]
+        for arn in packages:
+            sagemaker.delete_model_package(ModelPackageName=arn)
+        sagemaker.delete_model_package_group(ModelPackageGroupName=name)
+
+
+def _await_jobs(name: str, deadline: float) -> None:
+    """Wait until the stopped training jobs have ended."""
+    while jobs := resources.training_jobs(name, "Stopping"):
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(
+                f"Training jobs are still stopping: {', '.join(jobs)}. Delete the stack again later."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _empty_bucket(bucket: str, deadline: float) -> None:
+    """Delete every version of every object except the uploads."""
+    s3 = aws.s3()
+    # A page has at most 1,000 versions, which is also the limit of DeleteObjects.
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        versions = [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+            if not each["Key"].startswith(_KEPT)
+        ]
+        if not versions:
+            continue
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(f"Bucket {bucket} is not empty yet. Delete the stack again.")
+        response = s3.delete_objects(
+            Bucket=bucket,
+            Delete={"Objects": versions, "Quiet": True},  # type: ignore[typeddict-item]
+        )
+        if errors := response.get("Errors"):
+            first = errors[0]
+            raise RequestRefused(
+                f"DeleteObjects: s3://{bucket}/{first.get('Key')}: {first.get('Message')} "
+                f"({first.get('Code')})"
+            )

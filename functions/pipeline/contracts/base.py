@@ -1,0 +1,55 @@
+"""What all contracts share: the base class, and the types of names, URIs and durations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+# JSON has no infinity and no NaN. As strings they can be written, and pydantic reads them back.
+_CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
+
+
+# At most 30 characters, so that endpoint, dataset (18) and hash (12) fit into SageMaker's names of 63
+# characters. No two hyphens in a row: in a run's name these end the endpoint's name (core.names.prefix).
+EndpointName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){0,29}$", max_length=30)]
+
+
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", max_length=63)]
+
+
+# A bucket's name has at most 63 characters. A key has at most 1,024, and may contain line breaks.
+S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/(?s:.+)$", max_length=5 + 63 + 1 + 1024)]
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Contract(BaseModel):
+    """A document that crosses a step: immutable, and without unknown fields."""
+
+    model_config = _CONFIG
+
+
+def _duration_is_text(value: object) -> object:
+    # pydantic would read a number as seconds. A person who writes 8 may mean hours, so refuse numbers.
+    if isinstance(value, timedelta) or (isinstance(value, str) and value.startswith("P")):
+        return value
+    raise ValueError("give an ISO 8601 duration, such as PT8H or P1D")
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration_is_text), Field(ge=timedelta(seconds=1), le=timedelta(days=366))
+]
+
+
+def iso8601(duration: timedelta) -> str:
+    """Return the duration as an ISO 8601 text, as documents have it."""
+    return str(TypeAdapter(timedelta).dump_python(duration, mode="json"))
+
+
+RunName = Annotated[str, Field(pattern=r"^[a-z0-9](-*[a-z0-9])*$", max_length=63)]

@@ -1,0 +1,1 @@
+"""Who may work when: the lease, task tokens, gathered uploads and executions."""

@@ -1,0 +1,1 @@
+"""What every other package uses: AWS clients, the environment, errors, names and logging."""

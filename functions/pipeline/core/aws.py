@@ -1,0 +1,79 @@
+"""boto3 clients, one per service, and what SageMaker's errors mean.
+
+Call `aws.s3()` and the like: the client is created at the first call and reused in later invocations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from core.errors import code_of, message_of
+
+Response = TypeVar("Response")
+
+# Only a few quick retries here: the state machine does the long ones, and costs nothing while it waits.
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
+# SageMaker waits 60 s for a container's response.
+_INVOKE_CONFIG = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=65)
+
+sagemaker = functools.cache(lambda: boto3.client("sagemaker", config=_CONFIG))
+sagemaker_runtime = functools.cache(lambda: boto3.client("sagemaker-runtime", config=_INVOKE_CONFIG))
+s3 = functools.cache(lambda: boto3.client("s3", config=_CONFIG))
+dynamodb = functools.cache(lambda: boto3.client("dynamodb", config=_CONFIG))
+stepfunctions = functools.cache(lambda: boto3.client("stepfunctions", config=_CONFIG))
+sns = functools.cache(lambda: boto3.client("sns", config=_CONFIG))
+scheduler = functools.cache(lambda: boto3.client("scheduler", config=_CONFIG))
+cloudwatch = functools.cache(lambda: boto3.client("cloudwatch", config=_CONFIG))
+secretsmanager = functools.cache(lambda: boto3.client("secretsmanager", config=_CONFIG))
+autoscaling = functools.cache(lambda: boto3.client("application-autoscaling", config=_CONFIG))
+
+# SageMaker has the code ResourceNotFound, but mostly returns a ValidationException with one of these phrases.
+_MISSING = ("could not find", "not found", "does not exist")
+
+
+def is_missing(error: ClientError) -> bool:
+    """Return whether the error says that the resource does not exist."""
+    return code_of(error) == "ResourceNotFound" or (
+        code_of(error) == "ValidationException"
+        and any(words in message_of(error).lower() for words in _MISSING)
+    )
+
+
+def already_exists(error: ClientError) -> bool:
+    """Return whether the error says that the name is in use.
+
+    SageMaker returns ResourceInUse for jobs and a ValidationException for other resources.
+    """
+    return code_of(error) == "ResourceInUse" or (
+        code_of(error) == "ValidationException"
+        and any(words in message_of(error) for words in ("already existing", "already exists"))
+    )
+
+
+def is_in_progress(error: ClientError) -> bool:
+    """Return whether SageMaker refused because the endpoint is being created, updated or deleted."""
+    return code_of(error) == "ValidationException" and "in-progress" in message_of(error)
+
+
+@contextmanager
+def allowing(*expected: Callable[[ClientError], bool]) -> Iterator[None]:
+    """Suppress an error of the block that one of the functions recognises, such as `already_exists`."""
+    try:
+        yield
+    except ClientError as error:
+        if not any(recognises(error) for recognises in expected):
+            raise
+
+
+def or_none(call: Callable[[], Response]) -> Response | None:
+    """Return the call's response, or None if the resource does not exist."""
+    with allowing(is_missing):
+        return call()
+    return None

@@ -1,0 +1,9 @@
+"""The structured logger, the tracer and the CloudWatch metrics that every function shares."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+
+logger = Logger()
+tracer = Tracer()
+metrics = Metrics()

@@ -1,0 +1,1 @@
+"""What EventBridge, CloudWatch alarms and CloudFormation invoke, outside the state machine."""

@@ -1,0 +1,1 @@
+"""The model package group, which holds every trained model."""

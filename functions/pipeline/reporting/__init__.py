@@ -1,0 +1,1 @@
+"""What people read about a run: report, page, costs and messages."""

@@ -1,0 +1,136 @@
+"""The report's document: the run's status, event and reason, and what each step returned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from contracts.report import EndpointCost, Event, Failure, Report, ReportInput, Status
+from contracts.serving import Caught
+from core import environment
+from reporting import cost
+from reporting.prices import PriceTable
+
+
+def build(
+    given: ReportInput, durations: Mapping[str, float], prices: PriceTable, price_notes: Sequence[str]
+) -> Report:
+    """Return the report on a run that has ended; it has no page yet.
+
+    Args:
+        given: The results of the run's steps.
+        durations: Seconds by step, and `total`.
+        prices: The price table of the estimates.
+        price_notes: Sentences on the table, for the estimates' notes.
+    """
+    failure = _failure(given.caught)
+    status, reason = _status_and_reason(given, failure)
+    evaluated = given.evaluated
+    return Report(
+        status=status,
+        event=_event(given, status),
+        reason=reason,
+        run=given.run.name if given.run else None,
+        work=given.run.work if given.run else None,
+        execution=given.execution.id,
+        joined=given.gathered.joined if given.gathered else None,
+        dataset=given.prepared,
+        source=given.source,
+        job=given.trained,
+        metrics=evaluated.metrics if evaluated else None,
+        comparison=evaluated.comparison if evaluated else None,
+        registered=given.registered,
+        model=given.model,
+        endpoint=given.deployed,
+        smoke_test=given.smoke_test,
+        finished=given.finished,
+        cost=cost.of_run(prices, environment.region(), given.trained, price_notes) if given.trained else None,
+        standing_cost=_endpoint_cost(given, prices, price_notes),
+        durations=dict(durations),
+        removed=[
+            name for step in (given.compensated, given.teardown) if step is not None for name in step.removed
+        ],
+        error=failure,
+        page=None,
+    )
+
+
+def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Status, str]:
+    run, evaluated, endpoint = given.run, given.evaluated, _endpoint_sentence(given)
+    if failure:
+        return "Failed", f"{failure.step} failed with {failure.error}: {failure.message}{endpoint}"
+    if given.skipped:
+        return "Unchanged" if given.skipped.Error == "Unchanged" else "Skipped", _message(given.skipped)
+    if run and given.gathered and given.gathered.joined:
+        return "Skipped", (
+            f"{run.upload.key if run.upload else run.dataset} joined run {given.gathered.joined}, which "
+            f"begins when dataset {run.dataset} has been quiet for long enough."
+        )
+    if given.prepared and given.prepared.outcome != "prepared":
+        return "Skipped", given.prepared.reason
+    if evaluated and not evaluated.accepted:
+        return "Rejected", f"{evaluated.reason} The endpoint was not changed."
+    if run and run.cleanup_of:
+        ended = run.cleanup_of
+        return "Succeeded", (
+            f"Run {ended.run} ended as {ended.status}. The resources that it left unfinished are deleted."
+            f"{endpoint} To continue its work, start it again."
+        )
+    if run and run.teardown_of:
+        return "Succeeded", f"The endpoint of run {run.subject} was torn down, as requested."
+    if evaluated:
+        return "Succeeded", f"{evaluated.reason}{endpoint}"
+    return "Succeeded", f"Model {given.registered.model if given.registered else ''} is deployed.{endpoint}"
+
+
+def _endpoint_sentence(given: ReportInput) -> str:
+    """Return a sentence on the endpoint if the reason alone would mislead about it, else nothing."""
+    undone = given.compensated
+    if given.teardown and any(name.startswith("endpoint/") for name in given.teardown.removed):
+        return " The endpoint was torn down, as requested."
+    if undone and undone.restored:
+        return f" The endpoint is back at {undone.serving} and responds."
+    if undone and given.run and undone.serving == given.run.subject:
+        return f" The endpoint serves the model of run {undone.serving}, which had passed the smoke test."
+    return ""
+
+
+def _event(given: ReportInput, status: Status) -> Event:
+    run = given.run
+    if status == "Failed":
+        return "rolled_back" if given.compensated and given.compensated.restored else "failed"
+    if status == "Succeeded":
+        if run and run.work in ("cleanup", "teardown"):
+            return "cleanup" if run.work == "cleanup" else "teardown"
+        return "rolled_back" if run and run.model == "previous" else "deployed"
+    events: dict[Status, Event] = {"Unchanged": "unchanged", "Skipped": "skipped", "Rejected": "rejected"}
+    return events[status]
+
+
+def _endpoint_cost(given: ReportInput, prices: PriceTable, notes: Sequence[str]) -> EndpointCost | None:
+    if given.run is None or given.deployed is None or given.teardown or given.compensated:
+        return None
+    hosting = given.run.hosting
+    instances = given.deployed.instance_count or hosting.instance_count
+    return cost.of_endpoint(prices, environment.region(), hosting, instances, notes)
+
+
+def _failure(caught: Sequence[Caught]) -> Failure | None:
+    if not caught:
+        return None
+    first, *later = caught
+    return Failure(
+        error=first.Error,
+        message=_message(first),
+        step=first.Step,
+        cleanup=[f"{error.Step} failed with {error.Error}: {_message(error)}" for error in later],
+    )
+
+
+def _message(caught: Caught) -> str:
+    # A failed Lambda's cause is JSON with an errorMessage. A failed task token's cause is a sentence.
+    try:
+        message = json.loads(caught.Cause)["errorMessage"]
+    except (ValueError, KeyError, TypeError):
+        message = caught.Cause
+    return str(message) or caught.Error

@@ -1,0 +1,1 @@
+"""The endpoint: its state in SageMaker, its tags and its automatic scaling."""

@@ -1,0 +1,116 @@
+"""The endpoint: its state in SageMaker, and whether it can take a run's model.
+
+During an update, and after an update that SageMaker rolled back, DescribeEndpoint returns the former config's
+name (aws-controllers-k8s/sagemaker-controller#7, terraform-provider-aws#39099). So "does it serve this run"
+has an answer only when the endpoint is settled, and only after SageMaker has accepted the change
+(`task_tokens.Waiting.accepted`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from contracts.run import Run
+from contracts.serving import Deployed
+from core import aws, names
+from core.errors import EndpointFailed, InvalidInput, Misconfigured, PipelineError, UpdateReverted
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import (
+        DescribeEndpointOutputTypeDef,
+        ProductionVariantOutputTypeDef,
+    )
+
+# The states an endpoint may stay in. It leaves Creating, Updating, SystemUpdating, RollingBack and Deleting
+# by itself.
+_BROKEN = {"Failed", "UpdateRollbackFailed", "OutOfService"}
+SETTLED = {"InService"} | _BROKEN
+# The states in which an endpoint responds to requests.
+SERVING = {"InService", "Updating", "SystemUpdating", "RollingBack"}
+VARIANT = "AllTraffic"
+
+
+def describe(name: str) -> DescribeEndpointOutputTypeDef | None:
+    """Return DescribeEndpoint's response, or None if the endpoint does not exist."""
+    return aws.or_none(lambda: aws.sagemaker().describe_endpoint(EndpointName=name))
+
+
+def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed | PipelineError | None:
+    """Return how the accepted change to a config ended.
+
+    Args:
+        live: DescribeEndpoint's response, None if the endpoint does not exist.
+        config: the endpoint config that SageMaker accepted.
+
+    Returns:
+        The deployment or the error it ended with, or None while it is in progress.
+    """
+    if live is None or live["EndpointStatus"] == "Deleting":
+        return EndpointFailed("The endpoint was deleted during the deployment. Start the run again.")
+    name, status = live["EndpointName"], live["EndpointStatus"]
+    reason = live.get("FailureReason", "")
+    if status in _BROKEN:
+        return EndpointFailed(f"Endpoint {name} is {status}: {reason or 'SageMaker gave no reason.'}")
+    if status != "InService":
+        return None
+    serving = live.get("EndpointConfigName", "")
+    if serving != config:
+        return UpdateReverted(
+            f"SageMaker rolled back the update of endpoint {name}, which still serves {serving}. "
+            f"{reason or 'SageMaker gave no reason; see the log of the new model.'}"
+        )
+    variants = live.get("ProductionVariants", [])
+    return Deployed(
+        endpoint=name,
+        arn=live["EndpointArn"],
+        config=serving,
+        instance_count=sum(each.get("CurrentInstanceCount", 0) for each in variants),
+    )
+
+
+def variant(config: str) -> ProductionVariantOutputTypeDef | None:
+    """Return the variant that an endpoint config defines, or None if the config does not exist."""
+    described = aws.or_none(lambda: aws.sagemaker().describe_endpoint_config(EndpointConfigName=config))
+    return described["ProductionVariants"][0] if described else None
+
+
+def config_exists(name: str) -> bool:
+    """Return whether an endpoint config of this name exists."""
+    return variant(name) is not None
+
+
+def is_serverless(live: DescribeEndpointOutputTypeDef) -> bool:
+    """Return whether the endpoint is serverless now."""
+    return any("CurrentServerlessConfig" in each for each in live.get("ProductionVariants", []))
+
+
+def check_can_take(run: Run, live: DescribeEndpointOutputTypeDef) -> None:
+    """Check that the existing endpoint can be updated to what the run asks for.
+
+    SageMaker updates a serverless endpoint to a real-time one, but not the reverse
+    (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html). A failed endpoint can take
+    anything: it is deleted and created again.
+
+    Raises:
+        Misconfigured: no run of this deployment created the endpoint.
+        InvalidInput: the run asks for a serverless endpoint, and this one is real-time.
+    """
+    serving = live.get("EndpointConfigName", "")
+    # The roles allow access only to configs whose names begin so.
+    if not serving.startswith(names.prefix(run.endpoint)):
+        raise Misconfigured(
+            f"Endpoint {run.endpoint} has the endpoint config {serving}, which no run created. Delete that "
+            "endpoint, or deploy the stack with another EndpointName."
+        )
+    if (
+        run.hosting.endpoint_type == "serverless"
+        and live["EndpointStatus"] in SERVING
+        and not is_serverless(live)
+    ):
+        request = json.dumps({"teardown_of": {"run": serving}})
+        raise InvalidInput(
+            f"hosting.endpoint_type: endpoint {run.endpoint} is real-time, and SageMaker cannot make it "
+            "serverless. Use real-time; or tear the endpoint down with an execution whose input is "
+            f"{request}, then start this run again."
+        )

@@ -1,0 +1,99 @@
+"""Compensate: undo a failed run, so that nothing is left half-made and the endpoint is as it was before.
+
+The step stops a training job in progress, puts the endpoint back (`cleanup.rollback`), and deletes the run's
+endpoint config and model once nothing uses them. It raises EndpointBusy while a change is in progress, and
+the state machine retries it until the endpoint has settled.
+
+A model that passed its smoke test before the failure keeps serving. A run that has lost its lease does not
+change the endpoint, which another run owns by then. If a function of an aborted run may still be running, the
+step only stops the
+job: that function could put a config into service that is deleted here.
+"""
+
+from __future__ import annotations
+
+from cleanup import resources, rollback
+from contracts.serving import Compensated, CompensateInput
+from coordination import lease
+from core.errors import EndpointBusy, LeaseLost
+from core.logging import logger
+from entry_point import step
+from registry import model_packages
+from serving import endpoint, tags
+from training import training_job
+
+# These errors are the model's fault, not that of its surroundings, such as a quota or a permission.
+_MODEL_FAULTS = {"SmokeTestFailed", "UpdateReverted"}
+
+
+@step(CompensateInput, fenced=False)
+def handler(given: CompensateInput) -> Compensated:
+    """Undo what the subject did, and return what there is now."""
+    run = given.run
+    job = _stop_training(run.subject)
+    if given.at_work:
+        return Compensated(training_job=job, serving=None, restored=False, removed=[])
+    failed = endpoint.variant(run.subject)
+    if failed is None:
+        # The run never reached the endpoint, so the endpoint is not its business.
+        return _deleted(given, job, serving=None)
+    live = endpoint.describe(run.endpoint)
+    serving = live.get("EndpointConfigName", "") if live else None
+    try:
+        lease.renew(run, given.lease)
+    except LeaseLost:
+        if live is not None and rollback.may_be_used(live, run):
+            return Compensated(training_job=job, serving=serving, restored=False, removed=[])
+        return _deleted(given, job, serving)
+    if live and live["EndpointStatus"] not in endpoint.SETTLED:
+        raise EndpointBusy(f"Endpoint {run.endpoint} is {live['EndpointStatus']}.")
+    failed_tags = tags.of_config(run.execution.id, run.subject)
+    previous = failed_tags.get(tags.PREVIOUS, "")
+    if live is None and tags.RESTORING in failed_tags and endpoint.config_exists(previous):
+        rollback.create_again(run, previous)
+    in_service = live is not None and live["EndpointStatus"] == "InService"
+    if in_service and serving == run.subject and tags.VERIFIED in failed_tags:
+        return Compensated(training_job=job, serving=serving, restored=False, removed=[])
+    if live and (serving == run.subject or (serving == previous and not in_service)):
+        rollback.roll_back(live, run, failed, failed_tags)
+    restored = live is not None and serving == previous
+    if restored:
+        rollback.check_responds(run.endpoint, failed_tags.get(tags.PREVIOUS_MODEL))
+        rollback.restore_scaling(run, previous)
+    _reject_model(given)
+    return _deleted(given, job, serving, restored=restored, endpoint_too=live is None)
+
+
+def _deleted(
+    given: CompensateInput,
+    job: str | None,
+    serving: str | None,
+    *,
+    restored: bool = False,
+    endpoint_too: bool = False,
+) -> Compensated:
+    """Delete the run's endpoint config and model, and return the result."""
+    removed = [f"endpoint/{given.run.endpoint}"] if endpoint_too else []
+    removed += resources.delete_config_and_model(given.run.subject)
+    return Compensated(training_job=job, serving=serving, restored=restored, removed=removed)
+
+
+def _stop_training(name: str) -> str | None:
+    """Stop the run's job if it is in progress. Return its status, or None if there is no job."""
+    job = training_job.describe(name)
+    if job is None:
+        return None
+    if job["TrainingJobStatus"] == "InProgress":
+        training_job.stop(name)
+        logger.info("Training job is being stopped", job=name)
+        return "Stopping"
+    return job["TrainingJobStatus"]
+
+
+def _reject_model(given: CompensateInput) -> None:
+    """Mark the model that this run trained as rejected, if the failure was the model's fault."""
+    if not given.registered or not given.registered.approved or not given.caught:
+        return
+    failure = given.caught[0]
+    if given.run.work == "train" and failure.Error in _MODEL_FAULTS:
+        model_packages.reject(given.registered.arn, f"{failure.Step} failed with {failure.Error}.")

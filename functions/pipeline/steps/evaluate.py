@@ -1,0 +1,128 @@
+"""Evaluate, the gate: may this model replace the one that serves?
+
+The gate asks two questions. Is the model good enough by itself (absolute limits)? And is it as good as the
+champion? The training job scored both models on the same new test text, over the same words. If they cannot
+be compared, the verdict says why.
+"""
+
+from __future__ import annotations
+
+import math
+
+from contracts.run import Run
+from contracts.training import Champion, Comparison, Evaluated, EvaluateInput, Metrics
+from entry_point import step
+from training import job_output
+from training.job_output import ScoredModels
+
+
+@step(EvaluateInput)
+def handler(given: EvaluateInput) -> Evaluated:
+    """Return the verdict."""
+    reported = given.trained.metrics
+    vocabulary = reported.get("vocabulary:size")
+    metrics = Metrics(
+        test_perplexity=reported.get("test:perplexity"),
+        valid_perplexity=reported.get("valid:perplexity"),
+        train_perplexity=reported.get("train:perplexity"),
+        words_per_second=reported.get("train:words_per_second"),
+        vocabulary_size=None if vocabulary is None else int(vocabulary),
+    )
+    comparison = compare(
+        given.run,
+        given.champion,
+        given.prepared.fingerprint,
+        job_output.read(given.trained).metrics.comparison,
+    )
+    objection = objection_to(metrics, given.run.max_perplexity) or regression(comparison)
+    reason = objection or (
+        f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words. "
+        f"{sentence_on(comparison)}"
+    )
+    return Evaluated(
+        accepted=objection is None, reason=reason.strip(), metrics=metrics, comparison=comparison
+    )
+
+
+def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
+    """Return why the model must not serve, whatever serves now; None if nothing speaks against it.
+
+    A model that guesses every word with the same probability has a perplexity equal to the size of its
+    vocabulary. A model that is no better has learnt nothing.
+    """
+    perplexity, vocabulary = metrics.test_perplexity, metrics.vocabulary_size
+    if perplexity is None or vocabulary is None:
+        missing = "test perplexity" if perplexity is None else "vocabulary size"
+        return f"The training job reported no {missing}. See its log."
+    if not math.isfinite(perplexity):
+        return f"Test perplexity is {perplexity}: training diverged. Lower hyperparameters.lr or .clip."
+    if perplexity >= vocabulary:
+        return (
+            f"Test perplexity {perplexity:.2f} is no better than guessing among the {vocabulary:,} words of "
+            "the vocabulary. Train for more hyperparameters.epochs, or on more text."
+        )
+    if max_perplexity is not None and perplexity > max_perplexity:
+        return f"Test perplexity {perplexity:.2f} is above max_perplexity, {max_perplexity:g}."
+    return None
+
+
+def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels | None) -> Comparison | None:
+    """Return the training job's comparison of challenger and champion; None if nothing serves."""
+    if champion.config is None:
+        return None
+    name = champion.model or champion.config
+    scores = (scored.champion.perplexity, scored.challenger.perplexity) if scored else (None, None)
+    reason = None
+    if champion.artifact_prefix is None:
+        reason = f"The artifact of {name} does not exist any more."
+    elif scored is None:
+        reason = "The training job's scripts did not score the champion."
+    elif not scored.comparable:
+        reason = scored.reason or "The training job gave no reason."
+    elif None in scores:
+        reason = "The training job did not report both perplexities."
+    if scored is None or reason is not None:
+        return Comparison(champion=name, tolerance=run.tolerance, reason=reason)
+    return Comparison(
+        champion=name,
+        champion_perplexity=scores[0],
+        challenger_perplexity=scores[1],
+        tolerance=run.tolerance,
+        notes=[*scored.notes, *_notes(run, champion, fingerprint)],
+    )
+
+
+def regression(comparison: Comparison | None) -> str | None:
+    """Return why the champion stays, with both perplexities; None if the challenger may replace it."""
+    if comparison is None or comparison.reason is not None:
+        return None
+    champion, challenger = comparison.champion_perplexity, comparison.challenger_perplexity
+    if champion is None or challenger is None or challenger <= champion * (1 + comparison.tolerance):
+        return None
+    return (
+        f"Perplexity {challenger:.2f} on the new test text is worse than {champion:.2f}, the perplexity "
+        f"of {comparison.champion}, which serves (tolerance {comparison.tolerance:.1%})."
+    )
+
+
+def sentence_on(comparison: Comparison | None) -> str:
+    """Return a sentence that compares an accepted model with the one that it replaces."""
+    if comparison is None:
+        return ""
+    if comparison.reason is not None:
+        return f"It could not be compared with {comparison.champion}: {comparison.reason}"
+    return (
+        f"On the new test text its perplexity is {comparison.challenger_perplexity:.2f}; that of "
+        f"{comparison.champion}, which served, is {comparison.champion_perplexity:.2f}."
+    )
+
+
+def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:
+    if champion.dataset and champion.dataset != run.dataset:
+        return [f"{champion.model} was trained on dataset {champion.dataset}, not on {run.dataset}."]
+    if champion.fingerprint and champion.fingerprint != fingerprint:
+        return [
+            f"{champion.model} was trained on an earlier version of {run.dataset}, which may contain parts "
+            "of this test text. That would make its perplexity too low."
+        ]
+    return []

@@ -1,0 +1,66 @@
+"""Finish: mark the config of a model that passed its smoke test, start scaling, and schedule the teardown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cleanup import resources, schedules
+from contracts.base import iso8601
+from contracts.request import TeardownAfter, TeardownOf, TeardownWhenIdle
+from contracts.run import Run
+from contracts.serving import Finished, FinishInput
+from entry_point import step
+from serving import scaling, tags
+from serving.scaling import Scale
+
+# CloudWatch counts by the minute, and the smoke test's own requests count as use in theirs.
+_MINUTE = timedelta(minutes=1)
+
+
+@step(FinishInput)
+def handler(given: FinishInput) -> Finished:
+    """Mark the endpoint config as verified, and set up scaling and teardown as requested."""
+    run, scale = given.run, Scale.of(given.run.hosting)
+    teardown_at = _schedule(run)
+    values = {tags.VERIFIED: _text(datetime.now(UTC))}
+    if scale:
+        values[tags.SCALES] = scale.tag
+    if teardown_at:
+        values[tags.TEARDOWN_AT] = _text(teardown_at)
+    elif run.teardown == "always":
+        # The Teardown state comes next. If it fails, the sweep sees by this tag that the teardown is overdue.
+        values[tags.TEARDOWN_AT] = _text(datetime.now(UTC))
+    if isinstance(run.teardown, TeardownWhenIdle):
+        values[tags.TEARDOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
+    tags.add(run, run.name, values)
+    _delete_second_to_last(run)
+    if scale:
+        scaling.start(run.endpoint, scale)
+    else:
+        scaling.stop(run.endpoint)
+    return Finished(scales=scale is not None, teardown_at=teardown_at)
+
+
+def _delete_second_to_last(run: Run) -> None:
+    """Delete the second-to-last endpoint config and its model.
+
+    Keep the last one: SageMaker rolls back to a config. The registry has every older model.
+    """
+    arn = run.execution.id
+    last = tags.of_config(arn, run.name).get(tags.PREVIOUS)
+    second_to_last = tags.of_config(arn, last).get(tags.PREVIOUS) if last else None
+    if second_to_last and second_to_last not in (run.name, last):
+        resources.delete_config_and_model(second_to_last)
+
+
+def _schedule(run: Run) -> datetime | None:
+    if isinstance(run.teardown, TeardownAfter):
+        return schedules.schedule_teardown(TeardownOf(run=run.name), run.teardown.after)
+    if isinstance(run.teardown, TeardownWhenIdle):
+        idle = run.teardown.when_idle
+        return schedules.schedule_teardown(TeardownOf(run=run.name, when_idle=idle), idle + _MINUTE)
+    return None
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")

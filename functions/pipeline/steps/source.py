@@ -1,0 +1,40 @@
+"""Settle which scripts train and host the model: the deployment's own, or those of a Git repository."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from contracts.training import Source, SourceInput
+from core import aws, environment
+from core.errors import SourceUnauthorized, code_of
+from entry_point import step
+from git_source import repository
+from git_source.credentials import Credentials
+from training import script_package
+
+
+@step(SourceInput)
+def handler(given: SourceInput) -> Source:
+    """Store the packed scripts in the bucket, and return where they are and where they come from."""
+    asked, found = given.run.source, None
+    if asked:
+        credentials = _credentials(asked.secret) if asked.secret else None
+        found = repository.checkout(asked.repo, asked.branch, asked.commit, credentials)
+    packed = script_package.pack(found.files) if found else script_package.own()
+    uri, sha256 = script_package.upload(environment.bucket(), packed)
+    source = Source(uri=uri, sha256=sha256)
+    if asked and found:
+        source = Source(uri=uri, sha256=sha256, repo=asked.repo, branch=found.branch, commit=found.commit)
+    return source
+
+
+def _credentials(secret: str) -> Credentials:
+    try:
+        text = aws.secretsmanager().get_secret_value(SecretId=secret).get("SecretString", "")
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        raise SourceUnauthorized(
+            f"source.secret: there is no secret {secret} in Secrets Manager. Create it, or correct the name."
+        ) from error
+    return Credentials.parse(text, secret)

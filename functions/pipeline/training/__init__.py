@@ -1,0 +1,1 @@
+"""The training job: its request, its result and its output."""

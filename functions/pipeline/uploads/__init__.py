@@ -1,0 +1,1 @@
+"""Uploaded files: listing them, reading them, and writing the prepared dataset."""

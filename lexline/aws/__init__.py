@@ -1,0 +1,1 @@
+"""Calls to AWS or the local cloud. Nothing in this package prints."""

@@ -1,0 +1,96 @@
+"""Client of the deployed HTTP API. It sends the API key, or signs the requests (AWS_IAM)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from botocore import exceptions
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+from lexline.aws.stack import Stack
+from lexline.core.errors import UserError
+
+_TIMEOUT_SECONDS = 35
+"""API Gateway responds within 29 seconds, even if the function takes longer."""
+_HINTS = {
+    "no_endpoint": "`lexline run FILE` trains and deploys a model.",
+    "deploying": "`lexline status` shows the progress.",
+    "model_failed": "`lexline logs --source endpoint` shows the model's output.",
+    "model_unreachable": "See `lexline status` and `lexline logs --source endpoint`.",
+    "internal_server_error": "`lexline logs --source functions` shows what went wrong.",
+}
+"""The next step for each error code of the API."""
+
+
+class HttpApi:
+    """The HTTP API of one stack.
+
+    All methods raise a UserError with the API's own message if the API returns an error or cannot be reached.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._target = stack.target
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Send a GET request and return the JSON of the response."""
+        return self._send("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a POST request and return the JSON of the response."""
+        return self._send("POST", path, json.dumps(body))
+
+    def curl(self, path: str, body: dict[str, Any]) -> str:
+        """Return a shell command that sends a POST request with curl.
+
+        It contains the API key. With AWS_IAM it refers to the environment variables for AWS keys instead.
+        """
+        words = ["curl", "-sS", "-X", "POST", f"{self._stack.api_url}{path}"]
+        words += ["-H", "Content-Type: application/json"]
+        if self._stack.api_key_id:
+            command = shlex.join([*words, "-H", f"x-api-key: {self._api_key()}"])
+        else:
+            command = (
+                f'{shlex.join(words)} --aws-sigv4 "aws:amz:{self._target.region}:execute-api"'
+                ' --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+                ' -H "x-amz-security-token: $AWS_SESSION_TOKEN"'
+            )
+        return f"{command} -d {shlex.quote(json.dumps(body))}"
+
+    def _api_key(self) -> str:
+        return self._target.apigateway.get_api_key(apiKey=self._stack.api_key_id, includeValue=True)["value"]
+
+    def _send(self, method: str, path: str, body: str | None) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"} if body else {}
+        if self._stack.api_key_id:
+            headers["x-api-key"] = self._api_key()
+        request = AWSRequest(method, f"{self._stack.api_url}{path}", headers, body)
+        if not self._stack.api_key_id:
+            credentials = self._target.session.get_credentials()
+            if credentials is None:
+                raise exceptions.NoCredentialsError
+            SigV4Auth(credentials, "execute-api", self._target.region).add_auth(request)
+        try:
+            response = URLLib3Session(timeout=_TIMEOUT_SECONDS).send(request.prepare())
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+            raise UserError(
+                f"The API at {self._stack.api_url} does not respond.",
+                "Run `lexline status` to see the stack.",
+            ) from error
+        try:
+            content = json.loads(response.text)
+        except ValueError:
+            content = None
+        if response.status_code >= 400 or not isinstance(content, dict):
+            raise _error(response.status_code, content if isinstance(content, dict) else {})
+        return content
+
+
+def _error(status: int, body: dict[str, Any]) -> UserError:
+    message = body.get("message") or f"The API returned HTTP status {status}."
+    fields = "".join(f"\n  {error['field']} {error['message']}" for error in body.get("errors", []))
+    return UserError(f"{message}{fields}", _HINTS.get(str(body.get("code")), ""))

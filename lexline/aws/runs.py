@@ -1,0 +1,176 @@
+"""Runs of the pipeline: start them and find them.
+
+Each run is one execution of the state machine. An upload that joins another run has no run of its own: its
+execution ends at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lexline.aws import history
+from lexline.aws.stack import Stack
+from lexline.aws.uploads import Uploaded
+from lexline.core.errors import UsageError, UserError
+
+_ID_IN_NAME = re.compile(r"-([0-9a-f]{12})$")
+_RECENT = 20
+"""How many of the newest executions may belong to an upload."""
+_LISTED = 1000
+"""How many of the newest executions are searched by name: the most that ListExecutions returns at once."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of the state machine."""
+
+    arn: str
+    status: str
+    started: datetime
+    stopped: datetime | None
+
+    @property
+    def id(self) -> str:
+        """The run's id, which is short enough to type."""
+        return run_id(self.arn)
+
+    @property
+    def name(self) -> str:
+        """The execution's name."""
+        return self.arn.rsplit(":", 1)[1]
+
+
+def run_id(execution_arn: str) -> str:
+    """Return the id of an execution's run: 12 hex digits at the end of every name that the run makes."""
+    return hashlib.sha256(execution_arn.encode()).hexdigest()[:12]
+
+
+def id_in(name: str) -> str:
+    """Return the run id at the end of a name, or the whole name if it has none."""
+    match = _ID_IN_NAME.search(name)
+    return match[1] if match else name
+
+
+def upload_in(request: Any) -> dict[str, Any]:
+    """Return the S3 event in an execution's input, or {} if no upload started the execution."""
+    upload = request.get("upload") if isinstance(request, dict) else None
+    return upload if isinstance(upload, dict) else {}
+
+
+def start(stack: Stack, subject: str, request: Mapping[str, Any]) -> Run:
+    """Start an execution with a request.
+
+    Args:
+        stack: The stack that runs it.
+        subject: A few words for the beginning of the execution's name.
+        request: The execution's input.
+    """
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", subject).strip("-")[:40]
+    name = f"{slug}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    started = stack.target.stepfunctions.start_execution(
+        stateMachineArn=stack.state_machine_arn, name=name, input=json.dumps(request)
+    )
+    return Run(started["executionArn"], "RUNNING", started["startDate"], None)
+
+
+def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
+    """Return the newest executions, newest first."""
+    response = stack.target.stepfunctions.list_executions(
+        stateMachineArn=stack.state_machine_arn, maxResults=count
+    )
+    return [
+        Run(item["executionArn"], item["status"], item["startDate"], item.get("stopDate"))
+        for item in response["executions"]
+    ]
+
+
+def find(stack: Stack, wanted: str | None) -> Run:
+    """Return one of the newest 1,000 runs.
+
+    Args:
+        stack: The stack to search.
+        wanted: The run's id, execution name, ARN or training job. None means the newest run; if that one is
+            an upload that joined another run, the other run.
+
+    Raises:
+        UserError: There is no run.
+        UsageError: None of the runs matches.
+    """
+    runs = recent(stack, _LISTED)
+    if not runs:
+        raise UserError("There are no runs yet.", "Start one with `lexline run FILE`.")
+    if wanted is None:
+        joined = history.joined(history.events_of(stack.target.stepfunctions, runs[0].arn))
+        return _named(joined, runs) or runs[0]
+    for run in runs:
+        if wanted in (run.id, run.name, run.arn) or wanted.endswith(f"-{run.id}"):
+            return run
+    raise UsageError(f"There is no recent run {wanted}.", "`lexline status` lists the newest runs.")
+
+
+def started_by(
+    stack: Stack, uploaded: Uploaded, *, patience: float, sleep: Callable[[float], None] = time.sleep
+) -> Run:
+    """Wait for the run that trains on an upload, and return it.
+
+    S3 and EventBridge take a second or two to start an execution. If another run already gathers the
+    dataset's uploads, the upload joins that run, and this function returns that run.
+
+    Args:
+        stack: The stack that the object was uploaded to.
+        uploaded: The object.
+        patience: Seconds to wait for the execution.
+        sleep: Waits between two looks.
+
+    Raises:
+        UserError: The upload started no execution within `patience` seconds.
+    """
+    seen: set[str] = set()
+    deadline = time.monotonic() + patience
+    while True:
+        # Oldest first: if the event was delivered twice, the first execution is the one that does the work.
+        for run in reversed(recent(stack)):
+            if run.arn in seen:
+                continue
+            seen.add(run.arn)
+            if _is_from(stack, run, uploaded):
+                return _gatherer(stack, run, sleep)
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{uploaded.key} was uploaded, but it has not started a run yet.",
+                "S3 can take five minutes to announce uploads to a new bucket. To start the run yourself: "
+                f"`lexline run --dataset {uploaded.key.split('/')[1]}`.",
+            )
+        sleep(_interval(stack))
+
+
+def _interval(stack: Stack) -> float:
+    return 0.5 if stack.target.local else 2
+
+
+def _gatherer(stack: Stack, run: Run, sleep: Callable[[float], None]) -> Run:
+    while (joined := history.joined(history.events_of(stack.target.stepfunctions, run.arn))) is None:
+        sleep(_interval(stack))
+    return (_named(joined, recent(stack, _LISTED)) if joined else None) or run
+
+
+def _named(name: str | None, runs: Sequence[Run]) -> Run | None:
+    return next((run for run in runs if name and run.id == id_in(name)), None)
+
+
+def _is_from(stack: Stack, run: Run, uploaded: Uploaded) -> bool:
+    execution = stack.target.stepfunctions.describe_execution(executionArn=run.arn)
+    event = upload_in(json.loads(execution.get("input", "{}")))
+    return (
+        event.get("key") == uploaded.key
+        and event.get("etag", "").strip('"') == uploaded.etag
+        and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
+    )

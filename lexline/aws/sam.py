@@ -1,0 +1,132 @@
+"""Build and deploy template.yaml with the SAM CLI, to AWS and to the local cloud alike."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lexline.aws.target import Target
+from lexline.core.errors import UsageError, UserError
+
+_LOG_LINES = 25
+_NO_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}|^Commands you can use")
+"""Lines that only draw, and SAM's advice on SAM's own commands."""
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def parameters_from(assignments: Sequence[str]) -> dict[str, str]:
+    """Return the stack parameters in a list of NAME=VALUE.
+
+    Raises:
+        UsageError: One of them has another form.
+    """
+    parameters = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name.isalnum():
+            raise UsageError(
+                f"--parameter {assignment} is invalid.", "Give NAME=VALUE, for example --parameter Epochs=6."
+            )
+        parameters[name] = value
+    return parameters
+
+
+def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: Callable[[str], None]) -> None:
+    """Run `sam build` and `sam deploy`, and write their output to sam.log in the target's work folder.
+
+    Args:
+        target: Where to deploy.
+        project: The repository, with template.yaml and samconfig.toml.
+        parameters: Stack parameters. They override those in samconfig.toml; all others keep their values.
+        show: Called with each line of SAM's output.
+
+    Raises:
+        UserError: SAM failed; the message has the end of its output.
+    """
+    sam = Path(sys.executable).with_name("sam")
+    if not sam.exists():
+        raise UserError(f"The SAM CLI is missing at {sam}.", "Install it with `make env`.")
+    target.work.mkdir(parents=True, exist_ok=True)
+    build, log = target.work / "build", target.work / "sam.log"
+    log.write_text("")
+    section = "local" if target.local else "default"
+    config = ["--config-file", str(project / "samconfig.toml"), "--config-env", section]
+    overrides = ["--parameter-overrides", *_overrides(project, section, parameters)]
+    environment = {
+        **target.environment,
+        **_layer_targets(target),
+        # SAM builds with the Python that the functions will run on, found on PATH: this environment's.
+        "PATH": f"{sam.parent}:{target.environment.get('PATH', '')}",
+        "SAM_CLI_TELEMETRY": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    for command, arguments in {
+        "build": ["--template-file", "template.yaml", "--build-dir", str(build),
+                  "--cache-dir", str(target.work / "build-cache")],
+        "deploy": ["--template-file", str(build / "template.yaml"), "--stack-name", target.stack_name,
+                   "--no-confirm-changeset"],
+    }.items():  # fmt: skip
+        _run([str(sam), command, *config, *arguments, *overrides], project, environment, log, show)
+
+
+def _overrides(project: Path, section: str, parameters: Mapping[str, str]) -> list[str]:
+    # --parameter-overrides replaces the list in samconfig.toml, so merge the two here.
+    config = tomllib.loads((project / "samconfig.toml").read_text(encoding="utf-8"))
+    configured = (
+        config.get(section, {}).get("deploy", {}).get("parameters", {}).get("parameter_overrides", [])
+    )
+    merged = {"PythonRuntime": f"python{_PYTHON}", **parameters_from(configured), **parameters}
+    return [f"{name}={value}" for name, value in merged.items()]
+
+
+def _layer_targets(target: Target) -> dict[str, str]:
+    """Return the variable that tells functions/dependencies/Makefile which wheels to fetch.
+
+    The local cloud runs the functions on this machine, so one set of wheels is enough, and takes less time to
+    fetch. On AWS the layer needs wheels for all runtimes and processors that the parameters allow.
+    """
+    if not target.local:
+        return {}
+    return {"LAYER_TARGETS": f"{_PYTHON}-{platform.machine().replace('arm64', 'aarch64')}"}
+
+
+def _run(
+    command: Sequence[str],
+    project: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    show: Callable[[str], None],
+) -> None:
+    name = f"sam {command[1]}"
+    with (
+        log.open("a", encoding="utf-8") as file,
+        # SAM creates a directory for each file that it uploads, and deletes only the file.
+        tempfile.TemporaryDirectory(prefix="lexline-sam-") as temporary,
+        subprocess.Popen(
+            command,
+            cwd=project,
+            env={**environment, "TMPDIR": temporary},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            if not _NO_STATUS.match(line):
+                show(f"{name}: {line.strip()}")
+    if process.returncode:
+        last = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
+        raise UserError(
+            f"{name} failed. Its last lines:\n\n" + "\n".join(f"  {line}" for line in last) + "\n",
+            f"The whole output is in {log}.",
+        )

@@ -1,0 +1,95 @@
+"""The deployed stack, as its CloudFormation outputs describe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from lexline.aws.target import Target
+from lexline.core.errors import UserError
+
+
+class NotDeployed(UserError):
+    """The stack does not exist."""
+
+
+class NotUsable(UserError):
+    """The stack exists, but its deployment did not complete."""
+
+
+class Outdated(UserError):
+    """An earlier version deployed the stack. That version does not delete what its runs made."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack.
+
+    Attributes:
+        target: The account that the stack is in.
+        status: CloudFormation's status.
+        bucket: Name of the S3 bucket.
+        state_machine_arn: ARN of the pipeline's state machine.
+        endpoint: Name of the SageMaker endpoint, which need not exist.
+        table: Name of the DynamoDB table that holds the lease.
+        api_url: URL of the HTTP API, reachable from this machine.
+        api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
+    """
+
+    target: Target
+    status: str
+    bucket: str
+    state_machine_arn: str
+    endpoint: str
+    table: str
+    api_url: str
+    api_key_id: str
+
+
+def read(target: Target) -> Stack:
+    """Return the stack of a target.
+
+    Raises:
+        NotDeployed: There is no stack of this name.
+        NotUsable: The stack's deployment did not complete.
+        Outdated: An earlier version deployed the stack.
+    """
+    name = target.stack_name
+    up = "`lexline up`" if target.local else "`lexline up` and the same --profile"
+    try:
+        stacks = target.cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        stacks = []
+    if not stacks or stacks[0]["StackStatus"] == "DELETE_COMPLETE":
+        raise NotDeployed(f"There is no stack {name} on {target.place}.", f"Deploy it with {up}.")
+    status = stacks[0]["StackStatus"]
+    outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
+    if "StateMachineArn" not in outputs:
+        reason = stacks[0].get("StackStatusReason", "")
+        raise NotUsable(
+            f"The deployment of the stack {name} is not complete. Its status is {status}. {reason}".strip(),
+            "Run `lexline up` again. If that fails, run `lexline down` and then `lexline up`.",
+        )
+    if "TableName" not in outputs:
+        raise Outdated(
+            f"An earlier version of Lexline deployed the stack {name}.", f"Update the stack with {up}."
+        )
+    return Stack(
+        target=target,
+        status=status,
+        bucket=outputs["BucketName"],
+        state_machine_arn=outputs["StateMachineArn"],
+        endpoint=outputs["EndpointName"],
+        table=outputs["TableName"],
+        api_url=_reachable(target, outputs["ApiId"], outputs["ApiUrl"].rstrip("/")),
+        api_key_id=outputs.get("ApiKeyId", ""),
+    )
+
+
+def _reachable(target: Target, api_id: str, url: str) -> str:
+    # The stack's output has the API's host on AWS. The local cloud serves the API under its own address.
+    stage = url.rsplit("/", 1)[1]
+    return f"{target.endpoint_url}/restapis/{api_id}/{stage}/_user_request_" if target.local else url

@@ -1,0 +1,194 @@
+"""The place where a command works: an AWS account or the local cloud.
+
+With a profile, commands work on AWS; without one, on the local cloud. Both are reached through the same boto3
+clients, so that few other modules need to know which one it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import NoCredentialsError, ProfileNotFound
+
+from lexline.core.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from localcloud.control import LocalCloud
+
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+_AWS_BUILDS = "aws"
+"""The folder in the home for builds for AWS. It is no sign of a local cloud."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The account and region of one stack, with clients for them.
+
+    Attributes:
+        stack_name: Name of the CloudFormation stack, which need not exist.
+        session: The boto3 session with credentials and region.
+        environment: Environment variables with which a subprocess works in the same place.
+        work: Folder for builds and their logs.
+        endpoint_url: Address of the local cloud, or None on AWS.
+    """
+
+    stack_name: str
+    session: boto3.Session
+    environment: Mapping[str, str] = field(repr=False)
+    work: Path
+    endpoint_url: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the target is the local cloud."""
+        return self.endpoint_url is not None
+
+    @property
+    def region(self) -> str:
+        """The AWS region."""
+        return self.session.region_name
+
+    @property
+    def place(self) -> str:
+        """The target in words."""
+        return f"the local cloud at {self.endpoint_url}" if self.local else f"AWS in {self.region}"
+
+    @cached_property
+    def apigateway(self) -> APIGatewayClient:
+        """Client of API Gateway."""
+        return self.session.client("apigateway", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """Client of CloudFormation."""
+        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """Client of DynamoDB."""
+        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        """Client of CloudWatch Logs."""
+        return self.session.client("logs", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """Client of S3."""
+        return self.session.client("s3", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def sagemaker(self) -> SageMakerClient:
+        """Client of SageMaker."""
+        return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
+    def stepfunctions(self) -> SFNClient:
+        """Client of Step Functions."""
+        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+
+def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -> Target:
+    """Return the AWS account of a profile.
+
+    Raises:
+        UsageError: The profile or its region is unknown, or the stack name is invalid.
+        NoCredentialsError: The profile has no credentials.
+    """
+    # The name becomes part of a path, so check it before anything else.
+    if not _STACK_NAME.fullmatch(stack_name):
+        raise UsageError(
+            f'"{stack_name}" is not a valid stack name.',
+            "Give --stack at most 128 letters, digits and hyphens, beginning with a letter.",
+        )
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+    except ProfileNotFound as error:
+        known = ", ".join(boto3.Session().available_profiles) or "none"
+        raise UsageError(
+            f"There is no AWS profile {profile}. The profiles on this machine: {known}.",
+            f"Create it with `aws configure --profile {profile}`, or give another one with --profile.",
+        ) from error
+    if not session.region_name:
+        raise UsageError(
+            f"The profile {profile} has no region.",
+            "Give one with --region, for example --region us-east-1.",
+        )
+    if session.get_credentials() is None:
+        # Checked here, because SAM would notice only after a minute of building.
+        raise NoCredentialsError
+    regions = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), session.region_name)
+    environment = {**os.environ, "AWS_PROFILE": profile, **regions}
+    return Target(stack_name, session, environment, home / _AWS_BUILDS / stack_name)
+
+
+def for_cloud(cloud: LocalCloud, stack_name: str) -> Target:
+    """Return the target of a running local cloud."""
+    # Use the local cloud's keys, whatever profile AWS_PROFILE names.
+    no_profile: dict[str, Any] = {"profile": (None, [], None, None)}
+    session = boto3.Session(
+        botocore_session=botocore.session.Session(session_vars=no_profile),
+        aws_access_key_id=cloud.access_key_id,
+        aws_secret_access_key=cloud.secret_access_key,
+        region_name=cloud.region,
+    )
+    return Target(stack_name, session, cloud.environment(), cloud.state_dir, cloud.endpoint_url)
+
+
+def for_running_cloud(home: Path, stack_name: str) -> Target:
+    """Return the target of the local cloud whose state is in `home`.
+
+    Raises:
+        UserError: The local cloud is not running.
+    """
+    # Imported here, because a deployment to AWS does not need the local cloud.
+    from localcloud import control
+
+    cloud = control.load(home)
+    if cloud is None:
+        raise UserError(*not_running(home))
+    return for_cloud(cloud, stack_name)
+
+
+def start_cloud(home: Path, stack_name: str) -> Target:
+    """Start the local cloud of `home` if it is not running, and return its target.
+
+    Raises:
+        UserError: The local cloud cannot be started.
+    """
+    from localcloud import control
+
+    try:
+        return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
+    except control.LocalCloudError as error:
+        raise UserError(str(error)) from error
+
+
+def not_running(home: Path) -> tuple[str, str]:
+    """Return the message and the hint for a local cloud that is not running."""
+    on_aws = "To work on AWS instead, give --profile or set LEXLINE_PROFILE."
+    if home.exists() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
+        return (
+            "The local cloud has stopped. Its data is lost.",
+            f"`lexline up` starts a new one; `lexline down` deletes the files that are left. {on_aws}",
+        )
+    return "The local cloud is not running.", f"Start it with `lexline up`. {on_aws}"

@@ -1,0 +1,69 @@
+"""Code that several commands share: options, the connection to the stack, and following a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lexline.aws import stack as stacks
+from lexline.aws import target
+from lexline.aws.runs import Run
+from lexline.aws.stack import Stack
+from lexline.aws.watcher import Snapshot, Watcher
+from lexline.core import paths
+from lexline.display import result, run_progress, terminal
+
+DEFAULT_STACK = "lexline"
+INTERRUPTED = 130
+"""The exit code that shells expect after Ctrl-C."""
+
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", envvar="LEXLINE_PROFILE", help="AWS profile. Without one: the local cloud."),
+]
+StackName = Annotated[str, typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.")]
+Region = Annotated[
+    str | None,
+    typer.Option("--region", envvar="LEXLINE_REGION", help="AWS region. Default: the profile's region."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Last = Annotated[int, typer.Option("--last", min=1, help="Number of rows, newest first.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
+def connect(profile: str | None, stack_name: str, region: str | None) -> Stack:
+    """Return the stack on AWS if there is a profile, or else the stack on the running local cloud."""
+    if profile:
+        return stacks.read(target.for_profile(profile, stack_name, region, paths.home()))
+    return stacks.read(target.for_running_cloud(paths.home(), stack_name))
+
+
+def follow(console: Console, stack: Stack, run: Run) -> None:
+    """Show a run until it ends, then its result.
+
+    Raises:
+        typer.Exit: With code 1 if the run did not succeed, with 130 after Ctrl-C.
+    """
+    console.print(f"Run {run.id} ({run.name})")
+    try:
+        last = run_progress.follow(Watcher(stack, run), console, local=stack.target.local)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nStopped following. The run continues.\n"
+            f"  lexline status --follow {run.id}    follow it again\n"
+            f"  lexline logs {run.id} --follow      show the output of the training job",
+            markup=False,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    print_result(console, last)
+    if not last.succeeded:
+        raise typer.Exit(1)
+
+
+def print_result(console: Console, snapshot: Snapshot) -> None:
+    """Print the result of a run that has ended."""
+    console.print()
+    for line in result.lines_for(snapshot):
+        terminal.prose(console, line)

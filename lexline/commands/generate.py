@@ -1,0 +1,44 @@
+"""`lexline generate`: generate text over the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from lexline.aws.http_api import HttpApi
+from lexline.commands import request
+from lexline.commands.common import DEFAULT_STACK, AsJson, Profile, Region, StackName, connect
+from lexline.display import terminal
+
+
+def generate(
+    words: Annotated[
+        int | None, typer.Option(help="Number of words, from 1 to 1,000.  [default: 100]")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Random seed. The same seed gives the same text.  [default: a random one]"),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
+    curl: Annotated[
+        bool, typer.Option("--curl", help="Also print the request as a curl command. It has the API key.")
+    ] = False,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    stack: StackName = DEFAULT_STACK,
+    region: Region = None,
+) -> None:
+    """Generate text with the current model, over the HTTP API."""
+    body = request.without_defaults(words=words, seed=seed, temperature=temperature, prompt=prompt)
+    api = HttpApi(connect(profile, stack, region))
+    if curl:
+        typer.echo(f"$ {api.curl('/generate', body)}\n")
+    response = api.post("/generate", body)
+    text = json.dumps(response, ensure_ascii=False, indent=2) if as_json else response["text"]
+    typer.echo(terminal.plain(text))

@@ -1,0 +1,42 @@
+"""`lexline status`: show the stack, or one run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lexline.aws import runs
+from lexline.aws.watcher import Watcher
+from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect, follow, print_result
+from lexline.display import run_progress, terminal
+from lexline.display import status as overview
+
+
+def status(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Id or name of a run to show. With --follow, the default is the newest run."
+        ),
+    ] = None,
+    follow_run: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the run until it ends, like `lexline run`.")
+    ] = False,
+    profile: Profile = None,
+    stack: StackName = DEFAULT_STACK,
+    region: Region = None,
+) -> None:
+    """Show the current model, its cost, the run that uses the endpoint, and the newest runs; or one run."""
+    console = terminal.stdout()
+    connection = connect(profile, stack, region)
+    if follow_run:
+        follow(console, connection, runs.find(connection, run))
+    elif run:
+        snapshot = Watcher(connection, runs.find(connection, run)).look()
+        with run_progress.view_for(console) as view:
+            view.show(snapshot)
+        if snapshot.ended:
+            print_result(console, snapshot)
+    else:
+        overview.show(console, connection)

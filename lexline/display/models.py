@@ -1,0 +1,106 @@
+"""The table of models, and the same list as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+
+from lexline.aws.endpoint import Endpoint
+from lexline.aws.models import Model
+from lexline.aws.runs import id_in
+from lexline.display import formatting, terminal
+
+_NOW, _BEFORE = "now", "before"
+_APPROVALS = {"Approved": "approved", "Rejected": "rejected", "PendingManualApproval": "pending"}
+_SHORT_COMMIT = 7
+
+
+def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -> None:
+    """Print a table of models, and below it what the figures mean and why models were not approved."""
+    table = terminal.table()
+    commits = any(model.commit for model in models)
+    for column in ("Version", "Run", "Dataset", "Trained", "Perplexity", "Compared", "Approval", "Serves"):
+        # On a narrow terminal, dates and dataset names may wrap, but no value to type or to compare.
+        folds = column in ("Dataset", "Trained")
+        table.add_column(column, no_wrap=not folds, overflow="fold", min_width=10 if folds else None)
+    if commits:
+        table.add_column("Commit", no_wrap=True)
+    for model in models:
+        table.add_row(
+            str(model.version),
+            id_in(model.name),
+            escape(model.dataset),
+            formatting.local_time(model.trained),
+            "" if model.test_perplexity is None else formatting.perplexity(model.test_perplexity),
+            _comparison(model),
+            approval(model),
+            f"[bold green]{_serves(model, endpoint)}[/]",
+            *([model.commit[:_SHORT_COMMIT]] if commits else []),
+        )
+    console.print(table)
+    notes = [
+        f"Version {model.version} is {approval(model)}: {model.reason}"
+        for model in models
+        if not model.approved
+    ]
+    if any(model.champion for model in models):
+        notes.insert(
+            0,
+            "Perplexity is measured on the test text of the model's own dataset. Compared shows the "
+            "perplexity of the model and of the one that served when it was trained, on the same words.",
+        )
+    if notes:
+        console.print()
+    for note in notes:
+        terminal.prose(console, note)
+
+
+def as_json(models: Sequence[Model], endpoint: Endpoint | None) -> str:
+    """Return the models as a JSON list of objects, newest first."""
+    documents = [
+        {
+            **asdict(model),
+            "trained": model.trained.isoformat(),
+            "approved": model.approved,
+            "serves": _serves(model, endpoint) == _NOW,
+            "served_before": _serves(model, endpoint) == _BEFORE,
+        }
+        for model in models
+    ]
+    return json.dumps(documents, indent=2)
+
+
+def describe(model: Model) -> str:
+    """Return a model in words: its name, version, age and test perplexity."""
+    quality = (
+        ""
+        if model.test_perplexity is None
+        else f", test perplexity {formatting.perplexity(model.test_perplexity)}"
+    )
+    trained = formatting.local_time(model.trained)
+    return f"{model.name} (version {model.version}, trained {trained}{quality})"
+
+
+def approval(model: Model) -> str:
+    """Return in a word whether a model is approved."""
+    return _APPROVALS.get(model.approval, model.approval or "not approved")
+
+
+def _serves(model: Model, endpoint: Endpoint | None) -> str:
+    if endpoint is None:
+        return ""
+    if endpoint.serves and model.name == endpoint.model:
+        return _NOW
+    return _BEFORE if model.name == endpoint.previous else ""
+
+
+def _comparison(model: Model) -> str:
+    if not model.champion:
+        return ""
+    if model.challenger_perplexity is None or model.champion_perplexity is None:
+        return "not comparable"
+    return " vs. ".join(map(formatting.perplexity, (model.challenger_perplexity, model.champion_perplexity)))

@@ -1,0 +1,209 @@
+"""The progress of a run: a display that redraws itself on a terminal, and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from lexline.aws.history import ACQUIRE, TRAIN, Step
+from lexline.aws.runs import id_in
+from lexline.aws.training_progress import Progress
+from lexline.aws.watcher import Queue, Snapshot, Watcher
+from lexline.display import formatting
+
+LABELS = {
+    "Plan": "Check the request",
+    "Gather": "Gather the uploads",
+    "Acquire": "Reserve the endpoint",
+    "Prepare": "Prepare the text",
+    "Source": "Get the scripts",
+    "Champion": "Look up the current model",
+    "Train": "Train",
+    "Evaluate": "Evaluate the model",
+    "Register": "Register the model",
+    "FindModel": "Find the model",
+    "CreateModel": "Create the model",
+    "Deploy": "Deploy the endpoint",
+    "SmokeTest": "Generate a test text",
+    "Finish": "Set up scaling and teardown",
+    "Teardown": "Tear down the endpoint",
+    "Compensate": "Undo incomplete changes",
+    "Report": "Write the report",
+}
+"""Each Task state in words."""
+PAUSES = {
+    "QuietPeriod": "waiting for more uploads",
+    "StillAtWork": "waiting until all functions of the aborted run have ended",
+}
+"""Each Wait state in words."""
+
+
+def label(step: Step) -> str:
+    """Return the name of a step in words, or the state's own name if this version does not know it."""
+    return LABELS.get(step.name, step.name)
+
+
+def position(queue: Queue | None) -> str:
+    """Return in words what a run in line for the lease waits for, or ""."""
+    if queue is None:
+        return ""
+    ahead = f"; {queue.ahead} more in line before this run" if queue.ahead else ""
+    return f"waiting for the endpoint, which run {id_in(queue.owner)} uses{ahead}"
+
+
+def training(progress: Progress, status: str = "") -> str:
+    """Return the progress of the training in one line: the job's status until the log begins."""
+    if not progress.epochs:
+        return status
+    parts = [f"epoch {progress.epoch} of {progress.epochs}"]
+    if progress.words_per_second is not None:
+        parts.append(f"{progress.words_per_second:,.0f} words/s")
+    if progress.train_perplexity is not None:
+        parts.append(f"perplexity {formatting.perplexity(progress.train_perplexity)}")
+    if progress.valid_perplexity is not None:
+        parts.append(f"on unseen text {formatting.perplexity(progress.valid_perplexity)}")
+    return ", ".join(parts)
+
+
+def _waits_for(snapshot: Snapshot, step: Step) -> str:
+    return position(snapshot.queue) if step.name == ACQUIRE else PAUSES.get(step.pause, "")
+
+
+def _problems(step: Step) -> str:
+    retries = f"{step.retries} {'retry' if step.retries == 1 else 'retries'}" if step.retries else ""
+    return ", ".join(filter(None, (step.error, retries)))
+
+
+class LiveView:
+    """A display of the steps that redraws itself, with a bar for the training."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot in place of the last one."""
+        self._live.update(_drawing(snapshot), refresh=True)
+
+
+def _drawing(snapshot: Snapshot) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=2)
+    table.add_column(min_width=24)
+    table.add_column(justify="right", min_width=9)
+    table.add_column()
+    for step in snapshot.steps:
+        remarks = ", ".join(filter(None, (_problems(step), _waits_for(snapshot, step))))
+        table.add_row(
+            _sign(step),
+            Text(label(step), style="bold" if step.state == "running" else ""),
+            Text(formatting.duration(step.elapsed(snapshot.now)), style="dim"),
+            Text(remarks, style="red" if step.state == "failed" else "dim"),
+        )
+    return Group(table, _bar(snapshot)) if snapshot.in_progress(TRAIN) else table
+
+
+def _sign(step: Step) -> RenderableType:
+    if step.state == "running":
+        return Spinner("dots", style="cyan")
+    return Text("✓", style="green") if step.state == "done" else Text("✗", style="red")
+
+
+def _bar(snapshot: Snapshot) -> RenderableType:
+    progress = snapshot.training
+    left = _seconds_left(snapshot)
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        " ",
+        ProgressBar(total=1.0, completed=progress.fraction, width=20, pulse=not progress.epochs),
+        f"{progress.fraction:4.0%}" if progress.epochs else "",
+        Text(training(progress, snapshot.job_status), style="cyan"),
+        Text("" if left is None else f"about {formatting.duration(left)} left", style="dim"),
+    )
+    return row
+
+
+def _seconds_left(snapshot: Snapshot) -> float | None:
+    fraction = snapshot.training.fraction
+    # In the first fiftieth of the training, the estimate would be too far off.
+    if snapshot.training_since is None or not 0.02 < fraction < 1.0:
+        return None
+    return (snapshot.now - snapshot.training_since).total_seconds() * (1 / fraction - 1)
+
+
+class PlainView:
+    """A view that prints a line when a step begins, waits or ends, and at every tenth of the training."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, tuple[str, int]] = {}
+        self._tenths = 0
+        self._remark = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print what has changed since the last snapshot."""
+        for step in snapshot.steps:
+            shown = self._shown.get(step.name)
+            if step.name == TRAIN and shown and shown[0] == "running":
+                self._show_training(snapshot)
+            if step.state != "running" and step is snapshot.steps[-1] and not snapshot.ended:
+                # The step may be entered again. It has certainly ended once the next step begins.
+                continue
+            if shown is None and step.state == "running":
+                self._print(f"{label(step)} ...")
+            self._show_remark(_waits_for(snapshot, step))
+            current = (step.state, step.visits)
+            self._shown[step.name] = current
+            # A further visit to a step that is still in progress is no news.
+            if shown != current and step.state != "running":
+                outcome = "done" if step.state == "done" else "failed"
+                problems = f" ({_problems(step)})" if _problems(step) else ""
+                took = formatting.duration(step.elapsed(snapshot.now))
+                self._print(f"{label(step)}: {outcome} after {took}{problems}")
+
+    def _show_training(self, snapshot: Snapshot) -> None:
+        tenths = int(snapshot.training.fraction * 10)
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._print(f"  {snapshot.training.fraction:.0%}: {training(snapshot.training)}")
+        else:
+            self._show_remark(snapshot.job_status)
+
+    def _show_remark(self, remark: str) -> None:
+        if remark and remark != self._remark:
+            self._remark = remark
+            self._print(f"  {remark}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False)
+
+
+@contextmanager
+def view_for(console: Console) -> Iterator[LiveView | PlainView]:
+    """Open a view that suits the console: a terminal or a file."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=8) as live:
+            yield LiveView(live)
+    else:
+        yield PlainView(console)
+
+
+def follow(
+    watcher: Watcher, console: Console, *, local: bool, sleep: Callable[[float], None] = time.sleep
+) -> Snapshot:
+    """Show a run until it ends, and return its last snapshot."""
+    with view_for(console) as view:
+        while True:
+            snapshot = watcher.look()
+            view.show(snapshot)
+            if snapshot.ended:
+                return snapshot
+            # Step Functions limits how often an account may read histories. Every 3 seconds is far below.
+            sleep(0.5 if local else 3)

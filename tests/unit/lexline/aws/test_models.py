@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+
+from lexline.aws import models
+from lexline.aws.stack import Stack
+from lexline.core.errors import UsageError
+from tests.unit.lexline.conftest import Stubs
+from tests.unit.lexline.samples import ACCOUNT, ONE, TWO, WHEN
+
+GROUP = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/lexline/"
+FIGURES = {"test_perplexity": "86.7", "champion_perplexity": "90.5", "challenger_perplexity": "88.25"}
+METADATA = {"run": TWO, "dataset": "sotu", "commit": "0123abc", "champion": ONE, **FIGURES}
+
+
+def package(version: int, name: str) -> dict[str, Any]:
+    return {
+        "ModelPackageGroupName": "lexline",
+        "ModelPackageVersion": version,
+        "ModelPackageArn": f"{GROUP}{version}",
+        "ModelPackageDescription": f"{name}: It is good: 86.7.",
+        "CreationTime": WHEN,
+        "ModelPackageStatus": "Completed",
+    }
+
+
+def listed(stubs: Stubs, names: dict[int, str]) -> None:
+    """The group's versions, newest first."""
+    stubs.sagemaker.add_response(
+        "list_model_packages",
+        {"ModelPackageSummaryList": [package(version, name) for version, name in names.items()]},
+        {"ModelPackageGroupName": "lexline", "SortBy": "CreationTime", "SortOrder": "Descending"},
+    )
+
+
+def described(stubs: Stubs, version: int, name: str, **more: Any) -> None:
+    required = {
+        "ModelPackageName": "lexline",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": "Approved",
+    }
+    response = {**package(version, name), **required, **more}
+    stubs.sagemaker.add_response(
+        "describe_model_package", response, {"ModelPackageName": f"{GROUP}{version}"}
+    )
+
+
+def test_a_model_has_its_origins_and_its_comparison(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, {2: TWO, 1: ONE})
+    origin = {"Repository": "https://g/r", "CommitId": "0123abc"}
+    described(stubs, 2, TWO, CustomerMetadataProperties=METADATA, MetadataProperties=origin)
+    assert models.newest(stack, 1) == [
+        models.Model(
+            2, TWO, "sotu", WHEN, 86.7, ONE, 90.5, 88.25, "Approved", "It is good: 86.7.", "https://g/r",
+            "0123abc",
+        )
+    ]  # fmt: skip
+
+
+def test_a_later_approval_replaces_the_gates_decision(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, {1: ONE})
+    described(stubs, 1, ONE, ModelApprovalStatus="Rejected", ApprovalDescription="SmokeTest failed.")
+    (model,) = models.newest(stack, 5)
+    assert (model.approved, model.reason) == (False, "SmokeTest failed.")
+    # A first model is not compared with another, and the scripts need not come from Git.
+    assert (model.champion, model.champion_perplexity, model.commit) == ("", None, "")
+
+
+@pytest.mark.parametrize("wanted", ["1", ONE, "111111111111"])
+def test_a_model_is_found_by_version_run_and_run_id(stack: Stack, stubs: Stubs, wanted: str) -> None:
+    listed(stubs, {11: TWO, 1: ONE})
+    described(stubs, 1, ONE)
+    assert models.find(stack, wanted).version == 1
+
+
+def test_an_unknown_model_says_how_to_list_them(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, {1: ONE})
+    with pytest.raises(UsageError, match="no model previous") as error:
+        models.find(stack, "previous")
+    assert "`lexline models`" in error.value.hint
+
+
+def test_before_the_first_training_there_is_no_group_and_no_model(stack: Stack, stubs: Stubs) -> None:
+    stubs.sagemaker.add_client_error("list_model_packages", "ValidationException", "does not exist")
+    assert models.newest(stack, 5) == []

@@ -1,0 +1,151 @@
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from lexline.aws import runs
+from lexline.aws.runs import id_in, run_id
+from lexline.aws.stack import Stack
+from lexline.aws.uploads import Uploaded
+from lexline.core.errors import UsageError, UserError
+from tests.unit.lexline.conftest import Stubs
+from tests.unit.lexline.pipeline import run_name
+from tests.unit.lexline.samples import EXECUTION, MACHINE, WHEN
+
+UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
+
+
+def execution(name: str, **more: Any) -> dict[str, Any]:
+    arns = {"executionArn": EXECUTION + name, "stateMachineArn": MACHINE}
+    return {**arns, "name": name, "status": "RUNNING", "startDate": WHEN, **more}
+
+
+def listed(stubs: Stubs, *names: str) -> None:
+    response = {"executions": [execution(name) for name in names]}
+    stubs.stepfunctions.add_response("list_executions", response)
+
+
+def described(stubs: Stubs, name: str, request: Any) -> None:
+    response = execution(name, input=json.dumps(request))
+    stubs.stepfunctions.add_response(
+        "describe_execution", response, {"executionArn": response["executionArn"]}
+    )
+
+
+def upload(**changes: str) -> dict[str, Any]:
+    return {"upload": {"bucket": "b", "key": UPLOADED.key, "etag": "0f343b09", "version_id": "v2", **changes}}
+
+
+def history(stubs: Stubs, **outputs: Any) -> None:
+    """The history of an execution: the states that were entered, with their output or None."""
+    events: list[dict[str, Any]] = []
+    for state, output in outputs.items():
+        entered = {"stateEnteredEventDetails": {"name": state}}
+        events.append({"id": 1, "type": "TaskStateEntered", "timestamp": WHEN, **entered})
+        if output is not None:
+            details = {"resource": "invoke", "resourceType": "lambda", "output": json.dumps(output)}
+            succeeded = {"taskSucceededEventDetails": details}
+            events.append({"id": 2, "type": "TaskSucceeded", "timestamp": WHEN, **succeeded})
+    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+
+
+def joined(execution: str) -> dict[str, Any]:
+    """The output of Gather for an upload that joined the run of another execution."""
+    return {"seconds": 0, "joined": f"lexline--sotu-{run_id(EXECUTION + execution)}"}
+
+
+def started_by(stack: Stack, patience: float = 3600) -> runs.Run:
+    return runs.started_by(stack, UPLOADED, patience=patience, sleep=lambda seconds: None)
+
+
+def test_a_runs_id_is_at_the_end_of_the_name_that_the_pipeline_gives_it() -> None:
+    arn = EXECUTION + "8f92eb39"
+    name = run_name("lexline", "sotu", arn)
+    assert name.endswith(f"-{run_id(arn)}")
+    assert id_in(name) == run_id(arn)
+    assert id_in("by-hand") == "by-hand"
+
+
+def test_the_run_of_an_upload_is_the_oldest_with_its_key_etag_and_version(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, "older")
+    described(stubs, "older", upload(version_id="v1"))
+    listed(stubs, "again", "mine", "older")
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    assert started_by(stack).name == "mine"
+
+
+@pytest.mark.parametrize("request_", [[1], "text", None, {"upload": "text"}, {"upload": {"key": 7}}])
+def test_an_execution_with_unknown_input_is_not_the_run_of_an_upload(
+    stack: Stack, stubs: Stubs, request_: Any
+) -> None:
+    listed(stubs, "mine", "unknown")
+    described(stubs, "unknown", request_)
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    assert started_by(stack).name == "mine"
+
+
+def test_an_upload_that_joined_another_run_has_that_run(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, "mine", "gatherer")
+    described(stubs, "gatherer", upload(key="uploads/sotu/b.txt"))
+    described(stubs, "mine", upload())
+    # At the first look it is undecided.
+    history(stubs, Plan={}, Gather=None)
+    history(stubs, Plan={}, Gather=joined("gatherer"))
+    listed(stubs, "mine", "gatherer")
+    assert started_by(stack).name == "gatherer"
+
+
+def test_an_upload_that_starts_no_run_says_how_to_start_one(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs)
+    with pytest.raises(UserError) as error:
+        started_by(stack, patience=-1)
+    assert "lexline run --dataset sotu" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "wanted", ["second", run_id(EXECUTION + "second"), f"lexline--sotu-{run_id(EXECUTION + 'second')}"]
+)
+def test_a_run_is_found_by_execution_id_and_job(stack: Stack, stubs: Stubs, wanted: str) -> None:
+    listed(stubs, "first", "second")
+    assert runs.find(stack, wanted).name == "second"
+
+
+@pytest.mark.parametrize(
+    ("executions", "outputs", "expected"),
+    [
+        (["first", "second"], {"Plan": {}}, "first"),
+        (["joined", "gatherer"], {"Gather": joined("gatherer")}, "gatherer"),
+    ],
+)
+def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(
+    stack: Stack, stubs: Stubs, executions: Sequence[str], outputs: dict[str, Any], expected: str
+) -> None:
+    listed(stubs, *executions)
+    history(stubs, **outputs)
+    assert runs.find(stack, None).name == expected
+
+
+def test_an_unknown_run_is_rejected(stack: Stack, stubs: Stubs) -> None:
+    listed(stubs, "first")
+    with pytest.raises(UsageError, match="nosuch"):
+        runs.find(stack, "nosuch")
+
+
+def test_an_execution_is_started_with_the_request_and_named_after_its_subject(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: dict[str, Any] = {}
+
+    def start_execution(**arguments: Any) -> dict[str, Any]:
+        started.update(arguments)
+        return {"executionArn": EXECUTION + arguments["name"], "startDate": WHEN}
+
+    monkeypatch.setattr(stack.target.stepfunctions, "start_execution", start_execution)
+    runs.start(stack, "a.very.long_dataset" * 3, {"dataset": "x", "teardown": "always"})
+    assert json.loads(started["input"]) == {"dataset": "x", "teardown": "always"}
+    assert started["name"].startswith("a-very-long-dataset")
+    # Step Functions accepts names of at most 80 characters.
+    assert len(started["name"]) <= 80

@@ -1,0 +1,68 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lexline.aws import stack as stacks
+from lexline.aws.target import Target
+from lexline.core.errors import UserError
+from tests.unit.lexline.conftest import Stubs
+from tests.unit.lexline.samples import WHEN
+
+OUTPUTS = {
+    "BucketName": "lexline-bucket",
+    "StateMachineArn": "arn:machine",
+    "EndpointName": "lexline",
+    "TableName": "lexline-waits",
+    "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1",
+    "ApiId": "abc",
+    "ApiKeyId": "keyid",
+}
+
+
+def described(status: str = "CREATE_COMPLETE", outputs: dict[str, str] = OUTPUTS) -> dict[str, Any]:
+    listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+    stack = {"StackName": "lexline", "StackStatus": status, "CreationTime": WHEN, "Outputs": listed}
+    return {"Stacks": [stack]}
+
+
+def test_a_stack_is_read_from_its_outputs(target: Target, stubs: Stubs) -> None:
+    stubs.cloudformation.add_response("describe_stacks", described(), {"StackName": "lexline"})
+    stack = stacks.read(target)
+    assert (stack.bucket, stack.table, stack.api_key_id) == ("lexline-bucket", "lexline-waits", "keyid")
+    assert stack.api_url == OUTPUTS["ApiUrl"]
+
+
+def test_the_api_of_a_local_stack_is_on_this_machine(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = replace(target, endpoint_url="http://127.0.0.1:4566")
+    monkeypatch.setattr(local.cloudformation, "describe_stacks", lambda **_: described())
+    assert stacks.read(local).api_url == "http://127.0.0.1:4566/restapis/abc/v1/_user_request_"
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "message"),
+    [
+        (None, stacks.NotDeployed, "no stack lexline"),
+        (described("DELETE_COMPLETE"), stacks.NotDeployed, "no stack lexline"),
+        (described("ROLLBACK_COMPLETE", {}), stacks.NotUsable, "ROLLBACK_COMPLETE"),
+        (described(outputs={"StateMachineArn": "a"}), stacks.Outdated, "earlier version"),
+    ],
+)
+def test_a_stack_that_cannot_be_used_says_why_and_what_to_do(
+    target: Target, stubs: Stubs, response: dict[str, Any] | None, error: type[UserError], message: str
+) -> None:
+    if response:
+        stubs.cloudformation.add_response("describe_stacks", response)
+    else:
+        text = "Stack with id lexline does not exist"
+        stubs.cloudformation.add_client_error("describe_stacks", "ValidationError", text, 400)
+    with pytest.raises(error, match=message) as raised:
+        stacks.read(target)
+    assert "lexline up" in raised.value.hint
+
+
+def test_another_error_of_cloudformation_does_not_mean_a_missing_stack(target: Target, stubs: Stubs) -> None:
+    stubs.cloudformation.add_client_error("describe_stacks", "AccessDenied", "no", 403)
+    with pytest.raises(ClientError):
+        stacks.read(target)

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+
+from lexline.aws.training_progress import Progress, update
+
+LOG = """\
+2026-11-23 12:00:00,000 sagemaker-training-toolkit INFO     Invoking user script
+vocabulary_size=33278 parameters=7345678 train_tokens=2088628
+epoch=1/2 step=200/1000 lr=20 words_per_second=1432 train_loss=5.12 train_perplexity=168.02
+epoch=1/2 seconds=123.4 valid_loss=5.42 valid_perplexity=226.6
+epoch=2/2 step=500/1000 lr=5 words_per_second=1500 train_loss=5.02 train_perplexity=150.0
+"""
+
+
+def after(log: str) -> Progress:
+    progress = Progress()
+    for line in log.splitlines():
+        progress = update(progress, line)
+    return progress
+
+
+def test_the_log_has_epoch_step_speed_and_perplexities() -> None:
+    assert after(LOG) == Progress(2, 2, 500, 1000, 1500, 150.0, 226.6)
+    assert after(LOG).fraction == pytest.approx(0.75)
+
+
+def test_an_epoch_is_complete_when_its_validation_is_reported() -> None:
+    first_epoch = "\n".join(LOG.splitlines()[:4])
+    assert after(first_epoch).fraction == pytest.approx(0.5)
+
+
+def test_the_test_perplexity_completes_a_training_that_stopped_early() -> None:
+    assert after(LOG + "test_loss=5.33 test_perplexity=208.3").fraction == 1.0
+
+
+def test_a_training_that_diverged_has_perplexities_inf_and_nan() -> None:
+    progress = after(
+        "epoch=1/1 step=1/2 lr=20 words_per_second=10 train_loss=inf train_perplexity=inf\n"
+        "epoch=1/1 seconds=1 valid_loss=nan valid_perplexity=nan"
+    )
+    assert progress.train_perplexity == math.inf
+    assert progress.valid_perplexity is not None
+    assert math.isnan(progress.valid_perplexity)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "epoch=1/2 step=20",
+        "epoch=one step=2/3 lr=1 words_per_second=1 train_loss=1 train_perplexity=1",
+        "epoch=1/2 step=2/3 train_perplexity=5",
+        "SM_HPS={'epochs': 2}",
+        "vocabulary_size=many",
+    ],
+)
+def test_other_lines_change_nothing(line: str) -> None:
+    assert update(after(LOG), line) == after(LOG)

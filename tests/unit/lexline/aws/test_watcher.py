@@ -1,0 +1,117 @@
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lexline.aws.stack import Stack
+from lexline.aws.watcher import Queue, Snapshot, Watcher
+from tests.unit.lexline.conftest import Stubs
+from tests.unit.lexline.samples import JOB, MACHINE, ONE, RUN, TWO, WHEN
+
+STREAM = f"{JOB}/algo-1-1795444384"
+REQUEST = {"upload": {"key": "uploads/sotu/a.txt"}}
+
+
+def look(stack: Stack, stubs: Stubs, status: str, *visits: tuple[str, Any], **description: str) -> Snapshot:
+    """Return a snapshot of an execution that visited these states, each with its output or None."""
+    described = {"executionArn": RUN.arn, "stateMachineArn": MACHINE, "startDate": WHEN, **description}
+    stubs.stepfunctions.add_response(
+        "describe_execution", {**described, "status": status, "input": json.dumps(REQUEST)}
+    )
+    events = [event for second, visit in enumerate(visits) for event in events_of(second, *visit)]
+    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+    return Watcher(stack, RUN).look()
+
+
+def events_of(second: int, name: str, output: Any) -> Iterator[dict[str, Any]]:
+    event = {"id": 1, "timestamp": WHEN + timedelta(seconds=second)}
+    yield {**event, "type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}}
+    if output is not None:
+        details = {
+            "resource": "invoke",
+            "resourceType": "lambda",
+            "output": json.dumps({"StatusCode": 200, "Payload": output}),
+        }
+        yield {**event, "type": "TaskSucceeded", "taskSucceededEventDetails": details}
+        yield {**event, "type": "TaskStateExited", "stateExitedEventDetails": {"name": name}}
+
+
+PLANNED = ("Plan", {"name": JOB})
+
+
+def test_a_run_that_trains_has_the_progress_from_its_jobs_log(stack: Stack, stubs: Stubs) -> None:
+    group = {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+    stubs.logs.add_response(
+        "describe_log_streams",
+        {"logStreams": [{"logStreamName": STREAM}]},
+        # All hosts of a job log the same progress. The hyphen excludes algo-10 and so on.
+        {**group, "logStreamNamePrefix": f"{JOB}/algo-1-"},
+    )
+    line = "epoch=1/4 seconds=3 valid_loss=5.42 valid_perplexity=226.6"
+    page = {"nextForwardToken": "f/1", "nextBackwardToken": "b/0"}
+    first = {**group, "logStreamName": STREAM, "startFromHead": True}
+    events = [{"timestamp": 1795444384000, "message": line}]
+    stubs.logs.add_response("get_log_events", {**page, "events": events}, first)
+    stubs.logs.add_response("get_log_events", {**page, "events": []}, {**first, "nextToken": "f/1"})
+    snapshot = look(stack, stubs, "RUNNING", PLANNED, ("Train", None))
+    assert snapshot.request == REQUEST
+    assert [step.name for step in snapshot.steps] == ["Plan", "Train"]
+    assert snapshot.in_progress("Train")
+    assert snapshot.training.fraction == 0.25
+    assert snapshot.training_since is not None
+
+
+def test_before_the_log_begins_the_job_may_not_exist_yet(stack: Stack, stubs: Stubs) -> None:
+    stubs.logs.add_client_error("describe_log_streams", "ResourceNotFoundException", "no group", 400)
+    stubs.sagemaker.add_client_error("describe_training_job", "ValidationException", "not yet", 400)
+    assert look(stack, stubs, "RUNNING", PLANNED, ("Train", None)).job_status == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "succeeded"),
+    [
+        ("SUCCEEDED", "Succeeded", True),
+        ("SUCCEEDED", "Unchanged", True),
+        ("SUCCEEDED", "Skipped", True),
+        ("SUCCEEDED", "Rejected", False),
+        ("FAILED", "Failed", False),
+    ],
+)
+def test_a_run_that_has_ended_has_its_report(
+    stack: Stack, stubs: Stubs, status: str, result: str, succeeded: bool
+) -> None:
+    report = {"status": result, "reason": "because"}
+    snapshot = look(stack, stubs, status, ("Report", report))
+    assert snapshot.ended
+    assert snapshot.report == report
+    assert snapshot.succeeded == succeeded
+
+
+def test_a_run_without_a_report_has_the_executions_error(stack: Stack, stubs: Stubs) -> None:
+    snapshot = look(stack, stubs, "TIMED_OUT", error="States.Timeout", cause="a week")
+    assert (snapshot.succeeded, snapshot.report, snapshot.error) == (False, None, "States.Timeout a week")
+
+
+@pytest.mark.parametrize(
+    ("owner", "waiting", "queue"),
+    [
+        (ONE, [JOB], Queue(ONE, 0)),
+        (ONE, [TWO, JOB], Queue(ONE, 1)),
+        # The run has asked for the lease and is not in line yet.
+        (ONE, [], Queue(ONE, 0)),
+        (JOB, [], None),
+        ("", [], None),
+    ],
+)
+def test_a_run_that_waits_for_the_lease_has_its_place_in_line(
+    stack: Stack, stubs: Stubs, owner: str, waiting: list[str], queue: Queue | None
+) -> None:
+    line = {run: {"M": {"since": {"N": str(since)}}} for since, run in enumerate(waiting)}
+    item = {"waiting": {"M": line}, **({"owner": {"S": owner}} if owner else {})}
+    key = {"resource": {"S": "endpoint/lexline"}}
+    stubs.dynamodb.add_response(
+        "get_item", {"Item": item}, {"TableName": "lexline-waits", "Key": key, "ConsistentRead": True}
+    )
+    assert look(stack, stubs, "RUNNING", PLANNED, ("Acquire", None)).queue == queue

@@ -1,0 +1,27 @@
+import pytest
+
+from lexline.aws.http_api import HttpApi
+from tests.unit.lexline.conftest import Patch, run_lexline
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+
+@pytest.fixture(autouse=True)
+def _api(patch: Patch) -> None:
+    patch("aws.http_api.HttpApi.post", lambda api, path, body: {"text": f"{path} {sorted(body.items())}"})
+    patch("aws.http_api.HttpApi.curl", "curl -H 'x-api-key: s3cr3t'")
+
+
+def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None:
+    result = run_lexline("generate", "--words", "7", "--prompt", "My fellow")
+    assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
+
+
+def test_a_text_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpApi, "post", lambda *_: {"text": "a\x1b]0;title\x07 b\x9b31m\nc\td\u200c"})
+    assert run_lexline("generate", color=True).output == "a]0;title b31m\nc\td\u200c\n"
+
+
+def test_the_key_is_printed_only_with_the_curl_command() -> None:
+    assert "s3cr3t" not in run_lexline("generate").output
+    assert run_lexline("generate", "--curl").output.startswith("$ curl -H 'x-api-key: s3cr3t'\n")

@@ -1,0 +1,52 @@
+import json
+from datetime import datetime
+
+import pytest
+
+from tests.unit.lexline.conftest import Patch, run_lexline
+from tests.unit.lexline.samples import MODELS, ONE, TWO, WHEN, endpoint
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+
+@pytest.fixture(autouse=True)
+def _models(patch: Patch) -> None:
+    patch("aws.models.newest", lambda stack, count: MODELS[:count])
+    patch("aws.endpoint.read", endpoint(TWO, previous=ONE))
+
+
+def test_the_table_has_figures_approval_and_the_models_that_serve_and_served() -> None:
+    output = run_lexline("models").output
+    lines = [line.split() for line in output.splitlines()]
+    day, minute = WHEN.astimezone().strftime("%Y-%m-%d %H:%M").split()
+    assert lines[1:4] == [
+        ["3", "3" * 12, "sotu", day, minute, "99.0", "99.0", "vs.", "88.0", "rejected"],
+        ["2", "2" * 12, "sotu", day, minute, "88.0", "90.5", "vs.", "120", "approved", "now", "abcdef0"],
+        ["1", "1" * 12, "[/so]", day, minute, "120", "approved", "before"],
+    ]
+    assert "Version 3 is rejected: It is worse.\n" in output
+
+
+def test_json_has_everything_about_each_model() -> None:
+    assert len(json.loads(run_lexline("models", "--json", "--last", "1").output)) == 1
+    documents = json.loads(run_lexline("models", "--json").output)
+    assert [(each["version"], each["serves"], each["served_before"]) for each in documents] == [
+        (3, False, False),
+        (2, True, False),
+        (1, False, True),
+    ]
+    assert documents[0]["champion"] == TWO
+    assert documents[0]["approved"] is False
+    assert documents[1]["repository"] == "https://g/r"
+    assert datetime.fromisoformat(documents[1]["trained"]) == WHEN
+
+
+def test_an_endpoint_that_failed_serves_nothing(patch: Patch) -> None:
+    patch("aws.endpoint.read", endpoint(TWO, status="Failed"))
+    assert not any(each["serves"] for each in json.loads(run_lexline("models", "--json").output))
+
+
+def test_before_the_first_training_there_are_no_models(patch: Patch) -> None:
+    patch("aws.models.newest", [])
+    assert "lexline run FILE" in run_lexline("models").output
+    assert json.loads(run_lexline("models", "--json").output) == []

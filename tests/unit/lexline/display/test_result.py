@@ -1,0 +1,112 @@
+"""The result of a run in sentences, from reports that the pipeline could write."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lexline.display.result import lines_of
+from tests.unit.lexline.pipeline import Report
+from tests.unit.lexline.samples import (
+    COMPARISON,
+    COST,
+    ENDPOINT,
+    JOB,
+    METRICS,
+    NOTHING_DONE,
+    ONE,
+    REGISTERED,
+    RUN,
+    SUCCEEDED,
+    TRAINED,
+)
+
+
+def text_of(**changes: Any) -> str:
+    report = Report.model_validate({**SUCCEEDED, **changes})
+    return "\n".join(lines_of(json.loads(report.model_dump_json()), RUN.id))
+
+
+def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
+    assert text_of().splitlines() == [
+        f"{JOB} is live on the endpoint lexline.",
+        "It was trained on 2,088,628 words of sotu for 3 min 05 s on ml.m5.xlarge, and is version 7 in "
+        "`lexline models`.",
+        "Test perplexity 208: on unseen text, the model is as uncertain about the next word as if it chose "
+        "at random among 208 words. Its vocabulary has 33,278 words.",
+        f"On the same words, it has a perplexity of 210.50, and {ONE}, which served before, has 230.25.",
+        'Sample text (seed 111): "My fellow citizens"',
+        "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
+        "hour, $2.76 a day, $83.95 a month while it exists.",
+        f"Report: s3://b/reports/{JOB}.html (`lexline report {RUN.id} --save FILE` saves it)",
+        "Duration: 3 min 20 s (prepare 2.0 s, create model 0.4 s).",
+    ]
+
+
+FAILURE = {
+    "error": "InvalidDataset",
+    "message": "The file is not UTF-8 at byte 17",
+    "step": "Prepare",
+    "cleanup": ["Compensate failed with EndpointBusy: it is Updating"],
+}
+FAILED = {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE}
+REJECTED = {
+    **{**NOTHING_DONE, "status": "Rejected", "event": "rejected", "reason": "It is worse. Nothing changed."},
+    **{"job": TRAINED, "metrics": METRICS, "registered": REGISTERED, "cost": COST},
+}
+DEPLOYED = {
+    **{**NOTHING_DONE, "work": "deploy", "dataset": None},
+    **{"registered": {**REGISTERED, "model": ONE}, "endpoint": ENDPOINT},
+}
+SKIPPED = {**NOTHING_DONE, "status": "Skipped", "event": "skipped", "reason": "Two files are missing"}
+UNCHANGED = {**NOTHING_DONE, "status": "Unchanged", "event": "unchanged", "reason": f"It is {ONE}"}
+REMOVED = {**NOTHING_DONE, "reason": "It is gone.", "removed": ["model/m"]}
+NOT_COMPARED = {"champion": ONE, "tolerance": 0.0, "reason": "Its artifact is gone"}
+DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"comparison": NOT_COMPARED},
+            f"It could not be compared with {ONE}, which served before: Its artifact is gone.",
+        ),
+        ({"comparison": {**COMPARISON, "notes": ["It read this text."]}}, "has 230.25. It read this text."),
+        ({"finished": DUE}, "The endpoint will be torn down at 2026-11-2"),
+        ({"removed": ["endpoint/lexline", "model/m"]}, "torn down, as requested."),
+        ({"removed": ["endpoint/lexline", "model/m"]}, "Removed: endpoint/lexline and model/m."),
+        ({"metrics": {**METRICS, "test_perplexity": float("inf")}}, "Test perplexity infinite"),
+        (DEPLOYED, f"{ONE} is live on the endpoint lexline.\nTest perplexity 208: "),
+        ({**DEPLOYED, "event": "rolled_back"}, f"The endpoint lexline serves {ONE} again."),
+        (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
+        (REJECTED, "Test perplexity 208"),
+        (REJECTED, "`lexline deploy 7 --force`"),
+        (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
+        (UNCHANGED, "`lexline run --dataset sotu --force`"),
+        (SKIPPED, "There was nothing to do: Two files are missing."),
+        ({**SKIPPED, "joined": ONE}, "`lexline status --follow 111111111111`"),
+        (FAILED, "The run failed in Prepare: The file is not UTF-8 at byte 17."),
+        (FAILED, "During the cleanup: Compensate failed with EndpointBusy: it is Updating."),
+        ({**FAILED, "error": {**FAILURE, "step": "Train"}}, f"`lexline logs {RUN.id}`"),
+        ({**FAILED, "event": "rolled_back"}, "The endpoint serves the previous model again."),
+        ({**REMOVED, "event": "teardown", "work": "teardown"}, "It is gone.\nRemoved: model/m."),
+        ({**REMOVED, "event": "cleanup", "work": "cleanup"}, "It is gone.\nRemoved: model/m."),
+    ],
+)
+def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, Any], text: str) -> None:
+    assert text in text_of(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"removed": ["endpoint/lexline"], "standing_cost": None}, "live"),
+        (FAILED, "lexline logs"),
+        (FAILED, "previous model"),
+    ],
+)
+def test_no_result_claims_a_live_model_a_log_or_a_rollback_that_does_not_exist(
+    changes: dict[str, Any], text: str
+) -> None:
+    assert text not in text_of(**changes)

@@ -1,0 +1,146 @@
+import io
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lexline.aws import history
+from lexline.aws.history import Step
+from lexline.aws.stack import Stack
+from lexline.aws.training_progress import Progress
+from lexline.aws.watcher import Queue, Snapshot, Watcher
+from lexline.display import run_progress
+from tests.unit.lexline.conftest import Patch
+from tests.unit.lexline.pipeline import STATES
+from tests.unit.lexline.samples import ONE, RUN, TWO, WHEN
+
+HALF = Progress(epoch=1, epochs=1, step=5, steps=10, words_per_second=1432, train_perplexity=168.0)
+
+
+def step(name: str, state: str, seconds: float = 2.0, **more: object) -> Step:
+    return Step(name, state, WHEN - timedelta(seconds=60), seconds, **more)  # type: ignore[arg-type]
+
+
+def snapshot(
+    *steps: Step, training: Progress | None = None, status: str = "RUNNING", **more: Any
+) -> Snapshot:
+    since = WHEN - timedelta(seconds=30) if training else None
+    shown = Snapshot(RUN, {}, status, list(steps), training or Progress(), since, now=WHEN)
+    return replace(shown, **more)
+
+
+def in_line(snapshot: Snapshot, owner: str, ahead: int) -> Snapshot:
+    return replace(snapshot, queue=Queue(owner, ahead))
+
+
+def printed(*snapshots: Snapshot) -> list[str]:
+    """The lines for a series of snapshots in a file."""
+    output = io.StringIO()
+    with run_progress.view_for(Console(file=output, width=200)) as view:
+        for each in snapshots:
+            view.show(each)
+    return output.getvalue().splitlines()
+
+
+def drawn(shown: Snapshot) -> str:
+    """The display of a snapshot on a terminal."""
+    output = io.StringIO()
+    console = Console(file=output, width=120, force_terminal=True, color_system=None)
+    with run_progress.view_for(console) as view:
+        view.show(shown)
+    return output.getvalue()
+
+
+def test_a_file_gets_one_line_for_each_change() -> None:
+    prepared, trains = step("Prepare", "done"), step("Train", "running")
+    lines = printed(
+        snapshot(step("Prepare", "running")),
+        snapshot(step("Prepare", "running")),
+        snapshot(prepared, trains, job_status="Downloading"),
+        snapshot(prepared, trains, job_status="Downloading"),
+        snapshot(prepared, trains, training=HALF),
+        snapshot(prepared, trains, training=HALF),
+        snapshot(prepared, step("Train", "failed", 70.0, error="TrainingFailed"), status="FAILED"),
+    )
+    assert lines == [
+        "Prepare the text ...",
+        "Prepare the text: done after 2.0 s",
+        "Train ...",
+        "  Downloading",
+        "  50%: epoch 1 of 1, 1,432 words/s, perplexity 168",
+        "Train: failed after 1 min 10 s (TrainingFailed)",
+    ]
+
+
+def test_a_step_is_done_when_the_next_one_begins_and_a_further_visit_is_no_change() -> None:
+    lines = printed(
+        snapshot(step("Gather", "running")),
+        snapshot(step("Gather", "done")),
+        snapshot(step("Gather", "running", pause="QuietPeriod")),
+        snapshot(step("Gather", "running", pause="QuietPeriod")),
+        snapshot(step("Gather", "running", visits=2)),
+        snapshot(step("Gather", "done", visits=2), step("Acquire", "running")),
+    )
+    assert lines == [
+        "Gather the uploads ...",
+        "  waiting for more uploads",
+        "Gather the uploads: done after 2.0 s",
+        "Reserve the endpoint ...",
+    ]
+
+
+def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
+    waits = snapshot(step("Acquire", "running"))
+    lines = printed(
+        waits,
+        in_line(waits, ONE, 1),
+        in_line(snapshot(step("Acquire", "running", visits=2)), ONE, 1),
+        in_line(waits, TWO, 0),
+        snapshot(step("Acquire", "done", visits=3), step("Prepare", "running")),
+    )
+    assert lines == [
+        "Reserve the endpoint ...",
+        "  waiting for the endpoint, which run 111111111111 uses; 1 more in line before this run",
+        "  waiting for the endpoint, which run 222222222222 uses",
+        "Reserve the endpoint: done after 2.0 s",
+        "Prepare the text ...",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "texts"),
+    [
+        (
+            snapshot(step("Prepare", "done"), step("Train", "running"), training=HALF),
+            # Half of the training took 30 s.
+            ["Prepare the text", "50%", "1,432 words/s", "perplexity 168", "about 30 s left"],
+        ),
+        (snapshot(step("Train", "running"), job_status="Downloading"), ["Downloading"]),
+        (snapshot(step("Gather", "running", pause="QuietPeriod")), ["waiting for more uploads"]),
+        (in_line(snapshot(step("Acquire", "running")), ONE, 0), ["which run 111111111111 uses"]),
+        # A later version may have other states.
+        (snapshot(step("Translate", "done", retries=2)), ["Translate", "2 retries"]),
+    ],
+)
+def test_a_terminal_shows_progress_and_what_a_step_waits_for(shown: Snapshot, texts: list[str]) -> None:
+    for text in texts:
+        assert text in drawn(shown)
+
+
+def test_every_state_that_takes_time_has_a_label() -> None:
+    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
+    pauses = {name for name, kind in STATES.items() if kind == "Wait"}
+    assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
+
+
+def test_following_ends_with_the_run(stack: Stack, patch: Patch) -> None:
+    looks = iter([snapshot(step("Train", "running")), snapshot(step("Train", "done"), status="SUCCEEDED")])
+    patch("aws.watcher.Watcher.look", lambda watcher: next(looks))
+    output = io.StringIO()
+    last = run_progress.follow(
+        Watcher(stack, RUN), Console(file=output, width=200), local=True, sleep=lambda seconds: None
+    )
+    assert last.status == "SUCCEEDED"
+    assert output.getvalue().splitlines() == ["Train ...", "Train: done after 2.0 s"]

@@ -1,0 +1,372 @@
+"""report: one document says what became of the run, and everybody on the topic gets it."""
+
+import json
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from contracts.report import Event, Report
+from core.errors import ServiceUnavailable
+from reporting import durations, report_page
+from reporting.prices import list_prices
+from steps import report
+from tests.unit.pipeline.conftest import FORMER, NAME, StubbedAws
+from training import job_output
+from training.job_output import JobOutput
+
+Json = dict[str, Any]
+OTHER = "lexline--sotu-cccccccccccc"
+PAGE = f"s3://texts/reports/{NAME}.html"
+DURATIONS = {"plan": 0.1, "total": 700.5}
+# The most bytes of a state's output and of an SNS message.
+LIMIT = 262_144
+
+
+class Reported:
+    """Runs the step; `files` are what it put into the bucket by their keys, `message` what it published."""
+
+    def __init__(self, stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stubbed, self.context = stubbed, context
+        self.files: dict[str, str] = {}
+        self.types: dict[str, str] = {}
+        self.message: Json = {}
+        # What training left beside its model.
+        self.output = JobOutput()
+        monkeypatch.setattr(job_output, "read", lambda trained: self.output)
+        monkeypatch.setattr(durations, "of_execution", lambda arn: DURATIONS)
+        monkeypatch.setattr(stubbed, "note", self._note)
+
+    def __call__(self, given: dict[str, Any], *, files: int = 2, is_published: bool = True) -> dict[str, Any]:
+        self.stubbed.refuses(
+            "s3", "get_object", "AccessDenied", status=403, Key="prices.json", Bucket="texts"
+        )
+        for _ in range(files):
+            self.stubbed.answers("s3", "put_object", {})
+        if is_published:
+            self.stubbed.answers("sns", "publish", {"MessageId": "1"})
+        return dict(report.handler(given, self.context))
+
+    def _note(self, params: Json, model: Any, **_: Any) -> None:
+        if model.name == "PutObject":
+            assert params["Bucket"] == "texts"
+            self.files[params["Key"]] = params["Body"].decode()
+            self.types[params["Key"]] = params["ContentType"]
+        elif model.name == "Publish":
+            self.message = params
+
+    @property
+    def first_line(self) -> str:
+        return str(self.message["Message"].partition("\n")[0])
+
+
+@pytest.fixture
+def reported(stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Reported:
+    return Reported(stubbed, context, monkeypatch)
+
+
+def error(name: str, step: str, message: str = "So it is.") -> Json:
+    cause = json.dumps({"errorMessage": message, "errorType": "X", "stackTrace": ["  File ..."]})
+    return {"Error": name, "Cause": cause, "Step": step}
+
+
+def undone(serving: str | None = None, *removed: str, restored: bool = False) -> Json:
+    return {"training_job": "Completed", "serving": serving, "restored": restored, "removed": list(removed)}
+
+
+# --- every way a run can end ---------------------------------------------------------------------
+
+TRAINING = ["prepared", "source", "trained", "evaluated"]
+RESULTS = [*TRAINING, "registered", "model", "deployed", "smoke_test", "finished"]
+
+
+def since(first: str) -> list[str]:
+    return RESULTS[RESULTS.index(first) :]
+
+
+def failure(name: str, step: str) -> Json:
+    return {"caught": [error(name, step)]}
+
+
+DEPLOY: Json = {"work": "deploy", "model": NAME, "dataset": None}
+TEARDOWN: Json = {"work": "teardown", "teardown_of": {"run": NAME, "when_idle": None}, "dataset": None}
+DEAD = {"run": FORMER, "execution": "arn", "status": "ABORTED"}
+CLEANUP: Json = {"work": "cleanup", "cleanup_of": DEAD, "subject": FORMER, "dataset": None}
+
+GONE: Json = {"teardown": {"removed": ["endpoint/lexline", f"model/{NAME}"]}}
+BACK: Json = {"compensated": undone(OTHER, f"model/{FORMER}", restored=True)}
+UNDONE: Json = {"compensated": undone()}
+PASSED: Json = {"compensated": undone(NAME)}
+FORMER_PASSED: Json = {"compensated": undone(FORMER)}
+WAITS: Json = {"prepared": {"outcome": "waiting", "dataset": "sotu", "reason": "No test.txt yet."}}
+UNCHANGED: Json = {"skipped": error("Unchanged", "Champion", "The data is the same.")}
+WORSE = "It is worse. The endpoint was not changed."
+
+DEPLOYED = f"Model {NAME} is deployed."
+ABORTED = f"Run {FORMER} ended as ABORTED. The resources that it left unfinished are deleted."
+AGAIN = " To continue its work, start it again."
+TORN_DOWN = f"The endpoint of run {NAME} was torn down, as requested."
+IS_GONE = " The endpoint was torn down, as requested."
+IS_BACK = f" The endpoint is back at {OTHER} and responds."
+SERVES = " The endpoint serves the model of run {}, which had passed the smoke test."
+
+# The event, the results that are missing, changes of the run, other results, and the reason; of a failed run,
+# what follows "<step> failed with <error>: So it is.".
+ENDINGS: dict[str, tuple[str, list[str], Json, Json, str]] = {
+    "a new model is deployed": ("deployed", [], {}, {}, "It is good."),
+    "a registered model is deployed": ("deployed", TRAINING, DEPLOY, {}, DEPLOYED),
+    "the previous model is deployed": ("rolled_back", TRAINING, DEPLOY | {"model": "previous"}, {}, DEPLOYED),
+    "a model is tried": ("deployed", [], {"teardown": "always"}, GONE, f"It is good.{IS_GONE}"),
+    "an endpoint is torn down": ("teardown", RESULTS, TEARDOWN, GONE, TORN_DOWN),
+    "an aborted run is undone": ("cleanup", RESULTS, CLEANUP, UNDONE, ABORTED + AGAIN),
+    "an aborted run's update is undone": ("cleanup", RESULTS, CLEANUP, BACK, ABORTED + IS_BACK + AGAIN),
+    "an aborted run's model had passed": (
+        *("cleanup", RESULTS, CLEANUP, FORMER_PASSED),
+        ABORTED + SERVES.format(FORMER) + AGAIN,
+    ),
+    "nothing has changed": ("unchanged", since("trained"), {}, UNCHANGED, "The data is the same."),
+    "two of three files have come": ("skipped", since("source"), {}, WAITS, "No test.txt yet."),
+    "a model is worse": ("rejected", since("model"), {}, {}, WORSE),
+    "the corpus is invalid": ("failed", RESULTS, {}, failure("DatasetNotUtf8", "Prepare") | UNDONE, ""),
+    "a model is not registered": ("failed", RESULTS, DEPLOY, failure("ModelNotFound", "FindModel"), ""),
+    "no endpoint": ("failed", since("deployed"), {}, failure("EndpointFailed", "Deploy") | UNDONE, ""),
+    "a test fails": ("rolled_back", [], {}, failure("SmokeTestFailed", "SmokeTest") | BACK, IS_BACK),
+    "Finish fails": ("failed", [], {}, failure("AccessDenied", "Finish") | PASSED, SERVES.format(NAME)),
+    "Finish fails, then teardown": (
+        *("failed", [], {"teardown": "on_failure"}),
+        *(failure("AccessDenied", "Finish") | PASSED | GONE, IS_GONE),
+    ),
+    "the teardown fails": ("failed", [], {"teardown": "always"}, failure("EndpointBusy", "Teardown"), ""),
+    "the cleanup fails": ("failed", RESULTS, CLEANUP, failure("AccessDenied", "Compensate"), ""),
+    "the lease is lost": ("failed", RESULTS, {}, failure("LeaseLost", "Deploy") | UNDONE, ""),
+}
+STATUSES = {"unchanged": "Unchanged", "skipped": "Skipped", "rejected": "Rejected"}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_every_ending_has_a_status_an_event_and_a_first_line_that_says_it(
+    reported: Reported, results: Json, name: str
+) -> None:
+    event, missing, run, more, reason = ENDINGS[name]
+    status = STATUSES.get(event, "Succeeded")
+    for caught in more.get("caught", []):
+        status = "Failed"
+        reason = f"{caught['Step']} failed with {caught['Error']}: So it is.{reason}"
+    accepted = event != "rejected"
+    results["evaluated"] |= {"accepted": accepted, "reason": "It is good." if accepted else "It is worse."}
+    results["run"] |= run
+    document = reported(results | dict.fromkeys(missing) | more)
+    assert (document["status"], document["event"], document["reason"]) == (status, event, reason)
+    assert reported.first_line == f"{status}: {reason}"
+    attributes = {key: value["StringValue"] for key, value in reported.message["MessageAttributes"].items()}
+    assert attributes == {"event": event, "status": status}
+    assert reported.message["Subject"] == f"Lexline: {NAME} {event.replace('_', ' ')}"
+    assert (document["error"] is not None) == (status == "Failed")
+
+
+def test_the_endings_above_have_all_events_of_the_contract() -> None:
+    assert {event for event, *_ in ENDINGS.values()} == set(get_args(Event))
+
+
+# --- without a message ---------------------------------------------------------------------------
+
+
+def test_a_run_that_joined_another_names_it_and_publishes_nothing(reported: Reported, results: Json) -> None:
+    results |= dict.fromkeys(["lease", *RESULTS])
+    results["gathered"] = {"seconds": 0, "joined": OTHER}
+    upload = {"bucket": "texts", "key": "uploads/sotu/2.txt", "etag": "e", "size": 1}
+    results["run"]["upload"] = upload
+    document = reported(results, files=0, is_published=False)
+    assert (document["status"], document["event"], document["joined"]) == ("Skipped", "skipped", OTHER)
+    assert document["reason"].startswith(f"uploads/sotu/2.txt joined run {OTHER}, which begins when dataset")
+    assert document["page"] is None
+
+
+@pytest.mark.parametrize(
+    ("step", "run", "missing"),
+    [
+        # The check repeats until the endpoint is idle.
+        ("Teardown", TEARDOWN | {"teardown_of": {"run": NAME, "when_idle": "PT1H"}}, []),
+        ("Plan", None, ["run", "lease"]),
+    ],
+)
+def test_an_idle_check_and_an_upload_that_is_no_corpus_publish_nothing(
+    reported: Reported, results: Json, step: str, run: Any, missing: list[str]
+) -> None:
+    results["run"] |= run or {}
+    results |= dict.fromkeys([*RESULTS, *missing])
+    results["skipped"] = error("NothingToDo", step, "There is nothing to do.")
+    document = reported(results, files=0, is_published=False)
+    assert (document["status"], document["reason"]) == ("Skipped", "There is nothing to do.")
+
+
+def test_an_invalid_input_is_published_though_the_run_has_no_name(reported: Reported, results: Json) -> None:
+    results |= dict.fromkeys(["run", "lease", *RESULTS])
+    results["caught"] = [error("InvalidInput", "Plan", "hyperparameters.lr: too high")]
+    document = reported(results, files=0)
+    assert (document["status"], document["run"], document["work"]) == ("Failed", None, None)
+    assert reported.first_line == "Failed: Plan failed with InvalidInput: hyperparameters.lr: too high"
+    assert reported.message["Subject"] == "Lexline: run failed"
+
+
+# --- the document --------------------------------------------------------------------------------
+
+
+def test_the_document_holds_what_the_steps_returned(
+    reported: Reported, results: Json, documents: SimpleNamespace
+) -> None:
+    document = reported(results)
+    assert document.pop("cost")["total"] == pytest.approx(0.23 * 183 / 3600, rel=0.01)
+    assert document.pop("standing_cost")["instance_count"] == 1
+    returned = ("source", "registered", "model", "smoke_test", "finished")
+    assert document == {
+        **{name: getattr(documents, name) for name in returned},
+        "status": "Succeeded",
+        "event": "deployed",
+        "reason": documents.evaluated["reason"],
+        "run": NAME,
+        "work": "train",
+        "execution": documents.execution["id"],
+        "joined": None,
+        "dataset": documents.prepared,
+        "job": documents.trained,
+        "metrics": documents.evaluated["metrics"],
+        "comparison": documents.evaluated["comparison"],
+        "endpoint": documents.deployed,
+        "durations": DURATIONS,
+        "removed": [],
+        "error": None,
+        "page": PAGE,
+    }
+
+
+def test_the_first_error_is_the_reason_and_the_later_ones_are_the_cleanups(
+    reported: Reported, results: Json
+) -> None:
+    results["caught"] = [
+        error("SmokeTestFailed", "SmokeTest"),
+        error("AccessDenied", "Compensate", "Not allowed."),
+    ]
+    assert reported(results)["error"] == {
+        "error": "SmokeTestFailed",
+        "message": "So it is.",
+        "step": "SmokeTest",
+        "cleanup": ["Compensate failed with AccessDenied: Not allowed."],
+    }
+
+
+@pytest.mark.parametrize("cause", ["", "{", "[1]", '"text"', '{"errorMessage": ', "{}"])
+def test_no_cause_is_too_odd_to_report(reported: Reported, results: Json, cause: str) -> None:
+    results["caught"] = [{"Error": "States.Runtime", "Cause": cause, "Step": "Train"}]
+    assert reported(results)["error"]["message"] == (cause or "States.Runtime")
+
+
+def test_the_resources_that_cleanup_and_teardown_deleted_are_listed(
+    reported: Reported, results: Json
+) -> None:
+    results["compensated"] = undone(None, f"model/{NAME}")
+    results["teardown"] = {"removed": ["endpoint/lexline"]}
+    assert reported(results)["removed"] == [f"model/{NAME}", "endpoint/lexline"]
+
+
+def test_an_infinite_perplexity_is_json_too(reported: Reported, results: Json) -> None:
+    results["evaluated"]["metrics"]["test_perplexity"] = "Infinity"
+    document = reported(results)
+    assert document["metrics"]["test_perplexity"] == "Infinity"
+    assert ">infinite<" in reported.files[f"reports/{NAME}.html"]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [{"teardown": {"removed": ["endpoint/lexline"]}}, {"compensated": undone()}, {"deployed": None}],
+)
+def test_an_endpoint_that_does_not_stand_has_no_cost(reported: Reported, results: Json, gone: Json) -> None:
+    document = reported(results | gone)
+    assert document["standing_cost"] is None
+    assert document["cost"] is not None
+
+
+def test_a_run_without_training_has_no_cost_of_its_own(reported: Reported, results: Json) -> None:
+    results["trained"] = None
+    assert reported(results)["cost"] is None
+
+
+def test_a_fleet_costs_by_its_instances_and_a_serverless_endpoint_by_its_memory(
+    reported: Reported, results: Json
+) -> None:
+    results["deployed"]["instance_count"] = 3
+    hourly = list_prices().hosting["ml.m5.large"]
+    assert reported(results)["standing_cost"]["per_hour"] == pytest.approx(3 * hourly)
+    results["run"]["hosting"] = {"endpoint_type": "serverless"}
+    results["deployed"]["instance_count"] = 0
+    assert reported(results)["standing_cost"]["memory_mb"] == 3072
+
+
+# --- in the bucket -------------------------------------------------------------------------------
+
+
+def test_the_report_is_in_the_bucket_as_a_page_and_as_json(reported: Reported, results: Json) -> None:
+    document = reported(results)
+    page, data = f"reports/{NAME}.html", f"reports/{NAME}.json"
+    assert reported.types == {page: "text/html; charset=utf-8", data: "application/json"}
+    assert json.loads(reported.files[data]) == document
+    assert document["page"] == f"s3://texts/{page}"
+    assert NAME in reported.files[page]
+    assert "208.30" in reported.files[page]
+    assert f"\n\nReport: {PAGE}\n\n{{" in reported.message["Message"]
+
+
+def test_a_page_that_cannot_be_made_is_left_out(
+    reported: Reported, results: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run does not fail over its report."""
+
+    def broken(*_: object) -> str:
+        raise RecursionError
+
+    monkeypatch.setattr(report_page, "render", broken)
+    document = reported(results, files=1)
+    assert (document["status"], document["page"]) == ("Succeeded", None)
+    assert list(reported.files) == [f"reports/{NAME}.json"]
+
+
+def test_a_bucket_that_cannot_be_reached_is_an_error_to_retry(
+    reported: Reported, results: Json, stubbed: StubbedAws
+) -> None:
+    stubbed.refuses("s3", "get_object", "AccessDenied", status=403)
+    stubbed.refuses("s3", "put_object", "InternalError", status=503)
+    with pytest.raises(ServiceUnavailable, match="InternalError"):
+        report.handler(results, reported.context)
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "\u4e16", "\U0001f600", "\x01", '"', "\n"])
+def test_whatever_the_steps_returned_the_report_fits_into_its_state_and_its_message(
+    reported: Reported, results: Json, character: str
+) -> None:
+    text = character * 30_000
+    results["evaluated"]["reason"] = text
+    results["evaluated"]["comparison"].update(reason=text, notes=[text] * 300)
+    generated = {"prompt": text, "seed": 1, "temperature": 1.0, "text": text, "seconds": 1.0}
+    results["smoke_test"]["texts"] = [generated] * 3
+    steps = ("SmokeTest", "Compensate", "Teardown")
+    results["caught"] = [error("SmokeTestFailed", step, text) for step in steps]
+    document = reported(results)
+    # Lambda may write what is not ASCII as an escape.
+    assert len(json.dumps(document)) < LIMIT - 10_000
+    assert len(reported.message["Message"].encode()) <= LIMIT
+    assert len(reported.first_line) <= 2000
+    assert Report.model_validate(document).status == "Failed"
+
+
+def test_a_report_that_fits_is_not_cut(reported: Reported, results: Json) -> None:
+    results["caught"] = [error("InvalidInput", "Plan", "y" * 3000)]
+    assert reported(results)["error"]["message"] == "y" * 3000
+
+
+def test_waiting_for_files_with_endless_names_fits_too(reported: Reported, results: Json) -> None:
+    results |= dict.fromkeys(since("source"))
+    results["prepared"] = {"outcome": "waiting", "dataset": "sotu", "reason": "z" * 200_000}
+    assert len(json.dumps(reported(results))) < LIMIT
