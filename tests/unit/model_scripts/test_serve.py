@@ -35,7 +35,7 @@ class Run:
 
 
 class Engine:
-    """A stand-in for inference.ServedModel that notes the runs of each step and waits while `gate` is closed."""
+    """A stand-in for inference.ServedModel that notes each step and waits while `gate` is closed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
