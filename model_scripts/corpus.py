@@ -65,11 +65,10 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
         UserError: A split has no file or several, is empty or not UTF-8, or train has no word to learn.
     """
     files = split_files.find(channel)
-    chosen = (
-        tokenizer.choose(split_files.sample(files["train"]))
-        if wanted_tokenizer == "auto"
-        else tokenizer.BY_NAME[wanted_tokenizer]
-    )
+    if wanted_tokenizer == "auto":
+        chosen = tokenizer.choose(split_files.sample(files["train"]))
+    else:
+        chosen = tokenizer.BY_NAME[wanted_tokenizer]
     _keep_freed_memory()
     chunks = Chunks(chosen)
     texts = {split: _read_split(split, path, chunks, block_bytes) for split, path in files.items()}

@@ -55,9 +55,9 @@ BY_NAME = {
 CUTOFFS = (400, 2_000, 6_000, 14_000, 40_000, 70_000, 120_000, 200_000, 350_000, 600_000, 1_000_000)
 DIVISORS = (2, 4, 8, 8, *[16] * 7)
 
-# The shares that AWD-LSTM drops on WikiText-2, relative to its output dropout (0.4), which is the
-# hyperparameter `dropout`.
-AWD_WORDS, AWD_INPUTS, AWD_BETWEEN, AWD_WEIGHTS = 0.1 / 0.4, 0.65 / 0.4, 0.2 / 0.4, 0.5 / 0.4
+# The shares that AWD-LSTM drops on WikiText-2 when its output dropout, the hyperparameter `dropout`, is 0.4.
+AWD_OUTPUTS = 0.4
+AWD_SHARES = {"words": 0.1, "inputs": 0.65, "between": 0.2, "weights": 0.5}
 LARGEST_SHARE = 0.9
 
 
@@ -95,14 +95,8 @@ def dropout(hparams: Hyperparameters) -> Dropout:
     share = hparams.dropout
     if hparams.recipe != "awd":
         return Dropout(inputs=share, between=share, outputs=share)
-    return Dropout(
-        words=min(AWD_WORDS * share, LARGEST_SHARE),
-        inputs=min(AWD_INPUTS * share, LARGEST_SHARE),
-        between=min(AWD_BETWEEN * share, LARGEST_SHARE),
-        outputs=share,
-        weights=min(AWD_WEIGHTS * share, LARGEST_SHARE),
-        locked=True,
-    )
+    scaled = {name: min(own / AWD_OUTPUTS * share, LARGEST_SHARE) for name, own in AWD_SHARES.items()}
+    return Dropout(outputs=share, locked=True, **scaled)
 
 
 def window(hparams: Hyperparameters, generator: torch.Generator) -> int:

@@ -33,12 +33,14 @@ class Tokenizer(Protocol):
 
     def split(self, line: str) -> list[str]:
         """Return the words of one line of the corpus: those of its chunks."""
+        return [*self.split_chunks(line.split())[0]]
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the words of all chunks (text without white space), and the number of words of each."""
 
     def split_prompt(self, line: str) -> list[str]:
         """Return the words of one line that a person typed."""
+        return self.split(line)
 
     def join(self, words: Sequence[str]) -> str:
         """Return the words of one line as text. Each word adds at most one word between spaces."""
@@ -69,14 +71,10 @@ _PIECES = re.compile(
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 
 
-class Prose:
+class Prose(Tokenizer):
     """The tokenizer for ordinary text, which can be restored exactly."""
 
     name = "prose"
-
-    def split(self, line: str) -> list[str]:
-        """Return the words of one line."""
-        return self.split_chunks(line.split())[0]
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return the words of all chunks, and the number of words of each."""
@@ -119,8 +117,6 @@ class Prose:
                 pieces.append(JOINER + mark + (JOINER if before_word else ""))
         return pieces
 
-    split_prompt = split
-
     def join(self, words: Sequence[str]) -> str:
         """Return the text of one line's words."""
         text: list[str] = []
@@ -144,14 +140,10 @@ _INFIX = re.compile(r"@(.+)@")
 _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\w+|(.)\1*", re.DOTALL)
 
 
-class Tokenized:
+class Tokenized(Tokenizer):
     """The tokenizer for text that has spaces between all words and marks, in WikiText's conventions."""
 
     name = "tokenized"
-
-    def split(self, line: str) -> list[str]:
-        """Return the words of one line."""
-        return line.split()
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the chunks, each of which is one word."""
