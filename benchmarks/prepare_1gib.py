@@ -100,15 +100,15 @@ def as_function(dataset: str) -> None:
         function_name="prepare", memory_limit_in_mb=FUNCTION_MIB, invoked_function_arn="", aws_request_id=""
     )
     started = time.monotonic()
-    answer = prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
+    outcome = prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
     used = resource.getrusage(resource.RUSAGE_SELF)
     measured = {
         "seconds": seconds,
         "processor_seconds": used.ru_utime + used.ru_stime,
         "peak_mib": used.ru_maxrss / 1024,
-        "bytes": sum(split["bytes"] for split in answer["splits"].values()),
-        "words": sum(split["words"] for split in answer["splits"].values()),
+        "bytes": sum(split["bytes"] for split in outcome["splits"].values()),
+        "words": sum(split["words"] for split in outcome["splits"].values()),
     }
     print(json.dumps(measured))
 
@@ -136,16 +136,16 @@ class _Requests(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
-        asked = urllib.parse.parse_qs(query)
-        if "list-type" in asked:
+        query_values = urllib.parse.parse_qs(query)
+        if "list-type" in query_values:
             listed = ""
-            if self.server.key.startswith(asked["prefix"][0]):
+            if self.server.key.startswith(query_values["prefix"][0]):
                 listed = (
                     f"<Contents><Key>{self.server.key}</Key><ETag>&quot;e&quot;</ETag>"
                     f"<Size>{self.server.path.stat().st_size}</Size>"
                     "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
                 )
-            self._answer(f"<ListBucketResult>{listed}<IsTruncated>false</IsTruncated></ListBucketResult>")
+            self._respond(f"<ListBucketResult>{listed}<IsTruncated>false</IsTruncated></ListBucketResult>")
             return
         assert path == f"/{BUCKET}/{self.server.key}", path
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -160,19 +160,19 @@ class _Requests(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._body()
         if "X-Amz-Target" in self.headers:  # DynamoDB, which holds the lease
-            self._answer("{}")
+            self._respond("{}")
         elif self.path.endswith("?uploads"):
-            self._answer(
+            self._respond(
                 "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             )
         else:
-            self._answer('<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>')
+            self._respond('<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>')
 
     def do_PUT(self) -> None:
         size = self._body()
         if "partNumber=" in self.path:
             self.server.received += size
-        self._answer("")
+        self._respond("")
 
     def _body(self) -> int:
         if self.headers.get("Expect") == "100-continue":
@@ -183,7 +183,7 @@ class _Requests(BaseHTTPRequestHandler):
             left -= len(self.rfile.read(min(left, MIB)))
         return size
 
-    def _answer(self, body: str) -> None:
+    def _respond(self, body: str) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"e"')
@@ -202,14 +202,14 @@ def main() -> None:
     )
     parser.add_argument("--mib", type=int, default=1024, help="size of the text in MiB")
     parser.add_argument("--as-function", metavar="DATASET", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.as_function:
-        as_function(asked.as_function)
+    options = parser.parse_args()
+    if options.as_function:
+        as_function(options.as_function)
         return
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / "text"
-        write_text(text, asked.mib * MIB)
-        for packing in asked.packing or PACKERS:
+        write_text(text, options.mib * MIB)
+        for packing in options.packing or PACKERS:
             packed = Path(folder) / f"text.{packing}"
             PACKERS[packing](text, packed)
             with FileS3(f"uploads/{packing}/{packed.name}", packed) as s3:

@@ -162,7 +162,7 @@ class Training:
         """Read what is left of train in this epoch, then save a checkpoint. Raises Diverged.
 
         Returns:
-            False if SIGTERM arrived at any rank. The checkpoint then holds the step that was in progress.
+            False if SIGTERM arrived at any rank. The checkpoint then includes the step that was in progress.
         """
         self.model.train()
         position, interval = self.position, self.hparams.log_interval

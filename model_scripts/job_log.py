@@ -1,6 +1,6 @@
-"""The training job's log: lines on stdout, of which the `key=value` ones are read by programs.
+"""The training job's log: lines on stdout.
 
-The training job's MetricDefinitions and the command's progress bar read them.
+The training job's MetricDefinitions and the command's progress bar read the lines of `key=value` pairs.
 """
 
 import contextlib

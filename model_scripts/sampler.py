@@ -41,7 +41,7 @@ SUM_BITS = 52
 """One bit fewer than float64 has, because rounding to whole numbers may enlarge a sum."""
 
 WORDS_KEPT = 2048
-"""The number of frequent words whose products with the first layer are cached. Most of a text is these."""
+"""The number of frequent words, which make up most of a text, whose products with layer 1 are cached."""
 
 
 class Scale(NamedTuple):
@@ -366,7 +366,7 @@ class _Tail(_Outcomes):
 
 
 def _power_of_two(largest: float, bits: int) -> float:
-    """Return a unit of which numbers up to `largest` are multiples below 2^bits."""
+    """Return a power of two so that numbers up to `largest` are multiples of it below 2^bits."""
     return 2.0 ** (math.frexp(largest)[1] - bits)
 
 
