@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import torch
 from torch import nn
@@ -21,12 +20,6 @@ from hyperparameters import Hyperparameters
 from language_model import WEIGHTS, LanguageModel, Shape, save_weights
 from tests.unit.model_scripts.forks import Fork, ForkServer
 from vocabulary import END_OF_LINE_ID
-
-# How long an example takes depends on the machine and on its load.
-hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("any machine")
 
 Patch = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
