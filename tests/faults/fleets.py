@@ -1,6 +1,6 @@
 """Fleets that load no model: they answer at once, the same text for the same request, as generate.py would.
 
-What a fleet is asked is checked as `model_scripts/generation.py` checks it; a test holds the two against each
+What a fleet is asked is checked as `model_scripts/inference.py` checks it; a test holds the two against each
 other. The text is drawn from the words the model was trained on.
 """
 

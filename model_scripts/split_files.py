@@ -1,4 +1,4 @@
-"""The three files of a prepared dataset in the training channel."""
+"""The training channel's three files, which the preparing function wrote: train, valid and test."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from user_error import UserError
 
 SPLITS = ("train", "valid", "test")
 SAMPLE_CHARACTERS = 1_000_000
-BLOCK_BYTES = 2**19  # what is made of a block at once stays in a processor's cache
+BLOCK_BYTES = 2**19  # the arrays made from a block fit into a processor's cache
 
 
 def find(channel: Path) -> dict[str, Path]:
-    """The file of each split: `train`, `train.txt` or `wiki.train.tokens`, and so for valid and test.
+    """Return the file of each split: `train`, `train.txt` or `wiki.train.tokens`; valid and test likewise.
 
-    Raises UserError when a split is missing, empty or there twice.
+    Raises:
+        UserError: A split has no file or several, or its file is empty.
     """
     if not channel.is_dir():
         raise UserError(f"The training channel {channel} is not a folder.")
@@ -25,9 +26,9 @@ def _find_split(channel: Path, split: str) -> Path:
     names = (split, f"{split}.txt", f"wiki.{split}.tokens")
     found = [channel / name for name in names if (channel / name).is_file()]
     if not found:
-        there = ", ".join(sorted(path.name for path in channel.iterdir())) or "nothing"
+        present = ", ".join(sorted(path.name for path in channel.iterdir())) or "nothing"
         raise UserError(
-            f"The training channel has no {split} file (looked for {', '.join(names)}; found {there})."
+            f"The training channel has no {split} file (looked for {', '.join(names)}; found {present})."
         )
     if len(found) > 1:
         raise UserError(
@@ -39,9 +40,10 @@ def _find_split(channel: Path, split: str) -> Path:
 
 
 def blocks(path: Path, size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """The lines of a text file in blocks of about `size` bytes, cut after a line or before a space.
+    """Yield a text file in blocks of about `size` bytes, which end after a line or before a space.
 
-    Lines, the last one too, end in \\n, whichever way the file ends them; a byte order mark is left out.
+    Every line ends with a newline, the last one too, whatever the file's line ends are. A byte order mark is
+    removed.
     """
     with path.open("rb") as file:
         if file.read(len(BOM_UTF8)) != BOM_UTF8:
@@ -63,9 +65,10 @@ def _plain_line_ends(text: bytes) -> bytes:
 
 
 def sample(path: Path) -> Iterator[str]:
-    """The lines at the beginning of a text file, SAMPLE_CHARACTERS in all: enough to judge its kind.
+    """Yield the first SAMPLE_CHARACTERS of a text file, line by line, to choose a tokenizer.
 
-    Raises UserError if they are not UTF-8.
+    Raises:
+        UserError: They are not UTF-8.
     """
     left = SAMPLE_CHARACTERS
     try:

@@ -1,8 +1,12 @@
-"""The benchmark's trainings: the plain loop and ours for an epoch each, then ours for as long as that took.
+"""The benchmark's trainings.
 
-Each is a script in a process of its own, as its users run it, with torch's default threads. The first two
-take turns of some batches (turns.py), and the third is given a few turns among them, from which follows how
-many epochs it can do in its time.
+    plain   the plain loop, one epoch
+    same    ours with the same hyperparameters, one epoch
+    best    ours with the best hyperparameters, for as long as the plain loop's epoch
+
+Each is a script in a process of its own, as users run it, with torch's default number of threads. The first
+two run in turn, some batches at a time (alternating.py). A probe of the third gets a few turns among them;
+its speed says how many epochs fit.
 """
 
 import statistics
@@ -12,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import plain_loop
+from benchmarks.alternating import Training, batches_per_second
 from benchmarks.data import MODEL_SCRIPTS, ROOT, Data
 from benchmarks.progress import Progress
-from benchmarks.turns import Training, batches_per_second
 
-Settings = Mapping[str, object]
+HyperparameterValues = Mapping[str, object]
 
-SAME: Settings = {
+SAME: HyperparameterValues = {
     "recipe": "fast",
     "emsize": plain_loop.EMSIZE,
     "nhid": plain_loop.NHID,
@@ -28,21 +32,23 @@ SAME: Settings = {
     "bptt": plain_loop.BPTT,
     "dropout": plain_loop.DROPOUT,
 }
-"""Ours at the plain loop's hyperparameters. The optimiser and its learning rate are the recipe's."""
+"""The plain loop's hyperparameters. The optimiser and its learning rate are the recipe's."""
 
-BEST: Settings = {"recipe": "fast", "tied": True}
-"""Ours when only the time is given. The number of epochs follows from the speed found in the same run."""
+BEST: HyperparameterValues = {"recipe": "fast", "tied": True}
+"""The best hyperparameters. The number of epochs follows from the speed in the same run."""
 
 SLACK = 0.97
-"""Share of the time that the estimate of ours may fill."""
+"""Share of the available time that is planned for."""
 
 
 @dataclass(frozen=True)
 class Extent:
     """How much is trained.
 
-    batches_a_turn: of each loop. probing_turns: of the long training, to learn its speed. speed_turns: on the
-    whole corpus, broken off after them, where the trainings themselves are on a slice; else 0.
+    Attributes:
+        batches_a_turn: Of each loop.
+        probing_turns: Turns of the probe.
+        speed_turns: Turns on the whole corpus for the speed, if the trainings are on a slice; else 0.
     """
 
     batches_a_turn: int
@@ -52,13 +58,14 @@ class Extent:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Words a second in training, turn by turn; the n-th turns of both loops were side by side in time."""
+    """Words per second in training, by turn. The n-th turns of both loops followed each other."""
 
     plain: Sequence[float]
     ours: Sequence[float]
 
     @property
     def note(self) -> str:
+        """The spread of the ratios, for the results."""
         ratios = sorted(ours / plain for ours, plain in zip(self.ours, self.plain, strict=True))
         return (
             f"medians of {len(ratios)} turns each; in pairs of turns ours was {ratios[0]:.1f} to "
@@ -68,7 +75,14 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training. seconds: from the start of its process to its end, turns of others left out."""
+    """A finished training.
+
+    Attributes:
+        folder: The artifact.
+        test_perplexity: As the script logged it.
+        seconds: Duration of its process, without the turns of others.
+        command: Without this machine's folders.
+    """
 
     folder: Path
     test_perplexity: float
@@ -78,8 +92,16 @@ class Trained:
 
 @dataclass(frozen=True)
 class Trainings:
-    """What training gave. Seconds: epoch_seconds of the plain loop's training pass alone, without reading,
-    evaluating or saving; budget of what the long training was to keep within."""
+    """The finished trainings.
+
+    Attributes:
+        plain: The plain loop's.
+        same: Ours with the same hyperparameters.
+        best: Ours with the best ones.
+        speeds: Of `plain` and `same`.
+        epoch_seconds: Duration of the plain loop's training pass, without reading, evaluation and saving.
+        budget: The seconds that `best` had.
+    """
 
     plain: Trained
     same: Trained
@@ -90,44 +112,51 @@ class Trainings:
 
 
 def plain_training(text: Data, folder: Path, batches_a_turn: int) -> Training:
+    """Return the plain loop's training, not started. folder: gets the artifact."""
     command = [sys.executable, "-m", "benchmarks.plain_loop", text.folder, folder]
     return Training([*command, "--log-interval", batches_a_turn], {}, ROOT)
 
 
 def our_training(
-    text: Data, folder: Path, settings: Settings, epochs: int, batches_a_turn: int = 200
+    text: Data, folder: Path, hparams: HyperparameterValues, epochs: int, batches_a_turn: int = 200
 ) -> Training:
-    """train.py as a person runs it by hand. The artifact comes into folder/model.
+    """Return a training by train.py, not started. folder/model gets the artifact.
 
-    Without checkpoints: they are due by the clock, which does not stand still between turns.
+    It writes no checkpoints: they are due by the clock, which also runs between its turns.
     """
-    options = {**settings, "epochs": epochs, "log_interval": batches_a_turn}
-    places = {
+    options = {**hparams, "epochs": epochs, "log_interval": batches_a_turn}
+    folders = {
         "SM_CHANNEL_TRAINING": text.folder,
         "SM_MODEL_DIR": folder / "model",
         "SM_OUTPUT_DATA_DIR": folder / "output",
-        "SAGEMAKER_BASE_DIR": folder,  # holds no folder `checkpoints`, whatever /opt/ml holds
+        "SAGEMAKER_BASE_DIR": folder,  # has no folder `checkpoints`, which /opt/ml may have
     }
-    for place in places.values():
-        place.mkdir(parents=True, exist_ok=True)
+    for path in folders.values():
+        path.mkdir(parents=True, exist_ok=True)
     return Training(
         [sys.executable, MODEL_SCRIPTS / "train.py", *arguments(options)],
-        {name: str(place) for name, place in places.items()},
+        {name: str(path) for name, path in folders.items()},
         folder,
     )
 
 
-def arguments(settings: Settings) -> list[str]:
-    """Settings as train.py's arguments."""
-    return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+def arguments(hparams: HyperparameterValues) -> list[str]:
+    """Return hyperparameters as train.py's arguments."""
+    return [word for name, value in hparams.items() for word in (f"--{name}", str(value))]
 
 
 def train_all(
     text: Data, whole: Data, extent: Extent, scratch: Path, deadline: float, progress: Progress
 ) -> Trainings:
-    """All trainings on `text`, their speed on `whole` when that is another.
+    """Run all trainings.
 
-    deadline: when, on the progress's clock, training is to be over; it may cut the long training's time.
+    Args:
+        text: The text to train on.
+        whole: The text for the measurement of speed, if `text` is a slice.
+        extent: How much to train.
+        scratch: A folder for artifacts.
+        deadline: When training must end, in seconds on the progress's clock. It may shorten `best`.
+        progress: Prints messages.
     """
     turn = extent.batches_a_turn
     speeds = speeds_alone(whole, extent, scratch, progress) if extent.speed_turns else None
@@ -140,7 +169,7 @@ def train_all(
         trained_plain = finished(plain, scratch / "plain")
         trained_same = finished(same, scratch / "same" / "model")
         speeds = speeds or words_per_second(plain, same)
-        # The plain loop's first turn ends where its training pass begins.
+        # The plain loop's first turn ends when its training pass begins.
         epoch_seconds = sum(turn.seconds for turn in plain.turns[1:])
         budget = min(epoch_seconds, max(0.0, deadline - progress.elapsed))
         epochs = epochs_within(budget, probe, same)
@@ -151,7 +180,7 @@ def train_all(
         budget + 60,
     )
     with our_training(text, scratch / "best", BEST, epochs) as best:
-        # A SageMaker job writes checkpoints, so their cost belongs to its time.
+        # A SageMaker job writes checkpoints, so its time includes them.
         best.environment["LEXLINE_CHECKPOINTS"] = str(scratch / "checkpoints")
         while best.take_turn(hold=False):
             if progress.due():
@@ -163,7 +192,7 @@ def train_all(
 def train_in_turn(
     plain: Training, same: Training, probe: Training, extent: Extent, progress: Progress
 ) -> None:
-    """plain and same to their ends, turn by turn; probe for its few turns, and then no more."""
+    """Run `plain` and `same` to their ends, and `probe` for its few turns."""
     plain.take_turn()
     while turn := plain.take_turn():
         same.take_turn()
@@ -185,7 +214,7 @@ def train_in_turn(
 
 
 def speeds_alone(text: Data, extent: Extent, scratch: Path, progress: Progress) -> Speeds:
-    """Both loops' training speed from a few turns, after which they are broken off."""
+    """Measure both loops' speed in a few turns, then end them."""
     with (
         plain_training(text, scratch / "plain_speed", extent.batches_a_turn) as plain,
         our_training(text, scratch / "our_speed", SAME, 1, extent.batches_a_turn * 3) as ours,
@@ -200,7 +229,10 @@ def speeds_alone(text: Data, extent: Extent, scratch: Path, progress: Progress) 
 
 
 def words_per_second(plain: Training, ours: Training) -> Speeds:
-    """From the pairs of turns but the first, in which ours starts and reads; plain has a turn for that."""
+    """Return the speeds of all pairs of turns but the first.
+
+    In its first turn ours starts and reads; the plain loop has an extra turn for that.
+    """
     batch = plain_loop.BATCH_SIZE * plain_loop.BPTT
     of_plain = [batch * speed for speed in batches_per_second(plain.turns[1:])]
     of_ours = [batch * speed for speed in batches_per_second(ours.turns)]
@@ -209,10 +241,10 @@ def words_per_second(plain: Training, ours: Training) -> Speeds:
 
 
 def epochs_within(budget: float, probe: Training, same: Training) -> int:
-    """How many epochs of `probe`, at least one, fit in `budget` seconds with reading, evaluating and saving.
+    """Return how many epochs of `probe` fit in `budget` seconds, at least one.
 
-    Evaluating is taken to cost, in proportion to training, what it cost in `same`, which has ended: valid
-    after each epoch and test in the end are about half of it each.
+    Reading, evaluation and saving are included. The cost of evaluation relative to training is taken from
+    `same`, which has ended: valid after each epoch and test at the end are about half of it each.
     """
     start = probe.turns[0].seconds
     epoch = probe.turns[0].of / statistics.median(batches_per_second(probe.turns))
@@ -222,6 +254,6 @@ def epochs_within(budget: float, probe: Training, same: Training) -> int:
 
 
 def finished(training: Training, folder: Path) -> Trained:
-    """The result of a training that has ended. Its command is told without this machine's folders."""
+    """Return the result of a training that has ended."""
     command = " ".join(Path(word).name if "/" in word else word for word in training.command)
     return Trained(folder, training.figure("test_perplexity"), training.seconds, command)

@@ -1,7 +1,7 @@
-"""A few texts by a finished model, for people to read beside its perplexity.
+"""Example texts by a finished model, for people to read beside its perplexity.
 
-They are drawn from the artifact as an endpoint would draw them, always from the same seeds: two models'
-samples differ by the models alone.
+They are drawn from the artifact as an endpoint draws texts. The seeds are always the same, so the texts of
+two models differ only because the models do.
 """
 
 import itertools
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-import generation
-from generation import Request
-from training_report import in_short, quoted, say
+import inference
+from inference import Request
+from job_log import log_values, quoted, summary
 from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))
@@ -20,20 +20,20 @@ WORDS = 40
 
 
 def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
-    """Texts, each with the prompt, seed and temperature it came of: some without a prompt, some after two
-    words that valid's lines often begin with.
+    """Return texts with their prompt, seed and temperature.
 
-    None, and a line in the log, if the model cannot generate.
+    Some have no prompt, some have two words with which lines of valid often begin. If the model cannot
+    generate, log it and return no texts.
     """
     try:
         return _draw(artifact, valid)
-    except Exception as error:  # the model is there and tested: what it reads like is no reason to lose it
-        say(samples="none", reason=quoted(in_short(error)))
+    except Exception as error:  # the model is trained and tested; missing examples must not fail the job
+        log_values(samples="none", reason=quoted(summary(error)))
         return []
 
 
 def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
-    served = generation.load(artifact)
+    served = inference.load(artifact)
     prompts = dict.fromkeys(["", served.tokenizer.join(beginning(valid, served.vocabulary))])
     requests = [
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)
@@ -47,16 +47,16 @@ def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
             "prompt": request.prompt,
             "seed": request.seed,
             "temperature": request.temperature,
-            "text": run.answer()["text"],
+            "text": run.response()["text"],
         }
         for request, run in zip(requests, runs, strict=True)
     ]
 
 
 def beginning(tokens: TokenIds, vocabulary: Vocabulary) -> list[str]:
-    """The two words that most lines of a text begin with; none if every line has a mark there, or ends.
+    """Return the two words with which most lines of a text begin; none if no line begins with two words.
 
-    What many lines share tells of none.
+    Many lines share them, so they disclose no line of the text.
     """
     is_word = np.array([word.isalpha() for word in vocabulary.words])
     before = np.append(END_OF_LINE_ID, tokens[:-1])

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import generation
-import samples
-from generation import Request
-from samples import beginning
-from tests.unit.model_scripts.conftest import CANARY, Job
+import example_texts
+import inference
+from example_texts import beginning
+from inference import Request
+from tests.unit.model_scripts.conftest import CANARY, Capture, Job, Patch
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 
 WORDS = Vocabulary([UNKNOWN, END_OF_LINE, "the", "old", "king", "￭,", "1813"])
@@ -21,14 +21,12 @@ def numbers(text: str) -> Any:
 
 
 def test_samples_are_what_the_artifact_answers(trained: Job) -> None:
-    served = generation.load(trained.model)
+    served = inference.load(trained.model)
     found = trained.metrics()["samples"]
     assert len(found) == 4
     assert {sample["temperature"] for sample in found} == {0.7, 1.0}
     for sample in found:
-        text = sample.pop("text")
-        assert text == served.generate(Request(**sample, words=40))["text"]
-        assert len(text.split()) == 40
+        assert sample.pop("text") == served.generate(Request(**sample, words=40))["text"]
 
 
 def test_some_samples_begin_as_lines_of_valid_do(trained: Job) -> None:
@@ -46,17 +44,15 @@ def test_the_artifact_holds_no_samples(trained: Job) -> None:
     assert CANARY not in content
 
 
-def test_a_model_that_cannot_generate_is_a_finished_model_all_the_same(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_without_example_texts_succeeds(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     def load(directory: object) -> None:
         raise ArithmeticError("the weights\nare no numbers")
 
-    monkeypatch.setattr(samples.generation, "load", load)
+    monkeypatch.setattr(example_texts.inference, "load", load)
     assert job.run(epochs=1) == 0
     assert job.metrics()["samples"] == []
     assert 'samples=none reason="ArithmeticError: the weights are no numbers"\n' in capfd.readouterr().out
-    assert (job.data / "training_curve.png").exists()
+    assert (job.data / "training_curve.svg").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,18 @@
-"""Requests for text, and the text that answers them, a token at a time.
+"""Requests for text and the responses to them, generated token by token.
 
-Request  {"seed": 111, "temperature": 0.8, "words": 100, "prompt": "My fellow citizens", "top_k": 40,
-         "top_p": 0.9}, every field optional
-Answer   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": the value of LEXLINE_MODEL}
+    request    {"seed": 111, "temperature": 0.8, "words": 100, "prompt": "My fellow citizens", "top_k": 40,
+               "top_p": 0.9}; every field is optional
+    response   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": $LEXLINE_MODEL}
 
-`text` continues the prompt and does not repeat it. `words` counts its space-separated words, so punctuation
-comes on top; it is the number asked for, unless the model produces almost nothing but line breaks
+`text` continues the prompt and does not repeat it. `words` counts words between spaces, so punctuation does
+not count. It is the requested number, unless the model generates almost nothing but line ends
 (MOST_TOKENS_PER_WORD).
 
-Each word is drawn from the model's own distribution over its whole vocabulary at the temperature, with <unk>
-left out: that is the distribution given that the next word is a known one. top_k and top_p narrow it to the
-most probable words (sampler.Choice). Words of the prompt the model does not know are read as <unk>. Without a
-prompt the text begins as a new line does. A comma or an 're drawn at the beginning of a line has no word to
-stand against: the model reads it as any other, the text leaves it out. The same request gives the same text,
-whatever else is generated at the same time.
+Each token is drawn from the model's distribution at the temperature, given that it is not <unk>. top_k and
+top_p restrict the draw to the most probable words (sampler.Choice). Unknown words of the prompt are read as
+<unk>. Without a prompt, the text starts a new line. If a line would start with a comma or an 're, the model
+reads that token but the text omits it. The same request always gives the same text, whatever else is
+generated at the same time.
 """
 
 import json
@@ -34,13 +33,28 @@ from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 JSON = "application/json"
 MOST_TOKENS_PER_WORD = 5
 MOST_PROMPT_CHARACTERS = 10_000
-MOST_TOP_K = 1_000_000
+LIMITS: dict[str, tuple[type, float, float]] = {
+    "seed": (int, 0, 2**32 - 1),
+    "temperature": (float, 0.001, 100),
+    "words": (int, 1, 1000),
+    "top_k": (int, 1, 1_000_000),
+    "top_p": (float, 0, 1),
+}
+"""Each number's type, lowest and highest value."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """seed: an unsigned 32-bit integer. temperature: 0.001 to 100. words: 1 to 1,000. top_k: 1 to 1,000,000,
-    or all words. top_p: above 0, to 1, or all words."""
+    """A request.
+
+    Attributes:
+        seed: An unsigned 32-bit integer.
+        temperature: From 0.001 to 100.
+        words: The length of the text, from 1 to 1,000.
+        prompt: At most 10,000 characters.
+        top_k: From 1 to 1,000,000, or None for all words.
+        top_p: Above 0, at most 1, or None for all words.
+    """
 
     seed: int = 1111
     temperature: float = 1.0
@@ -51,11 +65,15 @@ class Request:
 
 
 class InvalidRequest(ValueError):
-    """The request is not one this model answers. The message is a sentence that names the field."""
+    """The request is invalid. The message is a sentence that names the field."""
 
 
 def parse(body: str | bytes, content_type: str | None) -> Request:
-    """A checked Request from JSON. Raises InvalidRequest."""
+    """Parse and check a JSON request.
+
+    Raises:
+        InvalidRequest: The body is not JSON, or a field is unknown or out of range.
+    """
     if content_type and content_type.split(";")[0].strip().lower() != JSON:
         raise InvalidRequest(f"The content type must be {JSON}, not {content_type}.")
     try:
@@ -69,33 +87,27 @@ def parse(body: str | bytes, content_type: str | None) -> Request:
         if name not in known:
             raise InvalidRequest(f"Unknown field {name[:50]!r}; the known ones are {', '.join(known)}.")
     request = Request(**document)
-    _check_number("seed", request.seed, 0, 2**32 - 1, whole=True)
-    _check_number("temperature", request.temperature, 0.001, 100, whole=False)
-    _check_number("words", request.words, 1, 1000, whole=True)
+    for name, (kind, least, most) in LIMITS.items():
+        value = getattr(request, name)
+        if value is None and name in ("top_k", "top_p"):
+            continue
+        # In Python, True is an int; in a request it is not.
+        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+            raise InvalidRequest(f"{name} must be {'a whole number' if kind is int else 'a number'}.")
+        if not least <= value <= most:
+            raise InvalidRequest(f"{name} must be from {least:,} to {most:,}.")
+    if request.top_p == 0:
+        raise InvalidRequest("top_p must be above 0.")
     if not isinstance(request.prompt, str):
         raise InvalidRequest("prompt must be text.")
     if len(request.prompt) > MOST_PROMPT_CHARACTERS:
         raise InvalidRequest(f"prompt must be at most {MOST_PROMPT_CHARACTERS:,} characters long.")
-    if request.top_k is not None:
-        _check_number("top_k", request.top_k, 1, MOST_TOP_K, whole=True)
-    if request.top_p is not None:
-        _check_number("top_p", request.top_p, 0, 1, whole=False)
-        if request.top_p == 0:
-            raise InvalidRequest("top_p must be above 0: no word has that little of the probability.")
     return request
-
-
-def _check_number(name: str, value: Any, least: float, most: float, *, whole: bool) -> None:
-    # In Python true is an int; in a request it is not.
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise InvalidRequest(f"{name} must be {'a whole number' if whole else 'a number'}.")
-    if not least <= value <= most:
-        raise InvalidRequest(f"{name} must be from {least:,} to {most:,}.")
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A loaded artifact. Runs are stepped together or apart, as comes; by one thread at a time."""
+    """A loaded artifact. Not thread-safe. Requests may be advanced in any grouping."""
 
     sampler: Sampler
     vocabulary: Vocabulary
@@ -103,11 +115,11 @@ class ServedModel:
     name: str
 
     def begin(self, request: Request) -> "Run":
-        """A text to be drawn. Raises InvalidRequest for a prompt this model knows no word of."""
+        """Start to generate a text. Raises InvalidRequest if the model knows no word of the prompt."""
         return Run(request, self)
 
     def step(self, runs: Sequence["Run"]) -> None:
-        """One token more for each of the runs, none of them done: the next of its prompt, or one drawn."""
+        """Advance each run, none of which is done, by one token: the next of its prompt, or one drawn."""
         memory = self.sampler.read([run.unread for run in runs], _side_by_side(runs))
         drawing = [row for row, run in enumerate(runs) if run.remember(memory, row)]
         if not drawing:
@@ -118,15 +130,15 @@ class ServedModel:
             runs[row].take(word)
 
     def generate(self, request: Request) -> dict[str, Any]:
-        """The answer to a request on its own. Raises InvalidRequest."""
+        """Return the response to a single request. Raises InvalidRequest."""
         run = self.begin(request)
         while not run.done:
             self.step([run])
-        return run.answer()
+        return run.response()
 
 
 def load(directory: str | Path) -> ServedModel:
-    """An artifact, on the CPU whatever it was trained on. Its name is $LEXLINE_MODEL. Raises UserError."""
+    """Load an artifact, on the CPU. Its name is $LEXLINE_MODEL. Raises UserError if its format is another."""
     directory = Path(directory)
     model, config = language_model.load(directory)
     return ServedModel(
@@ -138,10 +150,12 @@ def load(directory: str | Path) -> ServedModel:
 
 
 class Run:
-    """A request that is being answered.
+    """A request whose text is being generated.
 
-    unread: the token the model reads next. memory, row: where the model's memory of what it has read lies;
-        runs that were stepped together share an array.
+    Attributes:
+        unread: The token that the model reads next.
+        memory: An array that holds the model's state in row `row`. Runs that were advanced together share it.
+        choice: How the run's tokens are drawn.
     """
 
     def __init__(self, request: Request, served: ServedModel) -> None:
@@ -156,10 +170,11 @@ class Run:
 
     @property
     def done(self) -> bool:
+        """Whether the text is complete."""
         return self._text.complete
 
     def remember(self, memory: Memory, row: int) -> bool:
-        """The model has read `unread`. Whether a word must be drawn, because the prompt is over."""
+        """Note the state after `unread`. Returns whether the prompt is read, so that a word must be drawn."""
         self.memory, self.row = memory, row
         following = next(self._prompt, None)
         if following is None:
@@ -168,11 +183,12 @@ class Run:
         return False
 
     def take(self, word: int) -> None:
-        """A word was drawn."""
+        """Add a word that was drawn."""
         self.unread = word
         self._text.add(word)
 
-    def answer(self) -> dict[str, Any]:
+    def response(self) -> dict[str, Any]:
+        """Return the response, as drawn at the head of this module."""
         text = self._text.written()
         return {
             "text": text,
@@ -184,7 +200,7 @@ class Run:
 
 
 class Text:
-    """Tokens put together until they make as many words as wanted."""
+    """A text that grows token by token until it has enough words."""
 
     def __init__(self, words: int, at_line_start: bool, served: ServedModel) -> None:
         self.complete = False
@@ -195,11 +211,11 @@ class Text:
         self._finished: list[str] = []
         self._finished_words = 0
         self._line: list[str] = []
-        # A token adds at most one word, so joining to count can wait until there are enough tokens.
+        # A token adds at most one word, so words need not be counted before there are enough tokens.
         self._most_words = 0
 
     def add(self, number: int) -> None:
-        """One token more."""
+        """Add a token."""
         word = self._vocabulary[number]
         if number == END_OF_LINE_ID:
             self._end_line()
@@ -213,7 +229,7 @@ class Text:
         self.complete = self.complete or not self._tokens_left
 
     def written(self) -> str:
-        """The lines as text: no blank ones at the ends, never two in a row."""
+        """Return the text, without blank lines at its ends and without two in a row."""
         kept: list[str] = []
         for line in [*self._finished, self._tokenizer.join(self._line)]:
             if line or (kept and kept[-1]):
@@ -229,7 +245,7 @@ class Text:
         self.complete = self._finished_words == self._wanted
 
     def _count(self) -> None:
-        """The text ends where one word too many begins: closing punctuation still belongs to the last."""
+        """End the text before the first word too many, so that closing punctuation still belongs to it."""
         self._most_words = self._finished_words + len(self._tokenizer.join(self._line).split())
         if self._most_words > self._wanted:
             self._line.pop()
@@ -237,16 +253,17 @@ class Text:
 
 
 def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
-    """What the model reads first: a line's beginning, then the prompt, its line breaks as <eos>.
+    """Return the tokens to read first: <eos>, then the prompt, with its line breaks as <eos>.
 
-    Raises InvalidRequest if the prompt has words and the model knows none of them.
+    Raises:
+        InvalidRequest: The prompt has words, and the model knows none of them.
     """
     lines = [served.tokenizer.split_prompt(line) for line in prompt.split("\n")] if prompt.strip() else []
     numbers = [number for words in lines for number in served.vocabulary.encode(words)]
     if numbers and not any(number != UNKNOWN_ID for number in numbers):
         raise InvalidRequest(
-            "prompt has no word that is in the model's vocabulary: use words of the text it was trained on, "
-            "or leave the prompt out."
+            "prompt has no word that is in the model's vocabulary: use words of the text that the model was "
+            "trained on, or leave the prompt out."
         )
     ids = [END_OF_LINE_ID]
     for number, words in enumerate(lines):
@@ -255,7 +272,7 @@ def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
 
 
 def _side_by_side(runs: Sequence[Run]) -> Memory:
-    """The memories of runs as rows. A batch that stays together has them so already."""
+    """Return the runs' states as rows. A batch that stays together already has that array."""
     memory = runs[0].memory
     if len(memory) == len(runs) and all(
         run.memory is memory and run.row == row for row, run in enumerate(runs)

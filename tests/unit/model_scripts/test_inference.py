@@ -1,24 +1,47 @@
-"""What a request may say, and what the text that answers it is made of."""
+"""Requests for text and the responses to them.
 
+The words of a trained model are not promised, so the model here has random weights, or draws the words that a
+test sets.
+"""
+
+import itertools
 import json
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-import generation
-import language_model
-from generation import InvalidRequest, Request, Run, ServedModel, load, parse
-from sampler import Sampler
-from tests.unit.model_scripts.conftest import Job
-from vocabulary import END_OF_LINE_ID
+from inference import InvalidRequest, Request, Run, ServedModel, load, parse
+from sampler import Choice, Memory
+from vocabulary import END_OF_LINE, END_OF_LINE_ID
 
 
 @pytest.fixture(scope="session")
-def served(trained: Job) -> ServedModel:
-    return load(trained.model)
+def served(untrained: Path) -> ServedModel:
+    return load(untrained)
+
+
+class Script:
+    """A sampler that draws the given words whatever it has read, and notes what it reads."""
+
+    def __init__(self, words: Iterable[int]) -> None:
+        self._words = iter(words)
+        self.was_read: list[int] = []
+
+    def start(self) -> Memory:
+        return np.zeros(1, np.float32)
+
+    def read(self, words: Sequence[int], memory: Memory) -> Memory:
+        self.was_read += words
+        return memory
+
+    def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
+        return [next(self._words) for _ in choices]
 
 
 def text(served: ServedModel, **fields: Any) -> str:
@@ -26,12 +49,14 @@ def text(served: ServedModel, **fields: Any) -> str:
     return answer
 
 
-def fond_of(served: ServedModel, trained: Job, number: int, much: float) -> ServedModel:
-    """The trained model with a liking for a word."""
-    model, _ = language_model.load(trained.model)
-    with torch.no_grad():
-        model.decoder.bias[number] += much
-    return replace(served, sampler=Sampler(model))
+def numbers(served: ServedModel, words: str) -> list[int]:
+    """The numbers of words, which stand between spaces. Each must be in the vocabulary."""
+    return [served.vocabulary.numbers[word] for word in words.split()]
+
+
+def said(served: ServedModel, drawn: str, **fields: Any) -> str:
+    """The text of an answer for which the model draws these words."""
+    return text(replace(served, sampler=Script(numbers(served, drawn))), **fields)
 
 
 def test_the_same_request_gives_the_same_text_and_another_seed_another(served: ServedModel) -> None:
@@ -42,46 +67,35 @@ def test_the_same_request_gives_the_same_text_and_another_seed_another(served: S
     assert text(served, seed=2, words=40) != first
 
 
-def test_generating_leaves_the_process_wide_randomness_alone(served: ServedModel) -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    text(served, seed=1)
-    assert torch.equal(torch.rand(1), expected)
-
-
 @pytest.mark.parametrize("words", [1, 2, 17, 1000])
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 100.0])
+@pytest.mark.parametrize("temperature", [0.001, 0.5, 1.0, 100.0])
 def test_text_has_the_words_asked_for(served: ServedModel, words: int, temperature: float) -> None:
     answer = served.generate(Request(seed=words, temperature=temperature, words=words))
     assert answer["words"] == words == len(answer["text"].split())
 
 
-@pytest.mark.parametrize("temperature", [0.001, 0.01, 0.1, 10, 100])
-def test_every_temperature_gives_text(served: ServedModel, temperature: float) -> None:
-    assert text(served, temperature=temperature, words=20)
-
-
 def test_text_reads_as_the_corpus_does(served: ServedModel) -> None:
-    found = text(served, seed=4, temperature=0.3, words=200)
-    assert "￭" not in found
-    assert " ," not in found
-    assert " ." not in found
-    assert "a well-known song" in found or "don't like" in found
-    assert "\n\n\n" not in found
+    drawn = (
+        '"￭ I don ￭\'t like a well ￭-￭ known song ￭, ￭" said the baker ￭. <eos> <eos> <eos> <eos> '
+        "Our king bought bread ￭; it cost $￭ 1,000 ￭! The"
+    )
+    assert said(served, drawn, words=16) == (
+        '"I don\'t like a well-known song," said the baker.\n\nOur king bought bread; it cost $1,000!'
+    )
 
 
 def test_unk_is_never_written(served: ServedModel) -> None:
     assert "<unk>" not in text(served, temperature=100, words=1000)
 
 
-def test_a_prompt_steers_the_text(served: ServedModel) -> None:
-    assert {text(served, prompt="When it", words=1, temperature=0.01, seed=seed) for seed in range(5)} == {
-        "rains,"
-    }
+def test_the_model_reads_the_prompt_before_it_draws_a_word(served: ServedModel) -> None:
+    script = Script(numbers(served, "rains ￭, Anna"))
+    answer = text(replace(served, sampler=script), prompt="When it\nAnna, it", words=1)
+    assert script.was_read == numbers(served, "<eos> When it <eos> Anna ￭, it rains ￭,")
+    assert answer == "rains,"
 
 
-def test_some_unknown_words_and_an_empty_prompt_are_no_trouble(served: ServedModel) -> None:
+def test_a_prompt_may_be_empty_or_have_unknown_words(served: ServedModel) -> None:
     assert text(served, prompt="Anna Zyxgrv 戦場 \ud800", words=5)
     assert text(served, prompt="", words=5) == text(served, prompt="  \n ", words=5) == text(served, words=5)
 
@@ -92,32 +106,25 @@ def test_a_prompt_without_one_known_word_is_refused(served: ServedModel, prompt:
         served.begin(Request(prompt=prompt))
 
 
-def test_a_line_break_in_a_prompt_ends_its_line(served: ServedModel) -> None:
-    ids = generation.prompt_ids("Anna\ntea", served)
-    assert ids.count(END_OF_LINE_ID) == 2
-    assert ids[0] == ids[2] == END_OF_LINE_ID
+def test_no_line_begins_with_a_mark_that_belongs_to_the_word_before(served: ServedModel) -> None:
+    drawn = "￭, Anna ￭, <eos> ￭, ￭. tea ￭. <eos> ￭! bread it"
+    script = Script(numbers(served, drawn))
+    assert text(replace(served, sampler=script), words=3) == "Anna,\ntea.\nbread"
+    # The model reads those marks as it reads any other word.
+    assert [END_OF_LINE_ID, *numbers(served, drawn)[:-1]] == script.was_read
 
 
-def test_no_line_begins_with_what_belongs_to_a_word_before_but_a_prompt_may_go_on_with_it(
-    served: ServedModel, trained: Job
-) -> None:
-    comma = served.vocabulary.numbers["￭,"]
-    fond_of_commas = fond_of(served, trained, comma, 12)
-    found = [text(fond_of_commas, seed=seed, temperature=3.0, words=60) for seed in range(5)]
-    assert all("," in one and "\n" in one for one in found)
-    assert not [line for one in found for line in one.split("\n") if line.startswith(",")]
-    assert text(fond_of(served, trained, comma, 100), prompt="Anna", words=5).startswith(",")
-    assert not text(fond_of_commas, prompt="Anna\n", temperature=3.0, words=5).startswith(",")
+def test_a_text_may_begin_with_a_mark_that_belongs_to_the_prompts_last_word(served: ServedModel) -> None:
+    assert said(served, "￭, tea it", prompt="Anna", words=2) == ", tea"
+    assert said(served, "￭, tea it", prompt="Anna\n", words=1) == "tea"
 
 
-def test_a_model_that_only_ends_lines_still_answers(served: ServedModel, trained: Job) -> None:
-    stuck = fond_of(served, trained, END_OF_LINE_ID, 1e6)
+def test_a_model_that_only_ends_lines_still_answers(served: ServedModel) -> None:
+    stuck = replace(served, sampler=Script(itertools.repeat(served.vocabulary.numbers[END_OF_LINE])))
     assert stuck.generate(Request(words=50))["words"] == 0
 
 
-def test_the_text_of_a_request_is_the_same_alone_and_among_others_that_come_and_go(
-    served: ServedModel,
-) -> None:
+def test_a_text_does_not_depend_on_other_requests(served: ServedModel) -> None:
     requests = [
         Request(seed=7, words=40, temperature=0.8),
         Request(seed=7, words=25, temperature=1.0, prompt="When it rains, Anna wants bread.\n\n" * 5),
@@ -139,23 +146,14 @@ def test_the_text_of_a_request_is_the_same_alone_and_among_others_that_come_and_
         served.step([running[number] for number in batch])
         for number in batch:
             if running[number].done:
-                answers[number] = running.pop(number).answer()
+                answers[number] = running.pop(number).response()
     assert [answers[number] for number in range(len(requests))] == alone
 
 
-def test_a_request_that_nobody_waits_for_any_more_can_be_dropped(served: ServedModel) -> None:
-    wanted, dropped = served.begin(Request(seed=1, words=20)), served.begin(Request(seed=2, words=20))
-    for _ in range(5):
-        served.step([wanted, dropped])
-    while not wanted.done:
-        served.step([wanted])
-    assert wanted.answer() == served.generate(Request(seed=1, words=20))
-
-
-def test_top_k_of_one_always_takes_the_best_word(served: ServedModel) -> None:
-    best = {text(served, seed=seed, temperature=100, words=20, top_k=1) for seed in range(3)}
-    assert best == {text(served, temperature=0.001, words=20)}
-    assert {text(served, seed=seed, words=20, top_p=1e-9) for seed in range(3)} == best
+def test_the_single_most_probable_word_does_not_depend_on_the_seed(served: ServedModel) -> None:
+    best = {text(served, seed=seed, temperature=3, words=20, top_k=1) for seed in range(3)}
+    assert len(best) == 1
+    assert {text(served, seed=seed, temperature=3, words=20, top_p=1e-9) for seed in range(3)} == best
 
 
 def test_fields_left_out_have_defaults() -> None:
@@ -178,7 +176,7 @@ def test_bytes_and_a_charset_are_fine() -> None:
         {"top_k": None, "top_p": None},
     ],
 )
-def test_limits_are_inside(fields: dict[str, Any]) -> None:
+def test_limits_are_inclusive(fields: dict[str, Any]) -> None:
     assert parse(json.dumps(fields), "application/json") == replace(Request(), **fields)
 
 
@@ -188,34 +186,28 @@ def test_limits_are_inside(fields: dict[str, Any]) -> None:
         ('{"wrods": 3}', "Unknown field 'wrods'"),
         ('{"' + 100_000 * "x" + '": 3}', f"Unknown field '{50 * 'x'}'"),
         ('{"words": 0}', "words must be from 1 to 1,000"),
-        ('{"words": 1001}', "words must be from 1 to 1,000"),
         ('{"words": 3.0}', "words must be a whole number"),
         ('{"words": true}', "words must be a whole number"),
         ('{"words": "3"}', "words must be a whole number"),
         ('{"temperature": 0}', "temperature must be from 0.001 to 100"),
         ('{"temperature": 100.1}', "temperature must be from 0.001 to 100"),
         ('{"temperature": NaN}', "temperature must be from 0.001 to 100"),
-        ('{"temperature": true}', "temperature must be a number"),
         ('{"temperature": null}', "temperature must be a number"),
         ('{"seed": -1}', "seed must be from 0 to 4,294,967,295"),
         ('{"seed": 4294967296}', "seed must be from 0 to 4,294,967,295"),
-        ('{"seed": false}', "seed must be a whole number"),
         ('{"prompt": 3}', "prompt must be text"),
         (json.dumps({"prompt": "x" * 10_001}), "prompt must be at most 10,000 characters"),
         ('{"top_k": 0}', "top_k must be from 1 to 1,000,000"),
         ('{"top_k": 1000001}', "top_k must be from 1 to 1,000,000"),
-        ('{"top_k": 2.0}', "top_k must be a whole number"),
         ('{"top_p": 0}', "top_p must be above 0"),
         ('{"top_p": 1.1}', "top_p must be from 0 to 1"),
-        ('{"top_p": NaN}', "top_p must be from 0 to 1"),
         ('{"top_p": "0.9"}', "top_p must be a number"),
         ("[]", "must be a JSON object"),
-        ("seed=3", "not JSON"),
         ("[" * 200_000, "not JSON"),
         (b"\xff", "not JSON"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(body: str | bytes, sentence: str) -> None:
+def test_an_invalid_request_is_refused_by_name(body: str | bytes, sentence: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         parse(body, "application/json")
     assert sentence in str(refusal.value)

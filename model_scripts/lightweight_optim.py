@@ -1,7 +1,7 @@
-"""SGD and Adam, step for step those of torch.optim.
+"""SGD and Adam, step for step those of torch.optim, without the import of PyTorch's compiler.
 
-The classes there import PyTorch's compiler when the first is made, which nothing here uses and which takes
-as long as all the rest of PyTorch. What they compute with does not.
+Making an optimiser of torch.optim imports the compiler (torch._dynamo), which nothing here uses: a job then
+starts 1.4 s of processor time later (2.8 s rather than 1.4 s for `import torch` and SGD; medians of 7).
 """
 
 import math
@@ -17,8 +17,10 @@ EPSILON = 1e-8
 
 
 class Sgd:
-    """Plain stochastic gradient descent, with decay (L2) of weights whose gradients are dense: it would touch
-    every row of the others."""
+    """Stochastic gradient descent without momentum.
+
+    Weight decay (L2) applies to dense gradients only: with a sparse gradient it would touch every row.
+    """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
         self._parameters = parameters
@@ -26,7 +28,7 @@ class Sgd:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Follow the gradients that are there."""
+        """Update the parameters that have a gradient."""
         for parameter in self._parameters:
             gradient = parameter.grad
             if gradient is None:
@@ -36,16 +38,18 @@ class Sgd:
             parameter.add_(gradient, alpha=-lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """It remembers nothing."""
+        """Return nothing: SGD has no state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """There is nothing to go on from."""
+        """Do nothing: SGD has no state."""
 
 
 class Adam:
-    """Adam (Kingma and Ba, arXiv 1412.6980). Where a gradient is sparse, only its rows are touched, in the
-    weights and in what is remembered of them, as in torch.optim.SparseAdam."""
+    """Adam (Kingma and Ba, arXiv 1412.6980).
+
+    A sparse gradient updates only its rows, of the weights and of the moments, as in torch.optim.SparseAdam.
+    """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self._parameters = parameters
@@ -55,7 +59,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Follow the gradients that are there."""
+        """Update the parameters that have a gradient."""
         gradients = [parameter.grad for parameter in self._parameters]
         given = [(n, gradient) for n, gradient in enumerate(gradients) if gradient is not None]
         dense = {n: gradient for n, gradient in given if not gradient.is_sparse}
@@ -91,11 +95,11 @@ class Adam:
         self._parameters[n].index_add_(0, rows, mean.div_(square.sqrt_().add_(EPSILON)), alpha=-size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors: all that a resumed run needs."""
+        """Return the moments and step counts as plain tensors."""
         return {"means": self._means, "squares": self._squares, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`'s answer."""
+        """Copy in what `state_dict` returned."""
         for name, own in self.state_dict().items():
             for mine, saved in zip(own, state[name], strict=True):
                 mine.copy_(saved)

@@ -1,10 +1,10 @@
-"""Functions called in a process of their own."""
+"""Functions called in a new process."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmarks.call import CallFailed, call
+from benchmarks.fresh_process import CallFailed, call
 
 
 def test_arguments_and_answers_cross_paths_as_paths(tmp_path: Path) -> None:

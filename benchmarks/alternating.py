@@ -1,7 +1,7 @@
-"""Trainings in child processes that take turns, so that both see the same machine in the same minutes.
+"""Trainings in child processes that run in turn, so that both have the same machine in the same minutes.
 
-A training whose turn it is not stands still (SIGSTOP): it uses no processor and its clock here does not run.
-A turn ends when the script prints a line with `step=n/of`, which both loops do every so many batches.
+Between its turns a training is suspended (SIGSTOP): it uses no processor, and its time is not counted. A turn
+ends when the script prints a line with `step=n/of`, which both loops print every so many batches.
 """
 
 import contextlib
@@ -27,7 +27,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Turn:
-    """What a training did in a turn: the batches done at its end, of how many, and the turn's seconds."""
+    """A turn of a training.
+
+    Attributes:
+        step: The batches done at its end, in this epoch.
+        of: The batches of an epoch.
+        seconds: Its duration.
+    """
 
     step: int
     of: int
@@ -35,13 +41,13 @@ class Turn:
 
 
 class TrainingFailed(Exception):
-    """A training script ended with an error; the message has the end of its log."""
+    """A training script failed. The message contains the end of its log."""
 
 
 class Training:
-    """A training script, started at its first turn, its wall time counted while it runs.
+    """A training script that starts at its first turn. `seconds` is the duration of its turns.
 
-    Use it in a `with`: whatever happens, its process is gone afterwards.
+    Use it as a context manager, which ends the process.
     """
 
     def __init__(self, command: Sequence[object], environment: Mapping[str, str], directory: Path) -> None:
@@ -60,11 +66,11 @@ class Training:
         self.end()
 
     def end(self) -> None:
-        """Kill it if it has not ended by itself."""
+        """Kill the process, if it has not ended by itself."""
         if self.process is None:
             return
         if self.process.poll() is None:
-            # With what it started, which may have left its process group, as torchrun's ranks do.
+            # Its children too: they may have left its process group, as torchrun's ranks do.
             started = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
             for process in started:
@@ -75,10 +81,16 @@ class Training:
             self.process.stdout.close()
 
     def take_turn(self, hold: bool = True) -> Turn | None:
-        """Let it run up to its next step line, then, unless `hold` is false, make it stand still. None when
-        it has ended.
+        """Let the script run up to its next step line.
 
-        Raises TrainingFailed if it ended with an error.
+        Args:
+            hold: Whether to suspend it there.
+
+        Returns:
+            The turn, or None if the script has ended.
+
+        Raises:
+            TrainingFailed: The script ended with an error.
         """
         started = time.perf_counter()
         line = self._until_step(hold)
@@ -90,7 +102,7 @@ class Training:
         return self.turns[-1]
 
     def figure(self, name: str) -> float:
-        """The last value logged as `name=value`. Raises TrainingFailed if there is none."""
+        """Return the last value logged as `name=value`. Raises TrainingFailed if there is none."""
         found = re.findall(rf"\b{name}=(\S+)", "\n".join(self.log))
         if not found:
             raise TrainingFailed(f"{' '.join(self.command)} logged no {name}.")
@@ -130,14 +142,13 @@ class Training:
 
 
 def die_with_parent() -> None:
-    """Should the benchmark itself be killed, the kernel kills what it started, standing still or not."""
+    """Make the kernel kill this process, suspended or not, when its parent is killed."""
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def batches_per_second(turns: Sequence[Turn]) -> list[float]:
-    """The speed in each turn but the first, which also holds starting up and reading, and those in which an
-    epoch ended."""
+    """Return the speed in each turn, except the first, with start-up, and turns that end an epoch."""
     return [
         (now.step - before.step) / now.seconds
         for before, now in itertools.pairwise(turns)
