@@ -4,7 +4,7 @@ from typing import Any
 
 from localcloud.application_autoscaling.records import ScalableTarget, ScalingPolicy
 from localcloud.application_autoscaling.variants import VariantId
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.hosting.scaling import ServedVariant
 
 POLICY_TYPE = "TargetTrackingScaling"

@@ -1,6 +1,6 @@
 """Errors that only Application Auto Scaling returns."""
 
-from localcloud.sagemaker.api.errors import ServiceError
+from localcloud.sagemaker.core.errors import ServiceError
 
 
 class ObjectNotFoundError(ServiceError):

@@ -7,9 +7,9 @@ from typing import Any
 from localcloud.application_autoscaling import checks, variants
 from localcloud.application_autoscaling.records import ScalableTarget, ScalableTargets
 from localcloud.application_autoscaling.variants import VariantId, variant_id
-from localcloud.sagemaker.api.errors import ValidationError
 from localcloud.sagemaker.core.context import now
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.errors import ValidationError
+from localcloud.sagemaker.core.host import Host
 from localcloud.sagemaker.hosting.scaling import ServedVariant
 
 Variants = Callable[[str, str], ServedVariant | None]

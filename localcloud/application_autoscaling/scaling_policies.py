@@ -8,7 +8,7 @@ from localcloud.application_autoscaling.errors import ObjectNotFoundError
 from localcloud.application_autoscaling.records import ScalableTarget, ScalableTargets, ScalingPolicy
 from localcloud.application_autoscaling.variants import NAMESPACE, VariantId, variant_id
 from localcloud.sagemaker.core.context import now
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.host import Host
 
 _PAGE = 10
 """Policies on a page, by the service model."""

@@ -21,9 +21,9 @@ from localcloud.application_autoscaling.scalable_targets import ScalableTargetOp
 from localcloud.application_autoscaling.scaling_policies import ScalingPolicyOperations
 from localcloud.application_autoscaling.variants import variant_id
 from localcloud.sagemaker.api.access import Caller
-from localcloud.sagemaker.api.errors import ValidationError
 from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.errors import ValidationError
+from localcloud.sagemaker.core.host import Host
 
 SERVICE = "application-autoscaling"
 TARGET = "AnyScaleFrontendService"

@@ -6,7 +6,7 @@ from typing import Any
 
 from localcloud.application_autoscaling.errors import InvalidNextTokenError
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

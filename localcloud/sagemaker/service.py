@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.api.errors import InternalError, RuntimeAccessDeniedError, ServiceError
 from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything, failure
 from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.core.errors import InternalError, RuntimeAccessDeniedError, ServiceError
 from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.host import Host
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import TagOperations
-from localcloud.sagemaker.host import Host
 from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
 from localcloud.sagemaker.hosting.endpoints import Endpoints
 from localcloud.sagemaker.hosting.invocations import Invocations, endpoint_name

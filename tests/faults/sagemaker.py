@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud.sagemaker.api.protocol import Response
-from localcloud.sagemaker.host import AccessDenied, Host
+from localcloud.sagemaker.core.host import AccessDenied, Host
 from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
 from localcloud.sagemaker.processes.fleet import FleetLaunch
 from localcloud.sagemaker.service import SageMaker

@@ -1,1 +1,1 @@
-"""The wire: AWS's JSON protocol, request validation, authorization, listing and errors."""
+"""The wire: AWS's JSON protocol, request validation, authorization and listing."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.sagemaker.host import AccessDenied, Host
+from localcloud.sagemaker.core.host import AccessDenied, Host
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 
 PAGE = 10
 """Results on a page if the request has no MaxResults."""

@@ -17,14 +17,14 @@ from botocore.model import OperationNotFoundError
 
 from localcloud.sagemaker.api import shapes
 from localcloud.sagemaker.api.access import Caller
-from localcloud.sagemaker.api.errors import (
+from localcloud.sagemaker.core.errors import (
     AccessDeniedError,
     InternalError,
     SerializationError,
     ServiceError,
     UnknownOperationError,
 )
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.host import Host
 
 Response = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""

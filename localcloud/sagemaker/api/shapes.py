@@ -24,7 +24,7 @@ from botocore.model import (
     StructureShape,
 )
 
-from localcloud.sagemaker.api.errors import SerializationError, ValidationError
+from localcloud.sagemaker.core.errors import SerializationError, ValidationError
 
 # The models' patterns are Java's. These parts do not exist in Python's `re`.
 _JAVA_CLASSES = {

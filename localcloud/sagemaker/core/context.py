@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.host import Host
 from localcloud.sagemaker.core.tags import TagStore
-from localcloud.sagemaker.host import Host
 
 
 def now() -> datetime:

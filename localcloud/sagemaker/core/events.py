@@ -12,7 +12,7 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.host import Host
 
 TRAINING_JOB = "SageMaker Training Job State Change"
 ENDPOINT = "SageMaker Endpoint State Change"

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from localcloud.sagemaker.api.errors import ValidationError
 from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.core.errors import ValidationError
 
 
 class Record(Protocol):

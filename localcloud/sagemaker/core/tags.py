@@ -3,7 +3,7 @@
 import threading
 from typing import Any, Protocol
 
-from localcloud.sagemaker.api.errors import ResourceLimitError, ValidationError
+from localcloud.sagemaker.core.errors import ResourceLimitError, ValidationError
 
 MAX_TAGS = 50
 """Tags of a resource: SageMaker's quota."""

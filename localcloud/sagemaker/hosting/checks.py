@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.hosting.records import EndpointConfig, Model
 
 _UNAVAILABLE = {

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from localcloud.sagemaker.host import Host, Measurement
+from localcloud.sagemaker.core.host import Host, Measurement
 
 NAMESPACE = "AWS/SageMaker"
 GATHER = 0.2

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ServiceError, ValidationError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.errors import ServiceError, ValidationError
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.hosting import update_plan

@@ -7,9 +7,9 @@ import re
 import time
 from collections.abc import Mapping
 
-from localcloud.sagemaker.api.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
 from localcloud.sagemaker.api.protocol import Response, response
 from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.core.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
 from localcloud.sagemaker.hosting.cloudwatch_metrics import Invocation
 from localcloud.sagemaker.hosting.endpoints import Endpoints
 from localcloud.sagemaker.hosting.launch import LOG_GROUP

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from localcloud.sagemaker.api.errors import ValidationError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.hosting.deployment import Deployment, Fleet, Size, Variant
 from localcloud.sagemaker.hosting.records import Endpoint, EndpointConfig, Model
 from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from localcloud.sagemaker.host import AccessDenied, Host
+from localcloud.sagemaker.core.host import AccessDenied, Host
 from localcloud.sagemaker.hosting.update_plan import UpdatePlan
 
 POLL = 0.2

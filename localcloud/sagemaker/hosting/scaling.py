@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from localcloud.sagemaker.api.access import Caller
-from localcloud.sagemaker.api.errors import AccessDeniedError, ValidationError
+from localcloud.sagemaker.core.errors import AccessDeniedError, ValidationError
 from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
 from localcloud.sagemaker.hosting.endpoints import Endpoints
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 
 MAX_METADATA = 50
 """CustomerMetadataProperties of a package, by the service model."""

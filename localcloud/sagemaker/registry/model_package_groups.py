@@ -3,8 +3,8 @@
 from typing import Any
 
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ConflictError, ValidationError
 from localcloud.sagemaker.core.context import now
+from localcloud.sagemaker.core.errors import ConflictError, ValidationError
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.registry.checks import check_group

@@ -3,8 +3,8 @@
 from typing import Any
 
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ConflictError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.errors import ConflictError
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.registry.checks import check_change, check_metadata, check_package
 from localcloud.sagemaker.registry.model_package_groups import ModelPackageGroups

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localcloud.sagemaker.api.errors import ValidationError
+from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.processes.job_clock import DEFAULT_MAX_RUNTIME
 
 

@@ -8,8 +8,8 @@ import logging
 from typing import Any
 
 from localcloud.sagemaker.api import listing
-from localcloud.sagemaker.api.errors import ResourceInUseError, ResourceLimitError, ValidationError
 from localcloud.sagemaker.core.context import Context, now
+from localcloud.sagemaker.core.errors import ResourceInUseError, ResourceLimitError, ValidationError
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.processes.training_run import TrainingLaunch, TrainingOutcome

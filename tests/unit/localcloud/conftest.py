@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
-from localcloud.sagemaker.host import AccessDenied, Measurement
+from localcloud.sagemaker.core.host import AccessDenied, Measurement
 from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
 from localcloud.sagemaker.processes.instance import InvocationResult
 from localcloud.sagemaker.processes.training_run import TrainingEvents, TrainingLaunch, TrainingOutcome

@@ -80,6 +80,22 @@ def _reserved_port() -> tuple[int, socket.socket]:
     return held.getsockname()[1], held
 
 
+def interpreter_without_spaces(directory: Path) -> str:
+    """Return a path of this interpreter without a space.
+
+    Ray (2.57, `runtime_env/context.py`) puts the interpreter's path into a shell command without quotes.
+
+    Args:
+        directory: a directory whose path has no space, for a link to the environment.
+    """
+    if " " not in sys.executable:
+        return sys.executable
+    # Link the whole environment, because Python looks for pyvenv.cfg in the directory above the interpreter's.
+    environment = directory / "environment"
+    environment.symlink_to(Path(sys.executable).parent.parent)
+    return str(environment / "bin" / Path(sys.executable).name)
+
+
 def _start_head(directory: Path) -> Any:
     """Start Ray's own processes as children of this one that die with it."""
     import ray
@@ -173,7 +189,9 @@ def main() -> None:
         sys.exit(1)
     port, held = _reserved_port()
     try:
-        head = _start_head(Path(os.environ["TMPDIR"]))
+        directory = Path(os.environ["TMPDIR"])
+        sys.executable = interpreter_without_spaces(directory)
+        head = _start_head(directory)
         failure = _serve(config, port)
     except Exception as error:
         traceback.print_exc()

@@ -4,7 +4,11 @@ Other tests cover what it serves and how it recovers, through SageMaker's own in
 """
 
 import contextlib
+import subprocess
+import sys
+import tempfile
 import time
+import venv
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -14,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from localcloud.sagemaker.processes.programs import ray_server
 from localcloud.sagemaker.processes.programs.ray_server import cause
 from tests.unit.localcloud.sagemaker.processes.helpers import archive, server_to_kill, wait_for
 
@@ -130,3 +135,21 @@ def test_ray_obeys_its_own_processes_only(processes: list[psutil.Process]) -> No
 def test_the_users_code_does_not_get_the_instances_token(processes: list[psutil.Process]) -> None:
     replica = next(process for process in processes if "ServeReplica" in " ".join(process.cmdline()))
     assert "LOCALCLOUD_TOKEN" not in replica.environ()
+
+
+def test_ray_gets_an_interpreter_whose_path_has_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / "a folder" / ".venv"
+    venv.create(environment, with_pip=False)
+    monkeypatch.setattr(sys, "executable", str(environment / "bin" / "python"))
+    with tempfile.TemporaryDirectory(prefix="lexline-") as directory:
+        interpreter = ray_server.interpreter_without_spaces(Path(directory))
+        assert " " not in interpreter
+        prefix = subprocess.run(
+            [interpreter, "-c", "import os, sys; print(os.path.realpath(sys.prefix))"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+    assert prefix == os.path.realpath(environment)
