@@ -4,6 +4,7 @@ Other tests cover what it serves and how it recovers, through SageMaker's own in
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
