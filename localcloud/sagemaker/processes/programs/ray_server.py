@@ -90,7 +90,7 @@ def interpreter_without_spaces(directory: Path) -> str:
     """
     if " " not in sys.executable:
         return sys.executable
-    # Link the whole environment, because Python looks for pyvenv.cfg in the directory above the interpreter's.
+    # Link the whole environment: Python looks for pyvenv.cfg in the directory above the interpreter's.
     environment = directory / "environment"
     environment.symlink_to(Path(sys.executable).parent.parent)
     return str(environment / "bin" / Path(sys.executable).name)
