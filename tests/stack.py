@@ -83,7 +83,7 @@ class DeployedStack:
         found = pages.paginate(stateMachineArn=self.outputs["StateMachineArn"])
         return [execution["executionArn"] for page in found for execution in page["executions"]]
 
-    def wait(self, execution: str, seconds: float = 240) -> dict[str, Any]:
+    def wait(self, execution: str, seconds: float = 900) -> dict[str, Any]:
         """Wait for an execution's end and return the response of DescribeExecution."""
         states = self.cloud.client("stepfunctions")
         deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""idle: CloudWatch is asked in a way that it answers, for any length of time."""
+"""idle: the request to CloudWatch is one that it can answer, for any length of time."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from tests.unit.pipeline.stubbed_aws import StubbedAws
 @pytest.mark.parametrize("days", [1 / 86400, 1 / 24, 23 / 24, 1, 13.96, 14, 15, 61, 62, 63, 366])
 def test_cloudwatch_has_the_datapoints_that_are_requested(stubbed: StubbedAws, days: float) -> None:
     """By GetMetricStatistics' reference: at most 1,440 datapoints; and from a start 15 days ago the period
-    is a multiple of 300 s, from 63 days ago of 3,600 s. Otherwise there are none, as if nobody had used it.
+    is a multiple of 300 s, from 63 days ago of 3,600 s. Otherwise there are none, as for an idle endpoint.
     """
     within = timedelta(days=days)
     stubbed.answers("cloudwatch", "get_metric_statistics", {"Datapoints": []})

@@ -86,11 +86,6 @@ def test_a_run_begins_after_twenty_quiet_periods_even_if_uploads_keep_coming(
     assert max(seconds) <= QUIET
 
 
-def test_datasets_gather_independently(table: TableInMemory, new_run: NewRun) -> None:
-    for dataset in ("a", "b"):
-        assert waits(new_run(dataset, dataset=dataset)) == QUIET
-
-
 def test_an_upload_after_the_run_began_gathers_itself(new_upload: Uploads) -> None:
     first, second = new_upload("1.txt"), new_upload("2.txt")
     waits(first)

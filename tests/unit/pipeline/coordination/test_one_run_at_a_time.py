@@ -115,9 +115,6 @@ class Pipeline(RuleBasedStateMachine):
 
     # --- the state machine
 
-    def begin(self, name: str, document: Any, key: str = "") -> None:
-        self.adopt(self.machine.start(name, document), key)
-
     def adopt(self, arn: str, key: str = "") -> None:
         """Plan the run of an execution that has just started."""
         execution = Execution.model_validate({"id": arn, "started": "2026-03-01T12:00:00Z"})
@@ -250,12 +247,12 @@ class Pipeline(RuleBasedStateMachine):
         if kind == "upload":
             key = self.upload(dataset)
             uploaded = {"bucket": ENVIRONMENT["BUCKET"], "key": key, "etag": "9b2cf535", "size": 120}
-            self.begin(f"upload-{len(self.known)}", {"upload": uploaded}, key)
+            self.adopt(self.machine.start(f"upload-{len(self.known)}", {"upload": uploaded}), key)
         elif kind == "upload without event" and self.events_get_lost:
             self.upload(dataset)
             self.sweep_is_needed = True
         elif kind == "by name":
-            self.begin(f"person-{len(self.known)}", {"dataset": dataset})
+            self.adopt(self.machine.start(f"person-{len(self.known)}", {"dataset": dataset}))
         elif kind == "step" and free:
             self.move(free[number % len(free)])
         elif kind == "end" and running:

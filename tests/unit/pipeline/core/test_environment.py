@@ -58,11 +58,6 @@ def test_a_variable_is_parsed(monkeypatch: pytest.MonkeyPatch, name: str, text: 
     assert READERS[name]() == value
 
 
-def test_the_defaults_are_empty_if_the_variable_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEFAULTS", raising=False)
-    assert environment.defaults() == "{}"
-
-
 @pytest.mark.parametrize(
     "cpu", ["m5.large", "c6i.32xlarge", "t2.medium", "r5.large", "inf2.xlarge", "trn1.2xlarge"]
 )

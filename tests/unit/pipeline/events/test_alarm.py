@@ -13,12 +13,10 @@ from tests.unit.pipeline.stubbed_aws import StubbedAws
 REASON = "Threshold Crossed: 1 datapoint [1.0] was not less than the threshold (1.0)."
 EVENT: dict[str, Any] = {
     "detail-type": "CloudWatch Alarm State Change",
-    "source": "aws.cloudwatch",
     "resources": ["arn:aws:cloudwatch:eu-west-1:111122223333:alarm:lexline-run-failed"],
     "detail": {
         "alarmName": "lexline-run-failed",
         "configuration": {"description": "A run\nfailed.", "metrics": [{"id": "m1", "returnData": True}]},
-        "previousState": {"value": "OK", "reason": "Threshold Crossed: ...", "timestamp": "..."},
         "state": {"value": "ALARM", "reason": REASON, "timestamp": "2026-03-01T17:04:40.989+0000"},
     },
 }

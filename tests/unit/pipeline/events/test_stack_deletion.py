@@ -53,8 +53,9 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 
 @pytest.fixture
-def asks(cloudformation: CloudFormation, context: LambdaContext) -> Asks:
+def asks(cloudformation: CloudFormation, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Asks:
     """asks(request, **fields): send the function CloudFormation's request, and return its response."""
+    monkeypatch.setenv("no_proxy", "*")
 
     def request(type_: str = "Delete", **fields: Any) -> dict[str, Any]:
         event = {

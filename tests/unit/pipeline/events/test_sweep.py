@@ -52,13 +52,13 @@ def sweeps(expect: ExpectedCalls, context: LambdaContext, monkeypatch: pytest.Mo
         monkeypatch.setattr(orphans, "find", lambda name: list(found))
         monkeypatch.setattr(orphans, "needed_execution", lambda name: needed)
         folders = {"CommonPrefixes": [{"Prefix": f"uploads/{dataset}/"} for dataset in datasets]}
-        asked = {"Bucket": "texts", "Prefix": "uploads/", "Delimiter": "/"}
-        expect.stubbed.answers("s3", "list_objects_v2", folders, **asked)
+        parameters = {"Bucket": "texts", "Prefix": "uploads/", "Delimiter": "/"}
+        expect.stubbed.answers("s3", "list_objects_v2", folders, **parameters)
         for dataset in datasets:
             file = "a.txt" if dataset == "sotu" else ""
             each = {"Key": f"uploads/{dataset}/{file}", "ETag": '"9b2cf535"', "Size": 5, "LastModified": NOW}
-            asked = {"Bucket": "texts", "Prefix": f"uploads/{dataset}/"}
-            expect.stubbed.answers("s3", "list_objects_v2", {"Contents": [each]}, **asked)
+            parameters = {"Bucket": "texts", "Prefix": f"uploads/{dataset}/"}
+            expect.stubbed.answers("s3", "list_objects_v2", {"Contents": [each]}, **parameters)
         if reported:
             expect.publish()
         return sweep.handler({"detail-type": "Scheduled Event"}, context)

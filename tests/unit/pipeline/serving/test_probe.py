@@ -8,17 +8,11 @@ from botocore.exceptions import ClientError
 from core.errors import SmokeTestFailed
 from serving import probe
 from serving.probe import Generated
-from tests.unit.pipeline.documents import NAME
 from tests.unit.pipeline.stubbed_aws import ExpectedCalls, StubbedAws
 
 
 def generate() -> Generated:
     return probe.generate("lexline", seed=111, temperature=1.0, prompt="")
-
-
-def test_the_response_is_the_text_with_the_models_name(expect: ExpectedCalls) -> None:
-    expect.invoke_endpoint({"text": "We the people.", "words": 3, "model": NAME, "seed": 111})
-    assert generate() == Generated(text="We the people.", words=3, model=NAME)
 
 
 @pytest.mark.parametrize("body", [b"<html>", {"generated": "text"}, b"", b"\xff\xfe"])

@@ -12,11 +12,6 @@ from serving.scaling import Scale
 from tests.unit.pipeline.stubbed_aws import AUTOSCALING, ExpectedCalls, StubbedAws
 
 
-def test_instances_scale_by_the_invocations_of_each(expect: ExpectedCalls) -> None:
-    expect.start_scaling(2, 6, 300.0)
-    scaling.start("lexline", Scale(2, 6, 300))
-
-
 @pytest.mark.parametrize("scales", [True, False])
 def test_stopping_is_no_error_if_the_endpoint_does_not_scale(expect: ExpectedCalls, scales: bool) -> None:
     expect.stop_scaling(scales=scales)

@@ -15,23 +15,19 @@ from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
 CLEANUP = "lexline--cleanup-bbbbbbbbbbbb"
 REAL_TIME: dict[str, Any] = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 UNDONE = [f"endpoint-config/{NAME}", f"model/{NAME}"]
-Compensates = Callable[[], Document]
 
 
-@pytest.fixture
-def event(documents: Documents, lease_held: TableInMemory) -> Document:
-    """The input after a new model has failed its smoke test."""
-    caught = [{"Error": "SmokeTestFailed", "Cause": "No text.", "Step": "SmokeTest"}]
-    return documents.input("run", "lease", "registered") | {"at_work": False, "caught": caught}
+class FailedRun(ExpectedCalls):
+    """A run that failed: announces what it has left, in the order in which the step looks for it.
 
+    `event` is the step's input, after a new model has failed its smoke test.
+    """
 
-@pytest.fixture
-def compensates(event: Document, context: LambdaContext) -> Compensates:
-    return lambda: compensate.handler(event, context)
-
-
-class Remains(ExpectedCalls):
-    """Announces what the failed run has left, in the order in which the step looks for it."""
+    def __init__(self, stubbed: StubbedAws, documents: Documents, context: LambdaContext) -> None:
+        super().__init__(stubbed, Described())
+        caught = [{"Error": "SmokeTestFailed", "Cause": "No text.", "Step": "SmokeTest"}]
+        self.event = documents.input("run", "lease", "registered") | {"at_work": False, "caught": caught}
+        self.compensate: Callable[[], Document] = lambda: compensate.handler(self.event, context)
 
     def deployment(self, *endpoint: str, **more: Any) -> None:
         """Announce a completed job, the run's config, and an endpoint in this state."""
@@ -72,8 +68,10 @@ class Remains(ExpectedCalls):
 
 
 @pytest.fixture
-def remains(stubbed: StubbedAws, described: Described) -> Remains:
-    return Remains(stubbed, described)
+def failed(
+    stubbed: StubbedAws, documents: Documents, lease_held: TableInMemory, context: LambdaContext
+) -> FailedRun:
+    return FailedRun(stubbed, documents, context)
 
 
 def compensated(job: str | None, serving: str | None, *removed: str, restored: bool = False) -> Document:
@@ -83,76 +81,72 @@ def compensated(job: str | None, serving: str | None, *removed: str, restored: b
 # --- a run that has not reached the endpoint
 
 
-def test_a_run_that_created_nothing_leaves_nothing(remains: Remains, compensates: Compensates) -> None:
-    remains.no_training_job()
-    remains.no_config_and_no_model()
-    assert compensates() == compensated(None, None)
+def test_a_run_that_created_nothing_leaves_nothing(failed: FailedRun) -> None:
+    failed.no_training_job()
+    failed.no_config_and_no_model()
+    assert failed.compensate() == compensated(None, None)
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Stopping", "Stopped", "Completed", "Failed"])
-def test_a_training_job_in_progress_is_stopped(
-    remains: Remains, compensates: Compensates, status: str
-) -> None:
-    remains.describe_training_job(status, "Training" if status == "InProgress" else "")
+def test_a_training_job_in_progress_is_stopped(failed: FailedRun, status: str) -> None:
+    failed.describe_training_job(status, "Training" if status == "InProgress" else "")
     if status == "InProgress":
-        remains.stop_training_job()
-    remains.no_config_and_no_model()
-    assert compensates() == compensated("Stopping" if status == "InProgress" else status, None)
+        failed.stop_training_job()
+    failed.no_config_and_no_model()
+    assert failed.compensate() == compensated("Stopping" if status == "InProgress" else status, None)
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Completed"])
 def test_only_the_job_is_stopped_while_a_function_of_the_run_may_be_running(
-    remains: Remains, compensates: Compensates, event: Document, status: str
+    failed: FailedRun, status: str
 ) -> None:
-    event["at_work"] = True
-    remains.describe_training_job(status, "Training")
+    failed.event["at_work"] = True
+    failed.describe_training_job(status, "Training")
     if status == "InProgress":
-        remains.stop_training_job()
-    assert compensates() == compensated("Stopping" if status == "InProgress" else status, None)
+        failed.stop_training_job()
+    assert failed.compensate() == compensated("Stopping" if status == "InProgress" else status, None)
 
 
-def test_a_model_without_an_endpoint_config_is_deleted(remains: Remains, compensates: Compensates) -> None:
-    remains.describe_training_job("Completed")
-    remains.no_endpoint_config()
-    remains.delete_config_and_model(config=False)
-    assert compensates() == compensated("Completed", None, f"model/{NAME}")
+def test_a_model_without_an_endpoint_config_is_deleted(failed: FailedRun) -> None:
+    failed.describe_training_job("Completed")
+    failed.no_endpoint_config()
+    failed.delete_config_and_model(config=False)
+    assert failed.compensate() == compensated("Completed", None, f"model/{NAME}")
 
 
 # --- back to the former model
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"])
-def test_an_endpoint_that_changes_is_waited_for(
-    remains: Remains, compensates: Compensates, status: str
-) -> None:
-    remains.deployment(status, FORMER)
+def test_an_endpoint_that_changes_is_waited_for(failed: FailedRun, status: str) -> None:
+    failed.deployment(status, FORMER)
     with pytest.raises(EndpointBusy, match=status):
-        compensates()
+        failed.compensate()
 
 
 @pytest.mark.parametrize("teardown", ["never", "always", "on_failure"])
 @pytest.mark.parametrize("work", ["train", "cleanup"])
 def test_an_updated_endpoint_goes_back_whatever_the_teardown_policy(
-    remains: Remains, compensates: Compensates, event: Document, teardown: str, work: str
+    failed: FailedRun, teardown: str, work: str
 ) -> None:
     """The policy is about this run's model. The former model is not this run's to tear down."""
-    event["run"].update(teardown=teardown, work=work)
-    remains.deployment()
-    remains.replaced()
-    remains.describe_endpoint_config(FORMER, **REAL_TIME)
-    remains.update_endpoint(FORMER, RetainAllVariantProperties=True)
+    failed.event["run"].update(teardown=teardown, work=work)
+    failed.deployment()
+    failed.replaced()
+    failed.describe_endpoint_config(FORMER, **REAL_TIME)
+    failed.update_endpoint(FORMER, RetainAllVariantProperties=True)
     with pytest.raises(EndpointBusy, match=f"being put back to {FORMER}"):
-        compensates()
+        failed.compensate()
 
 
 @pytest.mark.parametrize("more", [{}, {"restoring": FORMER}])
 def test_config_and_model_are_deleted_when_the_former_model_responds(
-    remains: Remains, compensates: Compensates, more: dict[str, str]
+    failed: FailedRun, more: dict[str, str]
 ) -> None:
-    remains.restored(**more)
-    remains.reject_model()
-    remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", FORMER, *UNDONE, restored=True)
+    failed.restored(**more)
+    failed.reject_model()
+    failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True)
 
 
 @pytest.mark.parametrize(
@@ -160,34 +154,30 @@ def test_config_and_model_are_deleted_when_the_former_model_responds(
     [("ModelError", 424, SmokeTestFailed), ("ModelNotReadyException", 429, Throttled)],
 )
 def test_nothing_is_deleted_while_the_former_model_does_not_respond(
-    remains: Remains, compensates: Compensates, code: str, status: int, error: type[Exception]
+    failed: FailedRun, code: str, status: int, error: type[Exception]
 ) -> None:
-    remains.deployment("InService", FORMER)
-    remains.replaced()
-    remains.stubbed.refuses("sagemaker-runtime", "invoke_endpoint", code, "It crashed.", status)
+    failed.deployment("InService", FORMER)
+    failed.replaced()
+    failed.stubbed.refuses("sagemaker-runtime", "invoke_endpoint", code, "It crashed.", status)
     with pytest.raises(error, match="It crashed"):
-        compensates()
+        failed.compensate()
 
 
-def test_an_endpoint_that_was_deleted_to_be_restored_is_created_again(
-    remains: Remains, compensates: Compensates
-) -> None:
-    remains.deployment_without_endpoint()
-    remains.replaced(restoring=FORMER)
-    remains.describe_endpoint_config(FORMER, **REAL_TIME)
-    remains.create_endpoint(FORMER)
+def test_an_endpoint_that_was_deleted_to_be_restored_is_created_again(failed: FailedRun) -> None:
+    failed.deployment_without_endpoint()
+    failed.replaced(restoring=FORMER)
+    failed.describe_endpoint_config(FORMER, **REAL_TIME)
+    failed.create_endpoint(FORMER)
     with pytest.raises(EndpointBusy, match=f"created again with {FORMER}"):
-        compensates()
+        failed.compensate()
 
 
-def test_an_endpoint_that_failed_with_its_former_config_is_not_left_like_this(
-    remains: Remains, compensates: Compensates
-) -> None:
-    remains.deployment("Failed", FORMER, FailureReason="No capacity.")
-    remains.replaced(restoring=FORMER)
-    remains.describe_endpoint_config(FORMER, **REAL_TIME)
+def test_an_endpoint_that_failed_with_its_former_config_is_not_left_like_this(failed: FailedRun) -> None:
+    failed.deployment("Failed", FORMER, FailureReason="No capacity.")
+    failed.replaced(restoring=FORMER)
+    failed.describe_endpoint_config(FORMER, **REAL_TIME)
     with pytest.raises(EndpointFailed, match="No capacity"):
-        compensates()
+        failed.compensate()
 
 
 # --- an endpoint that had no former model
@@ -196,20 +186,15 @@ def test_an_endpoint_that_failed_with_its_former_config_is_not_left_like_this(
 @pytest.mark.parametrize("teardown", ["never", "always", "on_failure"])
 @pytest.mark.parametrize(("status", "more"), [("InService", {}), ("Failed", {"verified": "2026-03-01"})])
 def test_a_first_endpoint_is_deleted(
-    remains: Remains,
-    compensates: Compensates,
-    event: Document,
-    teardown: str,
-    status: str,
-    more: dict[str, str],
+    failed: FailedRun, teardown: str, status: str, more: dict[str, str]
 ) -> None:
     """Even that of a verified model, if the endpoint has failed since."""
-    event["run"]["teardown"] = teardown
-    remains.deployment(status)
-    remains.replaced("", "", **more)
-    remains.delete_endpoint()
+    failed.event["run"]["teardown"] = teardown
+    failed.deployment(status)
+    failed.replaced("", "", **more)
+    failed.delete_endpoint()
     with pytest.raises(EndpointBusy, match="being deleted"):
-        compensates()
+        failed.compensate()
 
 
 @pytest.mark.parametrize(
@@ -218,31 +203,31 @@ def test_a_first_endpoint_is_deleted(
     [{"previous": "", "model": ""}, {}, {"verified": "2026-03-01T12:30:00+00:00"}],
 )
 def test_config_and_model_are_deleted_when_the_endpoint_is(
-    remains: Remains, compensates: Compensates, previous: dict[str, str]
+    failed: FailedRun, previous: dict[str, str]
 ) -> None:
-    remains.deployment_without_endpoint()
-    remains.replaced(**previous)
-    remains.reject_model()
-    remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", None, "endpoint/lexline", *UNDONE)
+    failed.deployment_without_endpoint()
+    failed.replaced(**previous)
+    failed.reject_model()
+    failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", None, "endpoint/lexline", *UNDONE)
 
 
 # --- an endpoint that stays
 
 
-def test_a_verified_model_keeps_serving(remains: Remains, compensates: Compensates, event: Document) -> None:
-    event["caught"][0].update(Error="AccessDenied", Step="Finish")
-    remains.deployment()
-    remains.replaced(verified="2026-03-01T12:30:00+00:00")
-    assert compensates() == compensated("Completed", NAME)
+def test_a_verified_model_keeps_serving(failed: FailedRun) -> None:
+    failed.event["caught"][0].update(Error="AccessDenied", Step="Finish")
+    failed.deployment()
+    failed.replaced(verified="2026-03-01T12:30:00+00:00")
+    assert failed.compensate() == compensated("Completed", NAME)
 
 
-def test_an_endpoint_that_serves_a_third_run_stays(remains: Remains, compensates: Compensates) -> None:
-    remains.deployment("InService", OTHER)
-    remains.replaced()
-    remains.reject_model()
-    remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", OTHER, *UNDONE)
+def test_an_endpoint_that_serves_a_third_run_stays(failed: FailedRun) -> None:
+    failed.deployment("InService", OTHER)
+    failed.replaced()
+    failed.reject_model()
+    failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", OTHER, *UNDONE)
 
 
 # --- the registered model
@@ -264,24 +249,18 @@ def test_an_endpoint_that_serves_a_third_run_stays(remains: Remains, compensates
     ],
 )
 def test_only_a_new_model_that_failed_is_rejected(
-    remains: Remains,
-    compensates: Compensates,
-    event: Document,
-    step: str,
-    error: str,
-    change: Any,
-    rejected: bool,
+    failed: FailedRun, step: str, error: str, change: Any, rejected: bool
 ) -> None:
-    event["run"]["work"] = change.get("work", "train")
-    event["registered"]["approved"] = change.get("approved", True)
-    event["caught"] = [{"Error": error, "Cause": "Thus.", "Step": step}]
-    if event["run"]["work"] == "cleanup":
-        event.update(registered=None, caught=[])
-    remains.restored()
+    failed.event["run"]["work"] = change.get("work", "train")
+    failed.event["registered"]["approved"] = change.get("approved", True)
+    failed.event["caught"] = [{"Error": error, "Cause": "Thus.", "Step": step}]
+    if failed.event["run"]["work"] == "cleanup":
+        failed.event.update(registered=None, caught=[])
+    failed.restored()
     if rejected:
-        remains.reject_model(f"{step} failed with {error}.")
-    remains.delete_config_and_model()
-    assert compensates()["restored"] is True
+        failed.reject_model(f"{step} failed with {error}.")
+    failed.delete_config_and_model()
+    assert failed.compensate()["restored"] is True
 
 
 # --- a run that has lost its lease
@@ -302,43 +281,35 @@ def test_only_a_new_model_that_failed_is_rejected(
     ],
 )
 def test_without_the_lease_only_unused_resources_are_deleted(
-    remains: Remains,
-    compensates: Compensates,
-    event: Document,
-    status: str,
-    config: str,
-    previous: str | None,
-    removed: list[str],
+    failed: FailedRun, status: str, config: str, previous: str | None, removed: list[str]
 ) -> None:
-    event["lease"]["generation"] = 6
-    remains.deployment(status, config)
+    failed.event["lease"]["generation"] = 6
+    failed.deployment(status, config)
     if previous:
-        remains.list_tags(config, previous=previous)
+        failed.list_tags(config, previous=previous)
     if removed:
-        remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", config, *removed)
+        failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", config, *removed)
 
 
-def test_without_the_lease_and_without_an_endpoint_config_and_model_are_deleted(
-    remains: Remains, compensates: Compensates, event: Document
-) -> None:
-    event["lease"]["generation"] = 6
-    remains.deployment_without_endpoint()
-    remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", None, *UNDONE)
+def test_without_the_lease_and_without_an_endpoint_config_and_model_are_deleted(failed: FailedRun) -> None:
+    failed.event["lease"]["generation"] = 6
+    failed.deployment_without_endpoint()
+    failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", None, *UNDONE)
 
 
 # --- the cleanup after an aborted run
 
 
 def test_a_cleanup_undoes_its_subject_with_its_own_lease(
-    remains: Remains, compensates: Compensates, event: Document, lease_held: TableInMemory
+    failed: FailedRun, lease_held: TableInMemory
 ) -> None:
     item = lease_held.get("endpoint/lexline")
     lease_held.put("endpoint/lexline", **{**item, "owner": CLEANUP, "generation": 8})
     cleanup_of = {"run": NAME, "execution": "arn", "status": "ABORTED"}
-    event["run"].update(name=CLEANUP, work="cleanup", dataset=None, cleanup_of=cleanup_of)
-    event.update(lease={"owner": CLEANUP, "generation": 8}, registered=None, caught=[])
-    remains.restored()
-    remains.delete_config_and_model()
-    assert compensates() == compensated("Completed", FORMER, *UNDONE, restored=True)
+    failed.event["run"].update(name=CLEANUP, work="cleanup", dataset=None, cleanup_of=cleanup_of)
+    failed.event.update(lease={"owner": CLEANUP, "generation": 8}, registered=None, caught=[])
+    failed.restored()
+    failed.delete_config_and_model()
+    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True)

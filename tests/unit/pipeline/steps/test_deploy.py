@@ -1,24 +1,15 @@
 """deploy: one endpoint for all runs, changed by the owner of the lease, and never to an older run's model."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.request import HostingResources
-from core.errors import (
-    CapacityUnavailable,
-    EndpointBusy,
-    InvalidInput,
-    LeaseLost,
-    Misconfigured,
-    RequestRefused,
-    ServiceUnavailable,
-)
+from core import errors
 from steps import deploy
-from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, SAGEMAKER, Document, Documents
+from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, SAGEMAKER, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 from tests.unit.pipeline.stubbed_aws import (
@@ -34,11 +25,23 @@ from tests.unit.pipeline.stubbed_aws import (
 )
 
 ALARMS = ["lexline-5xx", "lexline-latency"]
-Deploys = Callable[[], str]
 
 
 class Deployment(ExpectedCalls):
-    """Announces the calls of the step, in their order."""
+    """Announces the calls of the step, in their order. `event` is its input, with a new task token."""
+
+    def __init__(
+        self, stubbed: StubbedAws, table: TableInMemory, machine: ExecutionsInMemory, context: LambdaContext
+    ) -> None:
+        super().__init__(stubbed, Described())
+        self.table, self._machine, self._context = table, machine, context
+        self._arn = machine.start("first", {})
+        self.event = {"token": machine.wait(self._arn), **Documents().input("run", "lease", "registered")}
+
+    def deploy(self) -> str:
+        """Run the step, and return how the state's wait ended; empty while it waits."""
+        deploy.handler(self.event, self._context)
+        return self._machine.heard(self._arn)
 
     def endpoint(self, *args: Any, instances: int = 1, **more: Any) -> None:
         """Announce a real-time endpoint with this many instances."""
@@ -81,8 +84,8 @@ class Deployment(ExpectedCalls):
 
     def alarms(self, *in_alarm: str) -> None:
         response = {"MetricAlarms": [{"AlarmName": name} for name in in_alarm]}
-        asked = {"AlarmNames": ALARMS, "StateValue": "ALARM"}
-        self.stubbed.answers("cloudwatch", "describe_alarms", response, **asked)
+        parameters = {"AlarmNames": ALARMS, "StateValue": "ALARM"}
+        self.stubbed.answers("cloudwatch", "describe_alarms", response, **parameters)
 
     def update(self, status: str = "Updating") -> None:
         """Announce UpdateEndpoint with any parameters, and the endpoint after it."""
@@ -109,27 +112,10 @@ class Deployment(ExpectedCalls):
 
 
 @pytest.fixture
-def aws(stubbed: StubbedAws, described: Described, lease_held: TableInMemory) -> Deployment:
-    return Deployment(stubbed, described)
-
-
-@pytest.fixture
-def event(machine: ExecutionsInMemory, documents: Documents) -> Document:
-    token = machine.wait(machine.start("first", {}))
-    return {"token": token, **documents.input("run", "lease", "registered")}
-
-
-@pytest.fixture
-def deploys(
-    event: Document, context: LambdaContext, machine: ExecutionsInMemory, documents: Documents
-) -> Deploys:
-    """deploys(): run the step, and return how the state's wait ended; empty while it waits."""
-
-    def run() -> str:
-        deploy.handler(event, context)
-        return machine.heard(documents.execution["id"])
-
-    return run
+def deployment(
+    stubbed: StubbedAws, lease_held: TableInMemory, machine: ExecutionsInMemory, context: LambdaContext
+) -> Deployment:
+    return Deployment(stubbed, lease_held, machine, context)
 
 
 @pytest.fixture
@@ -141,25 +127,23 @@ def accepted(lease_held: TableInMemory) -> None:
 # --- creating and updating
 
 
-def test_the_first_run_creates_the_endpoint_after_it_has_stored_its_token(
-    aws: Deployment, deploys: Deploys, event: Document, lease_held: TableInMemory
-) -> None:
-    aws.no_endpoint()
-    aws.create_config()
-    aws.create_endpoint()
-    aws.endpoint("Creating")
-    assert deploys() == ""
+def test_the_first_run_creates_the_endpoint_after_it_has_stored_its_token(deployment: Deployment) -> None:
+    deployment.no_endpoint()
+    deployment.create_config()
+    deployment.create_endpoint()
+    deployment.endpoint("Creating")
+    assert deployment.deploy() == ""
     # The first write renews the lease, and the last one marks the change as accepted.
-    writes = [call for call in aws.stubbed.calls if call in ("UpdateItem", "CreateEndpoint")]
+    writes = [call for call in deployment.stubbed.calls if call in ("UpdateItem", "CreateEndpoint")]
     assert writes == ["UpdateItem", "UpdateItem", "CreateEndpoint", "UpdateItem"]
-    item = lease_held.get(ENDPOINT_ARN)
-    assert (item["token"], item["run"], item["config"]) == (event["token"], NAME, NAME)
+    item = deployment.table.get(ENDPOINT_ARN)
+    assert (item["token"], item["run"], item["config"]) == (deployment.event["token"], NAME, NAME)
 
 
-def test_a_later_run_updates_the_endpoint(aws: Deployment, deploys: Deploys) -> None:
-    aws.update_from_former()
-    assert deploys() == ""
-    assert aws.updated == {
+def test_a_later_run_updates_the_endpoint(deployment: Deployment) -> None:
+    deployment.update_from_former()
+    assert deployment.deploy() == ""
+    assert deployment.updated == {
         "RetainAllVariantProperties": True,
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
@@ -182,27 +166,27 @@ def test_a_later_run_updates_the_endpoint(aws: Deployment, deploys: Deploys) -> 
     ],
 )
 def test_some_endpoints_take_only_a_plain_update(
-    aws: Deployment, deploys: Deploys, event: Document, requested: str, live: dict[str, Any]
+    deployment: Deployment, requested: str, live: dict[str, Any]
 ) -> None:
-    event["run"]["hosting"]["endpoint_type"] = requested
-    aws.describe_endpoint(config=FORMER, **live)
-    aws.replace_former(**({"ServerlessConfig": SERVERLESS} if requested == "serverless" else {}))
-    aws.update()
-    deploys()
-    assert aws.updated == {}
+    deployment.event["run"]["hosting"]["endpoint_type"] = requested
+    deployment.describe_endpoint(config=FORMER, **live)
+    deployment.replace_former(**({"ServerlessConfig": SERVERLESS} if requested == "serverless" else {}))
+    deployment.update()
+    deployment.deploy()
+    assert deployment.updated == {}
 
 
 @pytest.mark.parametrize(
     ("requested", "config", "error"),
-    [("serverless", FORMER, InvalidInput), ("real-time", "lexline-foo", Misconfigured)],
+    [("serverless", FORMER, errors.InvalidInput), ("real-time", "lexline-foo", errors.Misconfigured)],
 )
 def test_an_endpoint_that_the_run_may_not_update_is_refused_before_anything_is_created(
-    aws: Deployment, deploys: Deploys, event: Document, requested: str, config: str, error: type[Exception]
+    deployment: Deployment, requested: str, config: str, error: type[Exception]
 ) -> None:
-    event["run"]["hosting"]["endpoint_type"] = requested
-    aws.endpoint(config=config)
+    deployment.event["run"]["hosting"]["endpoint_type"] = requested
+    deployment.endpoint(config=config)
     with pytest.raises(error):
-        deploys()
+        deployment.deploy()
 
 
 # --- how many instances
@@ -223,55 +207,46 @@ def test_an_endpoint_that_the_run_may_not_update_is_refused_before_anything_is_c
     ],
 )
 def test_the_instance_count_is_kept_unless_another_is_requested(
-    aws: Deployment,
-    deploys: Deploys,
-    event: Document,
-    former: int,
-    requested: int,
-    scaled_before: bool,
-    scales: bool,
-    retained: bool,
+    deployment: Deployment, former: int, requested: int, scaled_before: bool, scales: bool, retained: bool
 ) -> None:
-    event["run"]["hosting"].update(instance_count=requested, max_instance_count=9 if scales else 0)
-    aws.endpoint(config=FORMER, instances=8)
-    aws.serving_tags(**({"scales": "2-9@300"} if scaled_before else {}))
-    aws.create_config(FORMER, FORMER, InstanceType="ml.m5.large", InitialInstanceCount=requested)
-    aws.former_config(instances=former)
-    aws.alarms()
-    aws.update()
-    deploys()
-    assert aws.updated["RetainAllVariantProperties"] is retained
-    routing = aws.updated["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    deployment.event["run"]["hosting"].update(instance_count=requested, max_instance_count=9 if scales else 0)
+    deployment.endpoint(config=FORMER, instances=8)
+    deployment.serving_tags(**({"scales": "2-9@300"} if scaled_before else {}))
+    deployment.create_config(FORMER, FORMER, InstanceType="ml.m5.large", InitialInstanceCount=requested)
+    deployment.former_config(instances=former)
+    deployment.alarms()
+    deployment.update()
+    deployment.deploy()
+    assert deployment.updated["RetainAllVariantProperties"] is retained
+    routing = deployment.updated["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     # A quarter of the instances that the endpoint will have.
     assert routing["CanarySize"] == {"Type": "INSTANCE_COUNT", "Value": 2 if retained else 1}
 
 
 @pytest.mark.parametrize("scales", [False, True])
-def test_scaling_stops_before_the_instance_type_changes(
-    aws: Deployment, deploys: Deploys, scales: bool
-) -> None:
+def test_scaling_stops_before_the_instance_type_changes(deployment: Deployment, scales: bool) -> None:
     """SageMaker refuses another instance type for a variant that scales."""
-    aws.endpoint(config=FORMER)
-    aws.replace_former()
-    aws.former_config("ml.c5.large")
-    aws.stop_scaling(scales=scales)
-    aws.alarms()
-    aws.update()
-    deploys()
-    calls = aws.stubbed.calls
+    deployment.endpoint(config=FORMER)
+    deployment.replace_former()
+    deployment.former_config("ml.c5.large")
+    deployment.stop_scaling(scales=scales)
+    deployment.alarms()
+    deployment.update()
+    deployment.deploy()
+    calls = deployment.stubbed.calls
     assert calls.index("DeregisterScalableTarget") < calls.index("UpdateEndpoint")
 
 
-def test_an_endpoint_whose_config_was_deleted_is_updated(aws: Deployment, deploys: Deploys) -> None:
-    aws.endpoint(config=FORMER)
-    aws.stubbed.refuses("sagemaker", "list_tags", *NO_CONFIG)
-    aws.create_config(previous=FORMER)
-    aws.no_endpoint_config(FORMER)
-    aws.stop_scaling()
-    aws.alarms()
-    aws.update()
-    deploys()
-    assert aws.updated["RetainAllVariantProperties"] is False
+def test_an_endpoint_whose_config_was_deleted_is_updated(deployment: Deployment) -> None:
+    deployment.endpoint(config=FORMER)
+    deployment.stubbed.refuses("sagemaker", "list_tags", *NO_CONFIG)
+    deployment.create_config(previous=FORMER)
+    deployment.no_endpoint_config(FORMER)
+    deployment.stop_scaling()
+    deployment.alarms()
+    deployment.update()
+    deployment.deploy()
+    assert deployment.updated["RetainAllVariantProperties"] is False
 
 
 # --- how traffic shifts
@@ -309,13 +284,13 @@ def test_every_deployment_config_is_within_sagemakers_limits(
 
 @pytest.mark.parametrize(("in_alarm", "watched"), [(["lexline-latency"], ["lexline-5xx"]), (ALARMS, None)])
 def test_an_alarm_that_is_in_alarm_already_does_not_roll_the_update_back(
-    aws: Deployment, deploys: Deploys, in_alarm: list[str], watched: list[str] | None
+    deployment: Deployment, in_alarm: list[str], watched: list[str] | None
 ) -> None:
     """Otherwise an endpoint that is overloaded, or whose model fails, could never be repaired."""
-    aws.until_update(*in_alarm)
-    aws.update()
-    deploys()
-    rollback = aws.updated["DeploymentConfig"].get("AutoRollbackConfiguration")
+    deployment.until_update(*in_alarm)
+    deployment.update()
+    deployment.deploy()
+    rollback = deployment.updated["DeploymentConfig"].get("AutoRollbackConfiguration")
     # SageMaker refuses an empty list of alarms.
     assert rollback == (watched and {"Alarms": [{"AlarmName": name} for name in watched]})
 
@@ -325,17 +300,17 @@ def test_an_alarm_that_is_in_alarm_already_does_not_roll_the_update_back(
 
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_change_that_was_accepted_a_moment_ago_has_no_outcome_yet(
-    aws: Deployment, deploys: Deploys, exists: bool
+    deployment: Deployment, exists: bool
 ) -> None:
     """DescribeEndpoint still returns the former state: the former config, or no endpoint."""
     if exists:
-        aws.update_from_former("InService")
+        deployment.update_from_former("InService")
     else:
-        aws.no_endpoint()
-        aws.create_config()
-        aws.create_endpoint()
-        aws.no_endpoint()
-    assert deploys() == ""
+        deployment.no_endpoint()
+        deployment.create_config()
+        deployment.create_endpoint()
+        deployment.no_endpoint()
+    assert deployment.deploy() == ""
 
 
 @pytest.mark.usefixtures("accepted")
@@ -349,63 +324,53 @@ def test_a_change_that_was_accepted_a_moment_ago_has_no_outcome_yet(
     ],
 )
 def test_a_retried_step_changes_nothing_and_completes_its_token_when_the_endpoint_has_settled(
-    aws: Deployment,
-    deploys: Deploys,
-    event: Document,
-    lease_held: TableInMemory,
-    status: str,
-    config: str,
-    heard: str,
+    deployment: Deployment, status: str, config: str, heard: str
 ) -> None:
     for _ in range(2):
-        aws.endpoint(status, config)
-    assert deploys() == heard
-    assert lease_held.get(ENDPOINT_ARN).get("token") == (None if heard else event["token"])
+        deployment.endpoint(status, config)
+    assert deployment.deploy() == heard
+    assert deployment.table.get(ENDPOINT_ARN).get("token") == (None if heard else deployment.event["token"])
 
 
-def test_an_attempt_that_ended_right_after_its_change_is_continued(
-    aws: Deployment, deploys: Deploys, lease_held: TableInMemory
-) -> None:
-    lease_held.put(ENDPOINT_ARN, token="token-before", run=NAME, expires=1)
+def test_an_attempt_that_ended_right_after_its_change_is_continued(deployment: Deployment) -> None:
+    deployment.table.put(ENDPOINT_ARN, token="token-before", run=NAME, expires=1)
     for _ in range(2):
-        aws.endpoint("InService")
-    assert deploys() == "Success"
+        deployment.endpoint("InService")
+    assert deployment.deploy() == "Success"
 
 
-def test_the_config_of_an_earlier_attempt_gets_new_tags_on_what_it_replaces(
-    aws: Deployment, deploys: Deploys
-) -> None:
-    aws.endpoint(config=FORMER)
-    aws.serving_tags()
-    aws.stubbed.refuses("sagemaker", "create_endpoint_config", *EXISTS)
-    aws.add_tags(generation="7", previous=FORMER, previous_model=FORMER)
-    aws.former_config()
-    aws.alarms()
-    aws.update()
-    deploys()
+def test_the_config_of_an_earlier_attempt_gets_new_tags_on_what_it_replaces(deployment: Deployment) -> None:
+    deployment.endpoint(config=FORMER)
+    deployment.serving_tags()
+    deployment.stubbed.refuses("sagemaker", "create_endpoint_config", *EXISTS)
+    deployment.add_tags(generation="7", previous=FORMER, previous_model=FORMER)
+    deployment.former_config()
+    deployment.alarms()
+    deployment.update()
+    deployment.deploy()
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
 def test_another_change_in_progress_is_waited_for_without_replacing_its_token(
-    aws: Deployment, deploys: Deploys, lease_held: TableInMemory, status: str
+    deployment: Deployment, status: str
 ) -> None:
-    lease_held.put(ENDPOINT_ARN, token="token-before", run=FORMER, expires=1, config=FORMER)
-    aws.endpoint(status, FORMER)
-    aws.serving_tags()
-    with pytest.raises(EndpointBusy, match=status):
-        deploys()
-    assert lease_held.get(ENDPOINT_ARN)["token"] == "token-before"
+    deployment.table.put(ENDPOINT_ARN, token="token-before", run=FORMER, expires=1, config=FORMER)
+    deployment.endpoint(status, FORMER)
+    deployment.serving_tags()
+    with pytest.raises(errors.EndpointBusy, match=status):
+        deployment.deploy()
+    assert deployment.table.get(ENDPOINT_ARN)["token"] == "token-before"
 
 
 @pytest.mark.parametrize("status", ["Failed", "UpdateRollbackFailed", "OutOfService"])
 def test_a_failed_endpoint_is_deleted_so_that_the_next_attempt_creates_it(
-    aws: Deployment, deploys: Deploys, status: str
+    deployment: Deployment, status: str
 ) -> None:
-    aws.endpoint(status, FORMER)
-    aws.serving_tags()
-    aws.delete_endpoint()
-    with pytest.raises(EndpointBusy, match="being deleted"):
-        deploys()
+    deployment.endpoint(status, FORMER)
+    deployment.serving_tags()
+    deployment.delete_endpoint()
+    with pytest.raises(errors.EndpointBusy, match="being deleted"):
+        deployment.deploy()
 
 
 # --- refusals
@@ -414,45 +379,40 @@ def test_a_failed_endpoint_is_deleted_so_that_the_next_attempt_creates_it(
 @pytest.mark.parametrize(
     ("operation", "refusal", "error"),
     [
-        ("create_endpoint", EXISTS, EndpointBusy),
-        ("update_endpoint", IN_PROGRESS, EndpointBusy),
+        ("create_endpoint", EXISTS, errors.EndpointBusy),
+        ("update_endpoint", IN_PROGRESS, errors.EndpointBusy),
         # SageMaker does not find yet what was created a moment ago.
-        ("create_endpoint", NO_CONFIG, ServiceUnavailable),
-        ("update_endpoint", NO_CONFIG, ServiceUnavailable),
-        ("create_endpoint", ("ResourceLimitExceeded", "said AWS"), CapacityUnavailable),
-        ("create_endpoint", ("ValidationException", "said AWS"), RequestRefused),
+        ("create_endpoint", NO_CONFIG, errors.ServiceUnavailable),
+        ("update_endpoint", NO_CONFIG, errors.ServiceUnavailable),
+        ("create_endpoint", ("ResourceLimitExceeded", "said AWS"), errors.CapacityUnavailable),
+        ("create_endpoint", ("ValidationException", "said AWS"), errors.RequestRefused),
     ],
 )
 def test_a_refused_change_is_an_error_and_not_accepted(
-    aws: Deployment,
-    deploys: Deploys,
-    lease_held: TableInMemory,
-    operation: str,
-    refusal: tuple[str, str],
-    error: type[Exception],
+    deployment: Deployment, operation: str, refusal: tuple[str, str], error: type[Exception]
 ) -> None:
     if operation == "create_endpoint":
-        aws.no_endpoint()
-        aws.create_config()
+        deployment.no_endpoint()
+        deployment.create_config()
     else:
-        aws.until_update()
-    aws.stubbed.refuses("sagemaker", operation, *refusal)
+        deployment.until_update()
+    deployment.stubbed.refuses("sagemaker", operation, *refusal)
     with pytest.raises(error):
-        deploys()
-    assert "config" not in lease_held.get(ENDPOINT_ARN)
+        deployment.deploy()
+    assert "config" not in deployment.table.get(ENDPOINT_ARN)
 
 
-def test_a_model_that_sagemaker_does_not_find_yet_is_retried(aws: Deployment, deploys: Deploys) -> None:
+def test_a_model_that_sagemaker_does_not_find_yet_is_retried(deployment: Deployment) -> None:
     """SageMaker's reads are eventually consistent."""
-    aws.no_endpoint()
+    deployment.no_endpoint()
     message = f'Could not find model "{SAGEMAKER}:model/{NAME}".'
-    aws.stubbed.refuses("sagemaker", "create_endpoint_config", "ValidationException", message)
-    with pytest.raises(ServiceUnavailable, match="Could not find model"):
-        deploys()
+    deployment.stubbed.refuses("sagemaker", "create_endpoint_config", "ValidationException", message)
+    with pytest.raises(errors.ServiceUnavailable, match="Could not find model"):
+        deployment.deploy()
 
 
-def test_a_model_with_a_newer_generation_is_not_replaced(aws: Deployment, deploys: Deploys) -> None:
-    aws.endpoint(config=FORMER)
-    aws.serving_tags(generation="8")
-    with pytest.raises(LeaseLost, match=f"already serves {FORMER}"):
-        deploys()
+def test_a_model_with_a_newer_generation_is_not_replaced(deployment: Deployment) -> None:
+    deployment.endpoint(config=FORMER)
+    deployment.serving_tags(generation="8")
+    with pytest.raises(errors.LeaseLost, match=f"already serves {FORMER}"):
+        deployment.deploy()

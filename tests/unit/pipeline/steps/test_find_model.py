@@ -10,7 +10,7 @@ from core.errors import ModelNotFound, ModelRejected
 from registry import model_packages
 from steps import find_model
 from tests.unit.pipeline.documents import FORMER, NAME, Document, Documents
-from tests.unit.pipeline.stubbed_aws import ExpectedCalls, StubbedAws
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls
 
 Finds = Callable[[str], Document]
 
@@ -75,9 +75,3 @@ def test_a_rejected_model_is_deployed_only_with_force(finds: Finds, documents: D
         finds(NAME)
     documents.run["force"] = True
     assert finds(NAME) == documents.registered
-
-
-def test_a_model_that_is_not_registered_is_not_found(stubbed: StubbedAws, finds: Finds) -> None:
-    stubbed.answers("sagemaker", "list_model_packages", {"ModelPackageSummaryList": []})
-    with pytest.raises(ModelNotFound, match="No model 17 is registered in lexline"):
-        finds("17")

@@ -73,15 +73,6 @@ def test_a_retried_step_finds_its_job(expect: ExpectedCalls, trains: Trains) -> 
     assert "CreateTrainingJob" not in expect.stubbed.calls
 
 
-def test_a_job_that_another_attempt_creates_at_the_same_time_is_used(
-    expect: ExpectedCalls, trains: Trains
-) -> None:
-    expect.no_training_job()
-    expect.stubbed.refuses("sagemaker", "create_training_job", "ResourceInUse", "Job name must be unique")
-    expect.describe_training_job("InProgress")
-    trains()
-
-
 def test_a_job_that_has_already_ended_completes_the_token_at_once(
     stubbed: StubbedAws, trains: Trains, described: Described, documents: Documents, table: TableInMemory
 ) -> None:
@@ -109,6 +100,5 @@ def test_the_job_gets_the_runs_scripts_data_and_champion(
     assert sent["TrainingJobName"] == NAME
     assert sent["RoleArn"] == ENVIRONMENT["EXECUTION_ROLE_ARN"]
     assert sent["AlgorithmSpecification"]["TrainingImage"] == ENVIRONMENT["TRAINING_IMAGE_CPU"]
-    assert sent["OutputDataConfig"] == {"S3OutputPath": "s3://texts/runs"}
     assert sent["HyperParameters"]["sagemaker_submit_directory"] == documents.source["uri"]
     assert [channel["ChannelName"] for channel in sent["InputDataConfig"]] == ["training", "champion"]
