@@ -73,7 +73,15 @@ def complete(resource: str, token: str, outcome: BaseModel | PipelineError) -> N
         ended = send_result(token, outcome)
     if ended:
         logger.info("Task token completed", resource=resource, outcome=type(outcome).__name__)
-        _delete(resource, token)
+        # If another state waits for the resource now, the item has that state's token.
+        with aws.allowing(table.condition_failed):
+            aws.dynamodb().delete_item(
+                TableName=environment.table(),
+                Key={"resource": {"S": resource}},
+                ConditionExpression="#token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": token}},
+            )
 
 
 def send_result(token: str, result: BaseModel) -> bool:
@@ -101,15 +109,3 @@ def _sent(send: Callable[[], object]) -> bool:
     if not sent:
         logger.info("No state waits for this token any more")
     return sent
-
-
-def _delete(resource: str, token: str) -> None:
-    # If another state waits for the resource now, the item has that state's token.
-    with aws.allowing(table.condition_failed):
-        aws.dynamodb().delete_item(
-            TableName=environment.table(),
-            Key={"resource": {"S": resource}},
-            ConditionExpression="#token = :token",
-            ExpressionAttributeNames={"#token": "token"},
-            ExpressionAttributeValues={":token": {"S": token}},
-        )

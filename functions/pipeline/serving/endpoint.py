@@ -100,11 +100,8 @@ def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef) -> None:
             f"Endpoint {run.endpoint} has the endpoint config {serving}, which no run created. Delete that "
             "endpoint, or deploy the stack with another EndpointName."
         )
-    if (
-        run.hosting.endpoint_type == "serverless"
-        and live["EndpointStatus"] in SERVING
-        and not is_serverless(live)
-    ):
+    is_real_time = live["EndpointStatus"] in SERVING and not is_serverless(live)
+    if run.hosting.endpoint_type == "serverless" and is_real_time:
         request = json.dumps({"teardown_of": {"run": serving}})
         raise InvalidInput(
             f"hosting.endpoint_type: endpoint {run.endpoint} is real-time, and SageMaker cannot make it "

@@ -91,11 +91,8 @@ def _update_request(
     hosting, variants = run.hosting, live.get("ProductionVariants", [])
     plain: types.UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
-    if (
-        hosting.endpoint_type == "serverless"
-        or endpoint.is_serverless(live)
-        or [each["VariantName"] for each in variants] != [endpoint.VARIANT]
-    ):
+    has_own_variant = [each["VariantName"] for each in variants] == [endpoint.VARIANT]
+    if hosting.endpoint_type == "serverless" or endpoint.is_serverless(live) or not has_own_variant:
         return plain
     former = endpoint.variant(live.get("EndpointConfigName", ""))
     if former is None or former.get("InstanceType") != hosting.instance_type:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,7 +63,7 @@ def fingerprint(text_sha256: str, lines: Mapping[SplitName, int]) -> str:
     return hashlib.sha256(f"{text_sha256}:{cuts}".encode()).hexdigest()
 
 
-class PreparedFolder:
+class PreparedFolder(AbstractContextManager["PreparedFolder"]):
     """One folder under prepared/. As a context, it deletes what was written if the block raises."""
 
     def __init__(self, s3: S3Client, bucket: str, dataset: str, fingerprint: str) -> None:
@@ -148,9 +149,6 @@ class PreparedFolder:
                     ) from error
                 return published
         return manifest
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
