@@ -1,7 +1,5 @@
 """The decorator for the handlers of steps and events: parsing, logs, traces, metrics and named errors."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Resources are recognised by their names, which begin with `names.prefix(endpoint)`.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NoReturn
 
 from core import aws, names

@@ -5,8 +5,6 @@ objects in the bucket except the uploads. Uploads are their owner's; CloudFormat
 that holds them.
 """
 
-from __future__ import annotations
-
 import time
 
 from cleanup import resources

@@ -1,7 +1,5 @@
 """The dataset: what Prepare receives and returns."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Events from outside the state machine: EventBridge, alarms and the daily sweep."""
 
-from __future__ import annotations
-
 from pydantic import AliasPath, BaseModel, Field
 
 from contracts.base import Contract

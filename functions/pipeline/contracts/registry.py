@@ -1,7 +1,5 @@
 """The registry: what Register and FindModel receive and return."""
 
-from __future__ import annotations
-
 from contracts.base import Contract, RunName, S3Uri
 from contracts.dataset import Prepared
 from contracts.run import StepInput

@@ -1,7 +1,5 @@
 """A run: the plan, the gathering of its uploads, and its lease."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import AwareDatetime, Field

@@ -1,7 +1,5 @@
 """Serving: model, endpoint, smoke test, and how a deployment is finished, torn down or undone."""
 
-from __future__ import annotations
-
 from pydantic import AwareDatetime
 
 from contracts.base import Contract, S3Uri

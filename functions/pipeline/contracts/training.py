@@ -1,7 +1,5 @@
 """Training: scripts, champion, training job and the verdict on the new model."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from contracts.base import Contract, S3Uri, Sha256

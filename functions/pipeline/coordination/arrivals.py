@@ -13,8 +13,6 @@ Each dataset has one item in the table, under `dataset/<name>`:
     read, reader     the versions of the objects that were last read for training, and the run that read them
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import time

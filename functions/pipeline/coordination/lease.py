@@ -14,8 +14,6 @@ overwrite anything. Every endpoint config carries the generation as a tag, so an
 newer one even then.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 

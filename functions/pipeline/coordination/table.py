@@ -3,8 +3,6 @@
 Attributes are plain values: texts, numbers, sets of texts, and mappings.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from decimal import Decimal

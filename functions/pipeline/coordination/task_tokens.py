@@ -5,8 +5,6 @@ while no token is stored. The item of an endpoint also records whether SageMaker
 change. Until then, DescribeEndpoint's response is not yet about this run.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

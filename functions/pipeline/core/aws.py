@@ -3,8 +3,6 @@
 Call `aws.s3()` and the like: the client is created at the first call and reused in later invocations.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Every message says what happened, to which field or resource, and what to do nex
 translated here and keep AWS's message, which names the denied action, the quota or the field.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -5,8 +5,6 @@ deployment's. So an event only says where to look. Describe says what the state 
 completes a token.
 """
 
-from __future__ import annotations
-
 from contracts.events import StateChange
 from contracts.serving import Deployed
 from contracts.training import Trained

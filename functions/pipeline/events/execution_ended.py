@@ -1,7 +1,5 @@
 """EventBridge's event that an execution has ended, in whatever way: hand over its lease and its uploads."""
 
-from __future__ import annotations
-
 from contracts.events import ExecutionChange
 from coordination.handover import hand_over
 from core import environment

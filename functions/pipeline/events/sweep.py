@@ -4,8 +4,6 @@ The sweep also makes up for events that never came: the end of an execution, an 
 teardown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """How long each step of an execution took, from the execution's history."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from datetime import datetime

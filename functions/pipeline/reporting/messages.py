@@ -4,8 +4,6 @@ The first line says the point. Subscriptions filter on the attribute `event`: an
 (contracts/report.py), or started, swept or alarm.
 """
 
-from __future__ import annotations
-
 from contracts.events import AlarmChange, Swept
 from contracts.report import Report
 from contracts.run import Run

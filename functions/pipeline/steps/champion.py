@@ -1,7 +1,5 @@
 """Champion: find the model that serves, and check whether a new one is needed."""
 
-from __future__ import annotations
-
 from contracts.training import Champion, ChampionInput
 from core import aws, environment
 from core.errors import Unchanged

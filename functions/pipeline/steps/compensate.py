@@ -9,8 +9,6 @@ change the endpoint, which another run owns by then. If a function of an aborted
 step only stops the job: that function could put a config into service that is deleted here.
 """
 
-from __future__ import annotations
-
 from cleanup import resources, rollback
 from contracts.serving import Compensated, CompensateInput
 from coordination import lease

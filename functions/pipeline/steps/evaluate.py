@@ -5,8 +5,6 @@ champion? The training job scored both models on the same new test text, over th
 be compared, the verdict says why.
 """
 
-from __future__ import annotations
-
 import math
 
 from contracts.run import Run

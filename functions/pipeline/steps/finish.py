@@ -1,7 +1,5 @@
 """Finish: mark the config of a model that passed its smoke test, start scaling, and schedule the teardown."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from cleanup import resources, schedules

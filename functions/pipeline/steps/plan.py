@@ -4,8 +4,6 @@ The deployment's defaults (the variable DEFAULTS, in the form of an execution's 
 leaves out.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

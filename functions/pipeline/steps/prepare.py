@@ -6,8 +6,6 @@ before anything is visible under prepared/. If the function is killed, the bucke
 multipart uploads.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 

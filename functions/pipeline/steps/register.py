@@ -1,7 +1,5 @@
 """Register: record the trained model in the registry, with its verdict, its origin and its metrics."""
 
-from __future__ import annotations
-
 from contracts.registry import Registered, RegisterInput
 from core import environment
 from entry_point import step

@@ -1,7 +1,5 @@
 """The last step: report what became of the run as a JSON document, as a web page and on the topic."""
 
-from __future__ import annotations
-
 from contracts.report import Report, ReportInput
 from core import aws, environment
 from core.logging import logger

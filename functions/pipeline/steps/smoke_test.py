@@ -3,8 +3,6 @@
 The responses must come from the new model, arrive in time, contain words, and be equal for equal requests.
 """
 
-from __future__ import annotations
-
 import time
 
 from contracts.request import HostingResources

@@ -1,7 +1,5 @@
 """Settle which scripts train and host the model: the deployment's own, or those of a Git repository."""
 
-from __future__ import annotations
-
 from botocore.exceptions import ClientError
 
 from contracts.training import Source, SourceInput

@@ -1,7 +1,5 @@
 """Train: start the run's training job, or find it; a task token does the waiting."""
 
-from __future__ import annotations
-
 from contracts.training import TrainInput
 from coordination import task_tokens
 from core import aws, names

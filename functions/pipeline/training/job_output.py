@@ -4,8 +4,6 @@ The job's scripts may come from any Git repository, so nothing in the archive is
 and malformed values count as missing.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """The meaning of the names of uploaded files and of members of archives."""
 
-from __future__ import annotations
-
 import re
 from typing import Literal, NamedTuple
 
