@@ -93,8 +93,7 @@ def restore_scaling(run: Run, previous: str) -> None:
 
     A deployment with another instance type, or a new endpoint, ends the scaling.
     """
-    scale = Scale.read(tags.of_config(run.execution.id, previous).get(tags.SCALES, ""))
-    if scale:
+    if scale := Scale.read(tags.of_config(run.execution.id, previous).get(tags.SCALES, "")):
         scaling.start(run.endpoint, scale)
 
 

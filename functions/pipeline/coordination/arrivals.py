@@ -101,8 +101,7 @@ def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) ->
 
 def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
     """Record the objects that a run has listed."""
-    marks = set(map(_mark, _newest(objects)))
-    if marks:
+    if marks := set(map(_mark, _newest(objects))):
         table.write(_key(dataset), "SET #handled = :marks", {":marks": marks})
 
 

@@ -27,8 +27,7 @@ def handler(event: StateChange) -> None:
         logger.info("No state waits for this resource", resource=resource)
         return
     logger.set_correlation_id(waiting.run)
-    outcome = outcome_of(waiting)
-    if outcome:
+    if outcome := outcome_of(waiting):
         task_tokens.complete(waiting.resource, waiting.token, outcome)
 
 

@@ -69,8 +69,7 @@ def _lost_uploads(name: str) -> Iterator[str]:
     for page in pages:
         for folder in page.get("CommonPrefixes", []):
             dataset = folder["Prefix"].removeprefix(root).rstrip("/")
-            gatherer = arrivals.gatherer(dataset)
-            if gatherer:
+            if gatherer := arrivals.gatherer(dataset):
                 hand_over(name, gatherer)
                 continue
             found = objects(aws.s3(), bucket, dataset)

@@ -25,6 +25,5 @@ def handler(given: TrainInput) -> None:
     if job is None:
         raise ServiceUnavailable(f"Training job {run.name} was created, but SageMaker does not find it yet.")
     # The event may have come before the token was stored, or may never come. Look once without it.
-    outcome = training_job.outcome(job)
-    if outcome:
+    if outcome := training_job.outcome(job):
         task_tokens.complete(arn, given.token, outcome)
