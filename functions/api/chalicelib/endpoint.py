@@ -1,4 +1,4 @@
-"""The SageMaker endpoint behind the API: its text, and a description of the model that it serves."""
+"""The SageMaker endpoint behind the API: generate text with it, and describe the model that it serves."""
 
 from __future__ import annotations
 

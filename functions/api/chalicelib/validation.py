@@ -1,6 +1,6 @@
 """Validation of the body of `POST /generate`. Errors name every field that is wrong.
 
-FIELDS has the limits of a request. model_scripts/generate.py and the table in README.md repeat them, because
+FIELDS has the limits of a request. model_scripts/inference.py and the table in README.md repeat them, because
 a model's artifact cannot import this module; tests/unit/api/test_limits.py compares all three.
 
 pydantic's validators are used without its models: a cold start imports them in 20 ms, and models in 160 ms

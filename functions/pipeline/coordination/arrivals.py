@@ -38,7 +38,7 @@ def gather(run: Run, quiet_seconds: float) -> Gathered:
 
     Args:
         run: a run that an upload started.
-        quiet_seconds: how long the dataset has to be quiet.
+        quiet_seconds: how long the dataset has to be quiet; steps/gather.py chooses it.
 
     Returns:
         The seconds that the run has to wait, or the run that it joined.

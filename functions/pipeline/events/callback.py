@@ -1,8 +1,8 @@
 """EventBridge's events about training jobs and endpoints: complete the task token of the state that waits.
 
-Events come twice, late, with other spellings than Describe's, and about resources that are not this
-deployment's. So an event only says where to look. Describe says what the state is, and only a final state
-completes a token.
+Events come twice or late, spell states differently from Describe, and are also about resources that are not
+this deployment's. So an event only says where to look. Describe says what the state is, and only a final
+state completes a token.
 """
 
 from contracts.events import StateChange

@@ -24,7 +24,8 @@ GENERATION, PREVIOUS, PREVIOUS_MODEL = "lexline:generation", "lexline:previous",
 # be torn down, at a time or after how long without a request.
 VERIFIED, SCALES = "lexline:verified", "lexline:scales"
 TEARDOWN_AT, TEARDOWN_WHEN_IDLE = "lexline:teardown-at", "lexline:teardown-when-idle"
-# On a failed run's config: the endpoint was deleted in order to create it again with the previous config.
+# This tag on a failed run's config says that the rollback deleted the endpoint and creates it again with the
+# previous config.
 RESTORING = "lexline:restoring"
 
 

@@ -19,7 +19,8 @@ def handler(given: AcquireInput) -> None:
     run = given.run
     held = lease.read(run.endpoint)
     if held.execution and held.owner != run.name:
-        # Also if the lease has expired: the cleanup of an ended owner comes before any other run.
+        # This holds even when the lease has expired: the cleanup of the run that held it goes before any
+        # other run.
         hand_over(run.endpoint, held.execution)
     acquired = lease.acquire(run, given.token)
     if acquired is None:

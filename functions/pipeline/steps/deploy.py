@@ -196,7 +196,7 @@ def _variant(run: Run) -> types.ProductionVariantTypeDef:
 
 
 def _create_config(given: DeployInput, previous: str, previous_model: str) -> None:
-    """Create the run's endpoint config. If it exists, update its tags on what it replaces."""
+    """Create the run's endpoint config. If it exists, update the tags that name the config it replaces."""
     run, sagemaker = given.run, aws.sagemaker()
     values = {
         tags.GENERATION: str(given.lease.generation),

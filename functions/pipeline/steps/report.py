@@ -4,7 +4,7 @@ from contracts.report import Report, ReportInput
 from core import aws, environment
 from core.logging import logger
 from entry_point import step
-from reporting import cloudwatch_metrics, document, durations, messages, prices, report_page, size_limit
+from reporting import published_metrics, document, durations, messages, prices, report_page, size_limit
 from training import job_output
 from training.job_output import JobOutput
 
@@ -14,7 +14,7 @@ def handler(given: ReportInput) -> Report:
     """Return the report, after it was put into the bucket and published."""
     built = document.build(given, durations.of_execution(given.execution.id), *prices.current())
     report = size_limit.fitted(built)
-    cloudwatch_metrics.publish(report)
+    published_metrics.publish(report)
     # Publish nothing about an upload that joined another run, because that run publishes. Publish nothing
     # about an idle check that finds the endpoint in use: the checks repeat until the endpoint is idle.
     is_news = given.lease is not None and not (report.work == "teardown" and report.status == "Skipped")

@@ -1,4 +1,4 @@
-"""CloudWatch metrics of a run: its outcome, and the training's time and quality by dataset."""
+"""The metrics that a run publishes to CloudWatch: its outcome, and the training's time and quality by dataset."""
 
 import math
 

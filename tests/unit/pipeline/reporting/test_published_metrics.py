@@ -1,4 +1,4 @@
-"""cloudwatch_metrics: runs by outcome, and a training's numbers by dataset."""
+"""published_metrics: runs by outcome, and a training's numbers by dataset."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from contracts.report import ReportInput
 from core.logging import metrics
-from reporting import cloudwatch_metrics, document
+from reporting import published_metrics, document
 from reporting.prices import list_prices
 
 Json = dict[str, Any]
@@ -21,7 +21,7 @@ def published(results: Json, capsys: pytest.CaptureFixture[str]) -> Any:
         given = ReportInput.model_validate(results | changes)
         capsys.readouterr()
         metrics.add_dimension(name="step", value="report")
-        cloudwatch_metrics.publish(document.build(given, {}, list_prices(), []))
+        published_metrics.publish(document.build(given, {}, list_prices(), []))
         metrics.flush_metrics()
         found = {}
         for line in map(json.loads, capsys.readouterr().out.splitlines()):
