@@ -75,7 +75,7 @@ def delete_config_and_model(run: str) -> list[str]:
 
 
 def delete_config(name: str) -> bool:
-    """Delete an endpoint config; the caller has checked that no endpoint uses it. Return whether it existed."""
+    """Delete an endpoint config, which the caller knows to be unused. Return whether it existed."""
     return aws.or_none(lambda: aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)) is not None
 
 

@@ -1,4 +1,4 @@
-"""The metrics that a run publishes to CloudWatch: its outcome, and the training's time and quality by dataset."""
+"""The metrics that a run publishes to CloudWatch: its outcome, and its training's time and quality."""
 
 import math
 

@@ -4,7 +4,7 @@ from contracts.report import Report, ReportInput
 from core import aws, environment
 from core.logging import logger
 from entry_point import step
-from reporting import published_metrics, document, durations, messages, prices, report_page, size_limit
+from reporting import document, durations, messages, prices, published_metrics, report_page, size_limit
 from training import job_output
 from training.job_output import JobOutput
 

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.report import ReportInput
 from core.logging import metrics
-from reporting import published_metrics, document
+from reporting import document, published_metrics
 from reporting.prices import list_prices
 
 Json = dict[str, Any]
