@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
-import tarfile
 import time
-import zipfile
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -21,7 +18,7 @@ from coordination import lease
 from core import aws
 from steps import prepare
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
-from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, S3InMemory
+from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, S3InMemory, Versioning
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:lexline-pipeline:one"
 SPLITS = ("train", "valid", "test")
@@ -56,8 +53,8 @@ def run_prepare(
 class PrepareStep:
     """Prepare over a bucket in memory."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, versioned: bool = True) -> None:
-        self.s3 = S3InMemory(versioned=versioned)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, versioning: Versioning = "Enabled") -> None:
+        self.s3 = S3InMemory(versioning)
         self.table = TableInMemory("tokens")
         monkeypatch.setenv("BUCKET", BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: self.s3.client)
@@ -101,29 +98,3 @@ def tale(lines: int = 200) -> str:
         f"{number} once the {nouns[number % 7]} met a {nouns[number % 5]} and said\n"
         for number in range(1, lines + 1)
     )
-
-
-def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return packed.getvalue()
-
-
-TarMode = Literal["w", "w:gz", "w:bz2", "w:xz"]
-
-
-def tarred(
-    files: Mapping[str, bytes], mode: TarMode = "w", tar_format: int = tarfile.PAX_FORMAT, **fields: object
-) -> bytes:
-    """Return a tar in which every member has the TarInfo `fields`."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=mode, format=tar_format) as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            for field, value in fields.items():
-                setattr(member, field, value)
-            archive.addfile(member, io.BytesIO(data))
-    return packed.getvalue()

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import errors
-from tests.unit.pipeline.uploads.prepare_step import tale, tarred, zipped
+from tests.unit.pipeline.archives import tarred, zipped
+from tests.unit.pipeline.uploads.prepare_step import tale
 from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, S3InMemory
 from uploads.object_reader import ObjectReader
 from uploads.uploaded_corpus import open_corpus

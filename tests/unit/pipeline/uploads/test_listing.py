@@ -9,7 +9,7 @@ import pytest
 from coordination import arrivals
 from core import errors
 from tests.unit.pipeline.uploads.prepare_step import EXECUTION, SPLITS, PrepareStep, tale
-from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request
+from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request, Versioning
 from uploads import listing, object_reader
 from uploads.file_names import is_incidental, role_of
 
@@ -102,7 +102,7 @@ def test_a_run_prepares_the_newest_data_whichever_upload_started_it(step: Prepar
 
 def test_the_upload_may_be_deleted_before_its_run_begins(step: PrepareStep) -> None:
     event = step.put("one.txt", ONE)
-    del step.s3.versions[event["key"]]
+    step.s3.delete(event["key"])
     with pytest.raises(errors.DatasetNotFound, match="no object under"):
         step.run(upload=event)
     step.put("two.txt", TWO)
@@ -158,15 +158,13 @@ def test_a_second_upload_is_run_again(step: PrepareStep, same_bytes: bool) -> No
     assert step.run(upload=again, name="second")["outcome"] == "prepared"
 
 
-@pytest.mark.parametrize("version", ["", "null"])
+@pytest.mark.parametrize("versioning", ["", "Suspended"])
 def test_other_bytes_are_another_upload_where_the_bucket_keeps_no_versions(
-    monkeypatch: pytest.MonkeyPatch, version: str
+    monkeypatch: pytest.MonkeyPatch, versioning: Versioning
 ) -> None:
-    # "null" is the version of every object while versioning is suspended.
-    step = PrepareStep(monkeypatch, versioned=False)
+    step = PrepareStep(monkeypatch, versioning)
     for name, data in (("first", ONE), ("second", TWO)):
         event = step.put("tales.txt", data)
-        step.s3.versions[event["key"]][0].id = version
         assert step.run(upload=event, name=name)["outcome"] == "prepared"
 
 
@@ -199,14 +197,6 @@ def test_an_object_that_a_run_has_seen_is_never_lost_whatever_the_run_makes_of_i
     assert arrivals.is_lost("tales", listing.objects(step.s3.client, BUCKET, "tales"))
 
 
-def test_a_run_that_has_lost_the_lease_prepares_nothing(step: PrepareStep) -> None:
-    step.put("tales.txt", ONE)
-    step.table.meanwhile(lambda: step.table.put("endpoint/lexline", owner="other", generation=2, until=1))
-    with pytest.raises(errors.LeaseLost):
-        step.run()
-    assert step.s3.calls == []
-
-
 # --- an object that changes while it is read
 
 
@@ -226,7 +216,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(
         if becomes == "replaced":
             step.put("tales.txt", TWO)
         else:
-            del step.s3.versions[event["key"]]
+            step.s3.delete(event["key"])
 
     step.s3.on_call("GetObject", call, change)
     error = errors.DatasetReplaced if becomes == "replaced" else errors.DatasetNotFound

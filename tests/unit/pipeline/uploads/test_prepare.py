@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from core import errors
-from tests.unit.pipeline.uploads.prepare_step import SPLITS, PrepareStep, tale, tarred, zipped
+from tests.unit.pipeline.archives import tarred, zipped
+from tests.unit.pipeline.uploads.prepare_step import SPLITS, PrepareStep, tale
+from tests.unit.pipeline.uploads.s3_in_memory import Versioning
 from uploads import archives, prepared_folder
 
 TALE = tale().encode()
@@ -177,9 +179,11 @@ def test_an_incomplete_folder_is_written_again(step: PrepareStep, damaged: str) 
     assert step.manifest(prepared)["fingerprint"] == prepared["fingerprint"]
 
 
-@pytest.mark.parametrize("versioned", [True, False])
-def test_two_runs_may_prepare_the_same_text_at_once(monkeypatch: pytest.MonkeyPatch, versioned: bool) -> None:
-    step = PrepareStep(monkeypatch, versioned=versioned)
+@pytest.mark.parametrize("versioning", ["Enabled", ""])
+def test_two_runs_may_prepare_the_same_text_at_once(
+    monkeypatch: pytest.MonkeyPatch, versioning: Versioning
+) -> None:
+    step = PrepareStep(monkeypatch, versioning)
     step.put("tales.txt", TALE)
     faster: list[dict[str, Any]] = []
     step.s3.on_call("PutObject", 1, lambda _: faster.append(step.run(name="faster")))
@@ -236,22 +240,18 @@ def test_a_failure_of_s3_leaves_nothing_and_keeps_its_name(
     assert step.text(step.run()) == TALE
 
 
-@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("versioning", ["Enabled", ""])
 @pytest.mark.parametrize("operation", ["CompleteMultipartUpload", "PutObject"])
-@pytest.mark.parametrize("takes_effect", [True, False])
-def test_an_error_leaves_nothing_visible_whether_the_call_took_effect_or_not(
-    monkeypatch: pytest.MonkeyPatch, operation: str, versioned: bool, takes_effect: bool
+def test_a_call_that_took_effect_and_returned_an_error_leaves_nothing_visible(
+    monkeypatch: pytest.MonkeyPatch, operation: str, versioning: Versioning
 ) -> None:
-    step = PrepareStep(monkeypatch, versioned=versioned)
+    step = PrepareStep(monkeypatch, versioning)
     step.put("tales.txt", TALE)
-    if takes_effect:
-        step.s3.lose_response(operation)
-    else:
-        step.s3.refuse(operation, "InternalError", 500)
+    step.s3.lose_response(operation)
     with pytest.raises(errors.ServiceUnavailable):
         step.run()
     assert step.s3.under("prepared/") == []
-    assert not step.s3.uploads
+    assert step.s3.uploads() == []
 
 
 def test_a_failing_cleanup_does_not_hide_the_error_before_it(step: PrepareStep) -> None:
