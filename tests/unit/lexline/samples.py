@@ -1,6 +1,7 @@
 """Runs, models and reports for tests of the command."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lexline.aws.endpoint import Endpoint
@@ -23,6 +24,20 @@ def endpoint(
     """Return an endpoint, without teardown unless given."""
     due = {"teardown_at": None, "teardown_when_idle": "", **teardown}
     return Endpoint(status, model, model, previous, instances, **due)
+
+
+def visited(*visits: tuple[str, Any]) -> dict[str, Any]:
+    """Return the history of an execution that visited these Lambda states, each with its output or None."""
+    events: list[dict[str, Any]] = []
+    for second, (name, output) in enumerate(visits):
+        event = {"id": 1, "timestamp": WHEN + timedelta(seconds=second)}
+        events.append({**event, "type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}})
+        if output is not None:
+            result = {"StatusCode": 200, "Payload": output}
+            details = {"resource": "invoke", "resourceType": "lambda", "output": json.dumps(result)}
+            events.append({**event, "type": "TaskSucceeded", "taskSucceededEventDetails": details})
+            events.append({**event, "type": "TaskStateExited", "stateExitedEventDetails": {"name": name}})
+    return {"events": events}
 
 
 MODELS = [

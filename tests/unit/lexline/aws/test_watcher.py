@@ -1,6 +1,4 @@
 import json
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +6,7 @@ import pytest
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Queue, Snapshot, Watcher
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import JOB, MACHINE, ONE, RUN, TWO, WHEN
+from tests.unit.lexline.samples import JOB, MACHINE, ONE, RUN, TWO, WHEN, visited
 
 STREAM = f"{JOB}/algo-1-1795444384"
 REQUEST = {"upload": {"key": "uploads/sotu/a.txt"}}
@@ -20,22 +18,8 @@ def look(stack: Stack, stubs: Stubs, status: str, *visits: tuple[str, Any], **de
     stubs.stepfunctions.add_response(
         "describe_execution", {**described, "status": status, "input": json.dumps(REQUEST)}
     )
-    events = [event for second, visit in enumerate(visits) for event in events_of(second, *visit)]
-    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+    stubs.stepfunctions.add_response("get_execution_history", visited(*visits))
     return Watcher(stack, RUN).look()
-
-
-def events_of(second: int, name: str, output: Any) -> Iterator[dict[str, Any]]:
-    event = {"id": 1, "timestamp": WHEN + timedelta(seconds=second)}
-    yield {**event, "type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}}
-    if output is not None:
-        details = {
-            "resource": "invoke",
-            "resourceType": "lambda",
-            "output": json.dumps({"StatusCode": 200, "Payload": output}),
-        }
-        yield {**event, "type": "TaskSucceeded", "taskSucceededEventDetails": details}
-        yield {**event, "type": "TaskStateExited", "stateExitedEventDetails": {"name": name}}
 
 
 PLANNED = ("Plan", {"name": JOB})

@@ -109,23 +109,6 @@ def test_every_subject_is_one_that_sns_takes(sent: Any, documents: Any, work: st
     assert len(subject) < 100
 
 
-@pytest.mark.parametrize("character", ["x", "é", "\u4e16", "\U0001f600"])
-@pytest.mark.parametrize("length", range(LIMIT - 8, LIMIT + 8, 3))
-def test_a_message_is_cut_between_characters_and_only_when_it_must(
-    sent: Any, length: int, character: str
-) -> None:
-    rest = character * (length // len(character.encode()))
-    messages._publish("failed", NAME, "Failed.", rest)
-    message = sent()["Message"]
-    raw = message.encode()
-    assert len(raw) <= LIMIT
-    assert "\ufffd" not in message
-    if len(f"Failed.\n\n{rest}".encode()) <= LIMIT:
-        assert message == f"Failed.\n\n{rest}"
-    else:
-        assert "cut here" in message
-
-
 def test_the_first_line_is_one_line(sent: Any) -> None:
     messages._publish("failed", NAME, "Failed: a\n  trace\r\nof lines", "{}")
     assert sent()["Message"] == "Failed: a trace of lines\n\n{}"

@@ -24,32 +24,6 @@ EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:lexline-pipeline:on
 SPLITS = ("train", "valid", "test")
 
 
-def run_prepare(
-    table: TableInMemory,
-    dataset: str = "tales",
-    upload: Mapping[str, Any] | None = None,
-    name: str = "lexline--tales--one",
-    hyperparameters: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return Prepare's response to a run with the lease, started by the dataset's name or by an upload."""
-    table.put("endpoint/lexline", owner=name, generation=1, until=time.time() + lease.SECONDS, waiting={})
-    work = {"upload": upload} if upload else {"dataset": dataset}
-    request = ExecutionInput.model_validate({"hyperparameters": hyperparameters or {}, **work})
-    run = Run(
-        **{**dict(request), "dataset": dataset},
-        name=name,
-        subject=name,
-        work="train",
-        endpoint="lexline",
-        execution=Execution.model_validate({"id": EXECUTION, "started": "2026-11-23T12:00:00Z"}),
-    )
-    given = PrepareInput(run=run, lease=Lease(owner=name, generation=1))
-    context = SimpleNamespace(
-        function_name="prepare", memory_limit_in_mb=1024, invoked_function_arn="", aws_request_id="request"
-    )
-    return prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
-
-
 class PrepareStep:
     """Prepare over a bucket in memory."""
 
@@ -72,7 +46,22 @@ class PrepareStep:
         name: str = "lexline--tales--one",
         **hyperparameters: object,
     ) -> dict[str, Any]:
-        return run_prepare(self.table, dataset, upload, name, hyperparameters)
+        """Return Prepare's response to a run with the lease, started by a dataset's name or an upload."""
+        until = time.time() + lease.SECONDS
+        self.table.put("endpoint/lexline", owner=name, generation=1, until=until, waiting={})
+        work = {"upload": upload} if upload else {"dataset": dataset}
+        request = ExecutionInput.model_validate({"hyperparameters": hyperparameters, **work})
+        execution = Execution.model_validate({"id": EXECUTION, "started": "2026-11-23T12:00:00Z"})
+        names = {"name": name, "subject": name, "dataset": dataset, "endpoint": "lexline"}
+        run = Run(**{**dict(request), **names}, work="train", execution=execution)
+        given = PrepareInput(run=run, lease=Lease(owner=name, generation=1))
+        context = SimpleNamespace(
+            function_name="prepare",
+            memory_limit_in_mb=1024,
+            invoked_function_arn="",
+            aws_request_id="request",
+        )
+        return prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
 
     def splits(self, prepared: Mapping[str, Any]) -> dict[str, bytes]:
         return {split: self.s3.read(_key(prepared, split)) for split in SPLITS}
