@@ -57,12 +57,6 @@ def test_words_that_train_lacks_are_unknown_in_the_slices_files(tmp_path: Path, 
     assert (cut.folder / "valid").read_text() == "the cat <unk>\n"
 
 
-def test_lines_are_taken_until_they_hold_the_words_with_line_ends_counted() -> None:
-    lines = [["a", "b"], [], ["c"], ["d"]]
-    assert list(data.first_lines(lines, 4)) == [["a", "b"], []]
-    assert list(data.first_lines(lines, 5)) == [["a", "b"], [], ["c"]]
-
-
 def test_a_corpus_in_an_artifact_is_found_and_a_vocabulary_is_not_one(tmp_path: Path) -> None:
     corpus, model = tmp_path / "corpus", tmp_path / "model"
     corpus.mkdir()

@@ -8,11 +8,9 @@ from rich.console import Console
 
 from lexline.aws import history
 from lexline.aws.history import Step
-from lexline.aws.stack import Stack
 from lexline.aws.training_progress import Progress
-from lexline.aws.watcher import Queue, Snapshot, Watcher
+from lexline.aws.watcher import Queue, Snapshot
 from lexline.display import run_progress
-from tests.unit.lexline.conftest import Patch
 from tests.unit.lexline.pipeline import STATES
 from tests.unit.lexline.samples import ONE, RUN, TWO, WHEN
 
@@ -133,14 +131,3 @@ def test_every_state_that_takes_time_has_a_label() -> None:
     assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
-
-
-def test_following_ends_with_the_run(stack: Stack, patch: Patch) -> None:
-    looks = iter([snapshot(step("Train", "running")), snapshot(step("Train", "done"), status="SUCCEEDED")])
-    patch("aws.watcher.Watcher.look", lambda watcher: next(looks))
-    output = io.StringIO()
-    last = run_progress.follow(
-        Watcher(stack, RUN), Console(file=output, width=200), local=True, sleep=lambda seconds: None
-    )
-    assert last.status == "SUCCEEDED"
-    assert output.getvalue().splitlines() == ["Train ...", "Train: done after 2.0 s"]

@@ -257,14 +257,6 @@ def test_a_redirect_that_is_unsafe_or_leads_to_no_repository(
     assert expected in refusal(errors.InvalidSource, url, GIVEN)
 
 
-def test_a_redirect_may_be_relative(url: str, elsewhere: Door, commit: str) -> None:
-    elsewhere.moved["/scripts.git"] = "/renamed.git"
-    elsewhere.moved["/renamed.git"] = f"{elsewhere.url}/again.git"
-    assert "no repository at" in refusal(errors.SourceNotFound, url)
-    paths = [request.path.removesuffix(".git/info/refs") for request in elsewhere.seen]
-    assert paths == ["/scripts", "/renamed", "/again"]
-
-
 def test_redirects_end(door: Door, url: str) -> None:
     door.moved["/scripts.git"] = url
     assert "is no Git repository (status 301, " in refusal(errors.InvalidSource, url)

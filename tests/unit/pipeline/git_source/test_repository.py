@@ -1,8 +1,5 @@
 """Checking out exactly the requested commit, from servers of both versions of Git's protocol."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,6 @@ from tests.unit.pipeline.git_source.git_server import (
     Kind,
     Repository,
 )
-from training import script_package
 
 # --- the commit ------------------------------------------------------------------------------------
 
@@ -217,15 +213,6 @@ def test_a_path_that_cannot_be_packed_is_refused(url: str, repository: Repositor
     assert "\n" not in str(raised.value)
 
 
-def test_the_same_scripts_make_the_same_package_wherever_they_come_from(
-    url: str, repository: Repository
-) -> None:
-    folder = script_package.SCRIPTS
-    own = {f"model_scripts/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    repository.commit(own, branch="main")
-    assert script_package.pack(checkout(url).files) == script_package.own()
-
-
 def test_no_file_stays_on_disk(
     url: str, history: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,18 +221,6 @@ def test_no_file_stays_on_disk(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     checkout(url, "main", history[0])
     assert list(scratch.iterdir()) == []
-
-
-def test_dulwich_is_imported_only_to_fetch() -> None:
-    root = str(Path(git_repository.__file__).parents[1])
-    printed = subprocess.run(
-        [sys.executable, "-c", "import git_source.repository, sys; print('dulwich' in sys.modules)"],
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert printed.stdout.strip() == "False"
 
 
 # --- the address -----------------------------------------------------------------------------------

@@ -11,10 +11,15 @@ from core import errors
 from tests.unit.pipeline.uploads.prepare_step import EXECUTION, SPLITS, PrepareStep, tale
 from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request, Versioning
 from uploads import listing, object_reader
-from uploads.file_names import is_incidental, role_of
 
 ONE, TWO = tale(200).encode(), tale(300).encode()
 SET = dict(zip(SPLITS, (tale(120).encode(), tale(30).encode(), tale(40).encode()), strict=True))
+
+OTHERS = (
+    "my_test_corpus.txt latest.txt trains.txt test.zip train.tar.gz train.tgz validity train/part.txt "
+    "noticeable.txt my-readme.txt a.b.txt"
+)
+INCIDENTAL = "README.md a/readme.txt License-CC-BY.txt .git/config __MACOSX/a.txt a/.a.txt Thumbs.db folder/"
 
 
 def sources(prepared: Mapping[str, Any]) -> list[str]:
@@ -34,7 +39,7 @@ def put_set(step: PrepareStep, splits: str = "train valid test") -> dict[str, di
     [
         ({"a.txt": 3, "b.txt": 2, "c.txt": 1, "d.txt": 0}, "a.txt"),
         ({"a.txt": 0, "c.txt": 0, "b.txt": 0}, "c.txt"),  # S3 dates to the second
-        ({"a.txt": 0, "": 1, "folder/": 1, ".DS_Store": 1, "README.md": 1, "LICENSE": 1}, "a.txt"),
+        ({"a.txt": 0, **dict.fromkeys(["", *INCIDENTAL.split()], 1)}, "a.txt"),
         ({"train.txt": 0, "valid.txt": 0, "test.txt": 0, "a.txt": 1}, "a.txt"),
     ],
 )
@@ -54,6 +59,8 @@ def test_the_newest_object_is_prepared(step: PrepareStep, uploads: dict[str, int
         "/etc/passwd",
         '"}, "teardown": "always".txt',
         "x" * (1024 - len("uploads/tales/")),
+        # These are not named as the file of one split, nor as one that comes with a corpus.
+        *OTHERS.split(),
     ],
 )
 def test_an_object_may_have_any_name_that_s3_accepts(step: PrepareStep, name: str) -> None:
@@ -145,12 +152,6 @@ def test_an_upload_that_is_announced_again_is_not_run_again(step: PrepareStep) -
     assert step.run(name="person") == prepared
 
 
-def test_an_upload_whose_event_comes_after_the_sweep_has_run_it_is_not_run_again(step: PrepareStep) -> None:
-    events = put_set(step)
-    step.run(name="sweep")
-    assert step.run(upload=events["test"], name="late")["outcome"] == "seen"
-
-
 @pytest.mark.parametrize("same_bytes", [True, False])
 def test_a_second_upload_is_run_again(step: PrepareStep, same_bytes: bool) -> None:
     step.run(upload=step.put("tales.txt", ONE), name="first")
@@ -226,26 +227,3 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(
     # The next attempt reads the new object.
     step.put("tales.txt", TWO)
     assert step.text(step.run(upload=upload)) == TWO
-
-
-# --- names
-
-NAMES: dict[str | None, str] = {
-    "train": "train.txt",
-    "valid": "a/b/wiki.valid.tokens corpus-dev.txt.gz",
-    "test": "TEST test.xz",
-    None: "my_test_corpus.txt latest.txt trains.txt test.zip train.tar.gz train.tgz validity train/part.txt",
-}
-INCIDENTAL = "README a/readme.txt License-CC-BY.txt .git/config __MACOSX/a.txt a/.a.txt Thumbs.db"
-
-
-@pytest.mark.parametrize("split", NAMES)
-def test_a_split_is_known_by_the_last_word_of_its_name(split: str | None) -> None:
-    for name in NAMES[split].split():
-        role = role_of(name)
-        assert (role.split if role else None) == split, name
-
-
-def test_a_file_that_comes_with_a_corpus_is_known_by_its_name() -> None:
-    assert [name for name in INCIDENTAL.split() if not is_incidental(name)] == []
-    assert not any(map(is_incidental, ("noticeable.txt", "my-readme.txt", "a.b.txt")))
