@@ -48,15 +48,6 @@ def test_the_list_names_only_instance_types_that_sagemaker_has() -> None:
     assert set(list_prices().hosting) <= set(shapes["ProductionVariantInstanceType"]["enum"])
 
 
-def test_in_the_list_twice_the_machine_costs_about_twice_as_much() -> None:
-    # Only the GPU families have sizes that add processors to one GPU, and cost less than the double.
-    for table in (list_prices().training, list_prices().hosting):
-        for small, large in (("large", "xlarge"), ("xlarge", "2xlarge"), ("2xlarge", "4xlarge")):
-            for family in ("m5", "m7i", "c5", "c6i", "c7i"):
-                one, two = table.get(f"ml.{family}.{small}"), table.get(f"ml.{family}.{large}")
-                assert one is None or two is None or two == pytest.approx(2 * one, rel=0.01)
-
-
 # --- a table's fields --------------------------------------------------------------------------------
 
 

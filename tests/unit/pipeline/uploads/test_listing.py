@@ -1,6 +1,8 @@
 """A run prepares the newest of the uploaded objects, whichever upload started the run."""
 
 import contextlib
+import gzip
+import lzma
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,11 +89,14 @@ def test_an_incomplete_set_is_an_error_that_says_what_is_missing(
         step.run()
 
 
-def test_a_set_is_taken_whole_each_split_at_its_newest(step: PrepareStep) -> None:
+def test_a_set_is_taken_whole_each_split_at_its_newest_and_packed_its_own_way(step: PrepareStep) -> None:
     step.put("val.txt", ONE)
     put_set(step)
-    step.put("train.txt.gz", b"older", seconds=0)
-    assert sources(step.run()) == ["train.txt", "valid.txt", "test.txt"]
+    step.put("train.txt.gz", gzip.compress(SET["train"]))
+    step.put("valid.txt.xz", lzma.compress(SET["valid"]))
+    prepared = step.run()
+    assert sources(prepared) == ["train.txt.gz", "valid.txt.xz", "test.txt"]
+    assert step.splits(prepared) == SET
 
 
 # --- a run started by an upload

@@ -96,16 +96,6 @@ def test_a_set_of_three_is_accepted_under_the_usual_names(
         assert step.splits(step.run(dataset)) == SET
 
 
-def test_each_file_of_a_set_may_be_packed_its_own_way(step: PrepareStep) -> None:
-    step.put("train.txt.gz", gzip.compress(SET["train"]))
-    step.put("valid.txt.xz", lzma.compress(SET["valid"]))
-    step.put("test.txt", SET["test"])
-    prepared = step.run()
-    assert step.splits(prepared) == SET
-    names = [source["uri"].rpartition("/")[2] for source in prepared["source"]]
-    assert names == ["train.txt.gz", "valid.txt.xz", "test.txt"]
-
-
 @pytest.mark.parametrize("pack", [zipped, lambda files: tarred(files, "w:gz")])
 def test_members_are_put_in_order_even_if_they_do_not_fit_in_memory_together(
     step: PrepareStep, monkeypatch: pytest.MonkeyPatch, pack: Callable[[Mapping[str, bytes]], bytes]
