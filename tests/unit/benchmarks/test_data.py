@@ -69,11 +69,3 @@ def test_a_corpus_in_an_artifact_is_found_and_a_vocabulary_is_not_one(tmp_path: 
     (model / "code").mkdir()
     (model / "code" / "train.bin").write_bytes(b"\0\1" + " ".join(words).encode() + b"\2")
     assert artifact.holds_corpus(model, corpus)
-
-
-def test_an_artifacts_size_is_that_of_all_its_files(tmp_path: Path) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "model.pt").write_bytes(b"0" * 1_500_000)
-    (tmp_path / "code" / "serve.py").write_bytes(b"0" * 500_000)
-    assert artifact.megabytes(tmp_path) == 2
-    assert 0 < artifact.packed_megabytes(tmp_path) < 0.1

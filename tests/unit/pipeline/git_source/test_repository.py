@@ -147,7 +147,7 @@ def test_a_tag_of_another_object_is_refused(url: str, repository: Repository) ->
 
 
 def test_only_the_scripts_of_the_folder_are_fetched(url: str, repository: Repository) -> None:
-    files = {
+    files: Files = {
         **SCRIPTS,
         "model_scripts/helpers/text.py": b"WORDS = 1\n",
         "model_scripts/config.yaml": b"applications: []\n",
