@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.ministack.asgi import Answer, AsgiApp, Receive, Scope, Send, json_error
+from localcloud.ministack.core.asgi import AsgiApp, Receive, Scope, Send, json_error
+from localcloud.ministack.core.asgi import Response as Answer
 from tests.faults import workers
 from tests.faults.events import Veils
 from tests.faults.matching import Plan

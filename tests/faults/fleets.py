@@ -1,6 +1,6 @@
 """Fleets that load no model: they answer at once, the same text for the same request, as generate.py would.
 
-What a fleet is asked is checked as `model_scripts/generation.py` checks it; a test holds the two against each
+What a fleet is asked is checked as `model_scripts/inference.py` checks it; a test holds the two against each
 other. The text is drawn from the words the model was trained on.
 """
 
@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.sagemaker.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
-from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationResult
-from localcloud.sagemaker.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
+from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
+from localcloud.sagemaker.processes.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.instance import InvocationResult
 from tests.faults.jobs import IDENTITY
 from tests.faults.matching import Plan
 
@@ -81,7 +82,7 @@ class _Model:
 
 
 class ScriptedFleet:
-    """One variant's fleet (`localcloud.sagemaker.deployment.Fleet`)."""
+    """One variant's fleet (`localcloud.sagemaker.hosting.deployment.Fleet`)."""
 
     def __init__(self, launch: FleetLaunch, change: str, plan: Plan) -> None:
         """change: "create" or "update", what the fleet is started for."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.artifacts import (
+from localcloud.sagemaker.processes.artifacts import (
     BadArchive,
     S3Store,
     StoreError,
@@ -29,9 +29,9 @@ from localcloud.sagemaker.artifacts import (
     split_uri,
     unpack,
 )
-from localcloud.sagemaker.failure import shorten
-from localcloud.sagemaker.images import ImageNotFound, training_runner
-from localcloud.sagemaker.training import TrainingEvents, TrainingLaunch, TrainingOutcome
+from localcloud.sagemaker.processes.failure_reasons import shorten
+from localcloud.sagemaker.processes.images import ImageNotFound, training_runner
+from localcloud.sagemaker.processes.training_run import TrainingEvents, TrainingLaunch, TrainingOutcome
 from tests.faults.matching import Plan
 
 FIRST_PERPLEXITY = 50.0
@@ -59,7 +59,7 @@ class Script:
 
 
 class Jobs:
-    """Makes the runs of jobs (`localcloud.sagemaker.jobs.RunFactory`), each with the plan's script."""
+    """Makes the runs of jobs (`training.records.RunFactory`), each with the plan's script."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -89,7 +89,7 @@ class _Stopped(Exception):
 
 
 class ScriptedRun:
-    """One job (`localcloud.sagemaker.jobs.Run`), on a thread of its own."""
+    """One job (`localcloud.sagemaker.training.records.Run`), on a thread of its own."""
 
     def __init__(self, launch: TrainingLaunch, events: TrainingEvents, script: Script) -> None:
         self._launch = launch

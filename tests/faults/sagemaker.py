@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.host import AccessDenied, Host
-from localcloud.sagemaker.hosting import FleetLaunch
-from localcloud.sagemaker.scaling import ServedVariant, Targets
-from localcloud.sagemaker.service import Response, SageMaker
+from localcloud.sagemaker.api.protocol import Response
+from localcloud.sagemaker.core.host import AccessDenied, Host
+from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
+from localcloud.sagemaker.processes.fleet import FleetLaunch
+from localcloud.sagemaker.service import SageMaker
 from tests.faults import calls, events, reset, timing, workers
 from tests.faults.events import FaultyAnnouncer, Post, Veils
 from tests.faults.fleets import ScriptedFleet

@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-import generation
+import inference
 from tests.faults import fleets
 from tests.faults.byhand import ByHand
 from tests.faults.plan import Faults
@@ -47,9 +47,7 @@ def test_a_scripted_model_refuses_what_a_real_one_refuses(body: str) -> None:
             return True
         return False
 
-    assert refused(fleets.parsed, fleets.InvalidRequest) == refused(
-        generation.parse, generation.InvalidRequest
-    )
+    assert refused(fleets.parsed, fleets.InvalidRequest) == refused(inference.parse, inference.InvalidRequest)
 
 
 def test_the_same_request_gives_the_same_text_of_the_model_that_is_served(byhand: ByHand) -> None:

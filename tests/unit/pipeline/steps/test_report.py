@@ -10,7 +10,8 @@ from contracts.report import Event, Report
 from core.errors import ServiceUnavailable
 from reporting import durations, report_page
 from steps import report
-from tests.unit.pipeline.conftest import FORMER, NAME, StubbedAws
+from tests.unit.pipeline.documents import FORMER, NAME
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import JobOutput
 

@@ -11,7 +11,7 @@ from core.errors import AccessDenied, InvalidInput, SourceUnauthorized
 from git_source import repository
 from git_source.credentials import Credentials
 from steps import source
-from tests.unit.pipeline.conftest import StubbedAws
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import script_package
 
 REPO = {"repo": "https://git.example.com/models.git", "branch": "dev", "commit": None, "secret": None}

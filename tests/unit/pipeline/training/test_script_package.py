@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Misconfigured, ServiceUnavailable
-from tests.unit.pipeline.conftest import StubbedAws
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import script_package
 
 FILES = {
