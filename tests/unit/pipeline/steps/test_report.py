@@ -1,16 +1,16 @@
 """report: one document says what became of the run, and everybody on the topic gets it."""
 
 import json
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.report import Event, Report
 from core.errors import ServiceUnavailable
 from reporting import durations, report_page
 from steps import report
-from tests.unit.pipeline.documents import FORMER, NAME
+from tests.unit.pipeline.documents import FORMER, NAME, Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import JobOutput
@@ -26,7 +26,7 @@ LIMIT = 262_144
 class Reported:
     """Runs the step; `files` are what it put into the bucket by their keys, `message` what it published."""
 
-    def __init__(self, stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, stubbed: StubbedAws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stubbed, self.context = stubbed, context
         self.files: dict[str, str] = {}
         self.types: dict[str, str] = {}
@@ -61,7 +61,7 @@ class Reported:
 
 
 @pytest.fixture
-def reported(stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Reported:
+def reported(stubbed: StubbedAws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Reported:
     return Reported(stubbed, context, monkeypatch)
 
 
@@ -213,7 +213,7 @@ def test_an_invalid_input_is_published_though_the_run_has_no_name(reported: Repo
 
 
 def test_the_document_holds_what_the_steps_returned(
-    reported: Reported, results: Json, documents: SimpleNamespace
+    reported: Reported, results: Json, documents: Documents
 ) -> None:
     document = reported(results)
     returned = {"dataset": "prepared", "job": "trained", "endpoint": "deployed"}

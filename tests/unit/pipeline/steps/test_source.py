@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from core.errors import AccessDenied, InvalidInput, SourceUnauthorized
 from git_source import repository
 from git_source.credentials import Credentials
 from steps import source
+from tests.unit.pipeline.documents import Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import script_package
 
@@ -36,8 +37,8 @@ def checkouts(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 @pytest.mark.parametrize("repo", [None, REPO, {**REPO, "secret": "git/models"}])
 def test_the_scripts_are_the_deployments_own_or_those_of_a_repository(
     stubbed: StubbedAws,
-    documents: SimpleNamespace,
-    context: Any,
+    documents: Documents,
+    context: LambdaContext,
     checkouts: list[Request],
     metrics_written: Callable[[], str],
     repo: dict[str, str] | None,
@@ -73,8 +74,8 @@ def test_the_scripts_are_the_deployments_own_or_those_of_a_repository(
 )
 def test_a_secret_that_cannot_be_read(
     stubbed: StubbedAws,
-    documents: SimpleNamespace,
-    context: Any,
+    documents: Documents,
+    context: LambdaContext,
     checkouts: list[Request],
     code: str,
     error: type[Exception],
@@ -87,7 +88,7 @@ def test_a_secret_that_cannot_be_read(
     assert checkouts == []
 
 
-def test_a_source_without_a_repository_names_the_field(documents: SimpleNamespace, context: Any) -> None:
+def test_a_source_without_a_repository_names_the_field(documents: Documents, context: LambdaContext) -> None:
     documents.run["source"] = {"branch": "main"}
     with pytest.raises(InvalidInput, match=r"run\.source\.repo: Field required"):
         source.handler({"run": documents.run}, context)

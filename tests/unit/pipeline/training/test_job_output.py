@@ -6,7 +6,6 @@ import json
 import random
 import tarfile
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from botocore.response import StreamingBody
 
 from contracts.training import Trained
 from tests.unit.pipeline.archives import tarred
+from tests.unit.pipeline.documents import Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import Epoch, JobMetrics, JobOutput, Sample, ScoredModel, ScoredModels
@@ -33,7 +33,7 @@ Read = Callable[..., JobOutput]
 
 
 @pytest.fixture
-def read(stubbed: StubbedAws, documents: SimpleNamespace) -> Read:
+def read(stubbed: StubbedAws, documents: Documents) -> Read:
     """read(archive, size): the output of a job that left this archive."""
 
     def output(archive: bytes, size: int | None = None) -> JobOutput:
@@ -58,15 +58,13 @@ def test_metrics_and_curve_are_read_from_beside_the_model(read: Read) -> None:
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied"])
-def test_a_job_that_left_nothing_is_no_error(
-    stubbed: StubbedAws, documents: SimpleNamespace, code: str
-) -> None:
+def test_a_job_that_left_nothing_is_no_error(stubbed: StubbedAws, documents: Documents, code: str) -> None:
     stubbed.refuses("s3", "get_object", code)
     assert job_output.read(Trained.model_validate(documents.trained)) == JobOutput()
 
 
 def test_an_output_that_cannot_be_read_now_is_an_error_to_retry(
-    stubbed: StubbedAws, documents: SimpleNamespace
+    stubbed: StubbedAws, documents: Documents
 ) -> None:
     stubbed.refuses("s3", "get_object", "SlowDown", status=503)
     with pytest.raises(ClientError, match="SlowDown"):

@@ -28,8 +28,8 @@ class PrepareStep:
     """Prepare over a bucket in memory."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, versioning: Versioning = "Enabled") -> None:
+        self.table = TableInMemory("tokens")  # first, because it empties all of moto
         self.s3 = S3InMemory(versioning)
-        self.table = TableInMemory("tokens")
         monkeypatch.setenv("BUCKET", BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: self.s3.client)
         monkeypatch.setattr(aws, "dynamodb", lambda: self.table.client)

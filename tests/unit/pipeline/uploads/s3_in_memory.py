@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from botocore import xform_name
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.s3.models import s3_backends
+from moto.s3.models import S3Backend, s3_backends
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -52,7 +52,8 @@ class S3InMemory:
         events.register("provide-client-params.s3.*", self._remember)
         events.register("before-call.s3.*", self._respond)
         events.register("after-call.s3.*", _hide_that_an_object_is_missing)
-        s3_backends.reset()
+        # `s3_backends.reset()` would also delete the tables in moto.
+        _backend().reset()
         self._own.create_bucket(Bucket=BUCKET)
         if versioning:
             self._own.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": versioning})
@@ -61,7 +62,7 @@ class S3InMemory:
         """Upload an object `seconds` after noon, or after all others; return the event."""
         number = next(self._numbers)
         response = self._own.put_object(Bucket=BUCKET, Key=key, Body=data)
-        stored = s3_backends["123456789012"]["aws"].buckets[BUCKET].keys[key]
+        stored = _backend().buckets[BUCKET].keys[key]
         stored.last_modified = _NOON + timedelta(seconds=number if seconds is None else seconds)
         version, etag = response.get("VersionId", ""), response["ETag"].strip('"')
         return {"bucket": BUCKET, "key": key, "etag": etag, "size": len(data), "version_id": version}
@@ -128,7 +129,12 @@ class S3InMemory:
         return None
 
 
+def _backend() -> S3Backend:
+    return s3_backends["123456789012"]["aws"]
+
+
 def _client() -> S3Client:
+    # Signed, because moto shows nobody else's objects to an anonymous caller.
     client = _session().client("s3")
     events: Any = client.meta.events
     events.register("before-send.s3.*", _MOTO)
