@@ -2,6 +2,9 @@
 
 One table lists every operation: the function that handles it (training/, hosting/, registry/, core/tags.py)
 and the resources that its caller is authorized on. api/protocol.py says how a request is processed.
+To add an operation, add a row to `_table`. To add a kind of resource, add a folder with the same files as the
+others: records.py (state), checks.py (requests), and one module for its operations. What it runs is in
+processes/, in the image that processes/images.py chooses.
 
 The local SageMaker refuses, with a message, features of AWS that it does not have: inference pipelines,
 multi-model and asynchronous endpoints, inference components, serverless training, algorithms, and models
