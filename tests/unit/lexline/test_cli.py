@@ -47,7 +47,6 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
     ("arguments", "message"),
     [
         ("run", "neither a file nor a dataset"),
-        ("run nowhere.txt", "nowhere.txt does not exist"),
         ("run --dataset -a", "not a valid dataset name"),
         *(
             (f"run --dataset sotu --set {override}", f"--set {override} is invalid")

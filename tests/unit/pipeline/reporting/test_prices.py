@@ -8,7 +8,6 @@ from typing import Any
 
 import botocore
 import pytest
-from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from contracts.request import HostingResources, TrainingResources
@@ -101,9 +100,3 @@ def test_a_bucket_without_a_table_leaves_the_list(stubbed: StubbedAws, code: str
     """S3 returns NoSuchKey to a caller that may list the bucket, else AccessDenied."""
     stubbed.refuses("s3", "get_object", code)
     assert prices.current() == (list_prices(), [])
-
-
-def test_a_bucket_that_cannot_be_read_now_is_an_error_to_retry(stubbed: StubbedAws) -> None:
-    stubbed.refuses("s3", "get_object", "InternalError", status=500)
-    with pytest.raises(ClientError, match="InternalError"):
-        prices.current()

@@ -307,11 +307,13 @@ def test_a_page_that_cannot_be_made_is_left_out(
     assert list(reported.files) == [f"reports/{NAME}.json"]
 
 
+@pytest.mark.parametrize("operation", ["get_object", "put_object"])
 def test_a_bucket_that_cannot_be_reached_is_an_error_to_retry(
-    reported: Reported, results: Json, stubbed: StubbedAws
+    reported: Reported, results: Json, stubbed: StubbedAws, operation: str
 ) -> None:
-    stubbed.refuses("s3", "get_object", "AccessDenied", status=403)
-    stubbed.refuses("s3", "put_object", "InternalError", status=503)
+    if operation == "put_object":
+        stubbed.refuses("s3", "get_object", "AccessDenied", status=403)
+    stubbed.refuses("s3", operation, "InternalError", status=503)
     with pytest.raises(ServiceUnavailable, match="InternalError"):
         report.handler(results, reported.context)
 
