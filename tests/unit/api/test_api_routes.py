@@ -172,7 +172,7 @@ def test_an_endpoint_without_a_response_is_502(
     def time_out(**_: object) -> None:
         raise failure(endpoint_url="https://runtime.sagemaker", error="timed out")  # type: ignore[call-arg]
 
-    monkeypatch.setattr(stubbed_api.endpoint._runtime, "invoke_endpoint", time_out)
+    monkeypatch.setattr(stubbed_api.endpoint.runtime, "invoke_endpoint", time_out)
     response = stubbed_api.post({})
     assert (response.status_code, response.json_body["code"]) == (502, "model_unreachable")
 

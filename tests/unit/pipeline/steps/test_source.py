@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts.request import GitSource
 from core.errors import AccessDenied, InvalidInput, SourceUnauthorized
 from git_source import repository
 from git_source.credentials import Credentials
@@ -18,7 +19,7 @@ from training import script_package
 REPO = {"repo": "https://git.example.com/models.git", "branch": "dev", "commit": None, "secret": None}
 FILES = {"train.py": b"print('train')\n", "serve.py": b"print('serve')\n"}
 COMMIT = "c0ffee" * 6 + "c0ff"
-Request = tuple[str, str | None, str | None, Credentials | None]
+Request = tuple[GitSource, Credentials | None]
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_scripts_are_the_deployments_own_or_those_of_a_repository(
     }
     assert credentials.password not in metrics_written()
     given = credentials if repo and repo["secret"] else None
-    assert checkouts == ([(repo["repo"], "dev", None, given)] if repo else [])
+    assert checkouts == ([(GitSource.model_validate(repo), given)] if repo else [])
 
 
 @pytest.mark.parametrize(
