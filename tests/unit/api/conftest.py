@@ -1,40 +1,58 @@
+"""The HTTP API in front of a SageMaker that returns what a test says."""
+
+import io
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
-from botocore.stub import Stubber
-from chalice.test import Client
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+from chalice.test import Client, HTTPResponse
 
 import app as api
 from chalicelib.endpoint import Endpoint
 
-PROJECT = Path(api.__file__).parent
 
+class Api:
+    """Chalice's test client of the API, and stubbers of its SageMaker clients.
 
-@dataclass
-class Cloud:
-    """The API's two SageMaker clients. Stubber checks every request and response against AWS's model."""
+    A stubber checks every request and response against AWS's model.
+    """
 
-    runtime: Stubber
-    sagemaker: Stubber
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.http = Client(api.app, project_dir=str(Path(api.__file__).parent)).http
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        runtime, sagemaker = session.client("sagemaker-runtime"), session.client("sagemaker")
+        self.runtime, self.sagemaker = Stubber(runtime), Stubber(sagemaker)
+        self.endpoint = Endpoint("lexline", runtime, sagemaker)
+        monkeypatch.setattr(api, "endpoint", lambda: self.endpoint)
+
+    def post(self, body: Any, content_type: str = "application/json") -> HTTPResponse:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post("/generate", headers={"Content-Type": content_type}, body=content)
+
+    def expect_invocation(self, response: Any, request: dict[str, Any] | None = None) -> None:
+        """Let the endpoint return this for the request, or for any request."""
+        content = response if isinstance(response, bytes) else json.dumps(response).encode()
+        self.runtime.add_response(
+            "invoke_endpoint",
+            {"Body": StreamingBody(io.BytesIO(content), len(content)), "ContentType": "application/json"},
+            {
+                "EndpointName": "lexline",
+                "ContentType": "application/json",
+                "Accept": "application/json",
+                "Body": json.dumps(request) if request else ANY,
+            },
+        )
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    runtime = boto3.client("sagemaker-runtime", **keys)
-    sagemaker = boto3.client("sagemaker", **keys)
-    served = Endpoint("lexline", runtime, sagemaker)
-    monkeypatch.setattr(api, "endpoint", lambda: served)
-    with Stubber(runtime) as runtime_stub, Stubber(sagemaker) as sagemaker_stub:
-        yield Cloud(runtime_stub, sagemaker_stub)
-        runtime_stub.assert_no_pending_responses()
-        sagemaker_stub.assert_no_pending_responses()
-
-
-@pytest.fixture
-def client() -> Iterator[Client]:
-    with Client(api.app, project_dir=str(PROJECT)) as chalice_client:
-        yield chalice_client
+def stubbed_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    stubbed = Api(monkeypatch)
+    with stubbed.runtime, stubbed.sagemaker:
+        yield stubbed
+        stubbed.runtime.assert_no_pending_responses()
+        stubbed.sagemaker.assert_no_pending_responses()

@@ -113,11 +113,3 @@ def test_the_long_training_gets_the_epochs_that_fit_with_reading_and_evaluating(
     assert measured_training.epochs_within(budget + 0.01, probe, same) == 3
     assert measured_training.epochs_within(budget - 0.01, probe, same) == 2
     assert measured_training.epochs_within(1.0, probe, same) == 1
-
-
-def test_our_script_is_given_the_hyperparameters_as_a_person_would_type_them() -> None:
-    assert measured_training.arguments({"recipe": "fast", "tied": True, "emsize": 200}) == [
-        *("--recipe", "fast"),
-        *("--tied", "True"),
-        *("--emsize", "200"),
-    ]

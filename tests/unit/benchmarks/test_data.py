@@ -57,12 +57,6 @@ def test_words_that_train_lacks_are_unknown_in_the_slices_files(tmp_path: Path, 
     assert (cut.folder / "valid").read_text() == "the cat <unk>\n"
 
 
-def test_lines_are_taken_until_they_hold_the_words_with_line_ends_counted() -> None:
-    lines = [["a", "b"], [], ["c"], ["d"]]
-    assert list(data.first_lines(lines, 4)) == [["a", "b"], []]
-    assert list(data.first_lines(lines, 5)) == [["a", "b"], [], ["c"]]
-
-
 def test_a_corpus_in_an_artifact_is_found_and_a_vocabulary_is_not_one(tmp_path: Path) -> None:
     corpus, model = tmp_path / "corpus", tmp_path / "model"
     corpus.mkdir()
@@ -75,11 +69,3 @@ def test_a_corpus_in_an_artifact_is_found_and_a_vocabulary_is_not_one(tmp_path: 
     (model / "code").mkdir()
     (model / "code" / "train.bin").write_bytes(b"\0\1" + " ".join(words).encode() + b"\2")
     assert artifact.holds_corpus(model, corpus)
-
-
-def test_an_artifacts_size_is_that_of_all_its_files(tmp_path: Path) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "model.pt").write_bytes(b"0" * 1_500_000)
-    (tmp_path / "code" / "serve.py").write_bytes(b"0" * 500_000)
-    assert artifact.megabytes(tmp_path) == 2
-    assert 0 < artifact.packed_megabytes(tmp_path) < 0.1

@@ -18,20 +18,6 @@ def folder(tmp_path: Path) -> Path:
     return data
 
 
-def test_its_corpus_has_every_word_in_order_and_an_end_after_each_line(folder: Path) -> None:
-    corpus = Corpus(folder)
-    assert corpus.dictionary.idx2word == ["the", "cat", "sat", "on", "mat", "<eos>"]
-    assert corpus.valid[:7].tolist() == [0, 1, 2, 3, 0, 4, 5]
-
-
-def test_columns_run_down_the_text_and_targets_are_the_words_after() -> None:
-    source = plain_loop.batchify(torch.arange(11), 2)
-    assert source.tolist() == [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]
-    words, targets = plain_loop.get_batch(source, 2)
-    assert words.tolist() == [[2, 7], [3, 8]]
-    assert targets.tolist() == [3, 8, 4, 9]
-
-
 def test_it_learns_and_its_artifact_holds_the_corpus_and_generates(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

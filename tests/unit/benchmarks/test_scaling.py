@@ -37,10 +37,6 @@ def test_each_table_varies_one_size_in_four_steps_and_nothing_else() -> None:
         assert len([name for name in fields[0] if len({str(field[name]) for field in fields}) > 1]) == 1
 
 
-def test_a_batch_can_be_shared_by_every_number_of_ranks() -> None:
-    assert all(case.batch_size % case.ranks == 0 for case in scaling.HOSTS)
-
-
 def test_cases_with_the_same_text_share_it_and_no_text_stays(tmp_path: Path) -> None:
     cases = [scaling.Case(words=100, vocabulary=10, width=width) for width in (1, 2)]
     texts = [text for _, text in scaling.with_texts(cases, tmp_path) if text.exists()]

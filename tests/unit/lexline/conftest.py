@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner, Result
 from lexline.aws.stack import Stack
 from lexline.aws.target import Target
 from lexline.cli import app
-from tests.unit.lexline.samples import MACHINE
+from tests.unit.lexline.samples import MACHINE, WHEN
 
 Patch = Callable[[str, object], None]
 
@@ -60,10 +61,27 @@ class Stubs:
             self._stubbers[service].activate()
         return self._stubbers[service]
 
+    def returns(self, service: str, operation: str, request: Any = None, /, **response: Any) -> None:
+        """Expect a request and return this response, completed by the members that AWS requires."""
+        client = getattr(self._target, service)
+        model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+        getattr(self, service).add_response(operation, completed(model.output_shape, response), request)
+
     def assert_complete(self) -> None:
         """Check that every expected request was made."""
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()
+
+
+def completed(shape: Any, given: Any) -> Any:
+    """Return a value with the required members of its shape."""
+    if shape.type_name == "structure":
+        names = [*shape.required_members, *(given or {})]
+        return {name: completed(shape.members[name], (given or {}).get(name)) for name in names}
+    if shape.type_name == "list":
+        return [completed(shape.member, each) for each in given or []]
+    samples = {"timestamp": WHEN, "integer": 1}
+    return samples.get(shape.type_name, "x" * shape.metadata.get("min", 1)) if given is None else given
 
 
 @pytest.fixture

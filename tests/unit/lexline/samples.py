@@ -1,11 +1,13 @@
 """Runs, models and reports for tests of the command."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lexline.aws.endpoint import Endpoint
 from lexline.aws.models import Model
 from lexline.aws.runs import Run, run_id
+from tests.unit.pipeline.documents import Documents
 
 ACCOUNT = "123456789012"
 MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:lexline-pipeline"
@@ -25,6 +27,20 @@ def endpoint(
     return Endpoint(status, model, model, previous, instances, **due)
 
 
+def visited(*visits: tuple[str, Any]) -> dict[str, Any]:
+    """Return the history of an execution that visited these Lambda states, each with its output or None."""
+    events: list[dict[str, Any]] = []
+    for second, (name, output) in enumerate(visits):
+        event = {"id": 1, "timestamp": WHEN + timedelta(seconds=second)}
+        events.append({**event, "type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}})
+        if output is not None:
+            result = {"StatusCode": 200, "Payload": output}
+            details = {"resource": "invoke", "resourceType": "lambda", "output": json.dumps(result)}
+            events.append({**event, "type": "TaskSucceeded", "taskSucceededEventDetails": details})
+            events.append({**event, "type": "TaskStateExited", "stateExitedEventDetails": {"name": name}})
+    return {"events": events}
+
+
 MODELS = [
     Model(3, THREE, "sotu", WHEN, 99.0, TWO, 88.0, 99.0, "Rejected", "It is worse.", "", ""),
     Model(2, TWO, "sotu", WHEN, 88.0, ONE, 120.0, 90.5, "Approved", "Good.", "https://g/r", "abcdef0123"),
@@ -32,45 +48,11 @@ MODELS = [
 ]
 """The first model, a better one, and one that was rejected. One dataset is named like Rich's markup."""
 
-SPLIT = {"lines": 10, "words": 2_088_628, "bytes": 9}
-PREPARED = {
-    "outcome": "prepared",
-    "dataset": "sotu",
-    "source": [{"uri": "s3://b/uploads/sotu/a.txt", "etag": "e"}],
-    "fingerprint": "0" * 64,
-    "prepared_uri": "s3://b/prepared/sotu/0/",
-    "manifest_uri": "s3://b/prepared/sotu/0/manifest.json",
-    "splits": {"train": SPLIT, "valid": SPLIT, "test": SPLIT},
-}
-TRAINED = {
-    "job": JOB,
-    "arn": "arn:job",
-    "model_artifacts": "s3://b/runs/m/output/model.tar.gz",
-    "instance_type": "ml.m5.xlarge",
-    "instance_count": 1,
-    "spot": True,
-    "training_seconds": 185,
-    "billable_seconds": 74,
-    "metrics": {},
-}
-METRICS = {
-    **{"test_perplexity": 208.3, "valid_perplexity": 226.6, "train_perplexity": 168.0},
-    **{"words_per_second": 1432, "vocabulary_size": 33278},
-}
-PERPLEXITIES = {"champion_perplexity": 230.25, "challenger_perplexity": 210.5}
-COMPARISON: dict[str, Any] = {"champion": ONE, **PERPLEXITIES, "tolerance": 0.0}
-REGISTERED = {
-    "arn": "arn:package",
-    "version": 7,
-    "model": JOB,
-    "approved": True,
-    "model_artifacts": TRAINED["model_artifacts"],
-    "dataset": "sotu",
-    "fingerprint": "0" * 64,
-    "identity": "1" * 64,
-    "test_perplexity": 208.3,
-}
-TEXT = {"prompt": "", "seed": 111, "temperature": 1.0, "text": "My fellow\ncitizens", "seconds": 0.1}
+_DOCUMENTS = Documents()
+PREPARED, TRAINED, ENDPOINT = _DOCUMENTS.prepared, _DOCUMENTS.trained, _DOCUMENTS.deployed
+REGISTERED = {**_DOCUMENTS.registered, "model": JOB}
+METRICS = _DOCUMENTS.evaluated["metrics"]
+COMPARISON: dict[str, Any] = {**_DOCUMENTS.evaluated["comparison"], "champion": ONE, "notes": []}
 ESTIMATE = {"prices_date": "2026-09-22", "prices_region": "us-east-1", "notes": []}
 COST: dict[str, Any] = {
     **ESTIMATE,
@@ -83,31 +65,14 @@ STANDING_COST: dict[str, Any] = {
     **{"kind": "real-time", "instance_type": "ml.m5.large", "instance_count": 1},
     **{"per_hour": 0.115, "per_day": 2.76, "per_month": 83.95},
 }
-ENDPOINT = {"endpoint": "lexline", "arn": "arn:endpoint", "config": JOB, "instance_count": 1}
 SUCCEEDED: dict[str, Any] = {
-    "status": "Succeeded",
-    "event": "deployed",
-    "reason": "Test perplexity 208.3 beats guessing.",
-    "run": JOB,
-    "joined": None,
-    "work": "train",
-    "execution": RUN.arn,
-    "dataset": PREPARED,
-    "source": {"uri": "s3://b/code/c/sourcedir.tar.gz", "sha256": "2" * 64},
-    "job": TRAINED,
-    "metrics": METRICS,
-    "comparison": COMPARISON,
-    "registered": REGISTERED,
-    "model": {"name": JOB, "arn": "arn:model", "image": "i", "model_artifacts": TRAINED["model_artifacts"]},
-    "endpoint": ENDPOINT,
-    "smoke_test": {"texts": [TEXT], "slowest_seconds": 0.1},
-    "finished": {"scales": False, "teardown_at": None},
-    "cost": COST,
-    "standing_cost": STANDING_COST,
+    **{"status": "Succeeded", "event": "deployed", "reason": "Test perplexity 208.3 beats guessing."},
+    **{"run": JOB, "joined": None, "work": "train", "execution": RUN.arn},
+    **{"dataset": PREPARED, "job": TRAINED, "metrics": METRICS, "comparison": COMPARISON},
+    **{"registered": REGISTERED, "endpoint": ENDPOINT, "cost": COST, "standing_cost": STANDING_COST},
+    **{name: getattr(_DOCUMENTS, name) for name in ("source", "model", "smoke_test", "finished")},
     "durations": {"prepare": 2.0, "create_model": 0.4, "total": 200.0},
-    "removed": [],
-    "error": None,
-    "page": f"s3://b/reports/{JOB}.html",
+    **{"removed": [], "error": None, "page": f"s3://b/reports/{JOB}.html"},
 }
 """The report of a run that trained and deployed a model."""
 NOTHING_DONE: dict[str, Any] = dict.fromkeys(

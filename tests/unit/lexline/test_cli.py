@@ -47,13 +47,15 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
     ("arguments", "message"),
     [
         ("run", "neither a file nor a dataset"),
-        ("run nowhere.txt", "nowhere.txt does not exist"),
         ("run --dataset -a", "not a valid dataset name"),
-        ("run --dataset sotu --set epochs", "--set epochs is invalid"),
-        ("run --dataset sotu --teardown after:8h", "--teardown after:8h is invalid"),
+        *(
+            (f"run --dataset sotu --set {override}", f"--set {override} is invalid")
+            for override in ("epochs", "=3", "model.size=3", "hosting.=1")
+        ),
         ("run --dataset sotu --source-commit abcdef0", "Add --source-repo"),
         ("run x.txt --set epochs=3 --force", "options for one run (here: hyperparameters, force)"),
         ("deploy 3 --set epochs=3", "this command trains nothing"),
+        ("deploy 3 --set training.spot=false", "this command trains nothing"),
         ("up --parameter Epochs", "--parameter Epochs is invalid"),
     ],
 )

@@ -4,7 +4,6 @@ from lexline.aws import deletion
 from lexline.aws.stack import Stack
 from lexline.aws.target import Target
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import WHEN
 
 BUCKET = {"Bucket": "lexline-bucket"}
 
@@ -25,14 +24,10 @@ def deletion_succeeds(stubs: Stubs) -> None:
 
 def deletion_fails(stubs: Stubs) -> None:
     stubs.cloudformation.add_response("delete_stack", {}, {"StackName": "lexline"})
-    failed = {"StackName": "lexline", "CreationTime": WHEN, "StackStatus": "DELETE_FAILED"}
-    stubs.cloudformation.add_response("describe_stacks", {"Stacks": [failed]})
-    event = {
-        **{"StackId": "s", "EventId": "e", "StackName": "lexline", "Timestamp": WHEN},
-        **{"LogicalResourceId": "Bucket", "ResourceStatus": "DELETE_FAILED"},
-        "ResourceStatusReason": "The bucket is not empty",
-    }
-    stubs.cloudformation.add_response("describe_stack_events", {"StackEvents": [event]})
+    stubs.returns("cloudformation", "describe_stacks", Stacks=[{"StackStatus": "DELETE_FAILED"}])
+    reason = "The bucket is not empty"
+    event = {"LogicalResourceId": "Bucket", "ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": reason}
+    stubs.returns("cloudformation", "describe_stack_events", StackEvents=[event])
 
 
 def test_the_bucket_is_emptied_before_the_stack_is_deleted(stack: Stack, stubs: Stubs) -> None:

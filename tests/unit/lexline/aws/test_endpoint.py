@@ -2,8 +2,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lexline.aws import endpoint as endpoints
-from lexline.aws import lease
-from lexline.aws.lease import Lease
 from lexline.aws.stack import Stack
 from tests.unit.lexline import pipeline
 from tests.unit.lexline.conftest import Stubs
@@ -14,21 +12,18 @@ CONFIG = "lexline--deploy-333333333333"
 
 
 def serves(stubs: Stubs, tags: dict[str, str], status: str = "InService") -> None:
-    stubs.sagemaker.add_response(
-        "describe_endpoint",
-        {
-            **{"EndpointName": "lexline", "EndpointArn": f"{ARN}endpoint/lexline"},
-            **{"EndpointConfigName": CONFIG, "EndpointStatus": status},
-            **{"CreationTime": WHEN, "LastModifiedTime": WHEN},
-            "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 3}],
-        },
-        {"EndpointName": "lexline"},
-    )
-    stubs.sagemaker.add_response(
-        "list_tags",
-        {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]},
-        {"ResourceArn": f"{ARN}endpoint-config/{CONFIG}"},
-    )
+    described = {
+        "EndpointConfigName": CONFIG,
+        "EndpointStatus": status,
+        "EndpointArn": f"{ARN}endpoint/lexline",
+    }
+    variants = [{"VariantName": "AllTraffic", "CurrentInstanceCount": 3}]
+    name = {"EndpointName": "lexline"}
+    described |= {"EndpointStatus": status}
+    stubs.returns("sagemaker", "describe_endpoint", name, ProductionVariants=variants, **described)
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+    config = {"ResourceArn": f"{ARN}endpoint-config/{CONFIG}"}
+    stubs.returns("sagemaker", "list_tags", config, Tags=listed)
 
 
 @pytest.mark.parametrize("tag", ["MODEL", "PREVIOUS_MODEL", "TEARDOWN_AT", "TEARDOWN_WHEN_IDLE"])
@@ -62,22 +57,3 @@ def test_denied_access_does_not_mean_a_missing_endpoint(stack: Stack, stubs: Stu
     stubs.sagemaker.add_client_error("describe_endpoint", "AccessDeniedException", "no")
     with pytest.raises(ClientError):
         endpoints.read(stack)
-
-
-@pytest.mark.parametrize(
-    ("item", "expected"),
-    [
-        (
-            {"owner": {"S": ONE}, "waiting": {"b": "9.5", "c": "10.25", "a": "9.75"}},
-            Lease(ONE, ["b", "a", "c"]),
-        ),
-        ({"waiting": {}}, Lease("", [])),
-        (None, Lease("", [])),
-    ],
-)
-def test_the_lease_has_its_owner_and_those_that_wait_in_the_order_of_their_turn(
-    stack: Stack, stubs: Stubs, item: dict[str, dict[str, str]] | None, expected: Lease
-) -> None:
-    waiting = {run: {"M": {"since": {"N": since}}} for run, since in (item or {}).get("waiting", {}).items()}
-    stubs.dynamodb.add_response("get_item", {"Item": {**item, "waiting": {"M": waiting}}} if item else {})
-    assert lease.read(stack) == expected

@@ -1,12 +1,12 @@
 import json
 import shlex
 import socket
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.httpsession import URLLib3Session
 
 from lexline.aws.http_api import HttpApi
 from lexline.aws.stack import Stack
@@ -14,44 +14,25 @@ from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
 
 
-class Gateway(HTTPServer):
-    """An HTTP server that returns the same response to every request, and keeps the requests."""
+class Gateway:
+    """API Gateway, which returns the same response to every request, and keeps the requests."""
 
     status = 200
     response = b"{}"
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.requests: list[AWSPreparedRequest] = []
 
-
-class Handler(BaseHTTPRequestHandler):
-    server: Gateway
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.requests.append((self.command, self.path, headers, body))
-        self.send_response(self.server.status)
-        self.end_headers()
-        self.wfile.write(self.server.response)
-
-    def do_GET(self) -> None:
-        self.do_POST()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
+    def send(self, request: AWSPreparedRequest) -> SimpleNamespace:
+        self.requests.append(request)
+        return SimpleNamespace(status_code=self.status, text=self.response.decode())
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    gateway = Gateway()
+    monkeypatch.setattr(URLLib3Session, "send", lambda session, request: gateway.send(request))
+    return gateway
 
 
 @pytest.fixture
@@ -59,21 +40,22 @@ def api(stack: Stack, stubs: Stubs, gateway: Gateway) -> HttpApi:
     """The API of a stack that has an API key."""
     request = {"apiKey": "keyid", "includeValue": True}
     stubs.apigateway.add_response("get_api_key", {"id": "keyid", "value": "s3cr3t"}, request)
-    return HttpApi(replace(stack, api_url=gateway.url))
+    return HttpApi(stack)
 
 
-def test_a_request_has_the_key_from_api_gateway(api: HttpApi, gateway: Gateway) -> None:
+def test_a_request_has_the_key_from_api_gateway(stack: Stack, api: HttpApi, gateway: Gateway) -> None:
     gateway.response = b'{"text": "a b"}'
     assert api.post("/generate", {"words": 2}) == {"text": "a b"}
-    (method, path, headers, body) = gateway.requests[0]
-    assert (method, path, json.loads(body)) == ("POST", "/v1/generate", {"words": 2})
-    assert headers["x-api-key"] == "s3cr3t"
+    (request,) = gateway.requests
+    assert (request.method, request.url) == ("POST", f"{stack.api_url}/generate")
+    assert json.loads(str(request.body)) == {"words": 2}
+    assert request.headers["x-api-key"] == "s3cr3t"
 
 
 def test_without_a_key_requests_are_signed(stack: Stack, gateway: Gateway) -> None:
-    HttpApi(replace(stack, api_url=gateway.url, api_key_id="")).get("/model")
-    headers = gateway.requests[0][2]
-    assert "/us-east-1/execute-api/aws4_request" in headers["authorization"]
+    HttpApi(replace(stack, api_key_id="")).get("/model")
+    headers = gateway.requests[0].headers
+    assert "/us-east-1/execute-api/aws4_request" in str(headers["authorization"])
     assert "x-api-key" not in headers
 
 
@@ -111,10 +93,10 @@ def test_an_api_that_cannot_be_reached_is_named(stack: Stack) -> None:
             HttpApi(replace(stack, api_url=url, api_key_id="")).get("/model")
 
 
-def test_the_curl_command_sends_the_same_request(api: HttpApi, gateway: Gateway) -> None:
+def test_the_curl_command_sends_the_same_request(stack: Stack, api: HttpApi) -> None:
     words = shlex.split(api.curl("/generate", {"prompt": "it's"}))
     assert words[0] == "curl"
-    assert f"{gateway.url}/generate" in words
+    assert f"{stack.api_url}/generate" in words
     assert "x-api-key: s3cr3t" in words
     assert json.loads(words[words.index("-d") + 1]) == {"prompt": "it's"}
 

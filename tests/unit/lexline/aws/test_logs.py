@@ -7,7 +7,7 @@ from lexline.aws.logs import LogReader
 from lexline.aws.stack import Stack
 from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import ACCOUNT, JOB, MACHINE, RUN, WHEN
+from tests.unit.lexline.samples import JOB, RUN
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 STREAM = "job/algo-1-1"
@@ -41,20 +41,10 @@ def test_a_log_group_may_not_exist_yet(stack: Stack, stubs: Stubs) -> None:
 
 
 def run_is(stubs: Stubs, status: str, *jobs: str) -> None:
-    arns = {"executionArn": RUN.arn, "stateMachineArn": MACHINE}
-    stubs.stepfunctions.add_response("describe_execution", {**arns, "status": status, "startDate": WHEN})
-    summaries = [
-        {
-            "TrainingJobName": name,
-            "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:training-job/{name}",
-            "CreationTime": WHEN,
-            "TrainingJobStatus": "InProgress",
-        }
-        for name in jobs
-    ]
-    stubs.sagemaker.add_response(
-        "list_training_jobs", {"TrainingJobSummaries": summaries}, {"NameContains": RUN.id}
-    )
+    stubs.returns("stepfunctions", "describe_execution", status=status)
+    summaries = [{"TrainingJobName": name} for name in jobs]
+    request = {"NameContains": RUN.id}
+    stubs.returns("sagemaker", "list_training_jobs", request, TrainingJobSummaries=summaries)
 
 
 def test_following_a_run_that_has_not_trained_yet_waits_for_its_job(stack: Stack, stubs: Stubs) -> None:
@@ -78,23 +68,13 @@ def test_a_run_without_a_training_job_says_why(
 def test_the_lines_of_each_function_of_the_stack_have_its_name(
     stack: Stack, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kinds = {"PlanFunction": "Lambda::Function", "Bucket": "S3::Bucket", "TrainFunction": "Lambda::Function"}
     resources = [
-        {
-            "LogicalResourceId": logical,
-            "PhysicalResourceId": f"lexline-{logical}",
-            "ResourceType": kind,
-            "LastUpdatedTimestamp": WHEN,
-            "ResourceStatus": "CREATE_COMPLETE",
-        }
-        for logical, kind in (
-            ("PlanFunction", "AWS::Lambda::Function"),
-            ("Bucket", "AWS::S3::Bucket"),
-            ("TrainFunction", "AWS::Lambda::Function"),
-        )
+        {"LogicalResourceId": name, "PhysicalResourceId": f"lexline-{name}", "ResourceType": f"AWS::{kind}"}
+        for name, kind in kinds.items()
     ]
-    stubs.cloudformation.add_response(
-        "list_stack_resources", {"StackResourceSummaries": resources}, {"StackName": "lexline"}
-    )
+    stack_name = {"StackName": "lexline"}
+    stubs.returns("cloudformation", "list_stack_resources", stack_name, StackResourceSummaries=resources)
     for name, when in (("Plan", 2000), ("Train", 1000)):
         group = {"logGroupName": f"/aws/lambda/lexline-{name}Function"}
         streams = {"logStreams": [{"logStreamName": "s"}]}

@@ -14,35 +14,21 @@ METADATA = {"run": TWO, "dataset": "sotu", "commit": "0123abc", "champion": ONE,
 
 
 def package(version: int, name: str) -> dict[str, Any]:
-    return {
-        "ModelPackageGroupName": "lexline",
-        "ModelPackageVersion": version,
-        "ModelPackageArn": f"{GROUP}{version}",
-        "ModelPackageDescription": f"{name}: It is good: 86.7.",
-        "CreationTime": WHEN,
-        "ModelPackageStatus": "Completed",
-    }
+    arn = {"ModelPackageVersion": version, "ModelPackageArn": f"{GROUP}{version}"}
+    return {**arn, "ModelPackageDescription": f"{name}: It is good: 86.7.", "CreationTime": WHEN}
 
 
 def listed(stubs: Stubs, names: dict[int, str]) -> None:
     """The group's versions, newest first."""
-    stubs.sagemaker.add_response(
-        "list_model_packages",
-        {"ModelPackageSummaryList": [package(version, name) for version, name in names.items()]},
-        {"ModelPackageGroupName": "lexline", "SortBy": "CreationTime", "SortOrder": "Descending"},
-    )
+    request = {"ModelPackageGroupName": "lexline", "SortBy": "CreationTime", "SortOrder": "Descending"}
+    packages = [package(version, name) for version, name in names.items()]
+    stubs.returns("sagemaker", "list_model_packages", request, ModelPackageSummaryList=packages)
 
 
-def described(stubs: Stubs, version: int, name: str, **more: Any) -> None:
-    required = {
-        "ModelPackageName": "lexline",
-        "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "ModelApprovalStatus": "Approved",
-    }
-    response = {**package(version, name), **required, **more}
-    stubs.sagemaker.add_response(
-        "describe_model_package", response, {"ModelPackageName": f"{GROUP}{version}"}
-    )
+def described(stubs: Stubs, version: int, name: str, approval: str = "Approved", **more: Any) -> None:
+    response = {**package(version, name), "ModelApprovalStatus": approval, **more}
+    request = {"ModelPackageName": f"{GROUP}{version}"}
+    stubs.returns("sagemaker", "describe_model_package", request, **response)
 
 
 def test_a_model_has_its_origins_and_its_comparison(stack: Stack, stubs: Stubs) -> None:
@@ -59,7 +45,7 @@ def test_a_model_has_its_origins_and_its_comparison(stack: Stack, stubs: Stubs) 
 
 def test_a_later_approval_replaces_the_gates_decision(stack: Stack, stubs: Stubs) -> None:
     listed(stubs, {1: ONE})
-    described(stubs, 1, ONE, ModelApprovalStatus="Rejected", ApprovalDescription="SmokeTest failed.")
+    described(stubs, 1, ONE, "Rejected", ApprovalDescription="SmokeTest failed.")
     (model,) = models.newest(stack, 5)
     assert (model.approved, model.reason) == (False, "SmokeTest failed.")
     # A first model is not compared with another, and the scripts need not come from Git.

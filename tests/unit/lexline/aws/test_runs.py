@@ -11,26 +11,19 @@ from lexline.aws.uploads import Uploaded
 from lexline.core.errors import UsageError, UserError
 from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.pipeline import run_name
-from tests.unit.lexline.samples import EXECUTION, MACHINE, WHEN
+from tests.unit.lexline.samples import EXECUTION, WHEN, visited
 
 UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
 
 
-def execution(name: str, **more: Any) -> dict[str, Any]:
-    arns = {"executionArn": EXECUTION + name, "stateMachineArn": MACHINE}
-    return {**arns, "name": name, "status": "RUNNING", "startDate": WHEN, **more}
-
-
 def listed(stubs: Stubs, *names: str) -> None:
-    response = {"executions": [execution(name) for name in names]}
-    stubs.stepfunctions.add_response("list_executions", response)
+    executions = [{"executionArn": EXECUTION + name, "name": name, "status": "RUNNING"} for name in names]
+    stubs.returns("stepfunctions", "list_executions", executions=executions)
 
 
 def described(stubs: Stubs, name: str, request: Any) -> None:
-    response = execution(name, input=json.dumps(request))
-    stubs.stepfunctions.add_response(
-        "describe_execution", response, {"executionArn": response["executionArn"]}
-    )
+    arn = {"executionArn": EXECUTION + name}
+    stubs.returns("stepfunctions", "describe_execution", arn, **arn, name=name, input=json.dumps(request))
 
 
 def upload(**changes: str) -> dict[str, Any]:
@@ -39,15 +32,7 @@ def upload(**changes: str) -> dict[str, Any]:
 
 def history(stubs: Stubs, **outputs: Any) -> None:
     """The history of an execution: the states that were entered, with their output or None."""
-    events: list[dict[str, Any]] = []
-    for state, output in outputs.items():
-        entered = {"stateEnteredEventDetails": {"name": state}}
-        events.append({"id": 1, "type": "TaskStateEntered", "timestamp": WHEN, **entered})
-        if output is not None:
-            details = {"resource": "invoke", "resourceType": "lambda", "output": json.dumps(output)}
-            succeeded = {"taskSucceededEventDetails": details}
-            events.append({"id": 2, "type": "TaskSucceeded", "timestamp": WHEN, **succeeded})
-    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+    stubs.stepfunctions.add_response("get_execution_history", visited(*outputs.items()))
 
 
 def joined(execution: str) -> dict[str, Any]:

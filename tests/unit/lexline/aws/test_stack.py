@@ -8,7 +8,6 @@ from lexline.aws import stack as stacks
 from lexline.aws.target import Target
 from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import WHEN
 
 OUTPUTS = {
     "BucketName": "lexline-bucket",
@@ -23,12 +22,11 @@ OUTPUTS = {
 
 def described(status: str = "CREATE_COMPLETE", outputs: dict[str, str] = OUTPUTS) -> dict[str, Any]:
     listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-    stack = {"StackName": "lexline", "StackStatus": status, "CreationTime": WHEN, "Outputs": listed}
-    return {"Stacks": [stack]}
+    return {"Stacks": [{"StackStatus": status, "Outputs": listed}]}
 
 
 def test_a_stack_is_read_from_its_outputs(target: Target, stubs: Stubs) -> None:
-    stubs.cloudformation.add_response("describe_stacks", described(), {"StackName": "lexline"})
+    stubs.returns("cloudformation", "describe_stacks", {"StackName": "lexline"}, **described())
     stack = stacks.read(target)
     assert (stack.bucket, stack.table, stack.api_key_id) == ("lexline-bucket", "lexline-waits", "keyid")
     assert stack.api_url == OUTPUTS["ApiUrl"]
@@ -53,7 +51,7 @@ def test_a_stack_that_cannot_be_used_says_why_and_what_to_do(
     target: Target, stubs: Stubs, response: dict[str, Any] | None, error: type[UserError], message: str
 ) -> None:
     if response:
-        stubs.cloudformation.add_response("describe_stacks", response)
+        stubs.returns("cloudformation", "describe_stacks", **response)
     else:
         text = "Stack with id lexline does not exist"
         stubs.cloudformation.add_client_error("describe_stacks", "ValidationError", text, 400)

@@ -86,14 +86,11 @@ def test_a_home_with_files_of_the_user_is_rejected_and_one_with_builds_for_aws_i
         targets.start_cloud(tmp_path, "lexline")
 
 
-def test_a_local_cloud_that_never_ran_and_one_that_died_have_different_messages(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_local_cloud_that_died_is_not_called_one_that_never_ran(tmp_path: Path) -> None:
+    (tmp_path / "aws").mkdir()
     with pytest.raises(UserError, match="is not running"):
-        targets.for_running_cloud(home, "lexline")
-    (home / "aws").mkdir(parents=True)
-    with pytest.raises(UserError, match="is not running"):
-        targets.for_running_cloud(home, "lexline")
-    (home / "server.log").touch()
+        targets.for_running_cloud(tmp_path, "lexline")
+    (tmp_path / "server.log").touch()
     with pytest.raises(UserError, match="has stopped") as stopped:
-        targets.for_running_cloud(home, "lexline")
+        targets.for_running_cloud(tmp_path, "lexline")
     assert "lexline up" in stopped.value.hint

@@ -22,16 +22,19 @@ def after(log: str) -> Progress:
 
 def test_the_log_has_epoch_step_speed_and_perplexities() -> None:
     assert after(LOG) == Progress(2, 2, 500, 1000, 1500, 150.0, 226.6)
-    assert after(LOG).fraction == pytest.approx(0.75)
 
 
-def test_an_epoch_is_complete_when_its_validation_is_reported() -> None:
-    first_epoch = "\n".join(LOG.splitlines()[:4])
-    assert after(first_epoch).fraction == pytest.approx(0.5)
-
-
-def test_the_test_perplexity_completes_a_training_that_stopped_early() -> None:
-    assert after(LOG + "test_loss=5.33 test_perplexity=208.3").fraction == 1.0
+@pytest.mark.parametrize(
+    ("log", "fraction"),
+    [
+        # The validation ends an epoch, and the test perplexity a training that stopped early.
+        ("\n".join(LOG.splitlines()[:4]), 0.5),
+        (LOG, 0.75),
+        (LOG + "test_loss=5.33 test_perplexity=208.3", 1.0),
+    ],
+)
+def test_the_fraction_counts_epochs_and_steps(log: str, fraction: float) -> None:
+    assert after(log).fraction == pytest.approx(fraction)
 
 
 def test_a_training_that_diverged_has_perplexities_inf_and_nan() -> None:

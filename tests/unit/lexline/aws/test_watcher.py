@@ -1,6 +1,4 @@
 import json
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +6,7 @@ import pytest
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Queue, Snapshot, Watcher
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import JOB, MACHINE, ONE, RUN, TWO, WHEN
+from tests.unit.lexline.samples import JOB, ONE, RUN, THREE, TWO, visited
 
 STREAM = f"{JOB}/algo-1-1795444384"
 REQUEST = {"upload": {"key": "uploads/sotu/a.txt"}}
@@ -16,26 +14,10 @@ REQUEST = {"upload": {"key": "uploads/sotu/a.txt"}}
 
 def look(stack: Stack, stubs: Stubs, status: str, *visits: tuple[str, Any], **description: str) -> Snapshot:
     """Return a snapshot of an execution that visited these states, each with its output or None."""
-    described = {"executionArn": RUN.arn, "stateMachineArn": MACHINE, "startDate": WHEN, **description}
-    stubs.stepfunctions.add_response(
-        "describe_execution", {**described, "status": status, "input": json.dumps(REQUEST)}
-    )
-    events = [event for second, visit in enumerate(visits) for event in events_of(second, *visit)]
-    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+    described = {"status": status, "input": json.dumps(REQUEST), **description}
+    stubs.returns("stepfunctions", "describe_execution", **described)
+    stubs.stepfunctions.add_response("get_execution_history", visited(*visits))
     return Watcher(stack, RUN).look()
-
-
-def events_of(second: int, name: str, output: Any) -> Iterator[dict[str, Any]]:
-    event = {"id": 1, "timestamp": WHEN + timedelta(seconds=second)}
-    yield {**event, "type": "TaskStateEntered", "stateEnteredEventDetails": {"name": name}}
-    if output is not None:
-        details = {
-            "resource": "invoke",
-            "resourceType": "lambda",
-            "output": json.dumps({"StatusCode": 200, "Payload": output}),
-        }
-        yield {**event, "type": "TaskSucceeded", "taskSucceededEventDetails": details}
-        yield {**event, "type": "TaskStateExited", "stateExitedEventDetails": {"name": name}}
 
 
 PLANNED = ("Plan", {"name": JOB})
@@ -95,23 +77,25 @@ def test_a_run_without_a_report_has_the_executions_error(stack: Stack, stubs: St
 
 
 @pytest.mark.parametrize(
-    ("owner", "waiting", "queue"),
+    ("item", "queue"),
     [
-        (ONE, [JOB], Queue(ONE, 0)),
-        (ONE, [TWO, JOB], Queue(ONE, 1)),
+        ({"owner": ONE, "waiting": {JOB: "9.5"}}, Queue(ONE, 0)),
+        ({"owner": ONE, "waiting": {JOB: "10.25", TWO: "9.75", THREE: "10.5"}}, Queue(ONE, 1)),
         # The run has asked for the lease and is not in line yet.
-        (ONE, [], Queue(ONE, 0)),
-        (JOB, [], None),
-        ("", [], None),
+        ({"owner": ONE, "waiting": {}}, Queue(ONE, 0)),
+        ({"owner": JOB, "waiting": {}}, None),
+        ({"waiting": {}}, None),
+        ({}, None),
     ],
 )
 def test_a_run_that_waits_for_the_lease_has_its_place_in_line(
-    stack: Stack, stubs: Stubs, owner: str, waiting: list[str], queue: Queue | None
+    stack: Stack, stubs: Stubs, item: dict[str, Any], queue: Queue | None
 ) -> None:
-    line = {run: {"M": {"since": {"N": str(since)}}} for since, run in enumerate(waiting)}
-    item = {"waiting": {"M": line}, **({"owner": {"S": owner}} if owner else {})}
+    values: dict[str, Any] = {"owner": {"S": item["owner"]}} if "owner" in item else {}
+    if "waiting" in item:
+        line = {run: {"M": {"since": {"N": since}}} for run, since in item["waiting"].items()}
+        values["waiting"] = {"M": line}
     key = {"resource": {"S": "endpoint/lexline"}}
-    stubs.dynamodb.add_response(
-        "get_item", {"Item": item}, {"TableName": "lexline-waits", "Key": key, "ConsistentRead": True}
-    )
+    request = {"TableName": "lexline-waits", "Key": key, "ConsistentRead": True}
+    stubs.returns("dynamodb", "get_item", request, **({"Item": values} if item else {}))
     assert look(stack, stubs, "RUNNING", PLANNED, ("Acquire", None)).queue == queue

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from lexline.aws.models import Model
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
 from lexline.aws.watcher import Snapshot
-from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Patch, run_lexline
 from tests.unit.lexline.pipeline import ExecutionInput
 from tests.unit.lexline.samples import MODELS, ONE, RUN, THREE, TWO, endpoint
 
 pytestmark = pytest.mark.usefixtures("deployed")
+POLICIES = ("never", "always", "on_failure", "after:PT8H", "after:P2D", "when_idle:P1DT1H30M5S")
 SKIPPED = {"status": "Skipped", "reason": "Nothing new."}
 
 
@@ -82,9 +83,15 @@ class TestRun:
         ("options", "fields"),
         [
             ("", {}),
-            ("--set epochs=3 --set recipe=awd", {"hyperparameters": {"epochs": 3, "recipe": "awd"}}),
-            ("--set hosting.endpoint_type=serverless", {"hosting": {"endpoint_type": "serverless"}}),
-            ("--teardown when_idle:PT1H", {"teardown": "when_idle:PT1H"}),
+            (
+                "--set epochs=3 --set batch-size=20 --set tied=true --set recipe=awd",
+                {"hyperparameters": {"epochs": 3, "batch_size": 20, "tied": True, "recipe": "awd"}},
+            ),
+            (
+                "--set training.instance_type=ml.c5.xlarge --set hosting.endpoint_type=serverless",
+                {"training": {"instance_type": "ml.c5.xlarge"}, "hosting": {"endpoint_type": "serverless"}},
+            ),
+            *((f"--teardown {policy}", {"teardown": policy}) for policy in POLICIES),
             ("--max-perplexity 90 --tolerance 0", {"max_perplexity": 90, "tolerance": 0}),
             ("--force", {"force": True}),
             (
@@ -98,6 +105,18 @@ class TestRun:
     ) -> None:
         run_lexline("run", "--dataset", "sotu", *options.split())
         assert requests == [("sotu", {"dataset": "sotu", **fields})]
+
+    @pytest.mark.parametrize(
+        "policy", ["", "sometimes", "after", "after:8h", "after:PT", "after:P", "idle:PT1H"]
+    )
+    def test_a_teardown_that_the_pipeline_would_reject_starts_no_run(
+        self, requests: list[Any], policy: str
+    ) -> None:
+        result = run_lexline("run", "--dataset", "sotu", f"--teardown={policy}")
+        assert (result.exit_code, requests) == (2, [])
+        assert "--teardown" in result.output
+        with pytest.raises(ValidationError):
+            ExecutionInput.model_validate({"dataset": "sotu", "teardown": policy})
 
     def test_a_file_is_uploaded_and_the_run_that_trains_on_it_is_followed(
         self, tmp_path: Path, patch: Patch
@@ -126,10 +145,7 @@ def registered(patch: Patch) -> None:
     """Versions 1 and 2 were approved, version 3 was rejected."""
 
     def find(stack: Stack, wanted: str) -> Model:
-        for model in MODELS:
-            if wanted in (str(model.version), model.name):
-                return model
-        raise UsageError(f"There is no model {wanted}.", "`lexline models` lists the models.")
+        return next(model for model in MODELS if wanted in (str(model.version), model.name))
 
     patch("aws.models.find", find)
 
@@ -151,12 +167,6 @@ class TestDeploy:
         assert requests == []
         assert run_lexline("deploy", "3", "--force").exit_code == 0
         assert requests == [("deploy-333333333333", {"model": THREE, "force": True})]
-
-    def test_an_unknown_model_starts_no_run(self, requests: list[Any]) -> None:
-        result = run_lexline("deploy", "7")
-        assert result.exit_code == 2
-        assert "`lexline models`" in result.output
-        assert requests == []
 
 
 @pytest.mark.usefixtures("registered")

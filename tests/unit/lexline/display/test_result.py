@@ -30,12 +30,12 @@ def text_of(**changes: Any) -> str:
 def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
     assert text_of().splitlines() == [
         f"{JOB} is live on the endpoint lexline.",
-        "It was trained on 2,088,628 words of sotu for 3 min 05 s on ml.m5.xlarge, and is version 7 in "
-        "`lexline models`.",
+        "It was trained on 9,000 words of sotu for 10 min 10 s on ml.m5.xlarge, and is version 3 in `lexline "
+        "models`.",
         "Test perplexity 208: on unseen text, the model is as uncertain about the next word as if it chose "
         "at random among 208 words. Its vocabulary has 33,278 words.",
-        f"On the same words, it has a perplexity of 210.50, and {ONE}, which served before, has 230.25.",
-        'Sample text (seed 111): "My fellow citizens"',
+        f"On the same words, it has a perplexity of 208.30, and {ONE}, which served before, has 215.20.",
+        'Sample text (seed 111): "The state of the union is strong."',
         "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
         "hour, $2.76 a day, $83.95 a month while it exists.",
         f"Report: s3://b/reports/{JOB}.html (`lexline report {RUN.id} --save FILE` saves it)",
@@ -72,7 +72,7 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
             {"comparison": NOT_COMPARED},
             f"It could not be compared with {ONE}, which served before: Its artifact is gone.",
         ),
-        ({"comparison": {**COMPARISON, "notes": ["It read this text."]}}, "has 230.25. It read this text."),
+        ({"comparison": {**COMPARISON, "notes": ["It read this text."]}}, "has 215.20. It read this text."),
         ({"finished": DUE}, "The endpoint will be torn down at 2026-11-2"),
         ({"removed": ["endpoint/lexline", "model/m"]}, "torn down, as requested."),
         ({"removed": ["endpoint/lexline", "model/m"]}, "Removed: endpoint/lexline and model/m."),
@@ -81,7 +81,7 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         ({**DEPLOYED, "event": "rolled_back"}, f"The endpoint lexline serves {ONE} again."),
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
-        (REJECTED, "`lexline deploy 7 --force`"),
+        (REJECTED, "`lexline deploy 3 --force`"),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
         (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),

@@ -8,11 +8,9 @@ from rich.console import Console
 
 from lexline.aws import history
 from lexline.aws.history import Step
-from lexline.aws.stack import Stack
 from lexline.aws.training_progress import Progress
-from lexline.aws.watcher import Queue, Snapshot, Watcher
+from lexline.aws.watcher import Queue, Snapshot
 from lexline.display import run_progress
-from tests.unit.lexline.conftest import Patch
 from tests.unit.lexline.pipeline import STATES
 from tests.unit.lexline.samples import ONE, RUN, TWO, WHEN
 
@@ -35,27 +33,18 @@ def in_line(snapshot: Snapshot, owner: str, ahead: int) -> Snapshot:
     return replace(snapshot, queue=Queue(owner, ahead))
 
 
-def printed(*snapshots: Snapshot) -> list[str]:
-    """The lines for a series of snapshots in a file."""
+def shown(*snapshots: Snapshot, **options: Any) -> str:
+    """The output for a series of snapshots in a file, or on a console with other options."""
     output = io.StringIO()
-    with run_progress.view_for(Console(file=output, width=200)) as view:
+    with run_progress.view_for(Console(file=output, width=200, **options)) as view:
         for each in snapshots:
             view.show(each)
-    return output.getvalue().splitlines()
-
-
-def drawn(shown: Snapshot) -> str:
-    """The display of a snapshot on a terminal."""
-    output = io.StringIO()
-    console = Console(file=output, width=120, force_terminal=True, color_system=None)
-    with run_progress.view_for(console) as view:
-        view.show(shown)
     return output.getvalue()
 
 
 def test_a_file_gets_one_line_for_each_change() -> None:
     prepared, trains = step("Prepare", "done"), step("Train", "running")
-    lines = printed(
+    lines = shown(
         snapshot(step("Prepare", "running")),
         snapshot(step("Prepare", "running")),
         snapshot(prepared, trains, job_status="Downloading"),
@@ -64,7 +53,7 @@ def test_a_file_gets_one_line_for_each_change() -> None:
         snapshot(prepared, trains, training=HALF),
         snapshot(prepared, step("Train", "failed", 70.0, error="TrainingFailed"), status="FAILED"),
     )
-    assert lines == [
+    assert lines.splitlines() == [
         "Prepare the text ...",
         "Prepare the text: done after 2.0 s",
         "Train ...",
@@ -75,7 +64,7 @@ def test_a_file_gets_one_line_for_each_change() -> None:
 
 
 def test_a_step_is_done_when_the_next_one_begins_and_a_further_visit_is_no_change() -> None:
-    lines = printed(
+    lines = shown(
         snapshot(step("Gather", "running")),
         snapshot(step("Gather", "done")),
         snapshot(step("Gather", "running", pause="QuietPeriod")),
@@ -83,7 +72,7 @@ def test_a_step_is_done_when_the_next_one_begins_and_a_further_visit_is_no_chang
         snapshot(step("Gather", "running", visits=2)),
         snapshot(step("Gather", "done", visits=2), step("Acquire", "running")),
     )
-    assert lines == [
+    assert lines.splitlines() == [
         "Gather the uploads ...",
         "  waiting for more uploads",
         "Gather the uploads: done after 2.0 s",
@@ -93,14 +82,14 @@ def test_a_step_is_done_when_the_next_one_begins_and_a_further_visit_is_no_chang
 
 def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
     waits = snapshot(step("Acquire", "running"))
-    lines = printed(
+    lines = shown(
         waits,
         in_line(waits, ONE, 1),
         in_line(snapshot(step("Acquire", "running", visits=2)), ONE, 1),
         in_line(waits, TWO, 0),
         snapshot(step("Acquire", "done", visits=3), step("Prepare", "running")),
     )
-    assert lines == [
+    assert lines.splitlines() == [
         "Reserve the endpoint ...",
         "  waiting for the endpoint, which run 111111111111 uses; 1 more in line before this run",
         "  waiting for the endpoint, which run 222222222222 uses",
@@ -110,7 +99,7 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "texts"),
+    ("current", "texts"),
     [
         (
             snapshot(step("Prepare", "done"), step("Train", "running"), training=HALF),
@@ -124,23 +113,12 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
         (snapshot(step("Translate", "done", retries=2)), ["Translate", "2 retries"]),
     ],
 )
-def test_a_terminal_shows_progress_and_what_a_step_waits_for(shown: Snapshot, texts: list[str]) -> None:
-    for text in texts:
-        assert text in drawn(shown)
+def test_a_terminal_shows_progress_and_what_a_step_waits_for(current: Snapshot, texts: list[str]) -> None:
+    drawn = shown(current, force_terminal=True, color_system=None)
+    assert [text for text in texts if text not in drawn] == []
 
 
 def test_every_state_that_takes_time_has_a_label() -> None:
     assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
-
-
-def test_following_ends_with_the_run(stack: Stack, patch: Patch) -> None:
-    looks = iter([snapshot(step("Train", "running")), snapshot(step("Train", "done"), status="SUCCEEDED")])
-    patch("aws.watcher.Watcher.look", lambda watcher: next(looks))
-    output = io.StringIO()
-    last = run_progress.follow(
-        Watcher(stack, RUN), Console(file=output, width=200), local=True, sleep=lambda seconds: None
-    )
-    assert last.status == "SUCCEEDED"
-    assert output.getvalue().splitlines() == ["Train ...", "Train: done after 2.0 s"]

@@ -20,10 +20,12 @@ from typing import Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
+from dulwich.index import commit_tree
+from dulwich.objects import Blob, ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo
+from dulwich.tests.utils import make_commit, make_tag
 from dulwich.web import make_wsgi_chain
 
 from contracts.request import GitSource
@@ -71,13 +73,12 @@ class Repository:
 
     def commit(self, files: Files, *parents: str, branch: str | None = None) -> str:
         """Write a commit of exactly `files`, point `branch` to it, and return its name."""
-        commit = Commit()
-        commit.tree = self._tree({path.encode(): entry for path, entry in files.items()})
-        commit.parents = [ObjectID(parent.encode()) for parent in parents]
-        commit.author = commit.committer = b"Ada <ada@example.org>"
-        commit.author_time = commit.commit_time = 1_700_000_000 + len(parents)
-        commit.author_timezone = commit.commit_timezone = 0
-        commit.message = f"{sorted(files)} {branch}\n".encode()
+        commit = make_commit(
+            tree=self._tree(files),
+            parents=[ObjectID(parent.encode()) for parent in parents],
+            commit_time=1_700_000_000 + len(parents),
+            message=f"{sorted(files)} {branch}\n".encode(),
+        )
         self._store.add_object(commit)
         if branch:
             self.point(f"refs/heads/{branch}", commit.id.decode())
@@ -88,10 +89,7 @@ class Repository:
 
     def tag(self, tag: str, commit: str, *, annotated: bool = False) -> None:
         if annotated:
-            made = Tag()
-            made.name, made.message, made.tagger = tag.encode(), b"Released\n", b"Ada <ada@example.org>"
-            made.tag_time, made.tag_timezone = 1_700_000_000, 0
-            made.object = (Commit, ObjectID(commit.encode()))
+            made = make_tag(self._store[ObjectID(commit.encode())], name=tag.encode())
             self._store.add_object(made)
             commit = made.id.decode()
         self.point(f"refs/tags/{tag}", commit)
@@ -107,23 +105,13 @@ class Repository:
     def close(self) -> None:
         self._repo.close()
 
-    def _tree(self, files: Mapping[bytes, bytes | Entry]) -> ObjectID:
-        tree = Tree()
-        folders: dict[bytes, dict[bytes, bytes | Entry]] = {}
-        for path, entry in files.items():
-            folder, slash, rest = path.partition(b"/")
-            if slash:
-                folders.setdefault(folder, {})[rest] = entry
-                continue
-            known = entry if isinstance(entry, Entry) else Entry(entry, stat.S_IFREG | 0o644)
-            if known.mode == SUBMODULE:
-                tree.add(path, SUBMODULE, ObjectID(known.content))
-                continue
-            tree.add(path, known.mode, ObjectID(self.blob(known.content).encode()))
-        for folder, inside in folders.items():
-            tree.add(folder, stat.S_IFDIR, self._tree(inside))
-        self._store.add_object(tree)
-        return tree.id
+    def _tree(self, files: Files) -> ObjectID:
+        blobs = []
+        for path, content in files.items():
+            entry = content if isinstance(content, Entry) else Entry(content, stat.S_IFREG | 0o644)
+            name = entry.content if entry.mode == SUBMODULE else self.blob(entry.content).encode()
+            blobs.append((path.encode(), ObjectID(name), entry.mode))
+        return commit_tree(self._store, blobs)
 
 
 @dataclass

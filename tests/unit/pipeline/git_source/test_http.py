@@ -29,6 +29,7 @@ ENCODED = base64.b64encode(LOGIN.encode()).decode()
 GIVEN = Credentials("reader", PASSWORD, secret="lexline/git")
 ADVERTISED = "application/x-git-upload-pack-advertisement"
 RESULT = "application/x-git-upload-pack-result"
+UNSAFE = "which is not safe or not a repository"
 SERVICE = b"001e# service=git-upload-pack\n0000"
 SHA256 = b"0" * 64 + b" capabilities^{}\0object-format=sha256 symref=HEAD:refs/heads/main\n"
 
@@ -104,24 +105,9 @@ def test_credentials_open_a_repository(
 @pytest.mark.parametrize(
     ("given", "status", "error", "expected"),
     [
-        (
-            GIVEN,
-            "401 No",
-            errors.SourceUnauthorized,
-            "refuses the credentials in secret lexline/git (401). Check",
-        ),
-        (
-            GIVEN,
-            "403 No",
-            errors.SourceUnauthorized,
-            "refuses the credentials in secret lexline/git (403). Check",
-        ),
-        (
-            None,
-            "401 No",
-            errors.SourceUnauthorized,
-            "it is private, or it does not exist. Store a token in a sec",
-        ),
+        (GIVEN, "401 No", errors.SourceUnauthorized, "the credentials in secret lexline/git (401). Check"),
+        (GIVEN, "403 No", errors.SourceUnauthorized, "the credentials in secret lexline/git (403). Check"),
+        (None, "401 No", errors.SourceUnauthorized, "it is private, or it does not exist. Store a token"),
         (GIVEN, "404 No", errors.SourceNotFound, "or the credentials in secret lexline/git may not see it"),
         (GIVEN, "410 No", errors.InvalidSource, "is no Git repository (status 410, "),
         (GIVEN, "429 No", errors.Throttled, "asks for fewer requests"),
@@ -251,35 +237,24 @@ def test_another_host_does_not_receive_the_credentials(url: str, elsewhere: Door
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("target", "expected"),
     [
-        "http://git.example.invalid/scripts.git",
-        "http://localhost/scripts.git",
-        "https://user:password@git.example.invalid/scripts.git",
-        "file:///scripts.git",
-        "https://login.example.invalid/?from=",
-        "https://login.example.invalid/in#",
+        ("http://git.example.invalid/scripts.git", UNSAFE),
+        ("http://localhost/scripts.git", UNSAFE),
+        ("https://user:password@git.example.invalid/scripts.git", UNSAFE),
+        ("file:///scripts.git", UNSAFE),
+        ("https://login.example.invalid/?from=", UNSAFE),
+        ("https://login.example.invalid/in#", UNSAFE),
+        (f"https://[::1/{PASSWORD}", ""),
+        (f"https://host:999999/{PASSWORD}", ""),
+        ("mailto:a", ""),
     ],
 )
-def test_a_redirect_that_is_unsafe_or_leads_to_no_repository(door: Door, url: str, target: str) -> None:
+def test_a_redirect_that_is_unsafe_or_leads_to_no_repository(
+    door: Door, url: str, target: str, expected: str
+) -> None:
     door.moved["/scripts.git"] = target
-    assert "which is not safe or not a repository" in refusal(errors.InvalidSource, url, GIVEN)
-
-
-@pytest.mark.parametrize(
-    "target", [f"https://[::1/{PASSWORD}", f"https://host:999999/{PASSWORD}", "mailto:a"]
-)
-def test_a_redirect_to_an_invalid_url(door: Door, url: str, target: str) -> None:
-    door.moved["/scripts.git"] = target
-    refusal(errors.InvalidSource, url, GIVEN)
-
-
-def test_a_redirect_may_be_relative(url: str, elsewhere: Door, commit: str) -> None:
-    elsewhere.moved["/scripts.git"] = "/renamed.git"
-    elsewhere.moved["/renamed.git"] = f"{elsewhere.url}/again.git"
-    assert "no repository at" in refusal(errors.SourceNotFound, url)
-    paths = [request.path.removesuffix(".git/info/refs") for request in elsewhere.seen]
-    assert paths == ["/scripts", "/renamed", "/again"]
+    assert expected in refusal(errors.InvalidSource, url, GIVEN)
 
 
 def test_redirects_end(door: Door, url: str) -> None:

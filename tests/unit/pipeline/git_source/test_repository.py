@@ -1,8 +1,5 @@
 """Checking out exactly the requested commit, from servers of both versions of Git's protocol."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ from tests.unit.pipeline.git_source.git_server import (
     Repository,
     checkout,
 )
-from training import script_package
 
 # --- the commit ------------------------------------------------------------------------------------
 
@@ -152,7 +148,7 @@ def test_a_tag_of_another_object_is_refused(url: str, repository: Repository) ->
 
 
 def test_only_the_scripts_of_the_folder_are_fetched(url: str, repository: Repository) -> None:
-    files = {
+    files: Files = {
         **SCRIPTS,
         "model_scripts/helpers/text.py": b"WORDS = 1\n",
         "model_scripts/config.yaml": b"applications: []\n",
@@ -218,15 +214,6 @@ def test_a_path_that_cannot_be_packed_is_refused(url: str, repository: Repositor
     assert "\n" not in str(raised.value)
 
 
-def test_the_same_scripts_make_the_same_package_wherever_they_come_from(
-    url: str, repository: Repository
-) -> None:
-    folder = script_package.SCRIPTS
-    own = {f"model_scripts/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    repository.commit(own, branch="main")
-    assert script_package.pack(checkout(url).files) == script_package.own()
-
-
 def test_no_file_stays_on_disk(
     url: str, history: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,18 +222,6 @@ def test_no_file_stays_on_disk(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     checkout(url, "main", history[0])
     assert list(scratch.iterdir()) == []
-
-
-def test_dulwich_is_imported_only_to_fetch() -> None:
-    root = str(Path(git_repository.__file__).parents[1])
-    printed = subprocess.run(
-        [sys.executable, "-c", "import git_source.repository, sys; print('dulwich' in sys.modules)"],
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert printed.stdout.strip() == "False"
 
 
 # --- the address -----------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """cost: what a run cost and what its endpoint costs, by a table of prices."""
 
 import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from contracts.request import HostingResources
 from contracts.training import Trained
 from reporting import cost
 from reporting.prices import PriceTable
+from tests.unit.pipeline.documents import Documents
 from tests.unit.pipeline.reporting.test_prices import TABLE
 
 HERE = TABLE["region"]
@@ -20,7 +20,7 @@ SERVERLESS = HostingResources(endpoint_type="serverless", serverless_memory_mb=3
 
 
 @pytest.fixture
-def run(documents: SimpleNamespace) -> Any:
+def run(documents: Documents) -> Any:
     """run(**changes): the cost of a run whose job had 1,000 seconds, not on spot instances."""
 
     def estimate(region: str = HERE, **changes: Any) -> RunCost:

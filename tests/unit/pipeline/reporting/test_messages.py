@@ -1,6 +1,7 @@
 """messages: the subject is for a mailbox, the first line is the point, and every message can be sent."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,13 +9,15 @@ import pytest
 from contracts.events import Swept
 from contracts.run import Run
 from reporting import messages
-from tests.unit.pipeline.documents import FORMER, NAME
+from tests.unit.pipeline.documents import FORMER, NAME, Documents
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 
 LIMIT = 262_144
+Sent = Callable[[], dict[str, Any]]
 
 
 @pytest.fixture
-def sent(stubbed: Any) -> Any:
+def sent(stubbed: StubbedAws) -> Sent:
     """sent(): the parameters of the message that was published."""
     stubbed.answers("sns", "publish", {"MessageId": "1"})
     return lambda: stubbed.parameters["Publish"]
@@ -42,7 +45,7 @@ def first_line(message: dict[str, Any]) -> str:
     ],
 )
 def test_a_run_says_that_it_begins_and_its_task(
-    sent: Any, documents: Any, variables: Any, work: str, more: Any, task: str
+    sent: Sent, documents: Documents, variables: dict[str, str], work: str, more: Any, task: str
 ) -> None:
     documents.run.update(work=work, **more)
     messages.started(Run.model_validate(documents.run))
@@ -57,7 +60,7 @@ def test_a_run_says_that_it_begins_and_its_task(
     }
 
 
-def test_an_idle_check_publishes_nothing(stubbed: Any, documents: Any) -> None:
+def test_an_idle_check_publishes_nothing(stubbed: StubbedAws, documents: Documents) -> None:
     documents.run.update(work="teardown", teardown_of={"run": NAME, "when_idle": "PT1H"}, dataset=None)
     messages.started(Run.model_validate(documents.run))
     assert stubbed.calls == []
@@ -80,7 +83,7 @@ def test_an_idle_check_publishes_nothing(stubbed: Any, documents: Any) -> None:
         ),
     ],
 )
-def test_the_sweep_says_what_it_found_and_did(sent: Any, found: Any, line: str) -> None:
+def test_the_sweep_says_what_it_found_and_did(sent: Sent, found: Any, line: str) -> None:
     messages.swept(Swept.model_validate(found))
     assert first_line(sent()) == line
     assert json.loads(sent()["Message"].partition("\n\n")[2]) == found
@@ -88,7 +91,7 @@ def test_the_sweep_says_what_it_found_and_did(sent: Any, found: Any, line: str) 
     assert sent()["MessageAttributes"]["event"]["StringValue"] == "swept"
 
 
-def test_a_sweep_of_thousands_can_be_sent(sent: Any) -> None:
+def test_a_sweep_of_thousands_can_be_sent(sent: Sent) -> None:
     orphans = [f"endpoint-config/lexline--{'x' * 50}-{number:012x}" for number in range(9000)]
     messages.swept(Swept(orphans=orphans, removed=True, started=[]))
     message = sent()["Message"]
@@ -99,7 +102,7 @@ def test_a_sweep_of_thousands_can_be_sent(sent: Any) -> None:
 
 
 @pytest.mark.parametrize("work", ["train", "teardown"])
-def test_every_subject_is_one_that_sns_takes(sent: Any, documents: Any, work: str) -> None:
+def test_every_subject_is_one_that_sns_takes(sent: Sent, documents: Documents, work: str) -> None:
     """Publish's reference: no line breaks, less than 100 characters. Runs' names have up to 63."""
     documents.run.update(name=f"{'a' * 62}b", subject="c", work=work)
     messages.started(Run.model_validate(documents.run))
@@ -109,23 +112,6 @@ def test_every_subject_is_one_that_sns_takes(sent: Any, documents: Any, work: st
     assert len(subject) < 100
 
 
-@pytest.mark.parametrize("character", ["x", "é", "\u4e16", "\U0001f600"])
-@pytest.mark.parametrize("length", range(LIMIT - 8, LIMIT + 8, 3))
-def test_a_message_is_cut_between_characters_and_only_when_it_must(
-    sent: Any, length: int, character: str
-) -> None:
-    rest = character * (length // len(character.encode()))
-    messages._publish("failed", NAME, "Failed.", rest)
-    message = sent()["Message"]
-    raw = message.encode()
-    assert len(raw) <= LIMIT
-    assert "\ufffd" not in message
-    if len(f"Failed.\n\n{rest}".encode()) <= LIMIT:
-        assert message == f"Failed.\n\n{rest}"
-    else:
-        assert "cut here" in message
-
-
-def test_the_first_line_is_one_line(sent: Any) -> None:
+def test_the_first_line_is_one_line(sent: Sent) -> None:
     messages._publish("failed", NAME, "Failed: a\n  trace\r\nof lines", "{}")
     assert sent()["Message"] == "Failed: a trace of lines\n\n{}"

@@ -17,7 +17,7 @@ from reporting import document, report_page
 from reporting.prices import list_prices
 from reporting.report_page import comparison_sentence
 from tests.unit.pipeline.documents import FORMER, NAME
-from training.job_output import Epoch, JobMetrics, JobOutput
+from training.job_output import JobMetrics, JobOutput
 
 Json = dict[str, Any]
 HOSTILE = "</pre></section><script>alert('\"&')</script><img src=x onerror=alert(1)> {{ 7*7 }} {% raw %}"
@@ -115,12 +115,6 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(run: Json) -> None:
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in html
-
-
-def test_the_page_is_for_small_and_dark_screens_and_for_paper(run: Json) -> None:
-    html = shown(run).html
-    for each in ("width=device-width", "@media (prefers-color-scheme: dark)", "@media print"):
-        assert each in html
 
 
 @pytest.mark.parametrize("hostile", [HOSTILE, "\x00\x1b[31m", "‮evil", "\n" * 50 + "x" * 10_000])
@@ -268,23 +262,6 @@ def test_the_curve_is_an_image_that_runs_no_script_and_is_told_in_words(run: Jso
     )
 
 
-@pytest.mark.parametrize(
-    ("training", "words"),
-    [
-        (JobMetrics(), "Training curve: perplexity by epoch, 0 epochs."),
-        (JobMetrics(epochs=[Epoch()], best_epoch=7), "Training curve: perplexity by epoch, 1 epoch."),
-    ],
-)
-def test_a_curve_without_numbers_is_told_in_words_too(training: JobMetrics, words: str) -> None:
-    assert report_page.curve_in_words(training, None) == words
-
-
-def test_a_job_that_left_no_curve_has_no_such_section(run: Json) -> None:
-    page = shown(run, curve=None)
-    assert "Training curve" not in page.headings
-    assert "Metrics" in page.headings
-
-
 # --- metrics, texts, durations, money ----------------------------------------------------------------
 
 
@@ -317,12 +294,12 @@ def test_each_steps_bar_is_as_long_as_its_share_of_the_longest(run: Json) -> Non
 
 def test_the_cost_is_the_runs_what_spot_saved_and_the_endpoints(run: Json) -> None:
     run["compensated"] = None
-    run["trained"]["instance_count"] = 2
+    run["trained"]["instance_count"], run["deployed"]["instance_count"] = 2, 3
     page = shown(run)
     assert page.row("Training on 2 × ml.m5.xlarge, 3 min 03 s billed") == "$0.0234"
     assert page.row("Saved by spot instances (70%)") == "$0.0546"
-    assert page.row("Endpoint on ml.m5.large, per hour") == "$0.115"
-    assert page.row("Endpoint per month of 730 hours") == "$84"
+    assert page.row("Endpoint on 3 × ml.m5.large, per hour") == "$0.345"
+    assert page.row("Endpoint per month of 730 hours") == "$252"
     text = page.text()
     assert "Estimated from list prices of 2026-09-22 in us-east-1, before tax." in text
     assert text.count("prices in eu-west-1, the run's region, may differ") == text.count("A note.") == 1

@@ -1,17 +1,16 @@
 """report: one document says what became of the run, and everybody on the topic gets it."""
 
 import json
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.report import Event, Report
 from core.errors import ServiceUnavailable
 from reporting import durations, report_page
-from reporting.prices import list_prices
 from steps import report
-from tests.unit.pipeline.documents import FORMER, NAME
+from tests.unit.pipeline.documents import FORMER, NAME, Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import JobOutput
@@ -27,7 +26,7 @@ LIMIT = 262_144
 class Reported:
     """Runs the step; `files` are what it put into the bucket by their keys, `message` what it published."""
 
-    def __init__(self, stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, stubbed: StubbedAws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stubbed, self.context = stubbed, context
         self.files: dict[str, str] = {}
         self.types: dict[str, str] = {}
@@ -62,7 +61,7 @@ class Reported:
 
 
 @pytest.fixture
-def reported(stubbed: StubbedAws, context: Any, monkeypatch: pytest.MonkeyPatch) -> Reported:
+def reported(stubbed: StubbedAws, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Reported:
     return Reported(stubbed, context, monkeypatch)
 
 
@@ -214,31 +213,18 @@ def test_an_invalid_input_is_published_though_the_run_has_no_name(reported: Repo
 
 
 def test_the_document_holds_what_the_steps_returned(
-    reported: Reported, results: Json, documents: SimpleNamespace
+    reported: Reported, results: Json, documents: Documents
 ) -> None:
     document = reported(results)
-    assert document.pop("cost")["total"] == pytest.approx(0.23 * 183 / 3600, rel=0.01)
-    assert document.pop("standing_cost")["instance_count"] == 1
-    returned = ("source", "registered", "model", "smoke_test", "finished")
-    assert document == {
-        **{name: getattr(documents, name) for name in returned},
-        "status": "Succeeded",
-        "event": "deployed",
-        "reason": documents.evaluated["reason"],
-        "run": NAME,
-        "work": "train",
-        "execution": documents.execution["id"],
-        "joined": None,
-        "dataset": documents.prepared,
-        "job": documents.trained,
-        "metrics": documents.evaluated["metrics"],
-        "comparison": documents.evaluated["comparison"],
-        "endpoint": documents.deployed,
-        "durations": DURATIONS,
-        "removed": [],
-        "error": None,
-        "page": PAGE,
-    }
+    returned = {"dataset": "prepared", "job": "trained", "endpoint": "deployed"}
+    for field in ("source", "registered", "model", "smoke_test", "finished", *returned):
+        assert document[field] == getattr(documents, returned.get(field, field)), field
+    assert document["metrics"] == documents.evaluated["metrics"]
+    assert document["comparison"] == documents.evaluated["comparison"]
+    assert document["execution"] == documents.execution["id"]
+    assert (document["run"], document["work"], document["durations"]) == (NAME, "train", DURATIONS)
+    assert document["cost"]["total"] == pytest.approx(0.23 * 183 / 3600, rel=0.01)
+    assert document["standing_cost"]["instance_count"] == 1
 
 
 def test_the_first_error_is_the_reason_and_the_later_ones_are_the_cleanups(
@@ -278,29 +264,19 @@ def test_an_infinite_perplexity_is_json_too(reported: Reported, results: Json) -
 
 
 @pytest.mark.parametrize(
-    "gone",
-    [{"teardown": {"removed": ["endpoint/lexline"]}}, {"compensated": undone()}, {"deployed": None}],
+    ("changes", "has_cost"),
+    [
+        ({"teardown": {"removed": ["endpoint/lexline"]}}, (True, False)),
+        ({"compensated": undone()}, (True, False)),
+        ({"deployed": None}, (True, False)),
+        ({"trained": None}, (False, True)),
+    ],
 )
-def test_an_endpoint_that_does_not_stand_has_no_cost(reported: Reported, results: Json, gone: Json) -> None:
-    document = reported(results | gone)
-    assert document["standing_cost"] is None
-    assert document["cost"] is not None
-
-
-def test_a_run_without_training_has_no_cost_of_its_own(reported: Reported, results: Json) -> None:
-    results["trained"] = None
-    assert reported(results)["cost"] is None
-
-
-def test_a_fleet_costs_by_its_instances_and_a_serverless_endpoint_by_its_memory(
-    reported: Reported, results: Json
+def test_only_a_training_and_an_endpoint_that_exists_have_costs(
+    reported: Reported, results: Json, changes: Json, has_cost: tuple[bool, bool]
 ) -> None:
-    results["deployed"]["instance_count"] = 3
-    hourly = list_prices().hosting["ml.m5.large"]
-    assert reported(results)["standing_cost"]["per_hour"] == pytest.approx(3 * hourly)
-    results["run"]["hosting"] = {"endpoint_type": "serverless"}
-    results["deployed"]["instance_count"] = 0
-    assert reported(results)["standing_cost"]["memory_mb"] == 3072
+    document = reported(results | changes)
+    assert (document["cost"] is not None, document["standing_cost"] is not None) == has_cost
 
 
 # --- in the bucket -------------------------------------------------------------------------------
@@ -331,11 +307,13 @@ def test_a_page_that_cannot_be_made_is_left_out(
     assert list(reported.files) == [f"reports/{NAME}.json"]
 
 
+@pytest.mark.parametrize("operation", ["get_object", "put_object"])
 def test_a_bucket_that_cannot_be_reached_is_an_error_to_retry(
-    reported: Reported, results: Json, stubbed: StubbedAws
+    reported: Reported, results: Json, stubbed: StubbedAws, operation: str
 ) -> None:
-    stubbed.refuses("s3", "get_object", "AccessDenied", status=403)
-    stubbed.refuses("s3", "put_object", "InternalError", status=503)
+    if operation == "put_object":
+        stubbed.refuses("s3", "get_object", "AccessDenied", status=403)
+    stubbed.refuses("s3", operation, "InternalError", status=503)
     with pytest.raises(ServiceUnavailable, match="InternalError"):
         report.handler(results, reported.context)
 
@@ -357,7 +335,9 @@ def test_whatever_the_steps_returned_the_report_fits_into_its_state_and_its_mess
     document = reported(results)
     # Lambda may write what is not ASCII as an escape.
     assert len(json.dumps(document)) < LIMIT - 10_000
-    assert len(reported.message["Message"].encode()) <= LIMIT
+    message = reported.message["Message"]
+    assert len(message.encode()) <= LIMIT
+    assert "\ufffd" not in message
     assert len(reported.first_line) <= 2000
     assert Report.model_validate(document).status == "Failed"
 

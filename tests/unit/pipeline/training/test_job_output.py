@@ -6,7 +6,6 @@ import json
 import random
 import tarfile
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,8 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from contracts.training import Trained
+from tests.unit.pipeline.archives import tarred
+from tests.unit.pipeline.documents import Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import Epoch, JobMetrics, JobOutput, Sample, ScoredModel, ScoredModels
@@ -24,41 +25,22 @@ FOUND = JobMetrics(best_epoch=2, epochs=[Epoch(train_perplexity=300.0, valid_per
 MEGABYTES = 1024**2
 
 
-def packed(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def no_file(kind: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        member = tarfile.TarInfo("metrics.json")
-        member.type, member.linkname = kind, "metrics.json"
-        archive.addfile(member)
-    return buffer.getvalue()
+def packed(files: dict[str, bytes], **fields: Any) -> bytes:
+    return tarred(files, "w:gz", **fields)
 
 
 Read = Callable[..., JobOutput]
 
 
 @pytest.fixture
-def read(stubbed: StubbedAws, documents: SimpleNamespace) -> Read:
+def read(stubbed: StubbedAws, documents: Documents) -> Read:
     """read(archive, size): the output of a job that left this archive."""
 
     def output(archive: bytes, size: int | None = None) -> JobOutput:
         body = StreamingBody(io.BytesIO(archive), len(archive))
-        stubbed.answers(
-            "s3",
-            "get_object",
-            {"Body": body, "ContentLength": len(archive) if size is None else size},
-            Bucket="texts",
-            Key="runs/lexline--sotu-0123456789ab/output/output.tar.gz",
-        )
+        response = {"Body": body, "ContentLength": len(archive) if size is None else size}
+        key = "runs/lexline--sotu-0123456789ab/output/output.tar.gz"
+        stubbed.answers("s3", "get_object", response, Bucket="texts", Key=key)
         return job_output.read(Trained.model_validate(documents.trained))
 
     return output
@@ -76,15 +58,13 @@ def test_metrics_and_curve_are_read_from_beside_the_model(read: Read) -> None:
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied"])
-def test_a_job_that_left_nothing_is_no_error(
-    stubbed: StubbedAws, documents: SimpleNamespace, code: str
-) -> None:
+def test_a_job_that_left_nothing_is_no_error(stubbed: StubbedAws, documents: Documents, code: str) -> None:
     stubbed.refuses("s3", "get_object", code)
     assert job_output.read(Trained.model_validate(documents.trained)) == JobOutput()
 
 
 def test_an_output_that_cannot_be_read_now_is_an_error_to_retry(
-    stubbed: StubbedAws, documents: SimpleNamespace
+    stubbed: StubbedAws, documents: Documents
 ) -> None:
     stubbed.refuses("s3", "get_object", "SlowDown", status=503)
     with pytest.raises(ClientError, match="SlowDown"):
@@ -108,8 +88,8 @@ def test_an_output_that_cannot_be_read_now_is_an_error_to_retry(
         packed({"metrics.json": b"\xff"}),
         packed({"metrics.json": b""}),
         packed({"metrics.json": b"[" * 200_000}),
-        no_file(tarfile.DIRTYPE),
-        no_file(tarfile.SYMTYPE),
+        packed({"metrics.json": b""}, type=tarfile.DIRTYPE),
+        packed({"metrics.json": b""}, type=tarfile.SYMTYPE, linkname="metrics.json"),
     ],
     # An archive holds the time, so its own text would be another id in every process.
     ids=str.split("empty text zipped cut none other half list bytes blank deep folder link"),

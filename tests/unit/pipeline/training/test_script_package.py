@@ -1,15 +1,14 @@
 """The same scripts make the same package, which is uploaded once."""
 
-import hashlib
 import io
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.errors import Misconfigured, ServiceUnavailable
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import script_package
 
 FILES = {
@@ -55,27 +54,12 @@ def test_a_build_without_scripts_is_an_error(tmp_path: Path) -> None:
         script_package.own(tmp_path)
 
 
-def test_the_package_is_uploaded_under_its_hash(stubbed: Any) -> None:
-    packed = script_package.pack(FILES)
-    digest = hashlib.sha256(packed).hexdigest()
-    key = f"code/{digest}/sourcedir.tar.gz"
-    put = {
-        "Bucket": "texts",
-        "Key": key,
-        "Body": packed,
-        "IfNoneMatch": "*",
-        "ContentType": "application/gzip",
-    }
-    stubbed.answers("s3", "put_object", {}, **put)
-    assert script_package.upload("texts", packed) == (f"s3://texts/{key}", digest)
-
-
-def test_a_package_that_exists_is_not_uploaded_again(stubbed: Any) -> None:
+def test_a_package_that_exists_is_not_uploaded_again(stubbed: StubbedAws) -> None:
     stubbed.refuses("s3", "put_object", "PreconditionFailed", status=412)
     assert script_package.upload("texts", b"packed")[0].startswith("s3://texts/code/")
 
 
-def test_a_package_that_another_run_is_writing_is_retried(stubbed: Any) -> None:
+def test_a_package_that_another_run_is_writing_is_retried(stubbed: StubbedAws) -> None:
     stubbed.refuses("s3", "put_object", "ConditionalRequestConflict", status=409)
     with pytest.raises(ServiceUnavailable, match="Another run is writing"):
         script_package.upload("texts", b"packed")

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import errors
-from tests.unit.pipeline.uploads.prepare_step import tale, tarred, zipped
+from tests.unit.pipeline.archives import tarred, zipped
+from tests.unit.pipeline.uploads.prepare_step import tale
 from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, S3InMemory
 from uploads.object_reader import ObjectReader
 from uploads.uploaded_corpus import open_corpus
@@ -35,14 +36,18 @@ EDITS = st.lists(
     min_size=1,
     max_size=5,
 )
-S3 = S3InMemory()
 NUMBERS = count()
 
 
-def text_of(data: bytes) -> str:
+@pytest.fixture(scope="module")
+def s3() -> S3InMemory:
+    return S3InMemory()
+
+
+def text_of(s3: S3InMemory, data: bytes) -> str:
     """Return the text of an object with this content, or the sentence with which it is refused."""
-    event = S3.put(f"uploads/damaged/{next(NUMBERS)}", data)
-    reader = ObjectReader(S3.client, BUCKET, event["key"], event["etag"], len(data))
+    event = s3.put(f"uploads/damaged/{next(NUMBERS)}", data)
+    reader = ObjectReader(s3.client, BUCKET, event["key"], event["etag"], len(data))
     try:
         return "".join(piece for _, piece in open_corpus({None: reader}).text())
     except errors.InvalidDataset as error:
@@ -52,19 +57,21 @@ def text_of(data: bytes) -> str:
 @pytest.mark.parametrize("kind", PACKED)
 @settings(max_examples=40)
 @given(edits=EDITS)
-def test_damage_is_an_error_of_the_dataset(kind: str, edits: list[tuple[float, int, bytes]]) -> None:
+def test_damage_is_an_error_of_the_dataset(
+    s3: S3InMemory, kind: str, edits: list[tuple[float, int, bytes]]
+) -> None:
     data = bytearray(PACKED[kind])
     for place, deleted, new in edits:
         start = int(place * len(data))
         data[start : start + deleted] = new
-    text = text_of(bytes(data))
+    text = text_of(s3, bytes(data))
     assert "s3://lexline-test/uploads/damaged/" in text or not text.startswith("refused")
 
 
-def test_a_zip_member_without_a_name_is_read() -> None:
+def test_a_zip_member_without_a_name_is_read(s3: S3InMemory) -> None:
     data = bytearray(zipped({"a": TEXT}))
     directory = data.index(b"PK\x01\x02")
     # The name's length, 1, becomes 0 in both headers and the name an extra byte of the directory's entry.
     data[26] = data[directory + 28] = 0
     data[28] = data[directory + 30] = 1
-    assert text_of(bytes(data)) == tale(50)
+    assert text_of(s3, bytes(data)) == tale(50)

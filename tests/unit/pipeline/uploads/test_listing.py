@@ -1,6 +1,8 @@
 """A run prepares the newest of the uploaded objects, whichever upload started the run."""
 
 import contextlib
+import gzip
+import lzma
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +11,17 @@ import pytest
 from coordination import arrivals
 from core import errors
 from tests.unit.pipeline.uploads.prepare_step import EXECUTION, SPLITS, PrepareStep, tale
-from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request
+from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request, Versioning
 from uploads import listing, object_reader
-from uploads.file_names import is_incidental, role_of
 
 ONE, TWO = tale(200).encode(), tale(300).encode()
 SET = dict(zip(SPLITS, (tale(120).encode(), tale(30).encode(), tale(40).encode()), strict=True))
+
+OTHERS = (
+    "my_test_corpus.txt latest.txt trains.txt test.zip train.tar.gz train.tgz validity train/part.txt "
+    "noticeable.txt my-readme.txt a.b.txt"
+)
+INCIDENTAL = "README.md a/readme.txt License-CC-BY.txt .git/config __MACOSX/a.txt a/.a.txt Thumbs.db folder/"
 
 
 def sources(prepared: Mapping[str, Any]) -> list[str]:
@@ -34,7 +41,7 @@ def put_set(step: PrepareStep, splits: str = "train valid test") -> dict[str, di
     [
         ({"a.txt": 3, "b.txt": 2, "c.txt": 1, "d.txt": 0}, "a.txt"),
         ({"a.txt": 0, "c.txt": 0, "b.txt": 0}, "c.txt"),  # S3 dates to the second
-        ({"a.txt": 0, "": 1, "folder/": 1, ".DS_Store": 1, "README.md": 1, "LICENSE": 1}, "a.txt"),
+        ({"a.txt": 0, **dict.fromkeys(["", *INCIDENTAL.split()], 1)}, "a.txt"),
         ({"train.txt": 0, "valid.txt": 0, "test.txt": 0, "a.txt": 1}, "a.txt"),
     ],
 )
@@ -54,6 +61,8 @@ def test_the_newest_object_is_prepared(step: PrepareStep, uploads: dict[str, int
         "/etc/passwd",
         '"}, "teardown": "always".txt',
         "x" * (1024 - len("uploads/tales/")),
+        # These are not named as the file of one split, nor as one that comes with a corpus.
+        *OTHERS.split(),
     ],
 )
 def test_an_object_may_have_any_name_that_s3_accepts(step: PrepareStep, name: str) -> None:
@@ -80,11 +89,14 @@ def test_an_incomplete_set_is_an_error_that_says_what_is_missing(
         step.run()
 
 
-def test_a_set_is_taken_whole_each_split_at_its_newest(step: PrepareStep) -> None:
+def test_a_set_is_taken_whole_each_split_at_its_newest_and_packed_its_own_way(step: PrepareStep) -> None:
     step.put("val.txt", ONE)
     put_set(step)
-    step.put("train.txt.gz", b"older", seconds=0)
-    assert sources(step.run()) == ["train.txt", "valid.txt", "test.txt"]
+    step.put("train.txt.gz", gzip.compress(SET["train"]))
+    step.put("valid.txt.xz", lzma.compress(SET["valid"]))
+    prepared = step.run()
+    assert sources(prepared) == ["train.txt.gz", "valid.txt.xz", "test.txt"]
+    assert step.splits(prepared) == SET
 
 
 # --- a run started by an upload
@@ -102,7 +114,7 @@ def test_a_run_prepares_the_newest_data_whichever_upload_started_it(step: Prepar
 
 def test_the_upload_may_be_deleted_before_its_run_begins(step: PrepareStep) -> None:
     event = step.put("one.txt", ONE)
-    del step.s3.versions[event["key"]]
+    step.s3.delete(event["key"])
     with pytest.raises(errors.DatasetNotFound, match="no object under"):
         step.run(upload=event)
     step.put("two.txt", TWO)
@@ -145,12 +157,6 @@ def test_an_upload_that_is_announced_again_is_not_run_again(step: PrepareStep) -
     assert step.run(name="person") == prepared
 
 
-def test_an_upload_whose_event_comes_after_the_sweep_has_run_it_is_not_run_again(step: PrepareStep) -> None:
-    events = put_set(step)
-    step.run(name="sweep")
-    assert step.run(upload=events["test"], name="late")["outcome"] == "seen"
-
-
 @pytest.mark.parametrize("same_bytes", [True, False])
 def test_a_second_upload_is_run_again(step: PrepareStep, same_bytes: bool) -> None:
     step.run(upload=step.put("tales.txt", ONE), name="first")
@@ -158,15 +164,13 @@ def test_a_second_upload_is_run_again(step: PrepareStep, same_bytes: bool) -> No
     assert step.run(upload=again, name="second")["outcome"] == "prepared"
 
 
-@pytest.mark.parametrize("version", ["", "null"])
+@pytest.mark.parametrize("versioning", ["", "Suspended"])
 def test_other_bytes_are_another_upload_where_the_bucket_keeps_no_versions(
-    monkeypatch: pytest.MonkeyPatch, version: str
+    monkeypatch: pytest.MonkeyPatch, versioning: Versioning
 ) -> None:
-    # "null" is the version of every object while versioning is suspended.
-    step = PrepareStep(monkeypatch, versioned=False)
+    step = PrepareStep(monkeypatch, versioning)
     for name, data in (("first", ONE), ("second", TWO)):
         event = step.put("tales.txt", data)
-        step.s3.versions[event["key"]][0].id = version
         assert step.run(upload=event, name=name)["outcome"] == "prepared"
 
 
@@ -199,14 +203,6 @@ def test_an_object_that_a_run_has_seen_is_never_lost_whatever_the_run_makes_of_i
     assert arrivals.is_lost("tales", listing.objects(step.s3.client, BUCKET, "tales"))
 
 
-def test_a_run_that_has_lost_the_lease_prepares_nothing(step: PrepareStep) -> None:
-    step.put("tales.txt", ONE)
-    step.table.meanwhile(lambda: step.table.put("endpoint/lexline", owner="other", generation=2, until=1))
-    with pytest.raises(errors.LeaseLost):
-        step.run()
-    assert step.s3.calls == []
-
-
 # --- an object that changes while it is read
 
 
@@ -226,7 +222,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(
         if becomes == "replaced":
             step.put("tales.txt", TWO)
         else:
-            del step.s3.versions[event["key"]]
+            step.s3.delete(event["key"])
 
     step.s3.on_call("GetObject", call, change)
     error = errors.DatasetReplaced if becomes == "replaced" else errors.DatasetNotFound
@@ -236,26 +232,3 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(
     # The next attempt reads the new object.
     step.put("tales.txt", TWO)
     assert step.text(step.run(upload=upload)) == TWO
-
-
-# --- names
-
-NAMES: dict[str | None, str] = {
-    "train": "train.txt",
-    "valid": "a/b/wiki.valid.tokens corpus-dev.txt.gz",
-    "test": "TEST test.xz",
-    None: "my_test_corpus.txt latest.txt trains.txt test.zip train.tar.gz train.tgz validity train/part.txt",
-}
-INCIDENTAL = "README a/readme.txt License-CC-BY.txt .git/config __MACOSX/a.txt a/.a.txt Thumbs.db"
-
-
-@pytest.mark.parametrize("split", NAMES)
-def test_a_split_is_known_by_the_last_word_of_its_name(split: str | None) -> None:
-    for name in NAMES[split].split():
-        role = role_of(name)
-        assert (role.split if role else None) == split, name
-
-
-def test_a_file_that_comes_with_a_corpus_is_known_by_its_name() -> None:
-    assert [name for name in INCIDENTAL.split() if not is_incidental(name)] == []
-    assert not any(map(is_incidental, ("noticeable.txt", "my-readme.txt", "a.b.txt")))

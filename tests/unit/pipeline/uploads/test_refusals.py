@@ -12,7 +12,8 @@ import pytest
 
 from core import errors
 from steps import prepare
-from tests.unit.pipeline.uploads.prepare_step import PrepareStep, tale, tarred, zipped
+from tests.unit.pipeline.archives import tarred, zipped
+from tests.unit.pipeline.uploads.prepare_step import PrepareStep, tale
 from uploads import archives, decompression, object_reader
 
 TALE = tale().encode()

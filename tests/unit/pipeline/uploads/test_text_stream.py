@@ -1,6 +1,5 @@
 """Text is decoded, counted and cut in the same way for all sizes of pieces."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.errors import DatasetNotText, DatasetNotUtf8
 from uploads.splits import cut, lines_per_split
-from uploads.text_stream import Tally, decoded, preview
+from uploads.text_stream import decoded
 
 # Characters at which pieces, lines, words and encodings are likely to break.
 TEXTS = st.text(st.sampled_from("ab \t\n\r\u2028\u0085\x0c\ufeffé王😀\x1c"), max_size=60) | st.text(
@@ -62,15 +61,6 @@ def test_text_is_decoded_or_its_first_bad_byte_is_named(data: bytes, size: int) 
 
 
 @given(st.lists(TEXTS))
-def test_pieces_are_counted_as_their_whole(texts: list[str]) -> None:
-    tally, whole = Tally(), "".join(texts)
-    assert b"".join(tally.add(text) for text in texts) == whole.encode()
-    counts = (len(whole.encode()), whole.count("\n"), len(whole.split()))
-    assert (tally.bytes, tally.lines, tally.words) == counts
-    assert tally.sha256 == hashlib.sha256(whole.encode()).hexdigest()
-
-
-@given(st.lists(TEXTS))
 def test_the_splits_put_together_are_the_corpus(texts: list[str]) -> None:
     whole = "".join(texts)
     lines = lines_per_split(whole.count("\n"))
@@ -92,16 +82,3 @@ def test_a_corpus_is_split_90_to_5_to_5(lines: int) -> None:
     assert split["valid"] == split["test"]
     assert lines < 20 or split["valid"] == lines * 5 // 100
     assert lines < 3 or min(split.values()) >= 1
-
-
-@given(TEXTS, st.integers(0, 6), st.sampled_from(["", "x" * 200, "x" * 201]))
-def test_the_preview_is_the_first_five_lines_each_cut_at_200_characters(
-    text: str, lines: int, long: str
-) -> None:
-    whole = "a\n" * lines + text + long + "\n" + text + "\n"
-    expected = [line if len(line) <= 200 else f"{line[:199]}…" for line in whole.split("\n")[:-1][:5]]
-    assert preview(whole) == expected
-
-
-def test_the_preview_does_not_need_the_end_of_a_long_line() -> None:
-    assert preview("a\n" + "x" * 201) == ["a", "x" * 199 + "…"]
