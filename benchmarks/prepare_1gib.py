@@ -74,28 +74,31 @@ def as_function(dataset: str) -> None:
     limit = FUNCTION_MIB * MIB
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     sys.path.insert(0, str(ROOT / "functions" / "pipeline"))
-    import prepare
+    from contracts.dataset import PrepareInput
+    from contracts.request import ExecutionInput
+    from contracts.run import Execution, Lease, Run
+    from steps import prepare
 
-    run = {
-        "name": "lexline-benchmark",
-        "endpoint": "lexline",
-        "execution": {
+    execution = Execution.model_validate(
+        {
             "id": "arn:aws:states:us-east-1:000000000000:execution:m:e",
             "started": "2026-01-01T00:00:00Z",
-        },
-        "dataset": dataset,
-        "upload": None,
-        "hyperparameters": {},
-        "training": {},
-        "hosting": {},
-        "max_perplexity": None,
-        "teardown": "never",
-    }
+        }
+    )
+    run = Run(
+        **dict(ExecutionInput(dataset=dataset)),
+        name="lexline--benchmark",
+        subject="lexline--benchmark",
+        work="train",
+        endpoint="lexline",
+        execution=execution,
+    )
+    given = PrepareInput(run=run, lease=Lease(owner=run.name, generation=1))
     context = SimpleNamespace(
         function_name="prepare", memory_limit_in_mb=FUNCTION_MIB, invoked_function_arn="", aws_request_id=""
     )
     started = time.monotonic()
-    answer = prepare.handler({"run": run}, context)  # type: ignore[arg-type]
+    answer = prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
     used = resource.getrusage(resource.RUSAGE_SELF)
     measured = {
@@ -153,7 +156,9 @@ class _Requests(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._body()
-        if self.path.endswith("?uploads"):
+        if "X-Amz-Target" in self.headers:  # DynamoDB, which holds the lease
+            self._answer("{}")
+        elif self.path.endswith("?uploads"):
             self._answer(
                 "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             )
@@ -220,6 +225,7 @@ def measure(dataset: str, url: str) -> dict[str, float]:
         "AWS_SECRET_ACCESS_KEY": "benchmark",
         "AWS_DEFAULT_REGION": "us-east-1",
         "BUCKET": BUCKET,
+        "TABLE": BUCKET,
         "POWERTOOLS_SERVICE_NAME": "lexline",
         "POWERTOOLS_METRICS_NAMESPACE": "Lexline",
         "POWERTOOLS_TRACE_DISABLED": "1",

@@ -1,1 +1,1 @@
-"""One machine as AWS: MiniStack plus a SageMaker service that really runs jobs and endpoints."""
+"""One machine as AWS: MiniStack, and a SageMaker service that really runs jobs and endpoints."""

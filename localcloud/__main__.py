@@ -1,4 +1,4 @@
-"""python -m localcloud --state-dir DIRECTORY [--owner PID]: the local cloud, in the foreground."""
+"""The local cloud in the foreground: python -m localcloud --state-dir DIRECTORY [--owner PID]."""
 
 import argparse
 from pathlib import Path
@@ -6,12 +6,20 @@ from pathlib import Path
 from localcloud import control, server
 from localcloud.sagemaker.service import SageMaker
 
+_DESCRIPTION = """Run the local cloud in the foreground. Exit codes: 0 after SIGTERM, SIGINT or the end of its
+owner; 1 if the cloud cannot start or fails; 2 if the arguments are invalid."""
+
 
 def main(factory: server.ServiceFactory, module: str = "localcloud") -> None:
-    """Serve with the SageMaker that `factory` makes, as `module`'s command line says; does not return."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
-    parser.add_argument("--state-dir", type=Path, required=True, help="where everything it keeps will lie")
-    parser.add_argument("--owner", type=int, help="end when the process with this id does")
+    """Serve until the process ends.
+
+    Args:
+        factory: Creates the SageMaker service.
+        module: The module's name in the help text.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=_DESCRIPTION)
+    parser.add_argument("--state-dir", type=Path, required=True, help="directory for everything it stores")
+    parser.add_argument("--owner", type=int, help="end when the process with this id ends")
     arguments = parser.parse_args()
     try:
         server.main(arguments.state_dir, arguments.owner, factory)

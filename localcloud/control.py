@@ -4,9 +4,10 @@
     cloud.client("s3").list_buckets()
     control.stop(cloud.state_dir)
 
-There is at most one server per state directory, and the directory holds everything it keeps: `stop` ends the
-server's whole process tree and removes the directory. So it has to be the local cloud's own: the file `lock`
-in it says that it is, and a directory without one that holds anything is neither used nor removed.
+A state directory has at most one server and contains everything that the server stores. `stop` ends the
+server with all its processes and removes the directory. The directory must therefore be the local cloud's
+own, which the file `lock` in it shows. A directory with other content and without `lock` is neither used nor
+removed.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +29,22 @@ import botocore.session
 import psutil
 from botocore.config import Config
 
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
-
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _LOG_TAIL = 20
-_CLOSE_SECONDS = 15.0
-# psutil derives the time from the boot time, which the kernel's clock adjustments shift a little.
+# The longest wait for a server, or for a killed process, to end. Most machines need a second.
+_PATIENCE = 30.0
+# psutil computes a process's creation time from the boot time, which changes with the kernel's clock.
 _CREATED_TOLERANCE = 2.0
-_making_a_client = threading.Lock()
+_creating_a_client = threading.Lock()
 
 
 class LocalCloudError(RuntimeError):
-    """The local cloud could not be started; the message ends with what its log says."""
+    """The local cloud could not be started. The message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A running local cloud: where it answers, and the credentials of its administrator."""
+    """The address of a running local cloud, and the credentials of its administrator."""
 
     state_dir: Path
     endpoint_url: str
@@ -56,35 +55,36 @@ class LocalCloud:
     pid: int
 
     def environment(self) -> dict[str, str]:
-        """This process's environment with the local cloud's AWS_* variables in place of any others."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        """Return this process's environment with the local cloud's AWS_* variables instead of all others."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {
-            **kept,
+            **others,
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Some operations have hosts of their own, as TestState has sync-states.REGION.amazonaws.com.
+            # Some operations have a host prefix of their own, e.g. TestState:
+            # sync-states.REGION.amazonaws.com.
             "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }
 
     def client(self, service: str, *, config: Config | None = None, **arguments: Any) -> Any:
-        """A boto3 client of the local cloud, whatever AWS profile the caller's environment names.
+        """Return a boto3 client of the local cloud, whatever AWS profile the environment names.
 
-        One without further arguments is made once, for it takes a hundredth of a second.
+        A client without further arguments is created once for each service, because that takes 10 ms.
         """
-        one_host = Config(inject_host_prefix=False).merge(config or Config())
-        # A session makes one client at a time; the clients themselves may be used from any thread.
-        with _making_a_client:
+        merged = Config(inject_host_prefix=False).merge(config or Config())
+        # A session is not thread-safe. Its clients are.
+        with _creating_a_client:
             plain = config is None and not arguments
             if plain and service in self._clients:
                 return self._clients[service]
-            made = self._session.client(service, endpoint_url=self.endpoint_url, config=one_host, **arguments)
+            client = self._session.client(service, endpoint_url=self.endpoint_url, config=merged, **arguments)
             if plain:
-                self._clients[service] = made
-            return made
+                self._clients[service] = client
+            return client
 
     @functools.cached_property
     def _clients(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class LocalCloud:
 
     @functools.cached_property
     def _session(self) -> Any:
-        """One for all clients: it keeps the models of services, which take long to read."""
+        """Return the session of all clients. It caches the models of services, which take long to read."""
         # Session variable: (configuration key, environment variables, default, conversion).
         without_profile: dict[str, Any] = {"profile": (None, [], None, None)}
         return boto3.Session(
@@ -108,19 +108,25 @@ def start(
     *,
     owner: int | None = None,
     environment: Mapping[str, str] | None = None,
-    timeout: float = 60.0,
+    timeout: float = 180.0,
     beside: Container[str] = (),
     module: str = "localcloud",
 ) -> LocalCloud:
-    """Start a server in the background, in a session of its own, and wait until it answers.
+    """Start a server in the background, in a session of its own, and wait until it is ready.
 
-    With `owner` it ends when that process does; without, it lives until `stop`. `environment` is added to
-    what the server, its Lambda functions and its jobs inherit, e.g. SFN_WAIT_SCALE. What a killed server has
-    left in the directory is cleared away. `beside` names what else of the caller's may be in it, to be
-    removed with it. `module` is the program to run, with the arguments of `python -m localcloud`.
+    The files of an earlier server that was killed are removed first.
 
-    Raises LocalCloudError when one already runs there, when the directory is somebody else's, or when the
-    server ends, or is not ready in `timeout` seconds.
+    Args:
+        state_dir: The directory for everything that the cloud stores.
+        owner: The id of a process. The server ends after it. Without an owner, the server runs until `stop`.
+        environment: Variables for the server, its Lambda functions and its jobs, e.g. SFN_WAIT_SCALE.
+        timeout: The longest wait in seconds.
+        beside: Names of the caller's own files in the directory. `stop` removes them, too.
+        module: The program to run. It takes the arguments of `python -m localcloud`.
+
+    Raises:
+        LocalCloudError: A server already runs there, the directory contains other files, or the server ended
+            or was not ready in time.
     """
     state = state_dir.resolve()
     if load(state) is not None:
@@ -131,7 +137,7 @@ def start(
         command += ["--owner", str(owner)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     log = state / "server.log"
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb") as output:
         process = subprocess.Popen(
             command,
             cwd=_PACKAGE_ROOT,
@@ -154,102 +160,113 @@ def start(
 
 
 def claim(state: Path, beside: Container[str] = ()) -> None:
-    """Make the directory a local cloud's. Raises LocalCloudError when it holds anything else."""
+    """Create a local cloud's directory, or mark an empty one.
+
+    Args:
+        state: The directory.
+        beside: Names of files that may be in the directory.
+
+    Raises:
+        LocalCloudError: The directory contains other files and is not a local cloud's.
+    """
     if state.is_dir() and not is_claimed(state):
         others = sorted(entry.name for entry in state.iterdir() if entry.name not in beside)
         if others:
             raise LocalCloudError(
-                f"{state} is not a local cloud's directory: it holds {others[0]}. What is in such a one "
-                "is deleted with the local cloud, so name one that is empty or not there yet."
+                f"{state} is not a local cloud's directory: it holds {others[0]}. The local cloud deletes "
+                "its directory at the end. Name a directory that is empty or does not exist."
             )
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), (state / "lock").open("x") as lock:
-        lock.write("{}")
+    with contextlib.suppress(FileExistsError), (state / "lock").open("xb", buffering=0) as lock:
+        lock.write(b"{}")
 
 
 def is_claimed(state_dir: Path) -> bool:
-    """Whether the directory is a local cloud's, running or not."""
+    """Check whether the directory is a local cloud's, with or without a running server."""
     return _lock(state_dir.resolve()) is not None
 
 
 def load(state_dir: Path) -> LocalCloud | None:
-    """The server that runs in this directory, or None when there is none or it has been killed."""
+    """Return the server that runs in this directory, or None if none runs."""
     state = state_dir.resolve()
-    written = _read(state / "server.json")
-    if written is None or _process(written) is None:
+    record = _read(state / "server.json")
+    if record is None or _process(record) is None:
         return None
-    return LocalCloud(
-        state_dir=state,
-        endpoint_url=f"http://127.0.0.1:{written['port']}",
-        region=REGION,
-        account=ACCOUNT,
-        access_key_id=written["access_key_id"],
-        secret_access_key=written["secret_access_key"],
-        pid=written["pid"],
-    )
+    return LocalCloud(state, **{item.name: record[item.name] for item in fields(LocalCloud)[1:]})
 
 
 def stop(state_dir: Path) -> None:
-    """End the server in this directory, with every process it started, and remove the directory.
+    """End the server in this directory with every process that it started, and remove the directory.
 
-    Nothing there, or nothing running there, is as good. A directory no local cloud has used is left alone.
+    Do nothing if the directory does not exist or is not a local cloud's.
     """
     state = state_dir.resolve()
-    written = _lock(state)
-    if written is None:
+    record = _lock(state)
+    if record is None:
         return
-    process = _process(written)
+    process = _process(record)
     if process is not None:
-        _end(process, grace=_CLOSE_SECONDS)
+        _end(process, grace=_PATIENCE)
     shutil.rmtree(state, ignore_errors=True)
 
 
+def alive(process: psutil.Process) -> bool:
+    """Check whether a process runs. A zombie does not: in a container, nobody may ever wait for it."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end(process: psutil.Process, grace: float) -> None:
-    """SIGTERM, then SIGKILL after `grace` seconds; then SIGKILL for any descendant that is still there."""
+    """Send SIGTERM, after `grace` seconds SIGKILL, and then SIGKILL to each descendant that still runs."""
     descendants = process.children(recursive=True)
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(grace)
-        except psutil.TimeoutExpired:
+        if _wait([process], grace):
             descendants = process.children(recursive=True)
             process.kill()
-            process.wait(grace)
-    # Its supervisors end their processes by themselves when the server is gone; they get the time to.
-    _, alive = psutil.wait_procs(descendants, timeout=5)
-    for descendant in alive:
+            _wait([process], _PATIENCE)
+    # The supervisors of the server's processes end by themselves after the server.
+    for descendant in _wait(descendants, 5.0):
         with contextlib.suppress(psutil.NoSuchProcess):
             descendant.kill()
-    psutil.wait_procs(alive, timeout=5)
+    _wait(descendants, _PATIENCE)
 
 
-def _process(written: Mapping[str, Any]) -> psutil.Process | None:
-    """The process that wrote this, and no later one of the same id."""
-    if "pid" not in written:
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended, and return those that still run after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _process(record: Mapping[str, Any]) -> psutil.Process | None:
+    """Return the process that wrote this record; None if it has ended, even if its id was used again."""
+    if "pid" not in record:
         return None
-    try:
-        process = psutil.Process(written["pid"])
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        same = abs(process.create_time() - written["created"]) < _CREATED_TOLERANCE
-    except psutil.NoSuchProcess:
-        return None
-    return process if alive and same else None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(record["pid"])
+        if abs(process.create_time() - record["created"]) < _CREATED_TOLERANCE and alive(process):
+            return process
+    return None
 
 
 def _lock(state: Path) -> dict[str, Any] | None:
-    """What a local cloud's lock says, nothing before its first server; None in any other directory."""
-    written = _read(state / "lock")
-    return written if written is not None and written.keys() <= {"pid", "created"} else None
+    """Return the lock's content, empty before the first server; None if there is none."""
+    record = _read(state / "lock")
+    return record if record is not None and record.keys() <= {"pid", "created"} else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:]
     return "".join(f"\n  {line}" for line in lines)

@@ -1,14 +1,16 @@
-"""The local cloud's one process: MiniStack, SageMaker and Application Auto Scaling behind a loopback port.
+"""The local cloud's process: MiniStack, SageMaker and Application Auto Scaling behind one loopback port.
 
-Everything it keeps lies below its state directory (mode 0700):
+Everything that the cloud stores is in its state directory, which has mode 0700:
 
-    lock          held while a server runs; says which process, and that the directory is a local cloud's
-    server.json   mode 0600: pid, port and the administrator's credentials; there from readiness to the end
-    server.log    what the server prints (written by whoever starts it, see localcloud.control)
+    lock          locked while a server runs; contains the server's identity, and marks the directory as a
+                  local cloud's
+    server.json   mode 0600; exists while the server is ready; contains the server's identity, its URL and the
+                  administrator's credentials
+    server.log    the server's output (see localcloud.control, which starts the server)
     s3/ tmp/ sagemaker/ ministack/
 
-Lambda workers notice the end of this process by themselves, and every SageMaker process has a supervisor that
-does, so that not even kill -9 leaves one behind.
+No process survives the server, even after kill -9: Lambda workers notice the server's end by themselves, and
+each SageMaker process has a supervisor that does.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,15 +46,15 @@ _OWNER_POLL = 0.5
 
 
 class Service(Protocol):
-    """What the server needs of the SageMaker service (localcloud.sagemaker.service.SageMaker)."""
+    """The methods of the SageMaker service that the server calls."""
 
     async def handle(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> tuple[int, dict[str, str], bytes]:
-        """Answer one request."""
+        """Return the response to a request."""
 
     def variant(self, endpoint: str, name: str) -> ServedVariant | None:
-        """What an endpoint serves as the variant of this name."""
+        """Return an endpoint's variant, or None if it does not exist."""
 
     def close(self) -> None:
         """End every process of every job and endpoint."""
@@ -62,13 +64,20 @@ ServiceFactory = Callable[[Host, Path, Targets], Service]
 
 
 class AlreadyRunning(RuntimeError):
-    """Another server holds this state directory."""
+    """Another server uses this state directory."""
 
 
 def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
-    """Serve until SIGTERM, SIGINT or the owner's end; does not return.
+    """Serve until SIGTERM, SIGINT or the owner's end, and end the process.
 
-    Raises AlreadyRunning when the state directory has a server, LocalCloudError when it is somebody else's.
+    Args:
+        state_dir: The directory for everything that the cloud stores.
+        owner: The id of a process. The server ends after it.
+        factory: Creates the SageMaker service.
+
+    Raises:
+        AlreadyRunning: The state directory has a server.
+        LocalCloudError: The state directory contains something that is not a local cloud's.
     """
     state = state_dir.resolve()
     control.claim(state)
@@ -81,7 +90,7 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
         _set_environment(state, port)
         _raise_file_limit()
         try:
-            # Not asyncio.run: it would wait for every thread, and an execution's may wait for minutes.
+            # asyncio.run would wait for every thread, and the threads of executions may run for minutes.
             asyncio.new_event_loop().run_until_complete(_serve(state, listener, port, owner, factory))
             code = 0
         except BaseException:
@@ -91,7 +100,7 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        # MiniStack's threads may be in the middle of anything; none of it outlives the state directory.
+        # Do not wait for MiniStack's threads. Nothing that they write outlives the state directory.
         os._exit(code)
 
 
@@ -114,10 +123,10 @@ async def _serve(
 
     async def ready() -> None:
         await stack.add_administrator(ADMINISTRATOR, key, secret)
-        _write_private(
-            state / "server.json",
-            {**_identity(), "port": port, "access_key_id": key, "secret_access_key": secret},
-        )
+        host = stack.host
+        place = {"endpoint_url": host.endpoint_url, "region": host.region, "account": host.account}
+        credentials = {"access_key_id": key, "secret_access_key": secret}
+        _write_private(state / "server.json", {**_identity(), **place, **credentials})
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -133,41 +142,39 @@ async def _serve(
         await asyncio.to_thread(stack.close)
 
 
-def _announcing(app: ministack.AsgiApp, ready: Callable[[], Any]) -> ministack.AsgiApp:
-    """The app, with `ready` called when its start is complete and before its first request."""
+def _announcing(app: ministack.AsgiApp, ready: Callable[[], Awaitable[None]]) -> ministack.AsgiApp:
+    """Return the app with a call of `ready` after its start and before its first request."""
 
     async def announcing(scope: ministack.Scope, receive: ministack.Receive, send: ministack.Send) -> None:
-        async def sending(message: dict[str, Any]) -> None:
+        async def send_after_ready(message: dict[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 await ready()
             await send(message)
 
-        await app(scope, receive, sending if scope["type"] == "lifespan" else send)
+        await app(scope, receive, send_after_ready if scope["type"] == "lifespan" else send)
 
     return announcing
 
 
 async def _watch(owner: int, ended: asyncio.Event) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(owner)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        while control.alive(process):
             await asyncio.sleep(_OWNER_POLL)
-    except psutil.NoSuchProcess:
-        pass
     logger.warning("The owner, process %d, has ended", owner)
     ended.set()
 
 
 @contextlib.contextmanager
-def _lock(state: Path) -> Any:
-    with (state / "lock").open("a+") as file:
+def _lock(state: Path) -> Iterator[None]:
+    """Hold the lock file, with this process's identity as its content."""
+    with (state / "lock").open("r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(f"A local cloud already runs in {state}") from None
-        file.truncate(0)
-        json.dump(_identity(), file)
-        file.flush()
+        # One write, padded over the previous content: a reader sees either one or the other.
+        file.write(json.dumps(_identity()).encode().ljust(os.fstat(file.fileno()).st_size))
         yield
 
 
@@ -176,7 +183,7 @@ def _identity() -> dict[str, Any]:
 
 
 def _clear(state: Path) -> None:
-    """Remove what a server that was killed has left, and make the directories anew."""
+    """Remove the files of an earlier server that was killed, and create the directories."""
     (state / "server.json").unlink(missing_ok=True)
     for name in _STATE:
         shutil.rmtree(state / name, ignore_errors=True)
@@ -184,10 +191,10 @@ def _clear(state: Path) -> None:
 
 
 def _set_environment(state: Path, port: int) -> None:
-    """Give this process, and the functions it starts, this cloud's settings and no other cloud's."""
+    """Replace the AWS_* variables of this process, and so of its functions, with this cloud's."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(ministack.settings(state, port))
+    os.environ.update(ministack.options(state, port))
 
 
 def _raise_file_limit() -> None:
@@ -198,7 +205,7 @@ def _raise_file_limit() -> None:
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that only the owner can read, all at once."""
+    """Write JSON atomically to a file that only the owner can read."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -8,85 +8,97 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
+from hypothesis import HealthCheck
 from xdist.scheduler import LoadFileScheduling
 
 from localcloud.control import LocalCloud
 from tests.stack import TINY, DeployedStack, deploy, running
 
-# Powertools reads these when a step's module is imported, whichever test does that first.
+# The user's own AWS profile and credentials must not influence a test.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+# Powertools reads these when a step's module is first imported, whichever test imports it.
 os.environ["POWERTOOLS_SERVICE_NAME"] = "lexline"
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "Lexline"
 os.environ["POWERTOOLS_TRACE_DISABLED"] = "true"
 
-# Every session of the SDK would read its services' models, megabytes of JSON, anew.
+# Without this cache, every session of the SDK reads its services' models again: megabytes of JSON.
 _read = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda self, file_path: _read(file_path)
 
-# Each needs its stack, which takes half a minute to deploy; and each takes minutes, so these come first.
+# Each of these groups needs a stack of its own, which takes half a minute to deploy.
 _TOGETHER = {
     "tests/faults/": "faults",
     "tests/e2e/": "e2e",
     "tests/integration/test_deploy.py": "e2e",
 }
+# The groups that take minutes come first.
+_ORDER = ("faults", "e2e", "integration", "unit")
 
 
-class _Shares(LoadFileScheduling):
-    """How `make test` shares tests out among its processes: by files, and those of one stack together."""
+class _Scheduling(LoadFileScheduling):
+    """How `make test` distributes tests among its processes: by file, and all files of a group together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return next((share for place, share in _TOGETHER.items() if file.startswith(place)), file)
+        return next((group for place, group in _TOGETHER.items() if file.startswith(place)), file)
+
+
+# A busy machine may take long for an example, so Hypothesis sets no time limit.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    return _Shares(config, log)
+    return _Scheduling(config, log)
 
 
 def pytest_configure() -> None:
-    """Until `pytest_collection_finish` nothing is garbage; looking for it takes a quarter of the time."""
+    """Search for no garbage before `pytest_collection_finish`. It would take a quarter of the time."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported is not looked through again."""
+    """Exclude the imported modules from the search for garbage."""
     gc.freeze()
     gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest shares come first."""
-    first = ("faults", "e2e", "integration", "unit")
+    """Sort the tests by their top folder. Within a folder their order is kept, and may be random."""
 
     def place(item: pytest.Item) -> int:
         folder, *_ = item.path.relative_to(Path(__file__).parent).parts
-        return first.index(folder)
+        return _ORDER.index(folder)
 
     items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_in_a_folder_of_ours(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """PyTorch makes a folder for compiled code when its first optimiser is made."""
+def compiled_in_a_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """PyTorch creates a folder for compiled code when it creates its first optimiser."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(scope="module")
 def only_ray() -> Iterator[None]:
-    """One module at a time starts Ray, in whichever process: two would take each other's processors."""
-    with (Path(__file__).parents[1] / "pyproject.toml").open() as file:
+    """Let one module at a time start Ray, among all processes: two would compete for the processors."""
+    with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A running local cloud, ended with the session; nothing of it may be left then.
+    """A running local cloud, which ends with the session and leaves nothing.
 
-    Waits and retry pauses of state machines are a fiftieth of what they say, and an event that a function
-    failed on comes again in a tenth of a second; time-outs are as they say.
+    State machines wait a fiftieth of the time that they name, before retries too. A function that failed on
+    an event gets it again after a tenth of a second. Time limits are not scaled.
     """
     environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
     with running(tmp_path_factory.mktemp("cloud") / "state", environment) as started:
@@ -101,8 +113,8 @@ def client(cloud: LocalCloud) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def stack(cloud: LocalCloud) -> DeployedStack:
-    """template.yaml built and deployed, under the default name, with hyperparameters for tiny corpora.
+    """template.yaml, deployed under the default name with hyperparameters for tiny corpora.
 
-    It is shared: tests use datasets of their own, and put back whatever of the deployment they change.
+    All tests share it. They use datasets of their own, and undo their changes of the deployment.
     """
     return deploy(cloud, TINY)

@@ -31,33 +31,33 @@ TINY = {
     "WatchSeconds": "0",
     "Tolerance": "1",
 }
-"""With these a corpus of some thousand words trains in a few seconds, and is served in the image that starts
-fastest. A run begins when nothing has been uploaded for a moment, an update is not watched, and a model may
-be twice as bad as that of the test before."""
+"""With these parameters a corpus of some thousand words trains in a few seconds and is served in the image
+that starts fastest. A run starts a moment after the last upload, an update is not watched, and a model may be
+twice as bad as the one of the test before."""
 
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A stack on the local cloud: its outputs, and what tests do with a pipeline."""
+    """A stack on the local cloud, and the operations that tests perform on it."""
 
     cloud: LocalCloud
     name: str
     outputs: Mapping[str, str]
     """The stack's CloudFormation outputs, by name."""
     api_url: str
-    """Where the API answers on this machine, stage included."""
+    """The API's URL on this machine, with its stage."""
 
     @property
     def bucket(self) -> str:
         return self.outputs["BucketName"]
 
     def api_key(self) -> str:
-        """The value of the stack's API key."""
+        """Return the value of the stack's API key."""
         key = self.cloud.client("apigateway").get_api_key(apiKey=self.outputs["ApiKeyId"], includeValue=True)
         return str(key["value"])
 
     def resources(self) -> dict[str, str]:
-        """The physical id of every resource, by its name in the template."""
+        """Return the physical id of every resource, by its name in the template."""
         pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources")
         return {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
@@ -66,52 +66,52 @@ class DeployedStack:
         }
 
     def upload(self, dataset: str, file: str, content: bytes) -> None:
-        """Put a file under uploads/, which starts a run."""
+        """Upload a file, which starts a run."""
         key = f"uploads/{dataset}/{file}"
         self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def start(self, document: Mapping[str, Any]) -> str:
-        """Start an execution and answer its ARN."""
+        """Start an execution and return its ARN."""
         started = self.cloud.client("stepfunctions").start_execution(
             stateMachineArn=self.outputs["StateMachineArn"], input=json.dumps(document)
         )
         return str(started["executionArn"])
 
     def executions(self) -> list[str]:
-        """The ARNs of every execution so far, newest first."""
+        """Return the ARNs of all executions, newest first."""
         pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(stateMachineArn=self.outputs["StateMachineArn"])
         return [execution["executionArn"] for page in found for execution in page["executions"]]
 
     def wait(self, execution: str, seconds: float = 240) -> dict[str, Any]:
-        """DescribeExecution's answer once the execution has ended; AssertionError if it does not in time."""
+        """Wait for an execution's end and return the response of DescribeExecution."""
         states = self.cloud.client("stepfunctions")
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             description: dict[str, Any] = states.describe_execution(executionArn=execution)
             if description["status"] != "RUNNING":
                 return description
-            # Looking takes as much of the machine as what is looked at.
+            # Each request takes processor time from the execution.
             time.sleep(0.25)
-        raise AssertionError(f"{execution} still runs after {seconds} s")
+        raise AssertionError(f"{execution} still runs after {seconds:g} s")
 
 
 @contextlib.contextmanager
 def running(
     state_dir: Path, environment: Mapping[str, str], module: str = "localcloud"
 ) -> Iterator[LocalCloud]:
-    """A local cloud for as long as the block; nothing of it may be left then."""
+    """Run a local cloud for the block, and check that it leaves nothing."""
     cloud = control.start(state_dir, owner=os.getpid(), environment=environment, module=module)
     server = psutil.Process(cloud.pid)
     yield cloud
     tree = [server, *server.children(recursive=True)]
     control.stop(state_dir)
     assert not state_dir.exists()
-    assert [process for process in tree if process.is_running()] == []
+    assert [process for process in tree if control.alive(process)] == []
 
 
 def deploy(cloud: LocalCloud, parameters: Mapping[str, str], name: str = "lexline") -> DeployedStack:
-    """Build and deploy template.yaml with samconfig.toml's [local] settings, or update the stack so named."""
+    """Build template.yaml and deploy it with samconfig.toml's [local] parameters, or update the stack."""
     place = target.for_cloud(cloud, name)
     sam.deploy(place, PROJECT, parameters, show=lambda line: None)
     stacks = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]

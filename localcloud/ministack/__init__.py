@@ -1,19 +1,19 @@
-"""MiniStack as Lexline needs it, and the only package that knows its insides.
+"""MiniStack with AWS's behaviour where the pipeline needs it.
 
-MiniStack has no plug-in interface, so what the local cloud adds is set into its modules here. A caller may
-rely on:
+MiniStack has no plug-in interface. The modules here therefore replace functions of MiniStack's modules, and
+no other package knows these functions. Each AWS service has a folder:
 
-- Nothing is served without a verified signature (`gate`), and a function's credentials are secret
-  (`lambda_credentials`).
-- A service may be added to it (`MiniStack.serve`), and has MiniStack's events, logs and permissions (`host`).
-- Where MiniStack differs from AWS in something the pipeline depends on, it is mended: `lambda_failures`,
-  `lambda_forks`, `lambda_layers`, `events`, `alarm_events`, `scheduler`, `step_functions`,
-  `custom_resources`, `stack_deletion`, `alarms`, `embedded_metrics`, `leading_keys`, `api_gateway`,
-  `transport`. Each says what AWS does and what MiniStack does.
-- Another MiniStack than the pinned one is refused by the name of what has moved (`internals`).
+api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, scheduler, step_functions
 
-MiniStack reads its settings while it is imported: put `settings()` into os.environ before making a
-MiniStack. No module here imports one of MiniStack's before that.
+In each folder, `__init__.py` lists the modules, and its `patch()` applies them. The docstring of each module
+says what AWS does, what MiniStack does, and what the module changes. Beside the folders:
+
+core       options, credentials, and the types of requests and responses
+host       MiniStack's services, for the services that the local cloud adds
+internals  a list of everything of MiniStack's that the modules use; another MiniStack is refused
+
+MiniStack reads its options while it is imported: put `options()` into os.environ before you create a
+`MiniStack`. No module imports MiniStack before that.
 """
 
 import contextlib
@@ -23,93 +23,77 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from localcloud.ministack import (
-    alarm_events,
-    alarms,
     api_gateway,
-    custom_resources,
-    embedded_metrics,
-    events,
-    lambda_credentials,
-    lambda_failures,
-    lambda_forks,
-    lambda_layers,
-    leading_keys,
+    cloudformation,
+    cloudwatch,
+    eventbridge,
+    iam,
+    lambda_functions,
     scheduler,
-    stack_deletion,
     step_functions,
-    transport,
 )
-from localcloud.ministack.asgi import AsgiApp, Handler, Receive, Scope, Send
-from localcloud.ministack.credentials import new_credentials
-from localcloud.ministack.gate import Gate
+from localcloud.ministack.core.asgi import AsgiApp, Handler, Receive, Scope, Send
+from localcloud.ministack.core.credentials import new_credentials
+from localcloud.ministack.core.options import options
 from localcloud.ministack.host import MiniStackHost
-from localcloud.ministack.internals import MiniStackMoved, refuse_moved
-from localcloud.ministack.settings import settings
+from localcloud.ministack.iam.signatures import RequireSignature
+from localcloud.ministack.internals import MiniStackMoved, raise_if_moved
 
-__all__ = [
-    "AsgiApp",
-    "MiniStack",
-    "MiniStackMoved",
-    "Receive",
-    "Scope",
-    "Send",
-    "new_credentials",
-    "settings",
-]
+__all__ = ["AsgiApp", "MiniStack", "MiniStackMoved", "Receive", "Scope", "Send", "new_credentials", "options"]
 
-# The X-Ray SDK makes it where it is imported in a function, for Lambda's daemon to see that it is there.
+_SERVICES = (
+    api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, scheduler, step_functions,
+)  # fmt: skip
+# The X-Ray SDK creates this file when a function imports it. It tells Lambda's daemon that the SDK is in use.
 _TRACING_MARK = Path("/tmp/.aws-xray/initialized")  # noqa: S108 - the SDK's own choice
 
 
 class MiniStack:
-    """MiniStack in this process, mended, with a gate before it.
+    """MiniStack in this process, with every patch applied. It refuses unsigned requests.
 
-    `app` is what to serve, `host` what an added service finds around it. At most one per process: MiniStack
-    is a set of modules, not an object. Raises MiniStackMoved on any other release than the pinned one.
+    Create at most one in a process, because MiniStack is a set of modules and not an object.
+
+    Attributes:
+        app: The ASGI application to serve.
+        host: MiniStack's services, for the services that are added with `serve`.
     """
 
     def __init__(self, port: int) -> None:
-        refuse_moved()
+        """Apply the patches.
+
+        Args:
+            port: The port on 127.0.0.1 at which `app` will be served.
+
+        Raises:
+            MiniStackMoved: The installed MiniStack is not the pinned release.
+        """
+        raise_if_moved()
         from ministack import app
         from ministack.core import lambda_runtime, router
-        from ministack.services import iam
+        from ministack.services import iam as users
 
         self._app = app
         self._router = router
         self._runtime = lambda_runtime
-        self._iam = iam
+        self._users = users
         self.host = MiniStackHost(f"http://127.0.0.1:{port}")
-        transport.mend()
-        lambda_failures.mend()
-        lambda_credentials.mend()
-        lambda_layers.mend()
-        lambda_forks.mend()
-        events.mend()
-        alarm_events.mend()
-        api_gateway.mend()
-        step_functions.mend(self.host.log)
-        scheduler.mend()
-        custom_resources.mend()
-        stack_deletion.mend()
-        embedded_metrics.mend()
-        alarms.mend()
-        leading_keys.mend()
-        self.app: AsgiApp = Gate()
+        for service in _SERVICES:
+            service.patch()
+        self.app: AsgiApp = RequireSignature()
 
     async def add_administrator(self, name: str, access_key_id: str, secret_access_key: str) -> None:
-        """An IAM user who may do everything, with these credentials.
+        """Create an IAM user with these credentials who may do everything.
 
-        A user and not the root: MiniStack verifies a user's signatures, and bucket policies hold for a user.
+        A user differs from the root: MiniStack verifies a user's signatures and applies bucket policies to
+        users.
         """
-        policy = {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-        }
-        await self._iam_call("CreateUser", UserName=name)
-        await self._iam_call(
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        policy = {"Version": "2012-10-17", "Statement": [everything]}
+        await self._call_iam("CreateUser", UserName=name)
+        await self._call_iam(
             "PutUserPolicy", UserName=name, PolicyName="everything", PolicyDocument=json.dumps(policy)
         )
-        self._iam._access_keys[access_key_id] = {
+        self._users._access_keys[access_key_id] = {
             "UserName": name,
             "AccessKeyId": access_key_id,
             "SecretAccessKey": secret_access_key,
@@ -118,11 +102,16 @@ class MiniStack:
         }
 
     def serve(self, service: str, target_prefix: str, handler: Handler) -> None:
-        """Let `handler` answer the service's requests.
+        """Add a service.
 
-        They are recognised by x-amz-target and by the credential scope, which covers REST calls such as
-        POST /endpoints/NAME/invocations. MiniStack verifies the signature; what the caller may do is for the
-        handler to ask (`host.authorize`), for it alone knows the resources a request names.
+        MiniStack verifies the signatures of its requests. The handler itself authorizes them (see
+        `host.authorize`), because only the handler knows the resources that a request names.
+
+        Args:
+            service: The service's name in the credential scope of signatures. It identifies REST calls, e.g.
+                POST /endpoints/NAME/invocations.
+            target_prefix: The start of the service's x-amz-target headers.
+            handler: Returns the response to each request.
         """
         self._app.SERVICE_HANDLERS[service] = handler
         self._router.SERVICE_PATTERNS[service] = {
@@ -136,16 +125,16 @@ class MiniStack:
         self._runtime.reset()
         remove_tracing_mark()
 
-    async def _iam_call(self, action: str, **parameters: str) -> None:
+    async def _call_iam(self, action: str, **parameters: str) -> None:
         form = urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
         content_type = {"content-type": "application/x-www-form-urlencoded"}
-        status, _, body = await self._iam.handle_request("POST", "/", content_type, form, {})
+        status, _, body = await self._users.handle_request("POST", "/", content_type, form, {})
         if status != 200:
             raise RuntimeError(f"{action}: {body!r}")
 
 
 def remove_tracing_mark(mark: Path = _TRACING_MARK) -> None:
-    """Remove what functions leave outside the state directory, and the folder it is in."""
+    """Remove the X-Ray SDK's file, which is outside the state directory, and its folder."""
     with contextlib.suppress(OSError):
         mark.unlink()
         mark.parent.rmdir()

@@ -1,111 +1,92 @@
-"""The cloud around the SageMaker service: events, logs, metrics, roles and permissions, by MiniStack's
-services."""
+"""MiniStack's events, logs, metrics and permissions, for the services that the local cloud adds."""
 
-import json
 import secrets
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localcloud.ministack.callers import caller_denial, pass_role_denial
-from localcloud.ministack.cloudwatch import CloudWatch
-from localcloud.ministack.credentials import access_key
-from localcloud.ministack.roles import trusts
-from localcloud.ministack.settings import ACCOUNT, REGION
+from localcloud.ministack.cloudwatch import logs
+from localcloud.ministack.cloudwatch.measurements import Measurements
+from localcloud.ministack.core.credentials import new_credentials
+from localcloud.ministack.core.options import ACCOUNT, REGION, client_environment
+from localcloud.ministack.eventbridge.service_events import put_event
+from localcloud.ministack.iam.callers import caller_denial, pass_role_denial
+from localcloud.ministack.iam.roles import assume_role_denial, role_denial
 from localcloud.sagemaker.host import AccessDenied, Measurement
 
-# What a request says beside its resource, by service. Only SageMaker's resources scale here.
+_SAGEMAKER = "sagemaker.amazonaws.com"
+# Values of condition keys, by service. Only SageMaker's resources scale here.
 _CONTEXT = {"application-autoscaling": {"application-autoscaling:service-namespace": "sagemaker"}}
 
 
 class MiniStackHost:
-    """`localcloud.sagemaker.host.Host`, which says what each method promises."""
+    """Implementation of `localcloud.sagemaker.host.Host`, which documents the methods in full."""
 
     def __init__(self, endpoint_url: str) -> None:
-        from ministack.services import cloudwatch_logs, eventbridge, iam, stepfunctions, sts
+        from ministack.services import cloudwatch, iam, stepfunctions, sts
 
         self.region = REGION
         self.account = ACCOUNT
         self.endpoint_url = endpoint_url
         self.wait_scale = float(stepfunctions._SFN_WAIT_SCALE)
-        self._logs = cloudwatch_logs
-        self._events = eventbridge
+        self._cloudwatch = cloudwatch
         self._iam = iam
         self._sts = sts
-        self._cloudwatch = CloudWatch()
-        self._logs_lock = threading.Lock()
+        self._measurements = Measurements()
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
-        entry = {
-            "Source": "aws.sagemaker",
-            "DetailType": detail_type,
-            "Detail": json.dumps(detail),
-            "Resources": resources,
-        }
-        self._events._put_events({"Entries": [entry]}, allow_aws_source=True)
+        """Put one event of the source aws.sagemaker on the default bus."""
+        put_event("aws.sagemaker", detail_type, detail, resources)
 
     def log(self, group: str, stream: str, lines: list[tuple[int, str]]) -> None:
-        name = {"logGroupName": group}
-        with self._logs_lock:
-            # Both answer ResourceAlreadyExistsException when it is there, which is as good.
-            self._logs._create_log_group(dict(name))
-            self._logs._create_log_stream({**name, "logStreamName": stream})
-            events = [{"timestamp": timestamp, "message": message} for timestamp, message in lines]
-            self._logs._put_log_events({**name, "logStreamName": stream, "logEvents": events})
+        """Append lines to a log stream."""
+        logs.append(group, stream, lines)
 
     def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
-        self._cloudwatch.put(namespace, measurements)
+        """Add measurements to CloudWatch's metrics."""
+        self._measurements.put(namespace, measurements)
 
     def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
-        return self._cloudwatch.alarm_states(names, role_arn)
+        """Return the states of the alarms that exist, by name."""
+        for name in names:
+            arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
+            _raise_denial(role_denial(role_arn, "SageMaker", "cloudwatch:DescribeAlarms", arn))
+        alarms = {
+            name: self._cloudwatch._alarms.get(name) or self._cloudwatch._composite_alarms.get(name)
+            for name in names
+        }
+        return {name: alarm["StateValue"] for name, alarm in alarms.items() if alarm}
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
+        """Return environment variables for a process that acts as the role."""
+        if denial := assume_role_denial(role_arn, _SAGEMAKER):
+            raise LookupError(denial)
         name = role_arn.rsplit("/", 1)[-1]
-        role = self._iam._roles.get(name)
-        if role is None or role.get("Arn") != role_arn:
-            raise LookupError(f"There is no role {role_arn}")
-        if not trusts(role, "sagemaker.amazonaws.com"):
-            raise LookupError(f"The role {role_arn} does not trust sagemaker.amazonaws.com")
-        key, secret = access_key("ASIA"), secrets.token_urlsafe(30)
-        token = secrets.token_urlsafe(96)
+        (key, secret), token = new_credentials("ASIA"), secrets.token_urlsafe(96)
         self._sts.register_session(
             key,
             {
                 "Arn": f"arn:aws:sts::{self.account}:assumed-role/{name}/{session[:64]}",
-                "UserId": f"{role.get('RoleId', name)}:{session[:64]}",
+                "UserId": f"{self._iam._roles[name].get('RoleId', name)}:{session[:64]}",
                 "SecretAccessKey": secret,
                 "SessionToken": token,
             },
         )
-        return {
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_SESSION_TOKEN": token,
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return {**client_environment(self.endpoint_url, key, secret), "AWS_SESSION_TOKEN": token}
 
     def authorize(
-        self,
-        headers: Mapping[str, str],
-        query: Mapping[str, Any],
-        action: str,
-        resource: str,
+        self, headers: Mapping[str, str], query: Mapping[str, Any], action: str, resource: str
     ) -> None:
+        """Raise AccessDenied if the signer of a request may not perform the action."""
         service, _, _ = action.partition(":")
-        _refuse(caller_denial(headers, query, action, resource, _CONTEXT.get(service)))
+        _raise_denial(caller_denial(headers, query, action, resource, _CONTEXT.get(service)))
 
     def authorize_pass_role(
-        self,
-        headers: Mapping[str, str],
-        query: Mapping[str, Any],
-        role_arn: str,
+        self, headers: Mapping[str, str], query: Mapping[str, Any], role_arn: str
     ) -> None:
-        _refuse(pass_role_denial(headers, query, role_arn, "sagemaker.amazonaws.com"))
+        """Raise AccessDenied if the signer of a request may not pass the role to SageMaker."""
+        _raise_denial(pass_role_denial(headers, query, role_arn, _SAGEMAKER))
 
 
-def _refuse(denial: str | None) -> None:
+def _raise_denial(denial: str | None) -> None:
     if denial is not None:
         raise AccessDenied(denial)

@@ -1,8 +1,8 @@
-"""What of MiniStack's is touched here, and the check that it is still what it was.
+"""Everything of MiniStack's that this package uses, and the check that it is unchanged.
 
-MiniStack has no plug-in interface, so its functions are called and replaced by name. `INTERNALS` and
-`STORES` name each of them; a MiniStack that differs is refused at start, and by a test, instead of failing
-in stranger ways later. After an upgrade `moved()` says what to look at.
+MiniStack has no plug-in interface, so its functions are called and replaced by name. `INTERNALS` and `STORES`
+name each of them. The local cloud refuses to start with a MiniStack that differs, and a test fails. After an
+upgrade of MiniStack, `moved()` lists the names to review.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import importlib.metadata
 import inspect
 from typing import Any
 
-from localcloud.ministack.lambda_worker import SCRIPT_MENDS
+from localcloud.ministack.lambda_functions.worker_script import SCRIPT_CHANGES
 
 VERSION = "1.5.33"
 
@@ -33,6 +33,9 @@ INTERNALS = {
     "ministack.core.iam_evaluator:evaluate": "(ctx, policies, limits)",
     "ministack.core.iam_evaluator:evaluate_resource_policy": "(doc, ctx, service, named_only, direct_only)",
     "ministack.core.iam_evaluator:is_root_access_key": "(access_key_id)",
+    "ministack.core.lambda_runtime:Worker._drain_stderr_bounded": (
+        "(self, first_line_wait, idle_confirm, hard_cap)"
+    ),
     "ministack.core.lambda_runtime:Worker._spawn": "(self)",
     "ministack.core.lambda_runtime:Worker.invoke": (
         "(self, event, request_id, trace_id, depth, durable, invoked_function_arn)"
@@ -138,7 +141,7 @@ INTERNALS = {
     "ministack.services.stepfunctions:json_response": "(data, status, content_type)",
     "ministack.services.sts:register_session": "(access_key, session)",
 }
-"""Everything of MiniStack's that is called or replaced here, as module:name, with its parameters' names."""
+"""The functions that are called or replaced here, as module:name, with the names of their parameters."""
 
 STORES = (
     "ministack.app:SERVICE_HANDLERS",
@@ -152,7 +155,6 @@ STORES = (
     "ministack.services.cloudformation:_stacks",
     "ministack.services.cloudwatch:_metrics",
     "ministack.services.dynamodb:_tables",
-    "ministack.services.eventbridge:_SCHEDULER_TICK_INTERVAL",
     "ministack.services.cloudwatch:_alarms",
     "ministack.services.cloudwatch:_composite_alarms",
     "ministack.services.iam:_access_keys",
@@ -166,40 +168,41 @@ STORES = (
     "ministack.services.stepfunctions:_task_tokens",
     "ministack.services.sts:_sessions",
 )
-"""The tables, classes and texts of MiniStack's that are read or written here."""
+"""The tables, classes and texts that are read or written here."""
 
 
 class MiniStackMoved(RuntimeError):
-    """The installed MiniStack is not the one this package was written for."""
+    """The installed MiniStack is not the one that this package was written for."""
 
 
 def moved() -> list[str]:
-    """What differs between the installed MiniStack and the one this package was written for."""
-    found = []
+    """Return the differences between the installed MiniStack and the one this package was written for."""
+    differences = []
     installed = importlib.metadata.version("ministack")
     if installed != VERSION:
-        found.append(f"version is {installed}, not {VERSION}")
+        differences.append(f"version is {installed}, not {VERSION}")
     for name, parameters in INTERNALS.items():
         target = _internal(name)
         if target is None:
-            found.append(f"{name} is gone")
+            differences.append(f"{name} is gone")
         elif (actual := f"({', '.join(inspect.signature(target).parameters)})") != parameters:
-            found.append(f"{name} takes {actual}, not {parameters}")
-    found += [f"{name} is gone" for name in STORES if _internal(name) is None]
+            differences.append(f"{name} takes {actual}, not {parameters}")
+    differences += [f"{name} is gone" for name in STORES if _internal(name) is None]
     script = str(_internal("ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT"))
-    found += [
+    differences += [
         f"the Lambda worker's script lacks {old.strip()!r}"
-        for old, _ in SCRIPT_MENDS
+        for old, _ in SCRIPT_CHANGES
         if script.count(old) != 1
     ]
-    return found
+    return differences
 
 
-def refuse_moved() -> None:
-    """Raise MiniStackMoved, naming every difference, unless there is none."""
+def raise_if_moved() -> None:
+    """Raise MiniStackMoved with every difference, if there is any."""
     if differences := moved():
         raise MiniStackMoved(
-            f"Lexline's local cloud is written for MiniStack {VERSION}: " + "; ".join(differences)
+            f"Lexline's local cloud needs MiniStack {VERSION}, but the installed one differs. Install "
+            f"ministack=={VERSION}. The differences: " + "; ".join(differences)
         )
 
 

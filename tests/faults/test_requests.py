@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.faults.pipeline import ENDPOINT, Pipeline
 from tests.queues import Queue
-from tests.unit.pipeline.git_server import SCRIPTS, Repository, serving
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Repository, serving
 
 PASSWORD = "not-to-be-seen"
 

@@ -1,163 +1,124 @@
-"""The prepare step against the local cloud's S3: what its unit tests' bucket claims, S3 does."""
+"""The step Prepare against the local cloud's S3, an implementation that is not ours."""
+
+from __future__ import annotations
 
 import gzip
-import io
-import tarfile
 import uuid
-import zipfile
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.config import Config
 
-import prepared_folder
 from core import aws, errors
 from localcloud.control import LocalCloud
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
-from tests.unit.pipeline.prepare_s3 import run_prepare
+from tests.unit.pipeline.uploads.prepare_step import SPLITS, run_prepare, tale, tarred, zipped
+from uploads import object_reader, prepared_folder
 
-TALE = "".join(f"{number} the fox met a crow and said nothing\n" for number in range(1, 301)).encode()
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TALE = tale(300).encode()
+
+
+class Bucket:
+    """A new versioned bucket, which Prepare uses. Its client is shared with no other test."""
+
+    def __init__(self, s3: S3Client) -> None:
+        self.s3 = s3
+        self.name = f"prepare-{uuid.uuid4().hex[:12]}"
+        s3.create_bucket(Bucket=self.name)
+        s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+        self.table = TableInMemory("waits")
+
+    def put(self, name: str, data: bytes) -> dict[str, Any]:
+        """Upload an object of the dataset tales and return the event of the upload."""
+        key = f"uploads/tales/{name}"
+        response = self.s3.put_object(Bucket=self.name, Key=key, Body=data)
+        etag, version = response["ETag"].strip('"'), response["VersionId"]
+        return {"bucket": self.name, "key": key, "etag": etag, "size": len(data), "version_id": version}
+
+    def run(self, upload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return run_prepare(self.table, upload=upload)
+
+    def text(self, prepared: Mapping[str, Any]) -> bytes:
+        prefix = prepared["prepared_uri"].removeprefix(f"s3://{self.name}/")
+        objects = [self.s3.get_object(Bucket=self.name, Key=prefix + split) for split in SPLITS]
+        return b"".join(each["Body"].read() for each in objects)
+
+    def traces(self) -> list[str]:
+        """Return everything under prepared/: all versions, delete markers and open uploads."""
+        listing = self.s3.list_object_versions(Bucket=self.name, Prefix="prepared/")
+        uploads = self.s3.list_multipart_uploads(Bucket=self.name, Prefix="prepared/")
+        found = [*listing.get("Versions", []), *listing.get("DeleteMarkers", []), *uploads.get("Uploads", [])]
+        return [item["Key"] for item in found]
 
 
 @pytest.fixture
-def s3(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of S3 for one test, which may hook into it, with a new versioned bucket that is the step's."""
-    found = cloud.client("s3", config=Config())  # One with a config is nobody else's.
-    bucket = f"prepare-{uuid.uuid4().hex[:12]}"
-    found.create_bucket(Bucket=bucket)
-    found.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    monkeypatch.setenv("BUCKET", bucket)
-    monkeypatch.setattr(aws, "s3", lambda: found)
-    found.bucket = bucket
+def bucket(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    found = Bucket(cloud.client("s3", config=Config()))  # A client with a config is not shared.
+    monkeypatch.setenv("BUCKET", found.name)
+    monkeypatch.setenv("TABLE", "waits")
+    monkeypatch.setattr(aws, "s3", lambda: found.s3)
+    monkeypatch.setattr(aws, "dynamodb", lambda: found.table.client)
     return found
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """run(upload): the step's answer to a run that holds the lease, started by the upload or by name."""
-    table = TableInMemory("waits")
-    monkeypatch.setenv("TABLE", "waits")
-    monkeypatch.setattr(aws, "dynamodb", lambda: table.client)
-    return lambda upload=None: run_prepare(table, upload=upload)
-
-
-def put(s3: Any, name: str, data: bytes) -> dict[str, Any]:
-    """The event of an upload."""
-    key = f"uploads/tales/{name}"
-    answer = s3.put_object(Bucket=s3.bucket, Key=key, Body=data)
-    return {
-        "bucket": s3.bucket,
-        "key": key,
-        "etag": answer["ETag"].strip('"'),
-        "size": len(data),
-        "version_id": answer["VersionId"],
-    }
-
-
-def written(s3: Any, prepared: dict[str, Any]) -> bytes:
-    prefix = prepared["prepared_uri"].removeprefix(f"s3://{s3.bucket}/")
-    files = [s3.get_object(Bucket=s3.bucket, Key=prefix + split) for split in ("train", "valid", "test")]
-    return b"".join(file["Body"].read() for file in files)
-
-
-def traces(s3: Any) -> list[str]:
-    """Everything under prepared/, other versions, delete markers and open uploads included."""
-    asked = {"Bucket": s3.bucket, "Prefix": "prepared/"}
-    listing = s3.list_object_versions(**asked)
-    found = [*listing.get("Versions", []), *listing.get("DeleteMarkers", [])]
-    return [item["Key"] for item in [*found, *s3.list_multipart_uploads(**asked).get("Uploads", [])]]
-
-
-def zipped(data: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("tales/part.txt", data)
-    return packed.getvalue()
-
-
-def tarred(data: bytes) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
-        member = tarfile.TarInfo("tales/part.txt")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    return packed.getvalue()
-
-
 @pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("a.txt", TALE),
-        ("a.txt.gz", gzip.compress(TALE)),
-        ("a.zip", zipped(TALE)),
-        ("a.tar.xz", tarred(TALE)),
-    ],
+    "pack", [gzip.compress, lambda text: zipped({"a.txt": text}), lambda text: tarred({"a": text}, "w:xz")]
 )
-def test_an_upload_is_prepared_and_found_again(s3: Any, run: Any, name: str, data: bytes) -> None:
-    upload = put(s3, name, data)
-    prepared = run(upload)
-    assert prepared["outcome"] == "prepared"
-    assert prepared["source"][0]["version_id"] == upload["version_id"]
-    assert written(s3, prepared) == TALE
-    before = traces(s3)
-    assert run() == prepared
-    assert traces(s3) == before
-
-
-def test_a_split_of_several_parts_is_put_together_by_s3(
-    s3: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_is_prepared_in_parts_and_found_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
     monkeypatch.setattr(prepared_folder, "PART_BYTES", 5 * 1024**2)
     text = TALE * 1000
-    put(s3, "a.txt", text)
-    assert written(s3, run()) == text
+    upload = bucket.put("a", pack(text))
+    prepared = bucket.run(upload)
+    assert prepared["source"][0]["version_id"] == upload["version_id"]
+    assert bucket.text(prepared) == text
+    before = bucket.traces()
+    assert bucket.run() == prepared
+    assert bucket.traces() == before
 
 
-def test_an_object_replaced_while_it_is_read_is_noticed(
-    s3: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_object_that_is_replaced_while_it_is_read_is_an_error(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("object_reader.FIRST_BLOCK", 4096)
-    monkeypatch.setattr("object_reader.BLOCK", 4096)
-    upload = put(s3, "a.txt", TALE)
-    replacements = [TALE * 2, TALE * 3]
-    due = [True]
+    monkeypatch.setattr(object_reader, "FIRST_RANGE", 4096)
+    monkeypatch.setattr(object_reader, "LARGEST_RANGE", 4096)
+    upload = bucket.put("a.txt", TALE)
 
-    def replace(**_: Any) -> None:
-        if due.pop():
-            put(s3, "a.txt", replacements.pop())
-        due.append(False)
+    def replace(**_: object) -> None:
+        bucket.s3.meta.events.unregister("after-call.s3.GetObject", replace)
+        bucket.put("a.txt", TALE * 2)
 
-    s3.meta.events.register("after-call.s3.GetObject", replace)
+    bucket.s3.meta.events.register("after-call.s3.GetObject", replace)
     with pytest.raises(errors.DatasetReplaced):
-        run(upload)
-    due[:] = [True]
-    with pytest.raises(errors.DatasetReplaced):
-        run()
-    assert traces(s3) == []
+        bucket.run(upload)
+    assert bucket.traces() == []
 
 
-def test_a_failure_at_the_very_end_leaves_no_version_and_no_open_upload(s3: Any, run: Any) -> None:
-    put(s3, "a.txt", TALE)
+def test_a_failure_at_the_very_end_leaves_no_version_and_no_open_upload(bucket: Bucket) -> None:
+    bucket.put("a.txt", TALE)
 
-    def refuse(**_: Any) -> None:
+    def refuse(**_: object) -> None:
         raise errors.ServiceUnavailable("the manifest could not be written")
 
-    s3.meta.events.register("before-call.s3.PutObject", refuse)
+    bucket.s3.meta.events.register("before-call.s3.PutObject", refuse)
     with pytest.raises(errors.ServiceUnavailable):
-        run()
-    assert traces(s3) == []
+        bucket.run()
+    assert bucket.traces() == []
 
 
-def test_of_two_runs_at_once_the_first_manifest_stands(s3: Any, run: Any) -> None:
-    put(s3, "a.txt", TALE)
+def test_the_first_manifest_of_two_runs_at_once_stands(bucket: Bucket) -> None:
+    bucket.put("a.txt", TALE)
     faster: list[dict[str, Any]] = []
 
-    def other_run(**_: Any) -> None:
-        if not faster:
-            faster.append({})
-            faster[0] = run()
+    def run_another(**_: object) -> None:
+        bucket.s3.meta.events.unregister("before-call.s3.PutObject", run_another)
+        faster.append(bucket.run())
 
-    s3.meta.events.register("before-call.s3.PutObject", other_run)
-    assert run() == faster[0]
-    assert written(s3, faster[0]) == TALE
+    bucket.s3.meta.events.register("before-call.s3.PutObject", run_another)
+    assert bucket.run() == faster[0]
+    assert bucket.text(faster[0]) == TALE

@@ -1,1 +1,1 @@
-"""What the routes in app.py stand on: the checks on a request, the model behind it, and the errors."""
+"""The parts of the HTTP API: validation of requests, the endpoint, and errors."""

@@ -1,7 +1,7 @@
 """The API's errors: an HTTP status, a code for programs and a sentence for people.
 
-Every error body is `{"code": ..., "message": ...}`. A refused request adds `errors`, one entry per invalid
-field. No message carries an ARN, an account or a stack trace; those go to the log.
+Every error body is `{"code": ..., "message": ...}`. An invalid request adds `errors`, with one entry for each
+invalid field. Messages have no ARN, account or stack trace; the log has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,43 +13,43 @@ from chalice.app import ChaliceUnhandledError, Response
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of the request body that cannot be used, and why."""
+    """An invalid field of the request body, and why it is invalid."""
 
     field: str
     message: str
 
 
 class ApiError(ChaliceUnhandledError):
-    """An error that is the answer to the request.
+    """An error that becomes the response.
 
-    Chalice answers most exceptions in its own format; this base class is the one it leaves to the middleware.
+    Chalice gives most exceptions a response of its own; it leaves this base class to the middleware.
     """
 
     status = 500
     code = "internal_error"
 
-    def __init__(
-        self, message: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, errors: Sequence[FieldError] = (), retry: int | None = None) -> None:
+        """Describe the error; `retry` is the number of seconds after which a retry may succeed."""
         super().__init__(message)
         self.message = message
-        self.errors = tuple(errors)
-        self.headers = dict(headers or {})
+        self.errors = errors
+        self.retry = retry
 
     def response(self) -> Response:
-        """The HTTP response that says this error."""
-        return error_response(self.status, self.code, self.message, errors=self.errors, headers=self.headers)
+        """Return the HTTP response for this error."""
+        headers = {} if self.retry is None else {"Retry-After": str(self.retry)}
+        return error_response(self.status, self.code, self.message, errors=self.errors, headers=headers)
 
 
 class InvalidRequest(ApiError):
-    """The body is not JSON, or fields of it are not what they must be."""
+    """The body is not JSON, or fields of it are invalid."""
 
     status = 400
     code = "invalid_request"
 
 
 class NoEndpoint(ApiError):
-    """Nothing has been deployed yet, or it was torn down."""
+    """No model has been deployed, or the endpoint was torn down."""
 
     status = 404
     code = "no_endpoint"
@@ -63,7 +63,7 @@ class BodyTooLarge(ApiError):
 
 
 class ModelFailed(ApiError):
-    """The model was reached and answered with an error."""
+    """The model returned an error."""
 
     status = 424
     code = "model_failed"
@@ -77,14 +77,14 @@ class Throttled(ApiError):
 
 
 class NotPermitted(ApiError):
-    """The API's own role lacks a permission; the caller can do nothing about it."""
+    """The API's own role lacks a permission. The caller cannot change that."""
 
     status = 500
     code = "not_permitted"
 
 
 class ModelUnreachable(ApiError):
-    """No usable answer came from the endpoint: it is down, too slow, or not speaking the agreed JSON."""
+    """The endpoint returned no usable response: it is down or too slow, or its JSON is not the model's."""
 
     status = 502
     code = "model_unreachable"
@@ -105,7 +105,7 @@ def error_response(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An error body in the API's one format."""
+    """Return a response with an error in the API's format."""
     body: dict[str, Any] = {"code": code, "message": message}
     if errors:
         body["errors"] = [asdict(error) for error in errors]

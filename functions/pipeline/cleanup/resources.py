@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Literal, NoReturn
 
-from botocore.exceptions import ClientError
-
 from core import aws, names
 from core.errors import EndpointBusy
 from core.logging import logger
@@ -57,12 +55,9 @@ def delete(kind: Kind, name: str) -> None:
 
 def delete_endpoint(name: str) -> None:
     """Start deleting the endpoint, which takes minutes. Do nothing if it is deleted or being deleted."""
-    try:
+    with aws.allowing(aws.is_missing, aws.is_in_progress):
         aws.sagemaker().delete_endpoint(EndpointName=name)
         logger.info("Endpoint is being deleted", endpoint=name)
-    except ClientError as error:
-        if not (aws.is_missing(error) or aws.is_in_progress(error)):
-            raise
 
 
 def delete_endpoint_and_retry(name: str) -> NoReturn:
@@ -83,21 +78,15 @@ def delete_config_and_model(run: str) -> list[str]:
 
 def delete_config(name: str) -> bool:
     """Delete an endpoint config that no endpoint uses. Return whether it existed."""
-    try:
+    with aws.allowing(aws.is_missing):
         aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-        return False
-    return True
+        return True
+    return False
 
 
 def delete_model(name: str) -> bool:
     """Delete a model that no endpoint config uses. Return whether it existed."""
-    try:
+    with aws.allowing(aws.is_missing):
         aws.sagemaker().delete_model(ModelName=name)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-        return False
-    return True
+        return True
+    return False

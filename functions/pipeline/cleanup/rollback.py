@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from botocore.exceptions import ClientError
-
 from cleanup import resources
 from contracts.run import Run
 from core import aws
@@ -66,27 +64,21 @@ def roll_back(
     # already be in ALARM, would roll this update back. The instance count stays if the run's own update kept
     # it.
     count = former.get("InitialInstanceCount")
-    try:
+    with aws.allowing(aws.is_in_progress):
         aws.sagemaker().update_endpoint(
             EndpointName=run.endpoint,
             EndpointConfigName=previous,
             RetainAllVariantProperties=count is not None and count == failed.get("InitialInstanceCount"),
         )
         logger.info("Endpoint is being put back to its former config", endpoint=run.endpoint, config=previous)
-    except ClientError as error:
-        if not aws.is_in_progress(error):
-            raise
     raise EndpointBusy(f"Endpoint {run.endpoint} is being put back to {previous}.")
 
 
 def create_again(run: Run, previous: str) -> NoReturn:
     """Create the deleted endpoint with its former config, and raise EndpointBusy."""
-    try:
+    with aws.allowing(aws.already_exists):
         aws.sagemaker().create_endpoint(EndpointName=run.endpoint, EndpointConfigName=previous)
         logger.info("Endpoint is being created again", endpoint=run.endpoint, config=previous)
-    except ClientError as error:
-        if not aws.already_exists(error):
-            raise
     raise EndpointBusy(f"Endpoint {run.endpoint} is being created again with {previous}.")
 
 

@@ -6,8 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from contracts.request import TeardownOf
 from core import aws, environment
 from core.errors import ServiceUnavailable, code_of
@@ -55,16 +53,10 @@ def _create_or_update(schedule: CreateScheduleInputTypeDef) -> None:
     # This execution may itself have been started by the schedule. Scheduler deletes that one a moment later,
     # which may be between the two calls: hence several attempts.
     for _ in range(_ATTEMPTS):
-        try:
+        with aws.allowing(lambda error: code_of(error) == "ConflictException"):
             aws.scheduler().create_schedule(**schedule)
             return
-        except ClientError as error:
-            if code_of(error) != "ConflictException":
-                raise
-        try:
+        with aws.allowing(lambda error: code_of(error) == "ResourceNotFoundException"):
             aws.scheduler().update_schedule(**schedule)
             return
-        except ClientError as error:
-            if code_of(error) != "ResourceNotFoundException":
-                raise
     raise ServiceUnavailable(f"Schedule {schedule['Name']} changed during every attempt to update it.")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import time
 
-from botocore.exceptions import ClientError
-
 from cleanup import resources
 from core import aws, environment, names
 from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
@@ -76,7 +74,7 @@ def _delete_endpoint(name: str, deadline: float) -> None:
 def _delete_registry(name: str) -> None:
     """Delete the model package group with all its versions."""
     sagemaker = aws.sagemaker()
-    try:
+    with aws.allowing(aws.is_missing):
         packages = [
             package["ModelPackageArn"]
             for page in sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
@@ -85,9 +83,6 @@ def _delete_registry(name: str) -> None:
         for arn in packages:
             sagemaker.delete_model_package(ModelPackageName=arn)
         sagemaker.delete_model_package_group(ModelPackageGroupName=name)
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
 
 
 def _await_jobs(name: str, deadline: float) -> None:

@@ -7,8 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from core import aws, environment
 from core.errors import code_of
 
@@ -18,12 +16,9 @@ if TYPE_CHECKING:
 
 def describe(arn: str) -> DescribeExecutionOutputTypeDef | None:
     """Return the execution, or None: Step Functions deletes executions 90 days after their end."""
-    try:
+    with aws.allowing(lambda error: code_of(error) == "ExecutionDoesNotExist"):
         return aws.stepfunctions().describe_execution(executionArn=arn)
-    except ClientError as error:
-        if code_of(error) == "ExecutionDoesNotExist":
-            return None
-        raise
+    return None
 
 
 def is_running(arn: str) -> bool:
@@ -71,17 +66,13 @@ def start(purpose: str, cause: str, request: Mapping[str, Any]) -> str:
 
 def start_anew(purpose: str, cause: str, request: Mapping[str, Any]) -> str | None:
     """Start an execution like `start`, but return None if the cause has had one."""
-    try:
-        started = aws.stepfunctions().start_execution(
+    with aws.allowing(lambda error: code_of(error) == "ExecutionAlreadyExists"):
+        return aws.stepfunctions().start_execution(
             stateMachineArn=environment.state_machine_arn(),
             name=_name(purpose, cause),
             input=json.dumps(request),
-        )
-    except ClientError as error:
-        if code_of(error) != "ExecutionAlreadyExists":
-            raise
-        return None
-    return started["executionArn"]
+        )["executionArn"]
+    return None
 
 
 def _name(purpose: str, cause: str) -> str:

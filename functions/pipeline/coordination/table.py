@@ -58,13 +58,15 @@ def write(
         request["ExpressionAttributeValues"] = values
     if condition:
         request["ConditionExpression"] = condition
-    try:
+    with aws.allowing(condition_failed):
         aws.dynamodb().update_item(**request)
-    except ClientError as error:
-        if code_of(error) != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
+        return True
+    return False
+
+
+def condition_failed(error: ClientError) -> bool:
+    """Return whether the error says that a write's condition did not hold."""
+    return code_of(error) == "ConditionalCheckFailedException"
 
 
 def number(value: float) -> AttributeValueTypeDef:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from coordination import table
@@ -113,18 +112,16 @@ def _fail(token: str, error: str, cause: str) -> bool:
 
 
 def _sent(send: Callable[[], object]) -> bool:
-    try:
+    with aws.allowing(lambda error: code_of(error) in _STALE):
         send()
-    except ClientError as error:
-        if code_of(error) not in _STALE:
-            raise
-        logger.info("No state waits for this token any more", reason=code_of(error))
-        return False
-    return True
+        return True
+    logger.info("No state waits for this token any more")
+    return False
 
 
 def _delete(waiting: Waiting) -> None:
-    try:
+    # If another state waits for the resource now, the item has that state's token.
+    with aws.allowing(table.condition_failed):
         aws.dynamodb().delete_item(
             TableName=environment.table(),
             Key={"resource": {"S": waiting.resource}},
@@ -132,7 +129,3 @@ def _delete(waiting: Waiting) -> None:
             ExpressionAttributeNames={"#token": "token"},
             ExpressionAttributeValues={":token": {"S": waiting.token}},
         )
-    except ClientError as error:
-        # Another state waits for the resource now, and the item has its token.
-        if code_of(error) != "ConditionalCheckFailedException":
-            raise

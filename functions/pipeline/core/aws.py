@@ -6,12 +6,17 @@ Call `aws.s3()` and the like: the client is created at the first call and reused
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from core.errors import code_of, message_of
+
+Response = TypeVar("Response")
 
 # Only a few quick retries here: the state machine does the long ones, and costs nothing while it waits.
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
@@ -55,3 +60,20 @@ def already_exists(error: ClientError) -> bool:
 def is_in_progress(error: ClientError) -> bool:
     """Return whether SageMaker refused because the endpoint is being created, updated or deleted."""
     return code_of(error) == "ValidationException" and "in-progress" in message_of(error)
+
+
+@contextmanager
+def allowing(*expected: Callable[[ClientError], bool]) -> Iterator[None]:
+    """Suppress an error of the block that one of the functions recognises, such as `already_exists`."""
+    try:
+        yield
+    except ClientError as error:
+        if not any(recognises(error) for recognises in expected):
+            raise
+
+
+def or_none(call: Callable[[], Response]) -> Response | None:
+    """Return the call's response, or None if the resource does not exist."""
+    with allowing(is_missing):
+        return call()
+    return None

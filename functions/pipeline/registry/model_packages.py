@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from contracts.registry import Registered
@@ -22,18 +21,18 @@ from core.errors import ModelNotFound
 from core.text import sentence
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import (
-        CreateModelPackageInputTypeDef,
-        DescribeModelPackageOutputTypeDef,
-        ModelPackageSummaryTypeDef,
-    )
+    from mypy_boto3_sagemaker import type_defs as types
 
 _LONGEST_VALUE, _LONGEST_DESCRIPTION = 256, 1024
 _NOT_ALLOWED = re.compile(r"[^\w .:/=+\-@]")
 
 
 def register(
-    group: str, model: str, summary: str, metadata: Mapping[str, str], request: CreateModelPackageInputTypeDef
+    group: str,
+    model: str,
+    summary: str,
+    metadata: Mapping[str, str],
+    request: types.CreateModelPackageInputTypeDef,
 ) -> str:
     """Create a version of the model in the group, unless it has one.
 
@@ -116,41 +115,33 @@ def one_line(text: str) -> str:
     return " ".join(text.split())[:_LONGEST_DESCRIPTION]
 
 
-def _create(request: CreateModelPackageInputTypeDef) -> str:
+def _create(request: types.CreateModelPackageInputTypeDef) -> str:
     sagemaker = aws.sagemaker()
-    try:
-        return sagemaker.create_model_package(**request)["ModelPackageArn"]
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-    try:
-        sagemaker.create_model_package_group(
-            ModelPackageGroupName=str(request["ModelPackageGroupName"]),
-            ModelPackageGroupDescription="Language models trained by Lexline.",
-        )
-    except ClientError as error:
-        if not aws.already_exists(error):
-            raise
-    return sagemaker.create_model_package(**request)["ModelPackageArn"]
+    created = aws.or_none(lambda: sagemaker.create_model_package(**request))
+    if created is None:
+        with aws.allowing(aws.already_exists):
+            sagemaker.create_model_package_group(
+                ModelPackageGroupName=str(request["ModelPackageGroupName"]),
+                ModelPackageGroupDescription="Language models trained by Lexline.",
+            )
+        created = sagemaker.create_model_package(**request)
+    return created["ModelPackageArn"]
 
 
-def _packages(group: str) -> Iterator[ModelPackageSummaryTypeDef]:
+def _packages(group: str) -> Iterator[types.ModelPackageSummaryTypeDef]:
     """Yield every version, newest first; none if the group does not exist."""
     pages = aws.sagemaker().get_paginator("list_model_packages")
-    try:
+    with aws.allowing(aws.is_missing):
         for page in pages.paginate(
             ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
         ):
             yield from page["ModelPackageSummaryList"]
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
 
 
-def _model_of(package: ModelPackageSummaryTypeDef) -> str:
+def _model_of(package: types.ModelPackageSummaryTypeDef) -> str:
     return package.get("ModelPackageDescription", "").partition(":")[0]
 
 
-def _artifacts(package: DescribeModelPackageOutputTypeDef) -> str:
+def _artifacts(package: types.DescribeModelPackageOutputTypeDef) -> str:
     containers = package.get("InferenceSpecification", {}).get("Containers", [])
     return containers[0].get("ModelDataUrl", "") if containers else ""

@@ -28,7 +28,7 @@ def started(run: Run) -> None:
     task = {
         "train": f"It trains a model on dataset {run.dataset} for endpoint {run.endpoint}.",
         "deploy": f"It deploys model {run.model} to endpoint {run.endpoint}.",
-        "teardown": f"It tears down endpoint {run.endpoint} of run {run.subject}.",
+        "teardown": f"It tears down endpoint {run.endpoint}, which run {run.subject} deployed.",
         "cleanup": f"It deletes what run {run.subject} left unfinished at endpoint {run.endpoint}.",
     }[run.work]
     _publish("started", run.name, f"Run {run.name} has started. {task}", f"Execution: {run.execution.id}")

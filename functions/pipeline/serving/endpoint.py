@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from contracts.run import Run
 from contracts.serving import Deployed
 from core import aws, names
@@ -35,12 +33,7 @@ VARIANT = "AllTraffic"
 
 def describe(name: str) -> DescribeEndpointOutputTypeDef | None:
     """Return DescribeEndpoint's response, or None if the endpoint does not exist."""
-    try:
-        return aws.sagemaker().describe_endpoint(EndpointName=name)
-    except ClientError as error:
-        if aws.is_missing(error):
-            return None
-        raise
+    return aws.or_none(lambda: aws.sagemaker().describe_endpoint(EndpointName=name))
 
 
 def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed | PipelineError | None:
@@ -78,13 +71,8 @@ def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed
 
 def variant(config: str) -> ProductionVariantOutputTypeDef | None:
     """Return the variant that an endpoint config defines, or None if the config does not exist."""
-    try:
-        described = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config)
-    except ClientError as error:
-        if aws.is_missing(error):
-            return None
-        raise
-    return described["ProductionVariants"][0]
+    described = aws.or_none(lambda: aws.sagemaker().describe_endpoint_config(EndpointConfigName=config))
+    return described["ProductionVariants"][0] if described else None
 
 
 def config_exists(name: str) -> bool:

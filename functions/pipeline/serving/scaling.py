@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
-
 from contracts.request import HostingResources
 from core import aws
 from core.errors import code_of
@@ -66,11 +64,8 @@ def start(name: str, scale: Scale) -> None:
 
 def stop(name: str) -> None:
     """Stop scaling the endpoint; do nothing if it does not scale."""
-    try:
+    with aws.allowing(lambda error: code_of(error) == "ObjectNotFoundException"):
         aws.autoscaling().deregister_scalable_target(**_target(name))
-    except ClientError as error:
-        if code_of(error) != "ObjectNotFoundException":
-            raise
 
 
 def _target(name: str) -> DeregisterScalableTargetRequestTypeDef:

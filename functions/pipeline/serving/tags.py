@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from contracts.registry import Registered
 from contracts.run import Run
 from core import aws, names
@@ -54,13 +52,9 @@ def of_config(sibling_arn: str, config: str) -> dict[str, str]:
     Returns:
         The values by key; empty if the config does not exist.
     """
-    try:
-        response = aws.sagemaker().list_tags(ResourceArn=names.beside(sibling_arn, "endpoint-config", config))
-    except ClientError as error:
-        if not aws.is_missing(error):
-            raise
-        return {}
-    return {tag["Key"]: tag["Value"] for tag in response["Tags"]}
+    arn = names.beside(sibling_arn, "endpoint-config", config)
+    response = aws.or_none(lambda: aws.sagemaker().list_tags(ResourceArn=arn))
+    return {tag["Key"]: tag["Value"] for tag in response["Tags"]} if response else {}
 
 
 def add(run: Run, config: str, values: dict[str, str]) -> None:

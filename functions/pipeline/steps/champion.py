@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
-
 from contracts.training import Champion, ChampionInput
 from core import aws, environment
 from core.errors import Unchanged, code_of
@@ -51,11 +49,9 @@ def _artifact(model: str) -> str | None:
     A training job fails on a channel without objects, so a missing artifact must not become a channel.
     """
     bucket, key = environment.bucket(), f"runs/{model}/output/model.tar.gz"
-    try:
+    # S3 returns 403 for a missing object if the caller may not list the bucket.
+    missing = ("404", "403", "NoSuchKey", "NotFound", "Forbidden")
+    with aws.allowing(lambda error: code_of(error) in missing):
         aws.s3().head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        # S3 returns 403 for a missing object if the caller may not list the bucket.
-        if code_of(error) not in ("404", "403", "NoSuchKey", "NotFound", "Forbidden"):
-            raise
-        return None
-    return f"s3://{bucket}/{key}"
+        return f"s3://{bucket}/{key}"
+    return None

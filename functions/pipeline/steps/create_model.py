@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
-
 from contracts.serving import CreateModelInput, ModelCreated
 from core import aws, environment, names
 from entry_point import step
@@ -15,7 +13,7 @@ def handler(given: CreateModelInput) -> ModelCreated:
     """Create the model, unless an earlier attempt of this step has."""
     run = given.run
     image = environment.hosting_image(run.hosting)
-    try:
+    with aws.allowing(aws.already_exists):
         aws.sagemaker().create_model(
             ModelName=run.name,
             ExecutionRoleArn=environment.execution_role_arn(),
@@ -37,9 +35,6 @@ def handler(given: CreateModelInput) -> ModelCreated:
             },
             Tags=tags.describing(run, given.registered),
         )
-    except ClientError as error:
-        if not aws.already_exists(error):
-            raise
     return ModelCreated(
         name=run.name,
         arn=names.arn(run, "model", run.name),

@@ -24,16 +24,8 @@ from entry_point import step
 from serving import endpoint, scaling, tags
 
 if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import type_defs as types
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import (
-        CapacitySizeTypeDef,
-        DeploymentConfigTypeDef,
-        DescribeEndpointOutputTypeDef,
-        ProductionVariantTypeDef,
-        TagTypeDef,
-        TrafficRoutingConfigTypeDef,
-        UpdateEndpointInputTypeDef,
-    )
 
 # A canary may have at most half of the instances, and a linear step a tenth to a half of them
 # (UpdateEndpoint's API reference). A quarter, rounded up to whole instances, is never more than half of two
@@ -75,7 +67,7 @@ def handler(given: DeployInput) -> None:
 
 
 def _create_or_update(
-    run: Run, live: DescribeEndpointOutputTypeDef | None, serving_tags: Mapping[str, str]
+    run: Run, live: types.DescribeEndpointOutputTypeDef | None, serving_tags: Mapping[str, str]
 ) -> None:
     sagemaker = aws.sagemaker()
     try:
@@ -93,11 +85,11 @@ def _create_or_update(
 
 
 def _update_request(
-    run: Run, live: DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str]
-) -> UpdateEndpointInputTypeDef:
+    run: Run, live: types.DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str]
+) -> types.UpdateEndpointInputTypeDef:
     """Return UpdateEndpoint's parameters. Stop the scaling if SageMaker would refuse the update."""
     hosting, variants = run.hosting, live.get("ProductionVariants", [])
-    plain: UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
+    plain: types.UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
     if (
         hosting.endpoint_type == "serverless"
@@ -129,7 +121,7 @@ def _update_request(
 
 def deployment_config(
     hosting: HostingResources, instances: int, alarms: list[str]
-) -> DeploymentConfigTypeDef:
+) -> types.DeploymentConfigTypeDef:
     """Return how UpdateEndpoint shifts traffic, and which alarms roll the update back.
 
     Args:
@@ -138,8 +130,8 @@ def deployment_config(
         alarms: names of CloudWatch alarms.
     """
     # In instances, not in percent: a quarter of two instances would be half an instance.
-    size: CapacitySizeTypeDef = {"Type": "INSTANCE_COUNT", "Value": -(-instances // _SHIFTS)}
-    routing: TrafficRoutingConfigTypeDef
+    size: types.CapacitySizeTypeDef = {"Type": "INSTANCE_COUNT", "Value": -(-instances // _SHIFTS)}
+    routing: types.TrafficRoutingConfigTypeDef
     if instances == 1 or hosting.traffic_shifting == "all_at_once":
         shifts = 1
         routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
@@ -149,7 +141,7 @@ def deployment_config(
     else:
         shifts = _SHIFTS
         routing = {"Type": "LINEAR", "WaitIntervalInSeconds": hosting.watch_seconds, "LinearStepSize": size}
-    config: DeploymentConfigTypeDef = {
+    config: types.DeploymentConfigTypeDef = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
             "TerminationWaitInSeconds": hosting.watch_seconds,
@@ -176,7 +168,7 @@ def _quiet_alarms(alarms: list[str]) -> list[str]:
 
 
 def _check_may_update(
-    live: DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str], run: Run, lease: Lease
+    live: types.DescribeEndpointOutputTypeDef, serving_tags: Mapping[str, str], run: Run, lease: Lease
 ) -> None:
     """Raise unless the endpoint, which does not serve this run, may be updated now."""
     status = live["EndpointStatus"]
@@ -192,9 +184,9 @@ def _check_may_update(
         )
 
 
-def _variant(run: Run) -> ProductionVariantTypeDef:
+def _variant(run: Run) -> types.ProductionVariantTypeDef:
     hosting = run.hosting
-    variant: ProductionVariantTypeDef = {"VariantName": endpoint.VARIANT, "ModelName": run.name}
+    variant: types.ProductionVariantTypeDef = {"VariantName": endpoint.VARIANT, "ModelName": run.name}
     if hosting.endpoint_type == "serverless":
         variant["ServerlessConfig"] = {
             "MemorySizeInMB": hosting.serverless_memory_mb,
@@ -214,7 +206,7 @@ def _create_config(given: DeployInput, previous: str, previous_model: str) -> No
         tags.PREVIOUS: previous,
         tags.PREVIOUS_MODEL: previous_model,
     }
-    replacing: list[TagTypeDef] = [{"Key": key, "Value": value} for key, value in values.items()]
+    replacing: list[types.TagTypeDef] = [{"Key": key, "Value": value} for key, value in values.items()]
     try:
         sagemaker.create_endpoint_config(
             EndpointConfigName=run.name,

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import git_repository
 from contracts.request import ExecutionInput, Upload
 from contracts.run import PlanInput, Run
 from core import environment, names
@@ -20,6 +19,7 @@ from core.errors import InvalidInput, NothingToDo
 from core.logging import logger
 from core.text import sentence
 from entry_point import step
+from git_source.repository import address
 from uploads.file_names import is_incidental
 
 
@@ -28,7 +28,7 @@ def handler(given: PlanInput) -> Run:
     """Check the input and return the run."""
     request = execution_input(given.request, json.loads(environment.defaults()))
     if request.source:
-        git_repository.address(request.source.repo)
+        address(request.source.repo)
     endpoint = environment.endpoint_name()
     dataset = dataset_of(request.upload, environment.bucket()) if request.upload else request.dataset
     work: dict[str, Any]

@@ -1,78 +1,92 @@
-"""Data prep: from what was uploaded to train, valid and test in prepared/, checked and counted.
+"""Prepare: turn what was uploaded into train, valid and test under prepared/, checked and counted.
 
-The text streams through twice, never stored: once to check it and learn its size and hash, which give the
-lines to cut at and the name of its folder, and once to write it. Every refusal by an error happens before
-anything is visible in prepared/. A multipart upload that a killed function leaves open is removed by the
-bucket's lifecycle.
+The text streams through twice and is never stored. The first pass checks it and learns its size and hash,
+which give the lines to cut at and the name of its folder. The second pass writes it. Every error is raised
+before anything is visible under prepared/. If the function is killed, the bucket's lifecycle deletes its open
+multipart uploads.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
 
 from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split
 from contracts.request import Hyperparameters
 from contracts.run import Run
 from coordination import arrivals
 from core import aws, environment
-from core.errors import DatasetEmpty, DatasetTooLarge, DatasetTooSmall
+from core.errors import DatasetEmpty, DatasetTooLarge, DatasetTooSmall, SplitIncomplete
 from core.logging import logger
 from entry_point import step
-from object_reader import ObjectReader
-from prepared_folder import PreparedFolder, fingerprint
-from splits import cut, lines_per_split
-from text_stream import Preview, Tally
-from uploaded_corpus import UploadedCorpus, open_corpus, open_split_corpus
+from uploads import listing
 from uploads.file_names import SPLIT_NAMES, SplitName
-from uploads.listing import SingleObject, SplitSet, find_objects, objects
+from uploads.object_reader import ObjectReader
+from uploads.prepared_folder import PreparedFolder, fingerprint
+from uploads.splits import cut, lines_per_split
+from uploads.text_stream import Tally, preview
+from uploads.uploaded_corpus import UploadedCorpus, open_corpus
 
-# Lambda stops a function after 900 s, without a word to it; this leaves time to clean up.
+# Lambda stops the function after 900 s without warning. This leaves time to clean up.
 SECONDS = 840
+# The preview is taken from this many characters of the text, or somewhat more.
+_HEAD = 64 * 1024
 
 
 @step(PrepareInput)
 def handler(given: PrepareInput) -> Prepared | NotPrepared:
-    """Raises InvalidDataset's subclasses, each naming the S3 object and what to do about it."""
+    """Prepare the newest uploads of the run's dataset.
+
+    Raises:
+        InvalidDataset: A subclass names the S3 object and what to do about it.
+    """
     run, bucket = given.run, environment.bucket()
     dataset = str(run.dataset)
     arrivals.close(run)
-    arrivals.mark_handled(dataset, objects(aws.s3(), bucket, dataset))
-    found = find_objects(aws.s3(), bucket, dataset, uploaded=run.upload is not None)
-    return found if isinstance(found, NotPrepared) else _prepared(run, found)
+    listed = listing.objects(aws.s3(), bucket, dataset)
+    arrivals.mark_handled(dataset, listed)
+    try:
+        chosen = listing.choose(listed, bucket, dataset)
+    except SplitIncomplete as error:
+        # After an upload, the rest of the set may still come.
+        if run.upload is None:
+            raise
+        return NotPrepared(outcome="waiting", dataset=dataset, reason=str(error))
+    readers = {
+        split: ObjectReader(aws.s3(), bucket, item.key, item.etag, item.size)
+        for split, item in chosen.items()
+    }
+    return _prepared(run, dataset, readers)
 
 
-def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepared:
+def _prepared(
+    run: Run, dataset: str, readers: Mapping[SplitName | None, ObjectReader]
+) -> Prepared | NotPrepared:
     started = time.monotonic()
-    dataset = str(run.dataset)
-    readers = _readers(found)
-    corpus = _corpus(found, readers)
+    corpus = open_corpus(readers)
     needed = words_needed(run.hyperparameters)
-    content = _measure(corpus, started, needed)
+    name, lines, first_lines = _measure(corpus, started, needed)
     source = [
-        SourceObject(uri=reader.uri, etag=reader.etag, version_id=reader.version_id) for reader in readers
+        SourceObject(uri=each.uri, etag=each.etag, version_id=each.version_id) for each in readers.values()
     ]
-    folder = PreparedFolder(
-        aws.s3(), environment.bucket(), dataset, fingerprint(content.sha256, content.lines)
-    )
+    folder = PreparedFolder(aws.s3(), environment.bucket(), dataset, name)
     manifest = folder.manifest()
-    if manifest is None:
-        with folder:
-            _write(corpus, content, folder, started)
-            _check_sizes(folder.sizes(), needed, readers)
-            manifest = folder.publish(run.name, source, content.preview)
+    if manifest:
+        _check_sizes(manifest.splits, needed, readers)
     else:
-        _check_sizes({split: getattr(manifest.sizes, split) for split in SPLIT_NAMES}, needed, readers)
-    # Not by the version alone: that of every object is "null" while a bucket's versioning is suspended.
+        with folder:
+            for split, piece in cut((piece for _, piece in _text(corpus, started)), lines):
+                folder.write(split, piece)
+            _check_sizes(folder.entries(), needed, readers)
+            manifest = folder.publish(run.name, source, first_lines)
+    # The ETag is compared too: every version is "null" while the versioning of a bucket is suspended.
     versions = [f"{each.etag} {each.version_id}" for each in source if each.version_id]
     if len(versions) == len(source) and not arrivals.first_to_read(run, versions) and run.upload:
         return NotPrepared(
             outcome="seen",
             dataset=dataset,
-            reason=f"An earlier run has read these very uploads of dataset {dataset}; their arrival was "
-            f'announced again. To run them again, start an execution with {{"dataset": "{dataset}"}}.',
+            reason=f"An earlier run has read these uploads of dataset {dataset}; S3 announced them again. To "
+            f'run them again, start an execution with {{"dataset": "{dataset}"}}.',
         )
     logger.info("Prepared", uri=folder.uri, seconds=round(time.monotonic() - started, 1))
     return Prepared(
@@ -85,80 +99,48 @@ def _prepared(run: Run, found: SingleObject | SplitSet) -> Prepared | NotPrepare
     )
 
 
-def _readers(found: SingleObject | SplitSet) -> list[ObjectReader]:
-    """One for each object; of a set in the order train, valid, test."""
-    objects = (
-        [found.objects[split] for split in SPLIT_NAMES] if isinstance(found, SplitSet) else [found.object]
-    )
-    return [ObjectReader(aws.s3(), environment.bucket(), item.key, item.etag, item.size) for item in objects]
-
-
-def _corpus(found: SingleObject | SplitSet, readers: Sequence[ObjectReader]) -> UploadedCorpus:
-    if isinstance(found, SplitSet):
-        return open_split_corpus(dict(zip(SPLIT_NAMES, readers, strict=True)))
-    return open_corpus(readers[0])
-
-
 def words_needed(hyperparameters: Hyperparameters) -> dict[SplitName, int]:
-    """The fewest words to train and measure with.
+    """Return the fewest words to train and measure with.
 
-    Train: one full step, batch_size columns of bptt inputs and the word after each. Valid and test: one
-    window of bptt words; a perplexity over fewer says nothing. A corpus that is cut 90/5/5 has to fill all
-    three.
+    Train: one full step, which is batch_size columns of bptt inputs and the word after each. Valid and test:
+    one window of bptt words, because a perplexity over fewer says nothing.
     """
     train = hyperparameters.batch_size * (hyperparameters.bptt + 1)
     return {"train": train, "valid": hyperparameters.bptt, "test": hyperparameters.bptt}
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What the first pass learns: the hash of the whole text, the lines of each split, the first lines."""
-
-    sha256: str
-    lines: Mapping[SplitName, int]
-    preview: list[str]
-
-
-def _measure(corpus: UploadedCorpus, started: float, needed: Mapping[SplitName, int]) -> _Content:
+def _measure(
+    corpus: UploadedCorpus, started: float, needed: Mapping[SplitName, int]
+) -> tuple[str, Mapping[SplitName, int], list[str]]:
+    """Return the fingerprint of the corpus, the lines of each split, and the first lines of the text."""
     whole = Tally()
-    preview = Preview()
+    head = ""
     lines: dict[SplitName, int] = dict.fromkeys(SPLIT_NAMES, 0)
-    for split, text in _in_time(corpus.text(), started, corpus.where):
+    for split, text in _text(corpus, started):
         lines_before = whole.lines
         whole.add(text)
-        preview.add(text)
+        if len(head) < _HEAD:
+            head += text
         if split:
             lines[split] += whole.lines - lines_before
     if not whole.words:
-        raise DatasetEmpty(f"{corpus.where} holds no words. Upload it with its text.")
+        raise DatasetEmpty(f"{corpus.where} contains no words. Upload it with its text.")
     if whole.words < sum(needed.values()):
         raise DatasetTooSmall(
-            f"{corpus.where} holds {whole.words:,} words in all; at least {sum(needed.values()):,} are "
+            f"{corpus.where} contains {whole.words:,} words in all; at least {sum(needed.values()):,} are "
             f"needed. {_ENLARGE}"
         )
-    return _Content(whole.sha256, lines if corpus.is_split else lines_per_split(whole.lines), preview.lines)
+    if not any(lines.values()):
+        lines = lines_per_split(whole.lines)
+    return fingerprint(whole.sha256, lines), lines, preview(head)
 
 
-def _write(corpus: UploadedCorpus, content: _Content, folder: PreparedFolder, started: float) -> None:
-    text = _in_time(corpus.text(), started, corpus.where)
-    if corpus.is_split:
-        for split, piece in text:
-            if split:
-                folder.write(split, piece)
-    else:
-        for split, piece in cut((piece for _, piece in text), content.lines):
-            folder.write(split, piece)
-
-
-_Piece = TypeVar("_Piece")
-
-
-def _in_time(pieces: Iterable[_Piece], started: float, where: str) -> Iterator[_Piece]:
-    for piece in pieces:
+def _text(corpus: UploadedCorpus, started: float) -> Iterator[tuple[SplitName | None, str]]:
+    for piece in corpus.text():
         if time.monotonic() - started > SECONDS:
             raise DatasetTooLarge(
-                f"{where} was not through after {SECONDS} seconds. Upload a smaller part of it, or plain "
-                "text instead of an archive of many files."
+                f"{corpus.where} took more than {SECONDS} seconds to read. Upload a smaller part of it, or "
+                "plain text instead of an archive of many files."
             )
         yield piece
 
@@ -167,13 +149,15 @@ _ENLARGE = "Upload more text, or lower the hyperparameters batch_size and bptt."
 
 
 def _check_sizes(
-    sizes: Mapping[SplitName, Split], needed: Mapping[SplitName, int], readers: Sequence[ObjectReader]
+    sizes: Mapping[SplitName, Split],
+    needed: Mapping[SplitName, int],
+    readers: Mapping[SplitName | None, ObjectReader],
 ) -> None:
     for split in SPLIT_NAMES:
         words = sizes[split].words if split in sizes else 0
         if words < needed[split]:
-            where = readers[SPLIT_NAMES.index(split)] if len(readers) > 1 else readers[0]
+            uri = readers[split if split in readers else None].uri
             raise DatasetTooSmall(
-                f"{where.uri} gives {words:,} words for {split}; at least {needed[split]:,} are needed, "
-                f"and a corpus is cut only between lines. {_ENLARGE}"
+                f"{uri} gives {words:,} words for {split}; at least {needed[split]:,} are needed, and a "
+                f"corpus is cut only between lines. {_ENLARGE}"
             )

@@ -1,48 +1,40 @@
-"""The step that settles which scripts train and host: the deployment's own, or a Git repository's."""
+"""Settle which scripts train and host the model: the deployment's own, or those of a Git repository."""
 
 from __future__ import annotations
 
-import hashlib
-
 from botocore.exceptions import ClientError
 
-import git_repository
-import source_code
-from contracts.request import GitSource
 from contracts.training import Source, SourceInput
 from core import aws, environment
 from core.errors import SourceUnauthorized, code_of
 from entry_point import step
-from git_credentials import Credentials
+from git_source import repository
+from git_source.credentials import Credentials
+from training import script_package
 
 
 @step(SourceInput)
 def handler(given: SourceInput) -> Source:
-    bucket, asked = environment.bucket(), given.run.source
-    if asked is None:
-        return _uploaded(bucket, source_code.archive())
-    secret = _secret(asked)
-    found = git_repository.checkout(
-        asked.repo, asked.branch, asked.commit, Credentials.parse(*secret) if secret else None
-    )
-    packed = _uploaded(bucket, source_code.pack(found.files))
-    return packed.model_copy(update={"repo": asked.repo, "branch": found.branch, "commit": found.commit})
+    """Store the packed scripts in the bucket, and return where they are and where they come from."""
+    asked, found = given.run.source, None
+    if asked:
+        credentials = _credentials(asked.secret) if asked.secret else None
+        found = repository.checkout(asked.repo, asked.branch, asked.commit, credentials)
+    packed = script_package.pack(found.files) if found else script_package.own()
+    uri, sha256 = script_package.upload(environment.bucket(), packed)
+    source = Source(uri=uri, sha256=sha256)
+    if asked and found:
+        source = Source(uri=uri, sha256=sha256, repo=asked.repo, branch=found.branch, commit=found.commit)
+    return source
 
 
-def _uploaded(bucket: str, packed: bytes) -> Source:
-    return Source(uri=source_code.upload(bucket, packed), sha256=hashlib.sha256(packed).hexdigest())
-
-
-def _secret(asked: GitSource) -> tuple[str, str] | None:
-    """The secret's string and its name."""
-    if asked.secret is None:
-        return None
+def _credentials(secret: str) -> Credentials:
     try:
-        answer = aws.secretsmanager().get_secret_value(SecretId=asked.secret)
-        return answer.get("SecretString", ""), asked.secret
+        text = aws.secretsmanager().get_secret_value(SecretId=secret).get("SecretString", "")
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
         raise SourceUnauthorized(
-            f"source.secret: there is no secret {asked.secret} in Secrets Manager."
+            f"source.secret: there is no secret {secret} in Secrets Manager. Create it, or correct the name."
         ) from error
+    return Credentials.parse(text, secret)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
-
 from contracts.training import TrainInput
 from coordination import task_tokens
 from core import aws, environment, names
@@ -42,10 +40,7 @@ def _create(given: TrainInput) -> None:
         source=given.source.uri,
         region=environment.region(),
     )
-    try:
+    # The name is this execution's own: an earlier attempt of this step may have created the job.
+    with aws.allowing(aws.already_exists):
         aws.sagemaker().create_training_job(**request)
         logger.info("Training job created", job=run.name, instance_type=run.training.instance_type)
-    except ClientError as error:
-        # The name is this execution's own, so an earlier attempt of this step created the job.
-        if not aws.already_exists(error):
-            raise

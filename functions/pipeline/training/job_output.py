@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 import zlib
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from contracts.training import Trained
 from core import aws
 from core.errors import code_of
 
-# The archive's size, packed and unpacked. metrics.json has some hundred bytes an epoch, the picture some ten
-# thousand.
-_LARGEST_ARCHIVE = 32 * 1024**2
-LARGEST_CURVE = 500_000
+# Bytes of the archive, packed and unpacked, and of its files. metrics.json has some hundred bytes an epoch.
+# When it is parsed, it has to fit into the memory of a function.
+_LARGEST_ARCHIVE, _LARGEST_METRICS, _LARGEST_CURVE = 32 * 1024**2, 4 * 1024**2, 500_000
 
 Perplexity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+# JSON can hold halves of surrogate pairs, UTF-8 cannot.
+Text = Annotated[str, AfterValidator(lambda text: text.encode(errors="replace").decode())]
 
 
 class _Untrusted(BaseModel):
@@ -60,12 +70,12 @@ class ScoredModels(_Untrusted):
     """
 
     comparable: bool = False
-    reason: str | None = None
+    reason: Text | None = None
     champion: ScoredModel = ScoredModel()
     challenger: ScoredModel = ScoredModel()
     words: Count | None = None
     tokens: Count | None = None
-    notes: list[str] = []
+    notes: list[Text] = []
 
 
 class Epoch(_Untrusted):
@@ -78,10 +88,10 @@ class Epoch(_Untrusted):
 class Sample(_Untrusted):
     """A text that the finished model generated."""
 
-    prompt: str = ""
+    prompt: Text = ""
     seed: int | None = None
     temperature: float | None = None
-    text: str = ""
+    text: Text = ""
 
 
 class JobMetrics(_Untrusted):
@@ -124,10 +134,11 @@ def read(trained: Trained) -> JobOutput:
         if len(unpacked) > _LARGEST_ARCHIVE:
             return JobOutput()
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
-            metrics = _content(archive, "metrics.json", _LARGEST_ARCHIVE) or b"{}"
-            curve = _content(archive, "training_curve.svg", LARGEST_CURVE)
-        return JobOutput(JobMetrics.model_validate_json(metrics), curve)
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError):
+            metrics = _content(archive, "metrics.json", _LARGEST_METRICS) or b"{}"
+            curve = _content(archive, "training_curve.svg", _LARGEST_CURVE)
+        # Because of half a surrogate pair, pydantic's own parser would refuse the whole document.
+        return JobOutput(JobMetrics.model_validate(json.loads(metrics)), curve)
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError):
         return JobOutput()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from botocore.exceptions import ClientError
-
 from contracts.dataset import Prepared
 from contracts.request import TrainingResources
 from contracts.run import Run
@@ -14,13 +12,8 @@ from core import aws, environment
 from core.errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut, code_of
 
 if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import type_defs as types
     from mypy_boto3_sagemaker.literals import TrainingInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import (
-        ChannelTypeDef,
-        CreateTrainingJobRequestTypeDef,
-        DescribeTrainingJobResponseTypeDef,
-        StoppingConditionTypeDef,
-    )
 
 _NUMBER = r"([0-9.eE+-]+|inf|nan)"
 # The numbers that train.py prints as `name=number` become metrics of these names, in CloudWatch and in
@@ -51,7 +44,7 @@ def request(
     bucket: str,
     source: str,
     region: str,
-) -> CreateTrainingJobRequestTypeDef:
+) -> types.CreateTrainingJobRequestTypeDef:
     """Return CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit.
 
     The champion's artifact is a second channel, so that the job scores both models on the same text.
@@ -109,7 +102,7 @@ def request(
     }
 
 
-def _channel(name: str, uri: str) -> ChannelTypeDef:
+def _channel(name: str, uri: str) -> types.ChannelTypeDef:
     return {
         "ChannelName": name,
         "DataSource": {
@@ -122,7 +115,7 @@ def _channel(name: str, uri: str) -> ChannelTypeDef:
     }
 
 
-def _stopping_condition(training: TrainingResources) -> StoppingConditionTypeDef:
+def _stopping_condition(training: TrainingResources) -> types.StoppingConditionTypeDef:
     if not training.spot:
         return {"MaxRuntimeInSeconds": training.max_runtime_seconds}
     return {
@@ -145,27 +138,19 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def describe(name: str) -> DescribeTrainingJobResponseTypeDef | None:
+def describe(name: str) -> types.DescribeTrainingJobResponseTypeDef | None:
     """Return DescribeTrainingJob's response, or None if the job does not exist."""
-    try:
-        return aws.sagemaker().describe_training_job(TrainingJobName=name)
-    except ClientError as error:
-        if aws.is_missing(error):
-            return None
-        raise
+    return aws.or_none(lambda: aws.sagemaker().describe_training_job(TrainingJobName=name))
 
 
 def stop(name: str) -> None:
     """Stop the job. Do nothing if it has ended."""
-    try:
+    # SageMaker refuses to stop a job that is not in progress.
+    with aws.allowing(lambda error: code_of(error) == "ValidationException"):
         aws.sagemaker().stop_training_job(TrainingJobName=name)
-    except ClientError as error:
-        # SageMaker refuses to stop a job that is not in progress.
-        if code_of(error) != "ValidationException":
-            raise
 
 
-def outcome(job: DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError | None:
+def outcome(job: types.DescribeTrainingJobResponseTypeDef) -> Trained | PipelineError | None:
     """Return the job's result or error, or None while it is in progress."""
     name = job["TrainingJobName"]
     status = job["TrainingJobStatus"]

@@ -1,1 +1,1 @@
-"""What people upload: finding it, reading it, and writing the prepared dataset."""
+"""Uploaded files: listing them, reading them, and writing the prepared dataset."""

@@ -1,13 +1,12 @@
-"""Which uploaded objects form a dataset: the one put there last, or the set of three that it belongs to."""
+"""The uploaded objects that form a dataset: the newest one, or the set of three that it belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from contracts.dataset import NotPrepared
 from core.errors import DatasetEmpty, DatasetNotFound, SplitIncomplete, translated
 from uploads.file_names import SPLIT_NAMES, SplitName, is_incidental, role_of
 
@@ -25,86 +24,52 @@ class UploadedObject:
     modified: datetime
 
 
-@dataclass(frozen=True)
-class SingleObject:
-    object: UploadedObject
-
-
-@dataclass(frozen=True)
-class SplitSet:
-    objects: Mapping[SplitName, UploadedObject]
-
-
-def find_objects(
-    s3: S3Client, bucket: str, dataset: str, *, uploaded: bool
-) -> SingleObject | SplitSet | NotPrepared:
-    """The objects to prepare, for a run started by an upload (`uploaded`) or by the dataset's name.
-
-    The newest object under uploads/<dataset>/ decides (ties: the later key), hidden files and READMEs
-    aside. If it is named as train, valid or test, the dataset is the set of three it belongs to, each the
-    newest of its kind.
-
-    An incomplete set is `waiting` after an upload, since the rest may yet come.
-
-    Raises DatasetNotFound, DatasetEmpty, and SplitIncomplete when a run started by name finds an incomplete
-    set.
-    """
+def objects(s3: S3Client, bucket: str, dataset: str) -> list[UploadedObject]:
+    """Return a dataset's objects, oldest first, without hidden files, READMEs and the like."""
     prefix = f"uploads/{dataset}/"
-    listed = _listed(s3, bucket, prefix)
+    with translated():
+        found = [
+            UploadedObject(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for item in page.get("Contents", [])
+            if not item["Key"].endswith("/") and not is_incidental(item["Key"].removeprefix(prefix))
+        ]
+    return sorted(found, key=lambda item: (item.modified, item.key))
+
+
+def choose(
+    listed: Sequence[UploadedObject], bucket: str, dataset: str
+) -> Mapping[SplitName | None, UploadedObject]:
+    """Return the objects to prepare, of those that `objects` returned.
+
+    The newest object decides. If its name says train, valid or test, the dataset is the set of three that it
+    belongs to, each the newest of its kind.
+
+    Returns:
+        One object for each split; or the only object, under None, which is to be split.
+
+    Raises:
+        DatasetNotFound: There are no objects.
+        SplitIncomplete: A file of the set is missing.
+        DatasetEmpty: A chosen object is empty.
+    """
     if not listed:
         raise DatasetNotFound(
-            f"There is no object under s3://{bucket}/{prefix} (hidden files, READMEs and licences do not "
-            "count). Upload a corpus there, or correct the dataset's name."
+            f"There is no object under s3://{bucket}/uploads/{dataset}/ (hidden files, READMEs and licences "
+            "do not count). Upload a corpus there, or correct the dataset's name."
         )
-    newest = max(listed, key=_age)
-    role = role_of(newest.key)
-    if role is None:
-        return SingleObject(_not_empty(bucket, newest))
-    found: dict[SplitName, UploadedObject] = {}
-    for candidate in sorted(listed, key=_age):
-        candidate_role = role_of(candidate.key)
-        if candidate_role and candidate_role.family == role.family:
-            found[candidate_role.split] = candidate
-    missing = " and ".join(split for split in SPLIT_NAMES if split not in found)
-    if missing:
-        there = ", ".join(f"s3://{bucket}/{item.key}" for item in found.values())
-        reason = (
-            f"{there}: here, but no {missing} beside it. Upload what is missing, or, to have one corpus "
-            "split 90/5/5, upload it under a name without train, valid or test."
-        )
-        if not uploaded:
-            raise SplitIncomplete(reason)
-        return NotPrepared(outcome="waiting", dataset=dataset, reason=reason)
-    return SplitSet({split: _not_empty(bucket, found[split]) for split in SPLIT_NAMES})
-
-
-def objects(s3: S3Client, bucket: str, dataset: str) -> list[UploadedObject]:
-    """All there is of a dataset, but for what is no corpus by its name."""
-    return _listed(s3, bucket, f"uploads/{dataset}/")
-
-
-def _age(item: UploadedObject) -> tuple[datetime, str]:
-    return item.modified, item.key
-
-
-def _passed_over(path: str) -> bool:
-    is_folder = not path or path.endswith("/")
-    return is_folder or is_incidental(path)
-
-
-def _listed(s3: S3Client, bucket: str, prefix: str) -> list[UploadedObject]:
-    found: list[UploadedObject] = []
-    with translated():
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            found += [
-                UploadedObject(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
-                for item in page.get("Contents", [])
-                if not _passed_over(item["Key"].removeprefix(prefix))
-            ]
-    return found
-
-
-def _not_empty(bucket: str, item: UploadedObject) -> UploadedObject:
-    if not item.size:
-        raise DatasetEmpty(f"s3://{bucket}/{item.key} is empty (0 bytes). Upload it with its text.")
-    return item
+    chosen: dict[SplitName | None, UploadedObject] = {None: listed[-1]}
+    if newest := role_of(listed[-1].key):
+        roles = [(role_of(item.key), item) for item in listed]
+        found = {role.split: item for role, item in roles if role and role.family == newest.family}
+        if missing := " and ".join(split for split in SPLIT_NAMES if split not in found):
+            uris = ", ".join(f"s3://{bucket}/{item.key}" for item in found.values())
+            raise SplitIncomplete(
+                f"{uris} came without {missing}. Upload what is missing, or, to have one corpus split "
+                "90/5/5, upload it under a name without train, valid or test."
+            )
+        chosen = {split: found[split] for split in SPLIT_NAMES}
+    for item in chosen.values():
+        if not item.size:
+            raise DatasetEmpty(f"s3://{bucket}/{item.key} is empty (0 bytes). Upload it with its text.")
+    return chosen

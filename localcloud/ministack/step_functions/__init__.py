@@ -1,31 +1,23 @@
-"""Step Functions as AWS runs it, where MiniStack's differs in something the pipeline depends on.
+"""Step Functions: executions, tasks and their records as on AWS.
 
-executions      an execution that was stopped, or ran out of its machine's time, runs no further
-tasks           the machine's role must allow what a task calls; Assign and TimeoutSeconds as JSONata has them
-status_changes  an execution's start and end are an event and metrics
-task_tokens     a token is good for one attempt and one answer; a function that fails, fails its waiting task
-execution_log   the history goes to the log group that the machine names
-teststate       TestState evaluates a JSONata task whole, and takes variables
+execution_log   the history in the log group that the state machine names
+executions      an execution that was stopped or timed out does not continue
+status_changes  an event and CloudWatch metrics for each start and end of an execution
+task_tokens     a token is valid for one attempt and one response, and a failed function fails its task
+tasks           the state machine's role authorizes tasks, and JSONata fields mean the same as on AWS
+teststate       TestState evaluates a whole JSONata task, and takes variables
 """
 
-from collections.abc import Callable
-
-from localcloud.ministack.step_functions import (
-    execution_log,
-    executions,
-    status_changes,
-    tasks,
-    teststate,
-)
+from localcloud.ministack.step_functions import execution_log, executions, status_changes, tasks, teststate
 from localcloud.ministack.step_functions.task_tokens import TaskTokens
 
 
-def mend(log: Callable[[str, str, list[tuple[int, str]]], None]) -> None:
-    """Set all of it into MiniStack. `log` appends lines to a log group's stream, as `Host.log` does."""
+def patch() -> None:
+    """Apply every patch of this folder to MiniStack."""
     tokens = TaskTokens()
-    tokens.mend()
-    executions.mend(tokens.wake)
-    status_changes.mend()
-    tasks.mend()
-    execution_log.mend(log)
-    teststate.mend()
+    tokens.patch()
+    executions.patch(tokens.wake)
+    status_changes.patch()
+    tasks.patch()
+    execution_log.patch()
+    teststate.patch()

@@ -1,11 +1,13 @@
-"""An execution's life: one that has ended runs no further.
+"""The end of an execution.
 
-On AWS StopExecution leaves an execution ABORTED and the machine's TimeoutSeconds leaves it TIMED_OUT, past
-any Retry and Catch; its history says nothing of what comes after, and only success gives it an output. In
-MiniStack a stopped execution goes on and may end as something else, its history goes on too, a failed one
-has its error as output, and a machine has no time limit.
+AWS: StopExecution ends an execution as ABORTED, and the state machine's TimeoutSeconds ends it as TIMED_OUT,
+whatever its Retry and Catch say. Nothing follows in its history. Only an execution that succeeded has an
+output.
 https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+MiniStack: a stopped execution continues and may end with another status. Its history continues as well. The
+output of a failed execution is its error. TimeoutSeconds of a state machine is ignored.
+Here: a thread that runs an ended execution raises `Ended`, and TimeoutSeconds starts a timer.
 """
 
 import contextvars
@@ -20,40 +22,44 @@ from typing import Any
 current: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "current_execution", default=None
 )
-"""MiniStack's record of the execution that this thread runs a state of."""
+"""MiniStack's record of the execution that this thread runs."""
 
 _ENDS = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
-"""The history's events after which there is none."""
+"""The last event of a history."""
 
 
 class Ended(BaseException):
-    """Unwinds an execution that was stopped or timed out, past any Retry and Catch."""
+    """The execution was stopped or timed out. Retry and Catch do not see it: it is no Exception."""
 
 
-def still_running() -> None:
-    """Raise Ended when the current execution has ended meanwhile."""
+def raise_if_ended() -> None:
+    """Raise Ended if the current execution has ended."""
     execution = current.get()
     if execution is not None and execution["status"] != "RUNNING":
         raise Ended
 
 
 def now() -> str:
-    """The time as Step Functions' descriptions have it."""
+    """Return the time in the format of Step Functions' responses."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
-def mend(wake: Callable[[str | None], None]) -> None:
-    """Let ends be final. `wake` ends the waiting of an ended execution's tasks, given its ARN."""
+def patch(wake: Callable[[str | None], None]) -> None:
+    """Stop the threads of executions that have ended.
+
+    Args:
+        wake: Ends the waits for task tokens of an ended execution, by the execution's ARN.
+    """
     from ministack.services import stepfunctions as states
 
     run = states._run_execution
     stop = states._stop_execution
-    branch = states._run_sub_machine
+    run_branch = states._run_sub_machine
     add = states._add_event
     sleep = states._scaled_sleep
 
     @functools.wraps(run)
-    def running(exec_arn: str) -> None:
+    def run_until_ended(exec_arn: str) -> None:
         execution = states._executions.get(exec_arn)
         if execution is None:
             return
@@ -65,40 +71,40 @@ def mend(wake: Callable[[str | None], None]) -> None:
                 return
 
     @functools.wraps(stop)
-    def stopping(data: dict[str, Any]) -> Any:
-        answer = stop(data)
+    def stop_and_wake(data: dict[str, Any]) -> Any:
+        response = stop(data)
         wake(data.get("executionArn"))
-        return answer
+        return response
 
-    @functools.wraps(branch)
-    def branching(*args: Any) -> Any:
+    @functools.wraps(run_branch)
+    def run_branch_until_ended(*args: Any) -> Any:
         try:
-            return branch(*args)
+            return run_branch(*args)
         except Ended:
-            # On a thread of its own; the execution's thread finds out by itself.
+            # A branch has a thread of its own. The execution's thread notices the end by itself.
             return None
 
-    # Every attempt of a task, and every state outside a branch, begins with an event of its own.
+    # Every attempt of a task, and every state outside a branch, adds an event at its start.
     @functools.wraps(add)
-    def adding(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
+    def add_unless_ended(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
         if execution["events"] and execution["events"][-1]["type"] in _ENDS:
             raise Ended
         return add(execution, event_type, details)
 
-    def failing(execution: dict[str, Any], error: str, cause: str) -> None:
+    def fail(execution: dict[str, Any], error: str, cause: str) -> None:
         _end(execution, "FAILED", error, cause)
 
     @functools.wraps(sleep)
-    def sleeping(seconds: float) -> None:
+    def sleep_unless_ended(seconds: float) -> None:
         sleep(seconds)
-        still_running()
+        raise_if_ended()
 
-    states._run_execution = running
-    states._stop_execution = stopping
-    states._run_sub_machine = branching
-    states._add_event = adding
-    states._fail_execution = failing
-    states._scaled_sleep = sleeping
+    states._run_execution = run_until_ended
+    states._stop_execution = stop_and_wake
+    states._run_sub_machine = run_branch_until_ended
+    states._add_event = add_unless_ended
+    states._fail_execution = fail
+    states._scaled_sleep = sleep_unless_ended
 
 
 @contextmanager
@@ -113,7 +119,7 @@ def _time_limit(execution: dict[str, Any], wake: Callable[[str | None], None]) -
     if seconds is None:
         yield
         return
-    # A timer thread starts without this thread's account and region.
+    # The timer's thread does not inherit the account and region of this thread.
     context = contextvars.copy_context()
     timer = threading.Timer(seconds, lambda: context.run(_time_out, execution, wake))
     timer.daemon = True
@@ -130,7 +136,7 @@ def _time_out(execution: dict[str, Any], wake: Callable[[str | None], None]) -> 
 
 
 def _end(execution: dict[str, Any], status: str, error: str, cause: str | None) -> None:
-    """End an execution that still runs: first its record, then its history, then everybody is told."""
+    """End a running execution: first its record, then its history, then the event about it."""
     from ministack.services import stepfunctions as states
 
     if execution["status"] != "RUNNING":
@@ -138,6 +144,6 @@ def _end(execution: dict[str, Any], status: str, error: str, cause: str | None) 
     execution.update(error=error, cause=cause, stopDate=now())
     execution["status"] = status
     event = {"FAILED": "ExecutionFailed", "TIMED_OUT": "ExecutionTimedOut"}[status]
-    told = {"error": error, **({"cause": cause} if cause else {})}
-    states._add_event(execution, event, {f"{event[0].lower()}{event[1:]}EventDetails": told})
+    details = {"error": error, **({"cause": cause} if cause else {})}
+    states._add_event(execution, event, {f"{event[0].lower()}{event[1:]}EventDetails": details})
     states._emit_execution_status_event(execution)

@@ -1,10 +1,12 @@
-"""What everybody is told of an execution's start and end: an event, and metrics.
+"""The event and the CloudWatch metrics for each start and end of an execution.
 
-On AWS the event says what DescribeExecution says, an abort's error and cause too, and leaves out an input or
-output that is too large. MiniStack tells error and cause of failures alone, measures input and output one
-by one and not as they are escaped, and has no metrics of executions.
+AWS: the event contains what DescribeExecution returns, with error and cause of an aborted execution too.
+Input or output is left out if it is too large. CloudWatch counts the executions by their ends.
 https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+MiniStack: the event contains error and cause of failures only. Input and output are measured one by one and
+before they are escaped. There are no metrics of executions.
+Here: this module puts the event and the metrics.
 """
 
 import json
@@ -12,10 +14,12 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from localcloud.ministack.eventbridge.service_events import put_event
+
 logger = logging.getLogger("localcloud")
 
-_LIMIT = 248 * 1024
-"""Bytes of escaped input and output that an event takes (the documentation's "248 KiB")."""
+_MAX_BYTES = 248 * 1024
+"""The limit for escaped input and output in an event; "248 KiB" in the documentation."""
 _METRICS = {
     "RUNNING": "ExecutionsStarted",
     "SUCCEEDED": "ExecutionsSucceeded",
@@ -25,51 +29,43 @@ _METRICS = {
 }
 
 
-def mend() -> None:
-    """Tell of every change from here."""
+def patch() -> None:
+    """Replace MiniStack's event."""
     from ministack.services import stepfunctions as states
 
-    states._emit_execution_status_event = _tell
+    states._emit_execution_status_event = _emit
 
 
-def _tell(execution: dict[str, Any]) -> None:
-    """Put the event on the default bus, and the metrics.
+def _emit(execution: dict[str, Any]) -> None:
+    """Put the event and the CloudWatch metrics.
 
-    Targets are called on threads of their own, and nothing that goes wrong here reaches the execution: AWS
-    promises no more than its best effort.
+    Targets run in threads of their own, and an error here does not reach the execution: AWS sends these
+    events on a best-effort basis.
     """
-    from ministack.services import eventbridge
-
-    # An express workflow's tells neither.
+    # Executions of express workflows have neither.
     if execution.get("sync"):
         return
-    detail = _detail(execution)
-    entry = {
-        "Source": "aws.states",
-        "DetailType": "Step Functions Execution Status Change",
-        "Detail": json.dumps(detail),
-        "Resources": [execution["executionArn"]],
-    }
+    detail, arn = _detail(execution), execution["executionArn"]
     try:
-        _measure(detail)
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+        _put_metrics(detail)
+        put_event("aws.states", "Step Functions Execution Status Change", detail, [arn])
     except Exception:
-        logger.exception("Nobody was told that %s is %s", execution["executionArn"], execution["status"])
+        logger.exception("%s is %s, but the event could not be sent", arn, execution["status"])
 
 
 def _detail(execution: dict[str, Any]) -> dict[str, Any]:
     status = execution["status"]
-    given, output = execution["input"], execution["output"]
-    keeps_output = output is not None and _escaped(output) <= _LIMIT
-    keeps_input = _escaped(given) + (_escaped(output) if output is not None else 0) <= _LIMIT
+    data, output = execution["input"], execution["output"]
+    has_output = output is not None and _escaped(output) <= _MAX_BYTES
+    has_input = _escaped(data) + (_escaped(output) if output is not None else 0) <= _MAX_BYTES
     return {
         **{name: execution[name] for name in ("executionArn", "stateMachineArn", "name", "status")},
         "startDate": _milliseconds(execution["startDate"]),
         "stopDate": _milliseconds(execution["stopDate"]),
-        "input": given if keeps_input else None,
-        "inputDetails": {"included": keeps_input},
-        "output": output if keeps_output else None,
-        "outputDetails": {"included": keeps_output} if output is not None else None,
+        "input": data if has_input else None,
+        "inputDetails": {"included": has_input},
+        "output": output if has_output else None,
+        "outputDetails": {"included": has_output} if output is not None else None,
         "stateMachineVersionArn": None,
         "stateMachineAliasArn": None,
         "redriveCount": 0,
@@ -81,18 +77,18 @@ def _detail(execution: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measure(detail: dict[str, Any]) -> None:
+def _put_metrics(detail: dict[str, Any]) -> None:
     from ministack.services import cloudwatch
 
-    of_machine = {"StateMachineArn": detail["stateMachineArn"]}
-    cloudwatch.record_metric("AWS/States", _METRICS[detail["status"]], 1, "Count", of_machine)
+    dimensions = {"StateMachineArn": detail["stateMachineArn"]}
+    cloudwatch.record_metric("AWS/States", _METRICS[detail["status"]], 1, "Count", dimensions)
     if detail["stopDate"] is not None:
-        took = detail["stopDate"] - detail["startDate"]
-        cloudwatch.record_metric("AWS/States", "ExecutionTime", took, "Milliseconds", of_machine)
+        duration = detail["stopDate"] - detail["startDate"]
+        cloudwatch.record_metric("AWS/States", "ExecutionTime", duration, "Milliseconds", dimensions)
 
 
 def _escaped(text: str) -> int:
-    """How many bytes a text takes as a JSON string, without its quotes."""
+    """Return the number of bytes of a text as a JSON string, without its quotes."""
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 

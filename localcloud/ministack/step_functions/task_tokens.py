@@ -1,10 +1,12 @@
-"""Task tokens: good for one attempt of one task and for one answer, from who may answer that machine.
+"""Task tokens.
 
-On AWS a function called with .waitForTaskToken that fails, fails its task at once; a token that was
-answered, or whose task has ended, is TaskTimedOut; and SendTask* is authorized on the state machine that
-gave the token out. MiniStack waits on after a failure, takes later answers, and authorizes on `*`.
+AWS: a token is valid for one attempt of one task and for one response. A response to a token that was used,
+or whose task has ended, fails with TaskTimedOut. SendTask* is authorized on the state machine whose task
+waits for the token. A function that is called with .waitForTaskToken and fails, fails its task at once.
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+MiniStack: it accepts later responses, authorizes SendTask* on `*`, and continues to wait after a failure.
+Here: `TaskTokens` runs the tasks that wait for tokens, and checks SendTask*.
 """
 
 import contextvars
@@ -15,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.ministack.asgi import json_error
+from localcloud.ministack.core.asgi import json_error
 from localcloud.ministack.step_functions import executions
 from localcloud.ministack.step_functions.tasks import time_limit
 
@@ -23,7 +25,7 @@ logger = logging.getLogger("localcloud")
 
 
 class TaskTokens:
-    """The tokens that tasks wait for, and those that are over."""
+    """The tokens that tasks wait for, and the tokens that are no longer valid."""
 
     def __init__(self) -> None:
         from ministack.services import stepfunctions
@@ -31,48 +33,48 @@ class TaskTokens:
         self._states = stepfunctions
         self._with_callback = stepfunctions._invoke_with_callback
         self._lock = threading.Lock()
-        self._answered: set[str] = set()
+        self._used: set[str] = set()
         self._machine_of_token: dict[str, str] = {}
 
-    def mend(self) -> None:
-        """Set it into MiniStack."""
+    def patch(self) -> None:
+        """Apply this module's patches to MiniStack."""
         from ministack.core import iam_actions
 
         self._states._invoke_with_callback = self._invoke_with_callback
-        self._states._send_task_success = self._refusing_late(self._states._send_task_success)
-        self._states._send_task_failure = self._refusing_late(self._states._send_task_failure)
-        self._states._send_task_heartbeat = self._refusing_late(self._states._send_task_heartbeat)
-        iam_actions.extract_resource_arn = self._knowing_machines(iam_actions.extract_resource_arn)
+        self._states._send_task_success = self._unless_used(self._states._send_task_success)
+        self._states._send_task_failure = self._unless_used(self._states._send_task_failure)
+        self._states._send_task_heartbeat = self._unless_used(self._states._send_task_heartbeat)
+        iam_actions.extract_resource_arn = self._with_machines(iam_actions.extract_resource_arn)
 
     def wake(self, exec_arn: str | None) -> None:
-        """Let the tasks of an execution that has ended wait no longer."""
+        """End the waits of an execution's tasks if the execution has ended."""
         with self._lock:
             for token in list(self._states._task_tokens):
-                waiting = self._states._task_tokens.get(token) or {}
-                execution = waiting.get("execution") or {}
+                wait = self._states._task_tokens.get(token) or {}
+                execution = wait.get("execution") or {}
                 if execution.get("executionArn") == exec_arn and execution["status"] != "RUNNING":
-                    waiting["event"].set()
+                    wait["event"].set()
 
     def _invoke_with_callback(
         self, resource: str, input_data: Any, token: str, state_def: dict[str, Any]
     ) -> Any:
-        """Run a .waitForTaskToken task: the answer to its token, or the error that ends it first."""
+        """Run a .waitForTaskToken task. Return the token's response, or raise the error that came first."""
         if "states:::lambda:invoke" not in resource:
             return self._with_callback(resource, input_data, token, state_def)
         function = self._states._resolve_lambda_function_ref(input_data.get("FunctionName", ""), True)
-        waiting: dict[str, Any] = {
+        wait: dict[str, Any] = {
             "event": threading.Event(),
             "result": None,
             "error": None,
             "heartbeat": None,
             "execution": executions.current.get(),
         }
-        self._states._task_tokens[token] = waiting
-        if waiting["execution"]:
-            self._machine_of_token[token] = waiting["execution"]["stateMachineArn"]
-            # An execution that was stopped before its token was known is woken by nobody.
-            if waiting["execution"]["status"] != "RUNNING":
-                waiting["event"].set()
+        self._states._task_tokens[token] = wait
+        if wait["execution"]:
+            self._machine_of_token[token] = wait["execution"]["stateMachineArn"]
+            # If the execution was stopped before its token was known, `wake` did not find the token.
+            if wait["execution"]["status"] != "RUNNING":
+                wait["event"].set()
 
         def call() -> None:
             try:
@@ -87,47 +89,46 @@ class TaskTokens:
             else:
                 return
             with self._lock:
-                if not waiting["event"].is_set():
-                    waiting["error"] = failure
-                    waiting["event"].set()
+                if not wait["event"].is_set():
+                    wait["error"] = failure
+                    wait["event"].set()
 
-        # A thread of its own: the token may be answered, or time out, while the function still runs.
+        # In a thread: the response may arrive, or the task may time out, while the function still runs.
         threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True).start()
-        waiting["event"].wait(time_limit(state_def.get("TimeoutSeconds")))
+        wait["event"].wait(time_limit(state_def.get("TimeoutSeconds")))
         with self._lock:
-            answered = waiting["event"].is_set()
+            responded = wait["event"].is_set()
             self._states._task_tokens.pop(token, None)
-            self._answered.add(token)
-        executions.still_running()
-        if not answered:
+            self._used.add(token)
+        executions.raise_if_ended()
+        if not responded:
             raise self._states._ExecutionError("States.Timeout", "")
-        if waiting["error"]:
-            raise self._states._ExecutionError(waiting["error"]["Error"], waiting["error"]["Cause"])
-        return json.loads(waiting["result"])
+        if wait["error"]:
+            raise self._states._ExecutionError(wait["error"]["Error"], wait["error"]["Cause"])
+        return json.loads(wait["result"])
 
-    def _refusing_late(self, send: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-        """SendTaskSuccess, -Failure, -Heartbeat: refused once the token was answered or its task ended."""
+    def _unless_used(self, send: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+        """Refuse SendTaskSuccess, -Failure and -Heartbeat after the first response or the task's end."""
 
         @functools.wraps(send)
-        def sending(data: dict[str, Any]) -> Any:
+        def send_unless_used(data: dict[str, Any]) -> Any:
             token = str(data.get("taskToken"))
             with self._lock:
-                waiting = self._states._task_tokens.get(token)
-                over = token in self._answered or (waiting is not None and waiting["event"].is_set())
-                if over:
+                wait = self._states._task_tokens.get(token)
+                if token in self._used or (wait is not None and wait["event"].is_set()):
                     message = "Task Timed Out: 'Provided task does not exist anymore'"
                     return json_error(400, "TaskTimedOut", message)
                 if "output" in data and not _is_json(data["output"]):
                     return json_error(400, "InvalidOutput", "Invalid Output: the task's output is not JSON")
                 return send(data)
 
-        return sending
+        return send_unless_used
 
-    def _knowing_machines(self, resource_arn: Callable[..., str]) -> Callable[..., str]:
-        """The resource a request is authorized on: for SendTask*, the machine that gave out the token."""
+    def _with_machines(self, resource_arn: Callable[..., str]) -> Callable[..., str]:
+        """Return the token's state machine as the resource on which SendTask* is authorized."""
 
         @functools.wraps(resource_arn)
-        def resource(
+        def resource_arn_with_machine(
             service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
         ) -> str:
             if service == "states" and ".SendTask" in headers.get("x-amz-target", ""):
@@ -135,7 +136,7 @@ class TaskTokens:
                 return self._machine_of_token.get(token, "*")
             return resource_arn(service, method, path, headers, body, *rest)
 
-        return resource
+        return resource_arn_with_machine
 
 
 def _is_json(text: Any) -> bool:

@@ -1,10 +1,12 @@
-"""Tasks: the machine's role must allow what they call, and JSONata's fields mean what they do on AWS.
+"""How a task is prepared, and how it calls its function.
 
-MiniStack invokes a function whatever the machine's role says, lets one expression of an Assign see what
-another of it has assigned, keeps one token through all attempts of a task, and takes TimeoutSeconds for a
-number. On AWS the role is asked for lambda:InvokeFunction; all of an Assign sees the variables as they were;
-an attempt has a token of its own; and TimeoutSeconds may be an expression.
+AWS: the state machine's role must allow lambda:InvokeFunction. Every expression of an Assign sees the
+variables as they were before. Each attempt of a task has a token of its own. TimeoutSeconds may be an
+expression.
 https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+MiniStack: it does not authorize the invocation. An expression of an Assign sees the variables that an earlier
+one has set. All attempts share a token. TimeoutSeconds must be a number.
+Here: these four are as on AWS.
 """
 
 import contextvars
@@ -12,49 +14,49 @@ import functools
 import secrets
 from typing import Any
 
-from localcloud.ministack.roles import role_denial
-from localcloud.ministack.settings import ACCOUNT, REGION
+from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.iam.roles import role_denial
 from localcloud.ministack.step_functions import executions
 
 _time_limit: contextvars.ContextVar[float | None] = contextvars.ContextVar("time_limit", default=None)
 
 
 def time_limit(seconds: Any) -> float | None:
-    """A task's TimeoutSeconds: the number, or what its expression gave when its Arguments were evaluated."""
+    """Return a task's TimeoutSeconds: the number, or the value of its expression for this attempt."""
     return _time_limit.get() if isinstance(seconds, str) else seconds
 
 
-def mend() -> None:
-    """Mend how a task is prepared and how it calls its function."""
+def patch() -> None:
+    """Authorize calls, and evaluate Assign, TimeoutSeconds and tokens as on AWS."""
     from ministack.services import stepfunctions as states
 
     call = states._call_lambda
-    arguments = states._apply_jsonata_arguments
-    with_timeout = states._invoke_resource_with_timeout
+    apply_arguments = states._apply_jsonata_arguments
+    invoke = states._invoke_resource_with_timeout
 
     @functools.wraps(call)
-    def calling(func_ref: str, event: Any) -> Any:
-        executions.still_running()
+    def call_if_allowed(func_ref: str, event: Any) -> Any:
+        executions.raise_if_ended()
         execution = executions.current.get()
         if execution is not None:
             _authorize(execution, func_ref)
         return call(func_ref, event)
 
-    @functools.wraps(arguments)
-    def applying(state_def: dict[str, Any], raw_input: Any, ctx: dict[str, Any] | None = None) -> Any:
+    @functools.wraps(apply_arguments)
+    def prepare(state_def: dict[str, Any], raw_input: Any, ctx: dict[str, Any] | None = None) -> Any:
         if ctx and "Task" in ctx and (ctx.get("State") or {}).get("RetryCount"):
             ctx["Task"] = {"Token": secrets.token_urlsafe(96)}
-        # Here, because this is the last place that knows what the expression may refer to.
+        # Later there is no access to the variables that the expression may use.
         _time_limit.set(states._apply_jsonata_template(state_def.get("TimeoutSeconds"), raw_input, ctx))
-        return arguments(state_def, raw_input, ctx)
+        return apply_arguments(state_def, raw_input, ctx)
 
-    @functools.wraps(with_timeout)
-    def limiting(resource: str, input_data: Any, timeout: Any) -> Any:
-        return with_timeout(resource, input_data, time_limit(timeout))
+    @functools.wraps(invoke)
+    def invoke_with_limit(resource: str, input_data: Any, timeout: Any) -> Any:
+        return invoke(resource, input_data, time_limit(timeout))
 
-    states._call_lambda = calling
-    states._apply_jsonata_arguments = applying
-    states._invoke_resource_with_timeout = limiting
+    states._call_lambda = call_if_allowed
+    states._apply_jsonata_arguments = prepare
+    states._invoke_resource_with_timeout = invoke_with_limit
     states._apply_state_assign = _assign
 
 
@@ -80,7 +82,7 @@ def _assign(
     result: Any = None,
     error_output: Any = None,
 ) -> None:
-    """Evaluate a JSONata state's Assign, every expression before any variable changes."""
+    """Evaluate every expression of a JSONata state's Assign, then set the variables."""
     from ministack.services import stepfunctions as states
 
     assign = state_def.get("Assign")
@@ -88,10 +90,10 @@ def _assign(
         return
     if states._state_query_language(state_def, ctx) != "JSONata":
         return
-    assigned = {
+    variables = {
         name: states._apply_jsonata_template(
             template, raw_input, ctx, result=result, error_output=error_output
         )
         for name, template in assign.items()
     }
-    ctx.setdefault("variables", {}).update(assigned)
+    ctx.setdefault("variables", {}).update(variables)

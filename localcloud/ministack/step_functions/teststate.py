@@ -1,8 +1,9 @@
-"""TestState runs a JSONata task with its Arguments, Output, Assign, Retry and Catch, and takes variables.
+"""TestState for JSONata tasks.
 
-MiniStack's TestState leaves these out of a JSONata task, and knows no variables. Other states are left
-to it.
+AWS: TestState evaluates a task's Arguments, Output, Assign, Retry and Catch, and takes variables.
 https://docs.aws.amazon.com/step-functions/latest/dg/test-state-isolation.html
+MiniStack: it ignores all of these in a JSONata task, and does not know variables.
+Here: JSONata tasks are evaluated as on AWS. Other states are left to MiniStack.
 """
 
 import functools
@@ -12,14 +13,14 @@ from typing import Any
 from localcloud.ministack.step_functions.executions import now
 
 
-def mend() -> None:
-    """Answer TestState for JSONata tasks here."""
+def patch() -> None:
+    """Replace TestState for JSONata tasks."""
     from ministack.services import stepfunctions as states
 
     test = states._test_state
 
     @functools.wraps(test)
-    def testing(data: dict[str, Any]) -> Any:
+    def test_task(data: dict[str, Any]) -> Any:
         context = json.loads(data.get("context") or "{}")
         context["variables"] = json.loads(data.get("variables") or "{}")
         try:
@@ -36,42 +37,42 @@ def mend() -> None:
         context["State"] = {"Name": data.get("stateName"), "EnteredTime": now(), "RetryCount": retries}
         context.setdefault("Execution", {"Id": "test", "Name": "test", "StartTime": now(), "Input": {}})
         context.setdefault("QueryLanguage", "JSONata")
-        shown: dict[str, Any] = {}
-        given = json.loads(data.get("input") or "{}")
-        answer = _run(state, given, context, data.get("mock") or {}, shown)
+        inspection: dict[str, Any] = {}
+        state_input = json.loads(data.get("input") or "{}")
+        response = _run(state, state_input, context, data.get("mock") or {}, inspection)
         if data.get("inspectionLevel", "INFO") != "INFO":
-            answer["inspectionData"] = {
-                name: json.dumps(value)
-                for name, value in {**shown, "variables": context["variables"]}.items()
-            }
-        return states.json_response(answer)
+            inspection["variables"] = context["variables"]
+            response["inspectionData"] = {name: json.dumps(value) for name, value in inspection.items()}
+        return states.json_response(response)
 
-    states._test_state = testing
+    states._test_state = test_task
 
 
 def _run(
     state: dict[str, Any],
-    given: Any,
+    state_input: Any,
     context: dict[str, Any],
     mock: dict[str, Any],
-    shown: dict[str, Any],
+    inspection: dict[str, Any],
 ) -> dict[str, Any]:
-    """TestState's answer. What inspection shows is put into `shown` and, Assign's doing, into the context."""
+    """Return TestState's response. Add the inspected values to `inspection`, and variables to the context."""
     from ministack.services import stepfunctions as states
 
     try:
-        shown["afterArguments"] = arguments = states._apply_jsonata_arguments(state, given, context)
+        inspection["afterArguments"] = arguments = states._apply_jsonata_arguments(
+            state, state_input, context
+        )
         if "errorOutput" in mock:
-            failed = mock["errorOutput"]
-            raise states._ExecutionError(failed.get("error", ""), failed.get("cause", ""))
+            mocked = mock["errorOutput"]
+            raise states._ExecutionError(mocked.get("error", ""), mocked.get("cause", ""))
         result = (
             json.loads(mock["result"])
             if "result" in mock
             else states._invoke_resource(state["Resource"], arguments)
         )
-        shown["result"] = result
-        output = states._apply_jsonata_output(state, given, context, result=result, default=result)
-        states._apply_state_assign(state, given, context, result=result)
+        inspection["result"] = result
+        output = states._apply_jsonata_output(state, state_input, context, result=result, default=result)
+        states._apply_state_assign(state, state_input, context, result=result)
     except states._ExecutionError as error:
         failure = {"error": error.error, "cause": error.cause}
         retrier, _ = states._find_matching_retrier(state.get("Retry", []), error.error, {})
@@ -80,9 +81,9 @@ def _run(
         catcher = states._find_matching_catcher(state.get("Catch", []), error.error)
         if catcher is None:
             return {"status": "FAILED", **failure}
-        said = {"Error": error.error, "Cause": error.cause}
-        output = states._apply_catcher(catcher, given, context, "JSONata", said)
+        error_output = {"Error": error.error, "Cause": error.cause}
+        output = states._apply_catcher(catcher, state_input, context, "JSONata", error_output)
         caught = {"status": "CAUGHT_ERROR", "output": json.dumps(output), "nextState": catcher["Next"]}
         return {**caught, **failure}
-    following = {} if state.get("End") else {"nextState": state["Next"]}
-    return {"status": "SUCCEEDED", "output": json.dumps(output), **following}
+    next_state = {} if state.get("End") else {"nextState": state["Next"]}
+    return {"status": "SUCCEEDED", "output": json.dumps(output), **next_state}

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.ministack.asgi import Answer, AsgiApp, Receive, Scope, Send, json_error
+from localcloud.ministack.core.asgi import AsgiApp, Receive, Response, Scope, Send, json_error
 from tests.faults.harness import lambda_processes
 from tests.faults.harness.client import PATH
 from tests.faults.harness.event_delivery import FormerStates
@@ -55,9 +55,9 @@ def patch(plan: FaultPlan, former_states: FormerStates) -> None:
     @functools.wraps(dispatch)
     async def dispatch_with_faults(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
-    ) -> Answer:
-        async def perform() -> Answer:
-            response: Answer = await dispatch(method, path, headers, body, query, request_id)
+    ) -> Response:
+        async def perform() -> Response:
+            response: Response = await dispatch(method, path, headers, body, query, request_id)
             return response
 
         if path.startswith(PATH) or (not plan.has("call") and not former_states):
@@ -120,9 +120,9 @@ class _Call:
 async def _strike(
     fault: dict[str, Any],
     call: _Call,
-    perform: Callable[[], Awaitable[Answer]],
+    perform: Callable[[], Awaitable[Response]],
     delays_over: threading.Event,
-) -> Answer:
+) -> Response:
     if "seconds" in fault:
         end = time.monotonic() + fault["seconds"]
         while time.monotonic() < end and not delays_over.is_set():
@@ -146,7 +146,7 @@ async def _strike(
     return _error(call.service, fault["status"], fault["error"], "As planned by a test.")
 
 
-def _former(response: Answer, former_states: FormerStates) -> Answer:
+def _former(response: Response, former_states: FormerStates) -> Response:
     """Return DescribeExecution's response as before the execution's end, if the end is not visible yet."""
     status, headers, body = response
     described = _json_object(body)
@@ -157,7 +157,7 @@ def _former(response: Answer, former_states: FormerStates) -> Answer:
     return status, headers, json.dumps({**shown, "status": "RUNNING"}).encode()
 
 
-def _error(service: str, status: int, code: str, message: str) -> Answer:
+def _error(service: str, status: int, code: str, message: str) -> Response:
     from ministack.core import iam_actions
 
     protocol = iam_actions._SERVICE_PROTOCOL.get(service, "json")

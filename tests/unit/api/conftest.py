@@ -8,14 +8,14 @@ from botocore.stub import Stubber
 from chalice.test import Client
 
 import app as api
-from chalicelib.model import Endpoint
+from chalicelib.endpoint import Endpoint
 
 PROJECT = Path(api.__file__).parent
 
 
 @dataclass
 class Cloud:
-    """The API's two SageMaker clients. Stubber checks every request and answer against AWS's model."""
+    """The API's two SageMaker clients. Stubber checks every request and response against AWS's model."""
 
     runtime: Stubber
     sagemaker: Stubber

@@ -1,4 +1,4 @@
-"""What the HTTP API promises, asked through Chalice's own test client."""
+"""The routes of the HTTP API, called through Chalice's own test client."""
 
 import io
 import json
@@ -24,8 +24,8 @@ def post(client: Client, body: Any) -> HTTPResponse:
     return client.http.post("/generate", headers={"Content-Type": "application/json"}, body=content)
 
 
-def answers(cloud: Cloud, sent: dict[str, Any], answer: Any) -> None:
-    """The endpoint expects this JSON and gives that."""
+def invoked(cloud: Cloud, sent: dict[str, Any], answer: Any) -> None:
+    """Expect this JSON at the endpoint, and return that."""
     content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     cloud.runtime.add_response(
         "invoke_endpoint",
@@ -67,8 +67,8 @@ def test_the_routes_are_these_and_no_others() -> None:
     }
 
 
-def test_generate_answers_with_text_words_seed_and_model(client: Client, cloud: Cloud) -> None:
-    answers(
+def test_generate_returns_text_words_seed_and_model(client: Client, cloud: Cloud) -> None:
+    invoked(
         cloud,
         {"seed": 111, "temperature": 2.0, "words": 3, "prompt": "My fellow"},
         {"text": "citizens of the", "words": 3, "seed": 111, "temperature": 2.0, "model": RUN},
@@ -80,12 +80,12 @@ def test_generate_answers_with_text_words_seed_and_model(client: Client, cloud: 
 
 def test_top_k_and_top_p_are_passed_on(client: Client, cloud: Cloud) -> None:
     asked = {"seed": 1, "temperature": 1.0, "words": 2, "top_k": 40, "top_p": 0.9}
-    answers(cloud, asked, {"text": "a b", "words": 2, "seed": 1, "model": RUN})
+    invoked(cloud, asked, {"text": "a b", "words": 2, "seed": 1, "model": RUN})
     assert post(client, {"seed": 1, "words": 2, "top_k": 40, "top_p": 0.9}).status_code == 200
 
 
 def test_an_empty_prompt_is_not_sent_to_the_model(client: Client, cloud: Cloud) -> None:
-    answers(
+    invoked(
         cloud,
         {"seed": 1, "temperature": 1.0, "words": 2},
         {"text": "a b", "words": 2, "seed": 1, "model": RUN},
@@ -95,16 +95,16 @@ def test_an_empty_prompt_is_not_sent_to_the_model(client: Client, cloud: Cloud) 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
 def test_every_field_has_a_default(client: Client, cloud: Cloud, body: bytes) -> None:
-    answers(cloud, {}, {"text": "x", "words": 100, "seed": 5, "model": RUN})
+    invoked(cloud, {}, {"text": "x", "words": 100, "seed": 5, "model": RUN})
     assert post(client, body).status_code == 200
 
 
-def test_health_needs_nothing_of_sagemaker(client: Client, cloud: Cloud) -> None:
+def test_health_does_not_call_sagemaker(client: Client, cloud: Cloud) -> None:
     response = client.http.get("/health")
     assert (response.status_code, response.json_body) == (200, {"status": "ok"})
 
 
-def test_model_tells_what_is_served_since_when_and_how_good_it_is(client: Client, cloud: Cloud) -> None:
+def test_model_describes_the_model_that_serves(client: Client, cloud: Cloud) -> None:
     cloud.sagemaker.add_response("describe_endpoint", described("Updating"), {"EndpointName": "lexline"})
     arn = f"{ACCOUNT_ARN}:endpoint-config/{RUN}"
     cloud.sagemaker.add_response(
@@ -183,7 +183,7 @@ def test_another_method_is_405_and_says_which_are_allowed(client: Client, cloud:
     assert response.headers["Allow"] == "POST"
 
 
-def test_a_path_that_only_the_gateway_knows_is_404() -> None:
+def test_a_path_that_only_the_gateway_has_is_404() -> None:
     event = {
         "requestContext": {"resourcePath": "/{proxy+}", "httpMethod": "GET"},
         "headers": {},
@@ -208,7 +208,7 @@ def test_a_path_that_only_the_gateway_knows_is_404() -> None:
         ("AccessDeniedException", 403, 500, "not_permitted"),
     ],
 )
-def test_sagemaker_errors_become_ours_without_their_internals(
+def test_sagemaker_errors_are_translated_without_their_internals(
     client: Client, cloud: Cloud, aws_code: str, http_status: int, status: int, code: str
 ) -> None:
     secret = f"{ACCOUNT_ARN}:endpoint/lexline Traceback (most recent call last)"
@@ -220,7 +220,7 @@ def test_sagemaker_errors_become_ours_without_their_internals(
     assert "Traceback" not in response.body.decode()
 
 
-def test_what_the_model_finds_wrong_with_a_request_is_400_in_its_words(client: Client, cloud: Cloud) -> None:
+def test_a_request_that_the_model_refuses_is_400_with_its_message(client: Client, cloud: Cloud) -> None:
     sentence = "prompt has no word that is in the model's vocabulary."
     cloud.runtime.add_client_error(
         "invoke_endpoint",
@@ -240,7 +240,7 @@ def test_a_denied_action_is_named(client: Client, cloud: Cloud) -> None:
 
 
 def refused(cloud: Cloud) -> None:
-    """What InvokeEndpoint says of an endpoint that does not exist, or does not serve yet."""
+    """Refuse InvokeEndpoint as SageMaker does for an endpoint that does not exist or does not serve yet."""
     cloud.runtime.add_client_error(
         "invoke_endpoint", "ValidationError", f"Endpoint lexline of account {ACCOUNT_ARN} not found.", 400
     )
@@ -253,7 +253,7 @@ def test_no_endpoint_yet_is_404(client: Client, cloud: Cloud) -> None:
     assert (response.status_code, response.json_body["code"]) == (404, "no_endpoint")
 
 
-def test_while_the_first_model_deploys_it_is_503_with_retry_after(client: Client, cloud: Cloud) -> None:
+def test_the_first_deployment_is_503_with_retry_after(client: Client, cloud: Cloud) -> None:
     refused(cloud)
     cloud.sagemaker.add_response("describe_endpoint", described("Creating"))
     response = post(client, {})
@@ -273,7 +273,7 @@ def test_an_endpoint_that_cannot_serve_says_why(
 
 
 @pytest.mark.parametrize("failure", [ReadTimeoutError, ConnectTimeoutError])
-def test_an_endpoint_that_does_not_answer_is_502(
+def test_an_endpoint_without_a_response_is_502(
     client: Client, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     def no_answer(**_: Any) -> None:
@@ -285,13 +285,13 @@ def test_an_endpoint_that_does_not_answer_is_502(
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"text": "x"}', b"null"])
-def test_an_answer_that_is_not_the_models_is_502(client: Client, cloud: Cloud, answer: bytes) -> None:
-    answers(cloud, {}, answer)
+def test_a_response_that_is_not_the_models_is_502(client: Client, cloud: Cloud, answer: bytes) -> None:
+    invoked(cloud, {}, answer)
     response = post(client, {})
     assert (response.status_code, response.json_body["code"]) == (502, "model_unreachable")
 
 
-def test_a_mistake_of_ours_is_500_in_the_same_format(
+def test_a_bug_is_500_in_the_same_format(
     client: Client, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "parse_generate", lambda body: 1 / 0)
@@ -303,7 +303,7 @@ def test_a_mistake_of_ours_is_500_in_the_same_format(
     }
 
 
-def test_every_line_of_the_log_carries_the_id_that_the_caller_was_given(
+def test_every_log_line_has_the_request_id_of_the_caller(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = io.StringIO()

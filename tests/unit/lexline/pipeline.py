@@ -8,9 +8,9 @@ from contracts.request import ExecutionInput as ExecutionInput
 from contracts.run import Gathered as Gathered
 from core.errors import InvalidInput as InvalidInput
 from core.names import run_name as run_name
-from reporting.cost import PriceTable as PriceTable
+from reporting import prices as prices
+from reporting.prices import PriceTable as PriceTable
 from serving import tags as tags
-from steps.report import PRICES as PRICES
 
 _MACHINE = Path(__file__).parents[3] / "statemachine" / "pipeline.asl.json"
 STATES = {name: state["Type"] for name, state in json.loads(_MACHINE.read_text())["States"].items()}

@@ -1,7 +1,8 @@
-"""Finding, starting and stopping the local cloud when things are not as they should be."""
+"""Finding, starting and stopping the local cloud when something is wrong."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,83 +15,76 @@ from localcloud import control
 
 
 def write(state: Path, **more: Any) -> None:
-    """A state directory as a server with this process's identity would write it."""
+    """Write the files of a server with this process's identity."""
     state.mkdir(exist_ok=True)
     identity = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-    connection = {"port": 41234, "access_key_id": "AKIAEXAMPLE", "secret_access_key": "secret"}
-    (state / "server.json").write_text(json.dumps({**identity, **connection, **more}))
+    place = {"endpoint_url": "http://127.0.0.1:41234", "region": "us-east-1", "account": "000000000000"}
+    keys = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "secret"}
+    (state / "server.json").write_text(json.dumps({**identity, **place, **keys, **more}))
     (state / "lock").write_text(json.dumps({**identity, **more}))
 
 
-def dead() -> int:
+def ended_process() -> int:
     """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
-def test_load_finds_the_server_that_runs(tmp_path: Path) -> None:
-    write(tmp_path)
-    cloud = control.load(tmp_path)
+def load(state: Path) -> control.LocalCloud:
+    cloud = control.load(state)
     assert cloud is not None
+    return cloud
+
+
+# --- finding ---
+
+
+def test_load_finds_a_running_server(tmp_path: Path) -> None:
+    write(tmp_path)
+    cloud = load(tmp_path)
     assert cloud.endpoint_url == "http://127.0.0.1:41234"
     assert cloud.pid == os.getpid()
 
 
-def test_load_finds_nothing_where_nothing_is(tmp_path: Path) -> None:
+def test_load_finds_nothing_without_a_running_server(tmp_path: Path) -> None:
     assert control.load(tmp_path / "nowhere") is None
-
-
-def test_load_finds_nothing_when_the_server_has_died(tmp_path: Path) -> None:
-    write(tmp_path, pid=dead())
+    (tmp_path / "server.json").write_text('{"pid": 1')
     assert control.load(tmp_path) is None
-
-
-def test_load_is_not_taken_in_by_another_process_of_the_same_id(tmp_path: Path) -> None:
+    write(tmp_path, pid=ended_process())
+    assert control.load(tmp_path) is None
+    # Another process has the id of the server.
     write(tmp_path, created=psutil.Process().create_time() - 3600)
     assert control.load(tmp_path) is None
 
 
-def test_load_is_not_taken_in_by_a_half_written_file(tmp_path: Path) -> None:
-    (tmp_path / "server.json").write_text('{"pid": 1')
-    assert control.load(tmp_path) is None
+# --- directories ---
 
 
-def test_stop_removes_what_a_dead_server_has_left(tmp_path: Path) -> None:
+def test_stop_removes_the_files_of_a_dead_server(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    write(state, pid=dead())
+    write(state, pid=ended_process())
     control.stop(state)
     assert not state.exists()
 
 
-def test_stop_leaves_a_directory_alone_that_is_not_a_local_clouds(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    control.stop(tmp_path)
-    assert (tmp_path / "thesis.txt").exists()
-
-
-def test_start_takes_no_directory_that_holds_something_of_somebody_elses(tmp_path: Path) -> None:
-    # As LEXLINE_HOME=~ would give it: tmp/ is also the name of one of a local cloud's own folders.
+def test_a_directory_with_other_files_is_neither_used_nor_removed(tmp_path: Path) -> None:
+    # For example LEXLINE_HOME=~: the local cloud has a folder tmp/ as well.
     precious = tmp_path / "tmp" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
     with pytest.raises(control.LocalCloudError, match="is not a local cloud's directory: it holds tmp"):
         control.start(tmp_path)
     control.stop(tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
-
-
-def test_the_server_itself_takes_none_either(tmp_path: Path) -> None:
-    (tmp_path / "s3").mkdir()
     command = [sys.executable, "-m", "localcloud", "--state-dir", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=control._PACKAGE_ROOT)
     assert ended.returncode == 1
-    assert "it holds s3" in ended.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["s3"]
+    assert "it holds tmp" in ended.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
 
 
 @pytest.mark.parametrize("lock", ["", "not JSON", '{"owner": "somebody"}', "[]"])
-def test_a_lock_that_somebody_else_wrote_does_not_make_it_a_local_clouds(tmp_path: Path, lock: str) -> None:
+def test_a_lock_of_another_program_does_not_mark_a_directory(tmp_path: Path, lock: str) -> None:
     (tmp_path / "lock").write_text(lock)
     with pytest.raises(control.LocalCloudError, match="it holds lock"):
         control.claim(tmp_path)
@@ -98,9 +92,7 @@ def test_a_lock_that_somebody_else_wrote_does_not_make_it_a_local_clouds(tmp_pat
     assert (tmp_path / "lock").read_text() == lock
 
 
-def test_a_claimed_directory_that_no_server_has_used_yet_can_be_claimed_again_and_removed(
-    tmp_path: Path,
-) -> None:
+def test_a_marked_directory_can_be_marked_again_and_removed(tmp_path: Path) -> None:
     (tmp_path / "builds").mkdir()
     control.claim(tmp_path, beside=("builds",))
     control.claim(tmp_path)
@@ -108,49 +100,49 @@ def test_a_claimed_directory_that_no_server_has_used_yet_can_be_claimed_again_an
     assert not tmp_path.exists()
 
 
-def test_start_says_why_the_server_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = tmp_path / "localcloud"
-    failing.mkdir()
-    (failing / "__main__.py").write_text("raise SystemExit('the disk is full')")
-    monkeypatch.setattr(control, "_PACKAGE_ROOT", tmp_path)
-    with pytest.raises(control.LocalCloudError, match="code 1 while starting\n  the disk is full"):
-        control.start(tmp_path / "state")
+# --- starting ---
 
 
-def test_start_runs_another_server_with_the_same_arguments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "another.py").write_text("import sys\nraise SystemExit(' '.join(sys.argv[1:]))")
-    monkeypatch.setattr(control, "_PACKAGE_ROOT", tmp_path)
+def program(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `start` run this program."""
+    (folder / "program.py").write_text(source)
+    monkeypatch.setattr(control, "_PACKAGE_ROOT", folder)
+
+
+def test_a_failed_start_shows_the_servers_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = tmp_path / "state"
-    with pytest.raises(control.LocalCloudError, match=f"--state-dir {state} --owner 7$"):
-        control.start(state, owner=7, module="another")
+    program(tmp_path, "import sys\nraise SystemExit(' '.join(sys.argv[1:]))", monkeypatch)
+    output = re.escape(f"code 1 while starting\n  --state-dir {state} --owner 7")
+    with pytest.raises(control.LocalCloudError, match=f"{output}$"):
+        control.start(state, owner=7, module="program")
 
 
-def test_start_gives_up_on_a_server_that_is_never_ready(
+def test_start_ends_a_server_that_is_not_ready_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck = tmp_path / "localcloud"
-    stuck.mkdir()
-    (stuck / "__main__.py").write_text(
-        "import os, sys, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(300)"
-    )
-    monkeypatch.setattr(control, "_PACKAGE_ROOT", tmp_path)
-    with pytest.raises(control.LocalCloudError, match="not ready within 1 s\n  pid") as failure:
-        control.start(tmp_path / "state", timeout=1)
-    assert not psutil.pid_exists(int(str(failure.value).rsplit(" ", 1)[1]))
+    started: list[psutil.Process] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(psutil.Process(self.pid))
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    program(tmp_path, "import time; time.sleep(3600)", monkeypatch)
+    with pytest.raises(control.LocalCloudError, match="not ready within 1 s"):
+        control.start(tmp_path / "state", timeout=1, module="program")
+    assert [control.alive(process) for process in started] == [False]
 
 
-def test_the_environment_names_this_cloud_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+# --- clients ---
+
+
+def test_the_environment_names_this_cloud_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "somebody")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://elsewhere.example")
     write(tmp_path)
-    cloud = control.load(tmp_path)
-    assert cloud is not None
-    environment = cloud.environment()
+    environment = load(tmp_path).environment()
     assert {name: value for name, value in environment.items() if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:41234",
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
@@ -163,14 +155,10 @@ def test_the_environment_names_this_cloud_and_no_other(
     assert environment["PATH"] == os.environ["PATH"]
 
 
-def test_a_client_is_the_clouds_whatever_profile_the_user_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_uses_the_cloud_with_any_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     write(tmp_path)
-    cloud = control.load(tmp_path)
-    assert cloud is not None
-    client = cloud.client("sagemaker")
+    client = load(tmp_path).client("sagemaker")
     assert client.meta.endpoint_url == "http://127.0.0.1:41234"
     assert client.meta.region_name == "us-east-1"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-import git_repository
 from coordination import lease
 from events import stack_deletion
+from git_source import repository
 from steps import prepare, smoke_test
 from tests.unit.template.conftest import FUNCTIONS, PROJECT, Template, variables_of
 
@@ -87,7 +87,7 @@ def test_a_restored_endpoint_has_time_to_respond(template: Template) -> None:
 
 def test_a_functions_own_time_limit_comes_before_lambdas(template: Template) -> None:
     assert seconds(template, "PrepareFunction") > prepare.SECONDS
-    assert seconds(template, "SourceFunction") > git_repository.TIMEOUT
+    assert seconds(template, "SourceFunction") > repository.TIMEOUT
 
 
 def test_a_cleanup_waits_for_functions_of_the_aborted_run(template: Template) -> None:

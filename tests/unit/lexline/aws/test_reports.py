@@ -77,7 +77,7 @@ def test_a_run_may_have_no_document(stack: Stack, stubs: Stubs) -> None:
 
 
 def test_the_users_prices_are_where_the_pipeline_reads_them(stack: Stack, stubs: Stubs) -> None:
-    assert prices.KEY == pipeline.PRICES
+    assert prices.KEY == pipeline.prices.KEY
     for keys, uploaded in ((["prices.json.old"], False), (["prices.json"], True)):
         contents = [{"Key": key} for key in keys]
         stubs.s3.add_response("list_objects_v2", {"Contents": contents})

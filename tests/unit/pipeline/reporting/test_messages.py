@@ -29,7 +29,11 @@ def first_line(message: dict[str, Any]) -> str:
     [
         ("train", {}, "trains a model on dataset sotu for endpoint lexline."),
         ("deploy", {"model": "previous", "dataset": None}, "deploys model previous to endpoint lexline."),
-        ("teardown", {"subject": FORMER, "dataset": None}, f"tears down endpoint lexline of run {FORMER}."),
+        (
+            "teardown",
+            {"subject": FORMER, "dataset": None},
+            f"tears down endpoint lexline, which run {FORMER} deployed.",
+        ),
         (
             "cleanup",
             {"subject": FORMER, "dataset": None},

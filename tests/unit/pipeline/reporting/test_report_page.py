@@ -103,7 +103,7 @@ def run(results: Json) -> Json:
 def shown(run: Json, metrics: Any = METRICS, curve: bytes | None = CURVE) -> Page:
     given = ReportInput.model_validate(run)
     report = document.build(given, DURATIONS, list_prices(), ["A note."])
-    output = JobOutput(JobMetrics.model_validate_json(json.dumps(metrics)), curve)
+    output = JobOutput(JobMetrics.model_validate(metrics), curve)
     return Page(report_page.render(report, given, output))
 
 

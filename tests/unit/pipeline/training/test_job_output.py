@@ -151,6 +151,7 @@ def test_a_curve_that_is_too_large_for_a_page_is_not_read(read: Read) -> None:
         ({"epochs": [{"train_perplexity": float("inf")}, {"valid_perplexity": "3"}]}, [Epoch(), Epoch()]),
         ({"epochs": [{"train_perplexity": 0}, 7]}, JobMetrics()),
         ({"samples": [{"text": 7, "prompt": None, "seed": 1.5}]}, JobMetrics(samples=[Sample()])),
+        ({"samples": [{"text": "\ud800", "seed": 1}]}, JobMetrics(samples=[Sample(text="?", seed=1)])),
         (
             {
                 "comparison": {

@@ -1,0 +1,200 @@
+"""The SageMaker endpoint behind the API: its text, and a description of the model that it serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+
+from chalicelib.errors import (
+    ApiError,
+    Deploying,
+    InvalidRequest,
+    ModelFailed,
+    ModelUnreachable,
+    NoEndpoint,
+    NotPermitted,
+    Throttled,
+)
+from chalicelib.validation import GenerateRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+# API Gateway times out after 29 s. One attempt of 25 s leaves time to respond. A slow model gets no second
+# request.
+_INVOKE = Config(connect_timeout=2, read_timeout=25, retries={"total_max_attempts": 1})
+_DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
+
+_THROTTLING = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+_DENIED = {"AccessDeniedException", "AccessDenied"}
+_LONGEST_MODEL_MESSAGE = 500  # characters
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated text. The same `model` with the same `seed` and fields generates the same text."""
+
+    text: str
+    words: int
+    seed: int
+    model: str
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The model that an endpoint serves.
+
+    `since` (ISO 8601) is the creation time of the endpoint config, minutes before it served. Unlike the
+    endpoint's LastModifiedTime, it does not change when the endpoint scales. `perplexity` is that of the test
+    split. `dataset` and `perplexity` are None if the pipeline did not create the config.
+    """
+
+    endpoint: str
+    status: str
+    model: str
+    dataset: str | None
+    perplexity: float | None
+    since: str
+
+
+class Endpoint:
+    """A SageMaker endpoint. Nothing is cached: every request calls SageMaker."""
+
+    def __init__(self, name: str, runtime: SageMakerRuntimeClient, sagemaker: SageMakerClient) -> None:
+        self.name = name
+        self._runtime = runtime
+        self._sagemaker = sagemaker
+
+    @classmethod
+    def connect(cls, name: str) -> Endpoint:
+        """Return the endpoint in the account and region of this function."""
+        return cls(
+            name,
+            boto3.client("sagemaker-runtime", config=_INVOKE),
+            boto3.client("sagemaker", config=_DESCRIBE),
+        )
+
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Return text from the model that serves; during an update that is the old model.
+
+        Raises:
+            ApiError: InvalidRequest, NoEndpoint, Deploying, ModelFailed, ModelUnreachable, Throttled or
+                NotPermitted.
+        """
+        # Absent fields are left out, so that models without top_k and top_p accept the request, too.
+        body = {key: value for key, value in asdict(request).items() if value not in ("", None)}
+        with _translated():
+            try:
+                response = self._runtime.invoke_endpoint(
+                    EndpointName=self.name,
+                    ContentType="application/json",
+                    Accept="application/json",
+                    Body=json.dumps(body),
+                )
+                content = response["Body"].read()
+            except ClientError as error:
+                if _code(error) != "ValidationError":
+                    raise
+                # InvokeEndpoint returns ValidationError for an endpoint that does not exist or is not ready.
+                self._live()
+                raise ModelUnreachable("The endpoint refused the request.") from error
+        try:
+            answer = json.loads(content)
+            return Generated(
+                str(answer["text"]), int(answer["words"]), int(answer["seed"]), str(answer["model"])
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelUnreachable("The endpoint returned a response that is not the model's.") from error
+
+    def served(self) -> ServedModel:
+        """Return the model that serves, from the endpoint's config and its tags.
+
+        Raises:
+            ApiError: NoEndpoint, Deploying, ModelUnreachable, Throttled or NotPermitted.
+        """
+        with _translated():
+            endpoint = self._live()
+            try:
+                config = self._sagemaker.describe_endpoint_config(
+                    EndpointConfigName=endpoint["EndpointConfigName"]
+                )
+                pages = self._sagemaker.get_paginator("list_tags").paginate(
+                    ResourceArn=config["EndpointConfigArn"]
+                )
+                tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+            except ClientError as error:
+                if _code(error) != "ValidationException":
+                    raise
+                # The config was deleted between the two calls: an update has just ended.
+                raise Deploying("The endpoint is changing to another model. Try again.", retry=1) from error
+        perplexity = tags.get("lexline:test-perplexity")
+        return ServedModel(
+            endpoint=self.name,
+            status=endpoint["EndpointStatus"],
+            model=tags.get("lexline:model") or config["ProductionVariants"][0]["ModelName"],
+            dataset=tags.get("lexline:dataset"),
+            perplexity=float(perplexity) if perplexity else None,
+            since=config["CreationTime"].isoformat(),
+        )
+
+    def _live(self) -> DescribeEndpointOutputTypeDef:
+        """Return the endpoint's description, or raise an ApiError if the endpoint does not serve."""
+        try:
+            endpoint = self._sagemaker.describe_endpoint(EndpointName=self.name)
+        except ClientError as error:
+            if _code(error) != "ValidationException":
+                raise
+            raise NoEndpoint("There is no model yet. Upload a corpus, and wait for its run.") from error
+        status = endpoint["EndpointStatus"]
+        if status == "Creating":
+            raise Deploying("The first model is being deployed. Try again in a few minutes.", retry=30)
+        if status == "Deleting":
+            raise NoEndpoint("The endpoint is being deleted.")
+        if status in ("Failed", "OutOfService"):
+            raise ModelUnreachable("The endpoint failed and serves nothing. Run the pipeline again.")
+        return endpoint
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise the API's errors instead of SageMaker's, whose messages go only to the log."""
+    try:
+        yield
+    except ReadTimeoutError as error:
+        raise ModelUnreachable("The model took too long. Ask for fewer words.") from error
+    except BotoCoreError as error:
+        raise ModelUnreachable("SageMaker cannot be reached.") from error
+    except ClientError as error:
+        raise _api_error(error) from error
+
+
+def _api_error(error: ClientError) -> ApiError:
+    code = _code(error)
+    if code == "ModelError" and error.response.get("OriginalStatusCode") == HTTPStatus.BAD_REQUEST:
+        # Only the model knows, for example, its vocabulary. Its message is the first line; AWS's PyTorch
+        # image adds a stack trace.
+        message = str(error.response.get("OriginalMessage", "")).partition("\n")[0]
+        return InvalidRequest(message[:_LONGEST_MODEL_MESSAGE] or "The model cannot use this request.")
+    if code == "ModelError":
+        return ModelFailed("The model failed on this request.")
+    if code == "ModelNotReadyException":
+        return Deploying("The model is starting. Try again in a moment.", retry=5)
+    if code in _THROTTLING:
+        return Throttled("There are too many requests. Try again in a moment.", retry=1)
+    if code in _DENIED:
+        return NotPermitted(f"The API's role lacks the permission sagemaker:{error.operation_name}.")
+    return ModelUnreachable("The endpoint cannot be reached.")

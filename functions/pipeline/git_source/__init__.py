@@ -1,0 +1,1 @@
+"""Training and hosting scripts from a Git repository, fetched over HTTPS at one commit."""
