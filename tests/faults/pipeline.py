@@ -140,7 +140,8 @@ class Pipeline:
         pages = self.states.get_paginator("list_executions").paginate(
             stateMachineArn=self.stack.outputs["StateMachineArn"]
         )
-        return [execution for page in pages for execution in page["executions"]][::-1]
+        found = [execution for page in pages for execution in page["executions"]]
+        return sorted(found, key=lambda execution: execution["startDate"])
 
     def in_progress(self) -> list[str]:
         """Return the ARNs of the executions in progress."""

@@ -64,7 +64,8 @@ class Faults:
         self._cloud = cloud
         self._session = botocore.httpsession.URLLib3Session()
 
-    # --- calls of any service. `operation` is "CreateTrainingJob", or "sagemaker:AddTags" if several have it
+    # --- calls of any service. `operation` is "CreateTrainingJob", or "sagemaker:AddTags" if several services
+    # have it. Operations of S3 are named as their IAM action, for example "ListBucket".
 
     def throttle(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Refuse the call because of too many calls, with the service's own error code."""
