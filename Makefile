@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := torch==2.13.0
-# PyTorch's own index carries wheels without the gigabytes of CUDA packages; where it does not answer, the
-# ordinary index serves the same release.
+# PyTorch's own index has wheels without the gigabytes of CUDA packages. If it cannot be reached, pip takes the same
+# release from its default index.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
-# Modules are compiled when they are first imported, which most of them never are; and kept, in whatever
-# environment: PyTorch's take as long to compile as to import.
+# Do not compile all modules now: most are never imported. Python compiles a module at its first import and keeps the
+# result, so do not let the environment forbid that: compiling PyTorch's modules takes as long as importing them.
 INSTALL := $(BIN)/pip install -qq --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
@@ -19,13 +19,13 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
-env: $(STAMP) ## make the one environment, .venv, with every dependency pinned
+env: $(STAMP) ## create the one environment, .venv, with every dependency pinned
 
-# Two installers at once, of what constraints.txt names one by one, take half the time; the one after them
-# looks whether all is there, and gets what is not.
+# Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
+# requirement is installed, and installs what is missing.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@echo "Making the environment in $(VENV) (a few minutes the first time)"
+	@echo "Creating the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
 	  || $(INSTALL) --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
@@ -35,26 +35,26 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP) ## the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DATA)
+demo: $(STAMP) ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
-# Three processes keep two cores busy: each waits for part of its time.
-test: $(STAMP) ## every test: unit, integration, end to end, under faults
+# Three processes keep two cores busy, because each waits for a part of its time.
+test: $(STAMP) ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-bench: $(STAMP) ## training and generation against a plain PyTorch loop, in 75 minutes (QUICK=1: a slice, in 3; DATA=path)
+bench: $(STAMP) ## compare training and generation with a plain PyTorch loop, in 75 minutes (QUICK=1: a part, in 3; DATA=path)
 	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")
 
-# Unit tests fail while one of these is out of date.
+# Unit tests fail while a generated file is out of date.
 generate: $(STAMP) ## write the state machine's JSON from its YAML, and the image mappings of template.yaml
 	$(BIN)/python scripts/write_state_machine.py
 	$(BIN)/python scripts/write_image_mappings.py
 
-lint: $(STAMP) ## style, types and the template
+lint: $(STAMP) ## check style, types and the template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --num-workers 2 functions model_scripts localcloud lexline
 	PATH="$(CURDIR)/$(BIN):$$PATH" sam validate --lint --region us-east-1
 
-clean: ## remove what builds leave behind; not the environment
+clean: ## delete what builds leave behind, but not the environment
 	rm -rf .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -1,4 +1,4 @@
-"""What is in a trained model's folder: its size, and whether the corpus is in it."""
+"""The size of a trained model's folder, and whether it contains the corpus."""
 
 import tarfile
 import tempfile
@@ -10,16 +10,17 @@ LINES_LOOKED_FOR = 200
 
 
 def files(folder: Path) -> list[Path]:
+    """Return all files below a folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def megabytes(folder: Path) -> float:
-    """Of the files as they lie on the serving disk, in MB of 1,000,000 bytes."""
+    """Return the size of the folder's files, in MB of 1,000,000 bytes."""
     return sum(path.stat().st_size for path in files(folder)) / 1e6
 
 
 def packed_megabytes(folder: Path) -> float:
-    """Of the folder as model.tar.gz."""
+    """Return the size of the folder as model.tar.gz, in MB."""
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             archive.add(folder, arcname=".")
@@ -27,7 +28,7 @@ def packed_megabytes(folder: Path) -> float:
 
 
 def holds_corpus(folder: Path, corpus: Path) -> bool:
-    """Whether a sentence of the corpus's train or test text is in any file of the folder."""
+    """Return whether a file of the folder contains a line of the corpus's train or test text."""
     wanted = [
         line.strip().encode()
         for split in ("train", "test")

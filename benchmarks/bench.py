@@ -1,13 +1,14 @@
-"""Lexline against the plain loop (plain_loop.py), in one process tree, on the same text: `make bench`.
+"""Compare Lexline with the plain loop (plain_loop.py) on the same text and machine.
 
-    .venv/bin/python -m benchmarks.bench [--quick] [--data PATH]
+    make bench            or  .venv/bin/python -m benchmarks.bench [--data PATH]
+    make bench QUICK=1    or  .venv/bin/python -m benchmarks.bench --quick
 
-prints the table of what was promised with both figures from this run, and writes results.md and results.json
-beside this file. It needs the machine for itself, for about 70 minutes. `--quick` (make bench QUICK=1) takes
-under 3 minutes on a slice of the text and writes to build/bench/ only.
+The first prints a table of all targets with both figures of this run, and writes results.md and results.json
+beside this file. It takes about 70 minutes, during which nothing else should run. The second takes under 3
+minutes on a slice of the text and writes to build/bench/ only.
 
-Everything is measured by turns, plain and ours: training as trainings.py says, and all else in a new process
-for each figure (call.py), so that nothing is warm that its users would find cold.
+The two are measured in turn: training as measured_training.py describes; each other figure in a new process
+(fresh_process.py), so that caches are as cold as they are for a user.
 """
 
 import argparse
@@ -24,22 +25,22 @@ from pathlib import Path
 import psutil
 import torch
 
-from benchmarks import artifact, data, plain_loop, table, trainings
-from benchmarks.call import CallFailed, call
+from benchmarks import artifact, data, measured_training, plain_loop, table
+from benchmarks.alternating import TrainingFailed
 from benchmarks.data import ROOT, Data
+from benchmarks.fresh_process import CallFailed, call
+from benchmarks.measured_training import SAME, Trainings, arguments
 from benchmarks.progress import Progress
 from benchmarks.table import Row
-from benchmarks.trainings import Trainings
-from benchmarks.turns import TrainingFailed
 
 RESULTS = ROOT / "benchmarks"
 ASIDE = ROOT / "build" / "bench"
-"""Where a quick run, or one that lacks a row, is written: the committed results are of whole runs alone."""
+"""The folder for results of a quick run or of one that lacks a row. Only complete runs are committed."""
 
 CONCURRENT = 32
 MINUTES = 75
 AFTER_TRAINING = 420
-"""Seconds of MINUTES kept back for what comes after training."""
+"""Seconds of MINUTES reserved for the measurements after training."""
 
 PLAIN = "benchmarks.plain_loop"
 GENERATION = "benchmarks.generation"
@@ -51,23 +52,27 @@ TOKENISING = "benchmarks.tokenising"
 class Extent:
     """How much is measured.
 
-    repetitions: of each short measurement. text_gib: of the text whose encoding's memory is measured.
-    slice_words: of train where only a slice is trained on; else 0.
+    Attributes:
+        training: See measured_training.py.
+        repetitions: Of each short measurement.
+        text_gib: Size of the text for the measurement of memory.
+        slice_words: Words of train to train on; 0 for all.
     """
 
-    training: trainings.Extent
+    training: measured_training.Extent
     repetitions: int
     text_gib: float
     slice_words: int = 0
 
     @property
     def quick(self) -> bool:
+        """Whether training is on a slice of the text."""
         return self.slice_words > 0
 
 
-WHOLE = Extent(trainings.Extent(batches_a_turn=50, probing_turns=7), repetitions=3, text_gib=1.0)
+WHOLE = Extent(measured_training.Extent(batches_a_turn=50, probing_turns=7), repetitions=3, text_gib=1.0)
 QUICK = Extent(
-    trainings.Extent(batches_a_turn=8, probing_turns=3, speed_turns=4),
+    measured_training.Extent(batches_a_turn=8, probing_turns=3, speed_turns=4),
     repetitions=1,
     text_gib=1 / 16,
     slice_words=30_000,
@@ -76,8 +81,13 @@ QUICK = Extent(
 
 @dataclass(frozen=True)
 class Models:
-    """Artifacts to generate with: the plain loop's, and ours of the same hyperparameters and then any other;
-    corpus is the folder of the text they know."""
+    """Artifacts to generate with.
+
+    Attributes:
+        plain: The plain loop's.
+        ours: Ours with the same hyperparameters, then any other.
+        corpus: The folder of the text whose words they know.
+    """
 
     plain: Path
     ours: list[Path]
@@ -85,16 +95,17 @@ class Models:
 
     @classmethod
     def of(cls, trained: Trainings, text: Data) -> "Models":
+        """Return the trained models."""
         return cls(trained.plain.folder, [trained.same.folder, trained.best.folder], text.folder)
 
 
 def stand_ins(whole: Data, scratch: Path, progress: Progress) -> Models:
-    """Untrained models of the whole vocabulary, for a quick run.
+    """Return untrained models with the whole vocabulary, for a quick run.
 
-    What the plain loop's costs does not depend on its weights; of ours, see generation.write_untrained.
+    The plain model's speed does not depend on its weights. For ours, see generation.write_untrained.
     """
     ours = scratch / "stand_in"
-    call(f"{GENERATION}:write_untrained", whole.folder, ours, trainings.arguments(trainings.SAME))
+    call(f"{GENERATION}:write_untrained", whole.folder, ours, arguments(SAME))
     corpus = plain_loop.Corpus(whole.folder)
     plain_loop.save(plain_loop.PlainModel(len(corpus.dictionary)), whole.folder, scratch / "plain_stand_in")
     progress.say("models of the whole vocabulary made")
@@ -102,15 +113,16 @@ def stand_ins(whole: Data, scratch: Path, progress: Progress) -> Models:
 
 
 def by_turns(repetitions: int, plain: tuple[str, object], ours: tuple[str, object]) -> tuple[float, float]:
-    """Medians of what two functions answer, called in turn, each time in a process of its own."""
-    answers = [(call(*plain), call(*ours)) for _ in range(repetitions)]
-    return statistics.median(a for a, _ in answers), statistics.median(b for _, b in answers)
+    """Return the medians of two functions' results. They are called in turn, each in a new process."""
+    results = [(call(*plain), call(*ours)) for _ in range(repetitions)]
+    return statistics.median(a for a, _ in results), statistics.median(b for _, b in results)
 
 
 def training_rows(trained: Trainings, extent: Extent) -> list[Row]:
+    """Return the rows on the speed of training and the perplexity it reaches."""
     seconds, epoch_seconds = trained.best.seconds, trained.epoch_seconds
     shortened = trained.budget < epoch_seconds
-    on_slice = "on a slice, which says nothing about the target; " if extent.quick else ""
+    on_slice = "on a slice, so the target does not apply; " if extent.quick else ""
     return [
         Row(
             "training, same hyperparameters",
@@ -139,18 +151,15 @@ def training_rows(trained: Trainings, extent: Extent) -> list[Row]:
             judged=not extent.quick,
             note=f"{on_slice}ours took {seconds:.0f} s from the start of its process to the end, reading, "
             f"evaluating and saving included; the plain loop's training pass alone took {epoch_seconds:.0f} s"
-            + (", less than ours: the promise is not met" if seconds > epoch_seconds else "")
-            + (
-                f" (ours was held to {trained.budget:.0f} s by the benchmark's own limit)"
-                if shortened
-                else ""
-            )
+            + (", which is less: the target is missed" if seconds > epoch_seconds else "")
+            + (f" (the benchmark's own limit for ours was {trained.budget:.0f} s)" if shortened else "")
             + f"; `{trained.best.command}`",
         ),
     ]
 
 
 def generation_rows(models: Models, extent: Extent, progress: Progress) -> list[Row]:
+    """Return the rows on the speed of generation."""
     same, *others = models.ours
     single = f"{GENERATION}:single_words_per_second"
     plain_single, our_single = by_turns(
@@ -177,7 +186,7 @@ def generation_rows(models: Models, extent: Extent, progress: Progress) -> list[
 
 
 def artifact_rows(models: Models, extent: Extent, progress: Progress) -> list[Row]:
-    """Of our models, the slowest to load and the largest count."""
+    """Return the rows on artifacts. The slowest and the largest of our models count."""
     same, *others = models.ours
     first_word = f"{GENERATION}:seconds_to_first_word"
     plain_seconds, same_seconds = by_turns(
@@ -188,7 +197,7 @@ def artifact_rows(models: Models, extent: Extent, progress: Progress) -> list[Ro
         seconds.append(statistics.median(call(first_word, other) for _ in range(extent.repetitions)))
     progress.say("loading measured")
     if not artifact.holds_corpus(models.plain, models.corpus):
-        raise CallFailed("The search for the corpus misses it in the plain loop's artifact, where it is.")
+        raise CallFailed("The search for the corpus does not find it in the plain loop's artifact.")
     clean = not any(artifact.holds_corpus(folder, models.corpus) for folder in models.ours)
     sizes = [artifact.megabytes(folder) for folder in models.ours]
     packed = [artifact.packed_megabytes(folder) for folder in models.ours]
@@ -209,18 +218,20 @@ def artifact_rows(models: Models, extent: Extent, progress: Progress) -> list[Ro
             at_most=16,
             holds=clean,
             note=f"files on disk; our models: {listed(sizes)} MB. As model.tar.gz: plain "
-            f"{artifact.packed_megabytes(models.plain):.1f}, ours {listed(packed)} MB. Sentences of "
-            "the corpus were looked for in every file: they are in plain's and "
+            f"{artifact.packed_megabytes(models.plain):.1f}, ours {listed(packed)} MB. All files were "
+            "searched for lines of the corpus: they are in plain's and "
             f"{'not' if clean else 'ALSO'} in ours.",
         ),
     ]
 
 
 def listed(figures: Sequence[float]) -> str:
+    """Return figures as a phrase."""
     return " and ".join(table.shown(figure) for figure in figures)
 
 
 def encoding_rows(whole: Data, extent: Extent, progress: Progress) -> list[Row]:
+    """Return the rows on reading a corpus."""
     files = [whole.folder / split for split in data.SPLITS]
     plain_speed, our_speed = by_turns(
         extent.repetitions,
@@ -243,7 +254,7 @@ def encoding_rows(whole: Data, extent: Extent, progress: Progress) -> list[Row]:
 
 
 def machine() -> str:
-    """What the figures are measured on."""
+    """Describe the machine and the versions of Python and torch."""
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -256,38 +267,41 @@ def machine() -> str:
 
 
 def report(rows: Sequence[Row], text: Data, trained: Trainings, extent: Extent, seconds: float) -> str:
-    """results.md's content."""
-    title = "A quick run on a slice: that all works, not what it reaches" if extent.quick else "Results"
+    """Return the content of results.md."""
+    title = "Quick run on a slice (a test of the benchmark, not a result)" if extent.quick else "Results"
     return f"""# {title}
 
 {machine()}. {datetime.now(UTC):%d %B %Y}, {seconds / 60:.0f} minutes, on {text.name}.
 Written by `make bench`.
 
 {table.to_markdown(rows)}
-The plain loop is [plain_loop.py](plain_loop.py), its figures are from the same run. A ratio says how many
+The plain loop is [plain_loop.py](plain_loop.py); its figures are from the same run. The ratio says how many
 times better ours is.
 
 {table.notes(rows)}
 ## How it was measured
 
-- Both loops train as scripts in processes of their own, with torch's default threads, by turns of
-  {extent.training.batches_a_turn} batches: one stands still, and its clock with it, while the other runs.
-  tokens/s is of the training pass, without starting up, reading and evaluating.
+- Each loop trains as a script in a process of its own, with torch's default number of threads. They run in
+  turn, {extent.training.batches_a_turn} batches at a time; while one runs, the other is suspended and its
+  time is not counted. tokens/s is the speed of the training pass, without start-up, reading and evaluation.
 - Perplexity is over the test text, `<eos>` included, as each loop's own script computes it.
-- Ours in the time of the plain epoch is a new process, with as many epochs as fit by the speed of a few turns
-  taken among the others. Its time runs from the start of the process to its end.
-- Generation, loading and encoding are medians of {extent.repetitions}, plain and ours by turns, each in a new
-  process. Text is generated at temperature 1 by a loaded model. Loading is from the artifact's files to the
-  first word, in a process that has imported torch. Memory is the encoding process's peak.
-- A generated word is what the plain loop calls one: a token drawn, punctuation and line ends included.
+- Ours in the time of the plain epoch is a new process. The number of its epochs follows from its speed in a
+  few turns among the others. Its time runs from the start of the process to its end.
+- Generation, loading and encoding are medians of {extent.repetitions}, plain and ours in turn, each in a
+  new process. Text is generated at temperature 1 by a loaded model. Loading lasts from the artifact's files
+  to the first word, in a process that has imported torch. Memory is the peak of the process that encodes.
+- A generated word is a drawn token, punctuation and line ends included, as in the plain loop.
 - Plain: `{trained.plain.command}`
 """
 
 
 def run(extent: Extent, source: Path | None) -> bool:
-    """Measure everything and write it down; whether everything could be measured.
+    """Measure everything and write the results.
 
-    What fails after an hour of training does not lose that hour: the other rows are written, aside.
+    If a measurement after training fails, the other rows are still written, to build/bench/.
+
+    Returns:
+        Whether everything could be measured.
     """
     progress = Progress()
     (ROOT / "build").mkdir(exist_ok=True)
@@ -299,7 +313,7 @@ def run(extent: Extent, source: Path | None) -> bool:
             text = data.cut(whole, scratch / "slice", extent.slice_words, extent.slice_words // 10)
         progress.say(f"on {text.name}; {machine()}")
         deadline = MINUTES * 60 - AFTER_TRAINING
-        trained = trainings.train_all(text, whole, extent.training, scratch, deadline, progress)
+        trained = measured_training.train_all(text, whole, extent.training, scratch, deadline, progress)
         rows = training_rows(trained, extent)
         models = stand_ins(whole, scratch, progress) if extent.quick else Models.of(trained, whole)
         measures: list[Callable[[], list[Row]]] = [
@@ -319,24 +333,27 @@ def run(extent: Extent, source: Path | None) -> bool:
     (results / "results.md").write_text(document, encoding="utf-8")
     (results / "results.json").write_text(table.to_json(rows), encoding="utf-8")
     print(f"\n{table.to_markdown(rows)}\n{table.notes(rows)}")
-    kept = "" if results == RESULTS else "; the results beside the benchmark stay as they were"
+    kept = "" if results == RESULTS else "; the committed results are unchanged"
     progress.say(f"written to {results.relative_to(ROOT)}/results.md and results.json{kept}")
     return complete
 
 
 def main() -> int:
+    """Run the benchmark and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="on a slice, in under 3 minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure on a slice of the text, in under 3 minutes"
+    )
     parser.add_argument("--data", type=Path, help="folder or tar archive with train, valid and test files")
-    arguments = parser.parse_args()
-    # Every `with` and `finally` also runs when the process is ended politely.
+    options = parser.parse_args()
+    # With this, context managers and `finally` blocks also run at SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        complete = run(QUICK if arguments.quick else WHOLE, arguments.data)
+        complete = run(QUICK if options.quick else WHOLE, options.data)
     except KeyboardInterrupt:
-        print("\ninterrupted: no results were written", file=sys.stderr)
+        print("\ninterrupted: no results are written", file=sys.stderr)
         return 130
     except (data.NoData, TrainingFailed) as problem:
         print(f"\n{problem}", file=sys.stderr)

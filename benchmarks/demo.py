@@ -1,10 +1,10 @@
-"""Run `make demo` and print how long it took and how much memory it needed at its peak.
+"""Run `make demo` and print its duration and its peak memory.
 
     .venv/bin/python benchmarks/demo.py [DATA]
 
-Memory is the proportional set size (PSS) summed over every process of the demo, once a second: pages that
-processes share are counted once, so the sum is what the machine really has to give. The demo's processes are
-found by an environment variable they all inherit, because the local cloud is not a child of the command.
+Memory is the proportional set size (PSS), summed over all processes of the demo once a second. PSS counts
+pages that processes share once, so the sum is the memory that the machine needs. An environment variable that
+they all inherit identifies the demo's processes, because the local cloud is not a child of the command.
 """
 
 import subprocess
@@ -21,19 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def demo_processes(mark: str) -> list[psutil.Process]:
-    """Every live process that inherited the mark."""
+    """Return the running processes that inherited the mark."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark:
                 found.append(process)
-        except psutil.Error:  # it ended meanwhile, or is not ours to look at
+        except psutil.Error:  # the process has ended, or belongs to somebody else
             continue
     return found
 
 
 def pss(process: psutil.Process) -> int:
-    """Proportional set size in bytes; 0 when the process has just ended."""
+    """Return the proportional set size in bytes; 0 if the process has ended."""
     try:
         return int(process.memory_full_info().pss)
     except psutil.Error:
@@ -41,6 +41,7 @@ def pss(process: psutil.Process) -> int:
 
 
 def main() -> int:
+    """Run the demo, print the figures and return its exit code, or the number of processes left."""
     mark = uuid.uuid4().hex
     peak = 0
     done = threading.Event()

@@ -1,8 +1,7 @@
-"""Lexline's generation from a trained artifact, called by bench.py, each function in a process of its own.
+"""The speed of Lexline's generation. bench.py calls each function in a new process.
 
-Words are counted as the plain loop counts its own: every token that is drawn, punctuation and line ends too.
-An answer's `words` are fewer, since there a comma is part of the word before it. Threads are torch's default
-number.
+Words are counted as in the plain loop: every drawn token, punctuation and line ends included. A response's
+`words` are fewer, because a comma is part of the word before it. The number of threads is torch's default.
 """
 
 import sys
@@ -16,19 +15,19 @@ from benchmarks.data import ROOT
 sys.path.insert(0, str(ROOT / "model_scripts"))
 
 import corpus
-import generation
 import hyperparameters
+import inference
 import recipes
 import train
-from generation import Request, ServedModel
+from inference import Request, ServedModel
 from language_model import WEIGHTS, save_weights
 
 WORDS = 300
 
 
 def tokens_drawn(artifact: Path, requests: int) -> int:
-    """How many tokens answer so many requests for WORDS words, with seeds from 0 on."""
-    return _draw(generation.load(artifact), requests, WORDS)
+    """Return the number of tokens drawn for requests for WORDS words, with seeds from 0 on."""
+    return _draw(inference.load(artifact), requests, WORDS)
 
 
 def _draw(served: ServedModel, requests: int, words: int) -> int:
@@ -48,29 +47,33 @@ def _words_per_second(served: ServedModel, requests: int, words: int) -> float:
 
 
 def single_words_per_second(artifact: Path, words: int = WORDS) -> float:
-    """Words a second of one text on its own, by a model that is loaded and warm."""
+    """Return the words per second of a single text, by a loaded and warm model."""
     return batch_words_per_second(artifact, 1, words)
 
 
 def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORDS) -> float:
-    """Words a second, in all, of as many texts at once, without a server, by a loaded and warm model."""
-    served = generation.load(artifact)
+    """Return the words per second of all texts together, without a server, by a loaded and warm model."""
+    served = inference.load(artifact)
     _words_per_second(served, requests, words // 10)
     return _words_per_second(served, requests, words)
 
 
 def seconds_to_first_word(artifact: Path) -> float:
-    """From an artifact on disk to its first word. For a fresh process: only modules may be loaded before."""
+    """Return the seconds from an artifact on disk to its first word. Needs a process with cold caches."""
     started = time.perf_counter()
-    generation.load(artifact).generate(Request(words=1))
+    inference.load(artifact).generate(Request(words=1))
     return time.perf_counter() - started
 
 
 def write_untrained(text: Path, artifact: Path, arguments: list[str]) -> None:
-    """The artifact of an untrained model for a text, which draws words as often as the text holds them.
+    """Write the artifact of an untrained model that draws words as often as they occur in a text.
 
-    So it is about as fast as a trained one: speed depends on how rare the drawn words are. arguments:
-    train.py's.
+    It is about as fast as a trained one, because speed depends on how rare the drawn words are.
+
+    Args:
+        text: The folder of the corpus.
+        artifact: The new folder.
+        arguments: train.py's.
     """
     chosen, read = hyperparameters.parse(arguments), corpus.read(text, "auto")
     counts = train.count(read.splits["train"], len(read.vocabulary))

@@ -1,13 +1,11 @@
-"""The plain loop that Lexline is measured against: the maths of PyTorch's word_language_model example.
-
-An LSTM read by nn.Embedding and nn.LSTM, a full softmax over the vocabulary, fp32, plain SGD with clipped
-gradients and a learning rate divided by 4 when valid does not improve, text generated one word at a time. Its
-artifact is the pickled model and the corpus, which is cut into words again at every load, because that is
-where its words' numbers come from. It is what such a loop honestly costs: nothing in it is slowed.
+"""The plain loop that Lexline is compared with: the maths of PyTorch's word_language_model example.
 
     python -m benchmarks.plain_loop DATA ARTIFACT      train one epoch on DATA's train, valid and test files
 
-prints lines of key=value pairs and writes the artifact.
+It uses nn.Embedding, nn.LSTM, a full softmax over the vocabulary, fp32, and SGD with clipped gradients and a
+learning rate that is divided by 4 when valid does not improve. It generates text word by word. Its artifact
+is the pickled model and the corpus, from which every load derives the words' numbers again. Nothing in it
+is slowed down on purpose. It logs lines of key=value pairs.
 """
 
 import argparse
@@ -39,13 +37,14 @@ State = tuple[Tensor, Tensor]
 
 
 class Dictionary:
-    """Words and their numbers, in the order they are met."""
+    """Words and their numbers, in order of appearance."""
 
     def __init__(self) -> None:
         self.word2idx: dict[str, int] = {}
         self.idx2word: list[str] = []
 
     def add_word(self, word: str) -> int:
+        """Return the word's number; a new word gets the next one."""
         if word not in self.word2idx:
             self.idx2word.append(word)
             self.word2idx[word] = len(self.idx2word) - 1
@@ -56,13 +55,14 @@ class Dictionary:
 
 
 class Corpus:
-    """The three splits of a folder as word numbers (tokens), an <eos> after each line."""
+    """The three splits of a folder as word numbers (tokens), with an <eos> after each line."""
 
     def __init__(self, folder: Path) -> None:
         self.dictionary = Dictionary()
         self.train, self.valid, self.test = (self.tokenize(folder / split) for split in SPLITS)
 
     def tokenize(self, path: Path) -> Tensor:
+        """Read a file as word numbers."""
         with path.open(encoding="utf-8") as file:
             for line in file:
                 for word in [*line.split(), "<eos>"]:
@@ -76,7 +76,7 @@ class Corpus:
 
 
 class PlainModel(nn.Module):
-    """Encoder, LSTM, decoder; the encoder's matrix is the decoder's."""
+    """Encoder, LSTM and decoder. Encoder and decoder have one matrix."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
@@ -90,23 +90,33 @@ class PlainModel(nn.Module):
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, words: Tensor, hidden: State) -> tuple[Tensor, State]:
-        """Scores (rows * columns, vocabulary) after each of `words` (rows, columns), and the state."""
+        """Return scores (rows * columns, vocabulary) after each of `words` (rows, columns), and the state."""
         output, hidden = self.rnn(self.drop(self.encoder(words)), hidden)
         return self.decoder(self.drop(output)).view(-1, self.vocabulary_size), hidden
 
     def init_hidden(self, columns: int) -> State:
+        """Return the state before any word."""
         zeros = next(self.parameters()).new_zeros(NLAYERS, columns, NHID)
         return zeros, zeros
 
 
 def batchify(tokens: Tensor, columns: int) -> Tensor:
-    """The text as `columns` columns of equal length (rows, columns); a short rest is left out."""
+    """Cut a text into columns of equal length and drop the rest.
+
+        a b c d e f g h i j k, 2 columns   ->   a f
+                                                b g
+                                                c h
+                                                d i
+                                                e j
+
+    The result has the shape (rows, columns).
+    """
     rows = tokens.size(0) // columns
     return tokens[: rows * columns].view(columns, rows).t().contiguous()
 
 
 def get_batch(source: Tensor, row: int) -> tuple[Tensor, Tensor]:
-    """Up to BPTT rows of words (rows, columns) and, flat, the word after each."""
+    """Return up to BPTT rows of words (rows, columns) and the word after each (rows * columns)."""
     rows = min(BPTT, len(source) - 1 - row)
     return source[row : row + rows], source[row + 1 : row + 1 + rows].reshape(-1)
 
@@ -114,8 +124,17 @@ def get_batch(source: Tensor, row: int) -> tuple[Tensor, Tensor]:
 def train_epoch(
     model: PlainModel, source: Tensor, lr: float, after_batch: Callable[[int, float], None] = lambda *_: None
 ) -> list[float]:
-    """One pass over `source` (rows, BATCH_SIZE). Calls after_batch(batches done, loss); returns each batch's
-    seconds."""
+    """Train one pass over `source` (rows, BATCH_SIZE).
+
+    Args:
+        model: The model.
+        source: Words in columns.
+        lr: The learning rate.
+        after_batch: Called with the number of batches done and the batch's mean loss.
+
+    Returns:
+        Each batch's seconds.
+    """
     model.train()
     criterion = nn.CrossEntropyLoss()
     hidden = model.init_hidden(source.size(1))
@@ -140,7 +159,7 @@ def train_epoch(
 
 
 def mean_loss(model: PlainModel, tokens: Tensor) -> float:
-    """Nats per token of a split, in EVAL_BATCH_SIZE columns."""
+    """Return the mean loss of a split in nats per token, read in EVAL_BATCH_SIZE columns."""
     model.eval()
     criterion = nn.CrossEntropyLoss()
     source = batchify(tokens, EVAL_BATCH_SIZE)
@@ -155,7 +174,7 @@ def mean_loss(model: PlainModel, tokens: Tensor) -> float:
 
 
 def save(model: PlainModel, data: Path, artifact: Path) -> None:
-    """The whole model pickled, and the corpus beside it: without the corpus no number has a word."""
+    """Pickle the model and copy the corpus, which assigns words to the numbers."""
     (artifact / CORPUS).mkdir(parents=True, exist_ok=True)
     torch.save(model, artifact / MODEL)
     for split in SPLITS:
@@ -163,6 +182,7 @@ def save(model: PlainModel, data: Path, artifact: Path) -> None:
 
 
 def load_model(artifact: Path) -> PlainModel:
+    """Load the model of an artifact."""
     # A pickled module is code; this one was written by `save` above.
     model: PlainModel = torch.load(artifact / MODEL, map_location="cpu", weights_only=False)
     model.eval()
@@ -170,11 +190,12 @@ def load_model(artifact: Path) -> PlainModel:
 
 
 def load(artifact: Path) -> tuple[PlainModel, Corpus]:
+    """Load an artifact."""
     return load_model(artifact), Corpus(artifact / CORPUS)
 
 
 def generate(model: PlainModel, corpus: Corpus, words: int, temperature: float = 1.0) -> list[str]:
-    """`words` words, each drawn from the whole vocabulary. Fails at low temperatures, where exp overflows."""
+    """Draw words from the whole vocabulary. Fails at low temperatures, at which exp overflows."""
     hidden = model.init_hidden(1)
     word = torch.randint(len(corpus.dictionary), (1, 1), dtype=torch.long)
     text = []
@@ -189,7 +210,7 @@ def generate(model: PlainModel, corpus: Corpus, words: int, temperature: float =
 
 
 def single_words_per_second(artifact: Path, words: int = 300) -> float:
-    """Words a second of one text after another, the way this loop serves; the model is loaded and warm."""
+    """Return the words per second of one text after another, by a loaded and warm model."""
     torch.manual_seed(SEED)
     model, corpus = load(artifact)
     generate(model, corpus, words // 10)
@@ -199,7 +220,7 @@ def single_words_per_second(artifact: Path, words: int = 300) -> float:
 
 
 def seconds_to_first_word(artifact: Path) -> float:
-    """From an artifact on disk to its first word, in a process that has imported torch."""
+    """Return the seconds from an artifact on disk to its first word, in a process that has imported torch."""
     started = time.perf_counter()
     model, corpus = load(artifact)
     generate(model, corpus, 1)
@@ -207,7 +228,7 @@ def seconds_to_first_word(artifact: Path) -> float:
 
 
 def train(data: Path, artifact: Path, epochs: int, log_interval: int) -> None:
-    """The whole job: read, train, evaluate, save."""
+    """Read, train, evaluate and save."""
     torch.manual_seed(SEED)
     corpus = Corpus(data)
     source = batchify(corpus.train, BATCH_SIZE)
@@ -244,13 +265,14 @@ def train(data: Path, artifact: Path, epochs: int, log_interval: int) -> None:
 
 
 def main() -> None:
+    """Train as the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "data", type=Path, help="folder with files train, valid and test, words between spaces"
+        "data", type=Path, help="folder with files train, valid and test, with spaces between words"
     )
-    parser.add_argument("artifact", type=Path, help="folder the artifact is written to")
+    parser.add_argument("artifact", type=Path, help="folder for the artifact")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--log-interval", type=int, default=200, help="batches between two lines of the log")
     arguments = parser.parse_args()
@@ -258,7 +280,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # By its importable name, or the pickled model would name a class of __main__ that no other program has.
+    # Imported by name: otherwise the pickle would refer to a class of __main__, which other programs lack.
     from benchmarks import plain_loop
 
     plain_loop.main()

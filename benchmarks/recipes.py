@@ -1,10 +1,9 @@
-"""Every recipe on the same text, for as many epochs each: what it reaches, and how fast.
+"""Compare the recipes: speed and perplexity on the same text after the same number of epochs.
 
     .venv/bin/python -m benchmarks.recipes [--data PATH] [--words 100000] [--epochs 4]
 
-trains on the beginning of the text with the recipes' own settings, one after another, and prints a table. It
-takes some five minutes and compares how the recipes begin; what they reach in the end, only long trainings
-show.
+This trains each recipe with its default hyperparameters on the beginning of the text and prints a table, in
+about five minutes. It compares how the recipes start. Only long trainings show what they reach.
 """
 
 import argparse
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import data
+from benchmarks.alternating import TrainingFailed
 from benchmarks.bench import machine
 from benchmarks.data import ROOT, Data
+from benchmarks.measured_training import our_training
 from benchmarks.progress import Progress
-from benchmarks.trainings import our_training
-from benchmarks.turns import TrainingFailed
 
 RECIPES = ("classic", "fast", "awd")
 BATCHES_A_TURN = 25
@@ -28,7 +27,7 @@ BATCHES_A_TURN = 25
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a recipe's training gave. words_per_second: the median of those it logged."""
+    """A recipe's figures. words_per_second: the median of the logged values."""
 
     recipe: str
     parameters: int
@@ -38,7 +37,7 @@ class Outcome:
 
 
 def measure(recipe: str, text: Data, scratch: Path, epochs: int) -> Outcome:
-    """Train to the end. Raises TrainingFailed."""
+    """Train a recipe to the end. Raises TrainingFailed."""
     with our_training(text, scratch, {"recipe": recipe}, epochs, BATCHES_A_TURN) as training:
         while training.take_turn(hold=False):
             pass
@@ -53,6 +52,7 @@ def measure(recipe: str, text: Data, scratch: Path, epochs: int) -> Outcome:
 
 
 def to_markdown(outcomes: list[Outcome]) -> str:
+    """Return the table."""
     rows = [
         f"| {it.recipe} | {it.parameters:,} | {it.words_per_second:,.0f} | {it.valid_perplexity:.1f} "
         f"| {it.test_perplexity:.1f} |"
@@ -63,9 +63,10 @@ def to_markdown(outcomes: list[Outcome]) -> str:
 
 
 def main() -> int:
+    """Run the comparison and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="a folder or tar archive of train, valid and test")
-    parser.add_argument("--words", type=int, default=100_000, help="of train that are read")
+    parser.add_argument("--words", type=int, default=100_000, help="words of train to read")
     parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()
     progress = Progress()

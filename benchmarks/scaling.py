@@ -1,15 +1,15 @@
-"""How the cost of training grows with the corpus, the vocabulary, the model's width and the number of hosts.
+"""Measure how the cost of training grows with corpus, vocabulary, model width and number of hosts.
 
-    .venv/bin/python -m benchmarks.scaling [--quick]
+    .venv/bin/python -m benchmarks.scaling            about 6 minutes; writes scaling.json beside this file
+    .venv/bin/python -m benchmarks.scaling --quick    two sizes of each; writes to build/bench/ only
 
-runs train.py, recipe fast, for some ten seconds at each of four sizes of each, on synthetic text
-(synthetic.py) so that one size varies at a time, and prints a table for each. Writes scaling.json beside this
-file; `--quick` measures two sizes for a few seconds and writes to build/bench/ only. Whole: about 6 minutes.
+This runs train.py, recipe fast, for some ten seconds at each of four sizes, on synthetic text (synthetic.py),
+so that one size varies at a time. It prints a table for each.
 
-Ranks stand for hosts: each has one thread and talks to the others through gloo over the loopback interface,
-whose byte counter is what says how much a rank sends. As many ranks as the machine has cores run as fast as
-so many hosts with a network that costs nothing; with more of them only bytes and processor time mean much.
-Nothing else may use the loopback interface meanwhile.
+Ranks stand for hosts. Each has one thread and sends through gloo over the loopback interface, whose byte
+counter shows how much a rank sends. With up to one rank per core, ranks are as fast as hosts with a network
+that costs nothing. With more ranks, only bytes and processor time are meaningful. Nothing else should use the
+loopback interface meanwhile.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks import synthetic
+from benchmarks.alternating import Training, TrainingFailed
 from benchmarks.bench import ASIDE, RESULTS, machine
 from benchmarks.data import ROOT, Data
+from benchmarks.measured_training import our_training
 from benchmarks.progress import Progress
-from benchmarks.trainings import our_training
-from benchmarks.turns import Training, TrainingFailed
 
 MILLION = 1_000_000
 BPTT = 35
@@ -40,7 +40,7 @@ FEWEST_TURNS = 3
 
 @dataclass(frozen=True)
 class Case:
-    """One size: what varies is named by `varied`, all else is as in BASE."""
+    """One measurement. `varied` names the size that differs from BASE."""
 
     varied: str = "base"
     words: int = 2 * MILLION
@@ -63,11 +63,17 @@ HOSTS = [replace(BASE, varied="ranks", batch_size=60, ranks=n, threads=1) for n 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a case cost. Seconds and processor seconds are per million words of the training pass.
+    """The cost of a case.
 
-    start_seconds: from the start of the process to its first logged batches, reading included.
-    peak_gib: of the rank that needed most, since its start.
-    sent_mb: megabytes (1,000,000 bytes) a rank sends in a step; 0 for one rank.
+    Attributes:
+        case: The case.
+        parameters: Of the model.
+        start_seconds: From the start of the process to its first logged batches, reading included.
+        seconds: Per million words of the training pass.
+        processor_seconds: Per million words of the training pass.
+        step_seconds: Per step.
+        peak_gib: Peak memory of the rank that needed most.
+        sent_mb: Megabytes (1,000,000 bytes) that a rank sends per step; 0 for one rank.
     """
 
     case: Case
@@ -81,9 +87,9 @@ class Cost:
 
 
 def measure(case: Case, text: Path, scratch: Path, seconds: float) -> Cost:
-    """The cost of a case, from at least `seconds` of its training, which is then broken off."""
-    settings = {"recipe": "fast", "emsize": case.width, "nhid": case.width, "batch_size": case.batch_size}
-    with training(case, our_training(Data(text, ""), scratch, settings, 100, STEPS_A_TURN)) as running:
+    """Measure a case in at least `seconds` of its training, then end it."""
+    values = {"recipe": "fast", "emsize": case.width, "nhid": case.width, "batch_size": case.batch_size}
+    with training(case, our_training(Data(text, ""), scratch, values, 100, STEPS_A_TURN)) as running:
         running.take_turn(hold=False)
         steps: list[float] = []
         sent = processor = 0.0
@@ -92,7 +98,7 @@ def measure(case: Case, text: Path, scratch: Path, seconds: float) -> Cost:
             turn = running.take_turn(hold=False)
             if turn is None:
                 raise TrainingFailed(f"{case} ended before it was measured:\n" + "\n".join(running.log[-5:]))
-            if turn.step <= running.turns[-2].step:  # an epoch ended in it: it was not training alone
+            if turn.step <= running.turns[-2].step:  # an epoch ended in this turn: it includes evaluation
                 continue
             steps.append(turn.seconds / STEPS_A_TURN)
             sent += loopback_bytes() - before[0]
@@ -113,7 +119,7 @@ def measure(case: Case, text: Path, scratch: Path, seconds: float) -> Cost:
 
 
 def training(case: Case, single: Training) -> Training:
-    """The training of one process, or the same under torchrun in as many as the case has ranks."""
+    """Return the training of one process, or the same under torchrun if the case has several ranks."""
     if case.threads:
         single.environment["OMP_NUM_THREADS"] = str(case.threads)
     if case.ranks > 1:
@@ -123,28 +129,30 @@ def training(case: Case, single: Training) -> Training:
 
 
 def processes(training: Training) -> list[psutil.Process]:
+    """Return a training's processes."""
     assert training.process is not None
     first = psutil.Process(training.process.pid)
     return [first, *first.children(recursive=True)]
 
 
 def processor_seconds(training: Training) -> float:
+    """Return the processor time that a training has used."""
     return sum(sum(process.cpu_times()[:2]) for process in processes(training))
 
 
 def peak_bytes(process: psutil.Process) -> int:
-    """The most memory a process has had resident, as the kernel counted it."""
+    """Return a process's peak resident memory."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def loopback_bytes() -> int:
-    """Bytes received on the loopback interface since the machine started."""
+    """Return the bytes received on the loopback interface since the machine started."""
     return psutil.net_io_counters(pernic=True)["lo"].bytes_recv
 
 
 def with_texts(cases: Sequence[Case], scratch: Path) -> Iterator[tuple[Case, Path]]:
-    """Each case with its text, which is there until the next case is asked for."""
+    """Yield each case with its text, which is deleted when the next case needs another one."""
     for (words, vocabulary), group in itertools.groupby(cases, lambda case: (case.words, case.vocabulary)):
         with tempfile.TemporaryDirectory(dir=scratch) as name:
             text = synthetic.write(Path(name) / "text", words, vocabulary)
@@ -153,7 +161,7 @@ def with_texts(cases: Sequence[Case], scratch: Path) -> Iterator[tuple[Case, Pat
 
 
 def to_markdown(costs: Sequence[Cost]) -> str:
-    """One table for each size that varies."""
+    """Return one table for each size that varies."""
     tables = []
     for varied in dict.fromkeys(cost.case.varied for cost in costs):
         rows = [cost for cost in costs if cost.case.varied == varied]
@@ -173,7 +181,7 @@ def to_markdown(costs: Sequence[Cost]) -> str:
 
 
 def size(case: Case) -> str:
-    """The size that varies, for people."""
+    """Return the size that varies, with its unit."""
     return {
         "corpus": f"{case.words / MILLION:g} million words",
         "vocabulary": f"{case.vocabulary:,} words",
@@ -183,6 +191,7 @@ def size(case: Case) -> str:
 
 
 def run(quick: bool) -> None:
+    """Measure all cases and write the results."""
     progress = Progress()
     progress.say(machine())
     groups = [WIDTH, HOSTS, CORPUS, VOCABULARY]
@@ -204,16 +213,17 @@ def run(quick: bool) -> None:
 
 
 def main() -> int:
+    """Run the benchmark and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="two sizes of each, a few seconds each")
+    parser.add_argument("--quick", action="store_true", help="measure two sizes of each, for a few seconds")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run(arguments.quick)
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written", file=sys.stderr)
+        print("\ninterrupted: no results are written", file=sys.stderr)
         return 130
     except TrainingFailed as problem:
         print(f"\n{problem}", file=sys.stderr)

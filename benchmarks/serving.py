@@ -1,8 +1,8 @@
-"""Words a second from one endpoint in AWS's Ray image, asked by many at once, over HTTP.
+"""The speed of one endpoint in AWS's Ray image, over HTTP, with many requests at once.
 
-The instance is the one the local cloud runs for an endpoint, with all of the machine's cores; whoever asks
-shares them. Words are counted as in generation.py: a request's tokens are the same wherever it is answered,
-so they are counted beforehand, without a server.
+The local cloud runs the endpoint's instance with all of the machine's cores, which the clients share. Words
+are counted as in generation.py. A request's tokens are the same everywhere, so they are counted in advance,
+without a server.
 """
 
 import json
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import generation
-from localcloud.sagemaker.hosting import Fleet, FleetLaunch
+from localcloud.sagemaker.processes.fleet import Fleet, FleetLaunch
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
 SECONDS_TO_START = 300
 ROUNDS = 3
 _NOWHERE = {
-    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # a model that serves asks AWS for nothing
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # a model in service does not call AWS
     "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
@@ -30,7 +30,7 @@ _NOWHERE = {
 
 
 class _Folder:
-    """An object store that has one folder, as model.tar.gz."""
+    """An object store that contains one folder, as model.tar.gz."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,10 +41,15 @@ class _Folder:
 
 
 def served_words_per_second(artifact: Path, requests: int = 32) -> float:
-    """Over several rounds of so many requests at once, each for as many words as generation.py asks for.
+    """Return the words per second over several rounds of concurrent requests, each for generation.WORDS.
 
-    artifact: the folder that training leaves. Raises RuntimeError if a request fails, FleetFailed if the
-    model does not serve. Nothing is left running.
+    Args:
+        artifact: The folder of the model.
+        requests: The number of concurrent requests.
+
+    Raises:
+        RuntimeError: A request failed.
+        FleetFailed: The endpoint did not start.
     """
     tokens = generation.tokens_drawn(artifact, requests)
     cores = str(os.cpu_count() or 1)
@@ -84,12 +89,12 @@ def served_words_per_second(artifact: Path, requests: int = 32) -> float:
 
 
 def _ask(fleet: Fleet, threads: ThreadPoolExecutor, requests: int) -> None:
-    """One round, until all are answered."""
+    """Send one round of requests and wait for all responses."""
 
     def ask(seed: int) -> None:
         body = json.dumps({"seed": seed, "words": generation.WORDS}).encode()
-        answer = fleet.invoke(body, "application/json", "application/json")
-        if answer.status != 200:
-            raise RuntimeError(f"status {answer.status}: {answer.body.decode()[:500]}")
+        response = fleet.invoke(body, "application/json", "application/json")
+        if response.status != 200:
+            raise RuntimeError(f"status {response.status}: {response.body.decode()[:500]}")
 
     list(threads.map(ask, range(requests)))

@@ -1,7 +1,7 @@
-"""Text of a given length and vocabulary, whose words are as unevenly frequent as a language's.
+"""Synthetic text of a given length and vocabulary, with the word frequencies of a language.
 
-Words follow Zipf's law: the r-th most frequent is drawn with probability 1/r over their sum. There is little
-to learn from such text, but it costs what real text of that length and vocabulary costs.
+Words follow Zipf's law: the probability of the r-th most frequent word is proportional to 1/r. There is
+little to learn from this text, but training costs as much as with real text of that length and vocabulary.
 """
 
 from pathlib import Path
@@ -16,26 +16,29 @@ HELD_OUT_WORDS = 20_000
 
 
 def write(folder: Path, words: int, vocabulary: int) -> Path:
-    """train, of `words` words with each of the vocabulary in it, and short valid and test. The same arguments
-    give the same text."""
+    """Write a train text that contains each word of the vocabulary, and short valid and test texts.
+
+    The same arguments give the same text.
+    """
     if vocabulary > words:
-        raise ValueError(f"{words} words cannot hold a vocabulary of {vocabulary}.")
+        raise ValueError(f"A text of {words} words cannot have a vocabulary of {vocabulary}.")
     folder.mkdir(parents=True)
-    # Text with <unk> keeps every word, however rare (vocabulary.py).
+    # A text with <unk> keeps every word, even if it occurs once (vocabulary.py).
     spellings = np.array([UNKNOWN, *(f"w{number}" for number in range(1, vocabulary))], dtype=object)
-    upto = np.cumsum(1 / np.arange(1, vocabulary + 1))
+    cumulative = np.cumsum(1 / np.arange(1, vocabulary + 1))
     for number, split in enumerate(SPLITS):
         chance = np.random.default_rng(number)
         count = words if split == "train" else HELD_OUT_WORDS
-        drawn = np.searchsorted(upto, chance.random(count) * upto[-1]).astype(np.int32)
+        drawn = np.searchsorted(cumulative, chance.random(count) * cumulative[-1]).astype(np.int32)
         if split == "train":
-            # Each word at least once, at places drawn like all else.
+            # Put each word at a random place, so that all occur.
             drawn[chance.choice(count, vocabulary, replace=False)] = np.arange(vocabulary)
         write_lines(folder / split, spellings, drawn)
     return folder
 
 
 def write_lines(path: Path, spellings: np.ndarray, drawn: np.ndarray) -> None:
+    """Write words, given as indices of `spellings`, in lines of WORDS_A_LINE."""
     with path.open("w", encoding="utf-8") as file:
         block = WORDS_A_LINE * LINES_AT_ONCE
         for start in range(0, len(drawn), block):

@@ -1,4 +1,4 @@
-"""The benchmark's table: one row for each promise, judged, as Markdown and as JSON."""
+"""The benchmark's table, as Markdown and as JSON: one row for each target."""
 
 import json
 import math
@@ -9,13 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One promise with both loops' figures.
+    """One target with both loops' figures.
 
-    plain, ours: in `unit`; None where the figure was not measured.
-    at_least: the ratio to reach, ours to plain. at_most: what ours may be in `unit`. One of the two is given.
-    holds: what else the promise demands, for instance that no corpus is in the artifact.
-    judged: false where a slice of the data makes the target meaningless.
-    note: what a reader must know about the figures, a sentence or nothing.
+    Attributes:
+        name: The quantity.
+        unit: Its unit.
+        plain: The plain loop's figure, or None if it was not measured.
+        ours: Our figure, or None if it was not measured.
+        at_least: The target for the ratio of ours to plain. Either this or `at_most` is set.
+        at_most: The target for ours, in `unit`.
+        holds: Whether the target's other condition is met, for instance that the artifact has no corpus.
+        judged: False if the target does not apply to a slice of the data.
+        note: A sentence about the figures, or nothing.
     """
 
     name: str
@@ -30,7 +35,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is: ours / plain where more is better, plain / ours where less is."""
+        """How many times better ours is: ours / plain if more is better, plain / ours if less is better."""
         if self.plain is None or self.ours is None:
             return None
         better, worse = (self.plain, self.ours) if self.at_least is None else (self.ours, self.plain)
@@ -38,11 +43,12 @@ class Row:
 
     @property
     def target(self) -> str:
+        """The target as text."""
         return f"<= {self.at_most:g}" if self.at_least is None else f">= {self.at_least:g}x"
 
     @property
     def met(self) -> bool | None:
-        """None where there is nothing to judge."""
+        """Whether the target is met; None if it does not apply."""
         if not self.judged or self.ours is None:
             return None
         if self.at_most is not None:
@@ -50,8 +56,7 @@ class Row:
         return None if self.ratio is None else self.holds and self.ratio >= (self.at_least or 0)
 
     def document(self) -> dict[str, Any]:
-        """The row as results.json has it. Figures are rounded to 4 significant digits; no row is judged by
-        the rounded ones."""
+        """Return the row of results.json, with figures of 4 significant digits. `met` uses the exact ones."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -64,15 +69,17 @@ class Row:
 
 
 def rounded(value: float | None) -> float | None:
+    """Round to 4 significant digits; None if the value is not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def to_json(rows: Sequence[Row]) -> str:
+    """Return the content of results.json."""
     return json.dumps([row.document() for row in rows], indent=2) + "\n"
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """The table, columns aligned so that it reads on a terminal too."""
+    """Return the table, with aligned columns for terminals."""
     cells = [
         ("what", "unit", "plain loop", "ours", "ratio", "target", "met"),
         *(
@@ -98,12 +105,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """The rows' notes as a list."""
+    """Return the rows' notes as a Markdown list."""
     return "".join(f"- {row.name}: {row.note}\n" for row in rows if row.note)
 
 
 def shown(value: float | None) -> str:
-    """A figure with 3 significant digits, or all of its whole part."""
+    """Format a figure with 3 significant digits, or with all digits before the point."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"

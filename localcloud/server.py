@@ -35,8 +35,8 @@ from hypercorn.config import Config
 from localcloud import control, ministack
 from localcloud.application_autoscaling.records import ScalableTargets
 from localcloud.application_autoscaling.service import ApplicationAutoScaling
-from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.scaling import ServedVariant, Targets
+from localcloud.sagemaker.core.host import Host
+from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
 
 logger = logging.getLogger("localcloud")
 

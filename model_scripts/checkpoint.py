@@ -1,14 +1,13 @@
-"""Checkpoints: all that a job needs to go on after an interruption as if there had been none.
+"""Checkpoints: a job that was interrupted resumes from the last one and ends with the same weights.
 
-SageMaker keeps /opt/ml/checkpoints over an interruption of a spot instance, by copying it to S3 as it changes
-and back before a restart; the model folder is lost. One file therefore holds everything, and the next
-one takes its place: the job's identity, weights, optimiser, schedule, position, the LSTM's memory, what was
-measured, and the best weights so far. Random numbers come from the seed, the step and the rank
-(training_loop.py), so the position says their state too.
+SageMaker copies /opt/ml/checkpoints to S3 as it changes, and back before it restarts a job whose spot
+instance was taken away; it does not keep the model folder. One file therefore holds everything: the job's
+identity, weights, optimiser, position, the LSTM's state, the metrics and the best weights so far. Random
+numbers depend on the seed, the step and the rank alone (epoch_loop.py), so the position covers them too.
 
-A folder of checkpoints belongs to one job. One that another corpus, other hyperparameters or another version
-of this code made is refused rather than overwritten. One that is damaged cannot be told from nobody's, and
-training begins anew.
+A folder of checkpoints belongs to one job. A checkpoint of another corpus, other hyperparameters or another
+version of this code is refused, not overwritten. If a checkpoint is damaged, training starts from the
+beginning.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ import torch
 
 from corpus import Corpus
 from hyperparameters import Hyperparameters
-from training_report import tell
+from job_log import log
 from user_error import UserError
 
 FORMAT = 2
@@ -36,51 +35,55 @@ EVERY_SECONDS = 60.0
 """Seconds of work that an interruption may cost."""
 
 WITHOUT_EFFECT = ("log_interval",)
-"""Hyperparameters that may differ after an interruption: the model does not depend on them."""
+"""Hyperparameters that the model does not depend on, so they may differ after an interruption."""
 
 
 def folder(environment: Mapping[str, str]) -> Path | None:
-    """Where this job's checkpoints go, or None if it has no place for them.
+    """Return the folder for this job's checkpoints, or None if the job keeps none.
 
-    LEXLINE_CHECKPOINTS names a folder, which is made. Otherwise it is the folder `checkpoints` beside the
-    model's, which SageMaker makes for a job with a CheckpointConfig.
+    LEXLINE_CHECKPOINTS names a folder, which is created. Otherwise it is the folder `checkpoints` beside the
+    model's, which SageMaker creates for a job with a CheckpointConfig.
     """
     named = environment.get("LEXLINE_CHECKPOINTS")
     if named:
         Path(named).mkdir(parents=True, exist_ok=True)
         return Path(named)
-    usual = Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml") / "checkpoints"
-    return usual if usual.is_dir() else None
+    default = Path(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml") / "checkpoints"
+    return default if default.is_dir() else None
 
 
-def identity(settings: Hyperparameters, corpus: Corpus) -> dict[str, Any]:
-    """What must be the same for a job to go on from a checkpoint."""
+def identity(hparams: Hyperparameters, corpus: Corpus) -> dict[str, Any]:
+    """Return what must be equal for a job to resume from a checkpoint."""
     digest = hashlib.blake2b("\n".join(corpus.vocabulary.words).encode(), digest_size=16)
     for _, tokens in sorted(corpus.splits.items()):
         digest.update(len(tokens).to_bytes(8, "little"))
         digest.update(tokens.data)
-    matters = {name: value for name, value in asdict(settings).items() if name not in WITHOUT_EFFECT}
-    return {"format": FORMAT, **matters, "corpus": digest.hexdigest()}
+    relevant = {name: value for name, value in asdict(hparams).items() if name not in WITHOUT_EFFECT}
+    return {"format": FORMAT, **relevant, "corpus": digest.hexdigest()}
 
 
 class Checkpoints:
     """The checkpoint of one job, in a folder."""
 
     def __init__(self, directory: Path, job: dict[str, Any]) -> None:
-        """job: its `identity`."""
+        """Take the folder and the job's `identity`."""
         self._path = directory / FILE
         self._job = job
         self._written_at = time.monotonic()
 
     @property
     def due(self) -> bool:
+        """Whether EVERY_SECONDS have passed since the last checkpoint."""
         return time.monotonic() - self._written_at >= EVERY_SECONDS
 
     def save(self, contents: dict[str, Any]) -> None:
-        """Put plain tensors, numbers, text, lists and dictionaries of them in place of the last checkpoint.
+        """Replace the last checkpoint.
 
-        A process killed at any moment leaves the one or the other, whole. A disk that is full costs the
-        checkpoint, not the training.
+        If the process is killed meanwhile, either the old or the new checkpoint is there, complete. If the
+        disk is full, log it and keep the old one: training goes on.
+
+        Args:
+            contents: Plain tensors, numbers, strings, and lists and dictionaries of them.
         """
         unfinished = self._path.with_name(f"{FILE}.tmp")
         try:
@@ -90,40 +93,40 @@ class Checkpoints:
                 os.fsync(file.fileno())
             unfinished.replace(self._path)
             _sync(self._path.parent)
-        # torch.save tells of a write that failed as a RuntimeError.
+        # torch.save raises RuntimeError if a write fails.
         except (OSError, RuntimeError) as error:
             unfinished.unlink(missing_ok=True)
-            tell(f"The checkpoint could not be written ({error}); training goes on.")
+            log(f"The checkpoint could not be written ({error}); training goes on.")
         self._written_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The contents of the last checkpoint, on the CPU, or None if there is none or it is damaged.
+        """Return the contents of the last checkpoint, on the CPU, or None if it is missing or damaged.
 
-        Raises UserError if it is another job's.
+        Raises:
+            UserError: The checkpoint belongs to another job.
         """
         if not self._path.exists():
             return None
         try:
             contents = _read(self._path)
-        except Exception as error:  # what torch.load raises depends on which bytes are wrong
-            tell(f"The checkpoint {self._path} is damaged ({error}): training starts from the beginning.")
+        except Exception as error:  # torch.load raises different errors, depending on which bytes are wrong
+            log(f"The checkpoint {self._path} is damaged ({error}): training starts from the beginning.")
             return None
         self._check(contents.get("job", {}))
         return contents
 
-    def _check(self, found: dict[str, Any]) -> None:
-        differing = [name for name in self._job if found.get(name) != self._job[name]]
-        if not differing:
+    def _check(self, job: dict[str, Any]) -> None:
+        name = next((name for name in self._job if job.get(name) != self._job[name]), None)
+        if name is None:
             return
-        name = differing[0]
-        was, now = found.get(name), self._job[name]
+        before, now = job.get(name), self._job[name]
         difference = {
-            "format": f"by another version of Lexline, in format {was} rather than {now}",
+            "format": f"by another version of Lexline, in format {before} rather than {now}",
             "corpus": "from another corpus",
-        }.get(name, f"with {name} {was}, and this job has {name} {now}")
+        }.get(name, f"with {name} {before}, and this job has {name} {now}")
         raise UserError(
             f"The checkpoint {self._path} was made {difference}. "
-            "Give this job a checkpoint folder of its own, or empty that one to start from the beginning."
+            "Give this job its own checkpoint folder, or empty that one to start from the beginning."
         )
 
 

@@ -1,29 +1,30 @@
-"""The model that a job trained, the challenger, against the model that serves now, the champion.
+"""Compare the challenger, the model that a job trained, with the champion, the model in service.
 
-Each knows the words of its own training text and calls all others <unk>. Where <unk> counts as one word, a
-model that knows little has an easy time: it need not say which word it means. So both are asked for the very
-words of the test split, out of one set of words:
+Each model knows the words of its own training text and reads all others as <unk>. If <unk> counted as one
+word, a model with a small vocabulary would have an advantage, because it need not say which word it means. So
+both must predict the exact words of the test split, out of one set of words:
 
     V* = the champion's vocabulary, the challenger's, and the distinct words of the test split
 
-Of V*, a model with vocabulary V does not know n = |V*| - |V| + 1 words: those outside V, and <unk> itself,
-which a text may hold literally. It says nothing about which of these n it means, so each gets an equal part:
+A model with vocabulary V does not know n = |V*| - |V| + 1 words of V*: those outside V, and <unk> itself,
+which a text may contain literally. The model does not distinguish these n words, so each gets an equal part:
 
-    P*(w) = P(w)           for the words it knows
-    P*(w) = P(<unk>) / n   for the n it does not
+    P*(w) = P(w)           for the words that the model knows
+    P*(w) = P(<unk>) / n   for the n words that it does not know
 
-Over V*, P* sums to 1 for either model, and what a model does not know costs it log n nats beyond its <unk>.
-Both are judged by the same function of the same tokens, read in the same columns (perplexity.py):
+P* sums to 1 over V* for either model, and an unknown word costs log n nats more than the model's <unk>. Both
+models are scored on the same tokens, read in the same columns (perplexity.py):
 
     perplexity = exp(mean loss + share of <unk> * log n)
 
-where loss and share are over the tokens as the model numbers them. It is test_perplexity where the model
-knows every word of the test split. OpenGrm's ngramperplexity shares <unk> out likewise (OOV_class_size).
+The loss and the share are those of the text in the model's own numbers. If the model knows every word of the
+test split, the figure is its test_perplexity. OpenGrm's ngramperplexity divides <unk> in the same way
+(OOV_class_size).
 
-What cannot be known here: whether the champion was trained on lines that are now in the test split. If it
-was, the figures favour the champion, never the challenger.
+Nobody can tell whether the champion was trained on lines that are now in the test split. If it was, the
+figures favour the champion.
 
-A champion that cannot be judged is said to be incomparable, with the reason. It never ends the job.
+A champion that cannot be scored is incomparable, for a stated reason. It never fails the job.
 """
 
 import contextlib
@@ -44,30 +45,33 @@ import corpus
 import distributed
 import language_model
 from corpus import Corpus
+from job_log import log_values, quoted, summary
 from language_model import CONFIG, FORMAT, VOCABULARY, WEIGHTS, LanguageModel, Shape
 from perplexity import own_loss, perplexity
-from training_report import in_short, quoted, say
 from user_error import UserError
 from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
 
 ARTIFACT = "model.tar.gz"
 
 NEEDED = (CONFIG, VOCABULARY, WEIGHTS)
-"""What of an artifact makes its model; nothing else is unpacked."""
+"""The files of an artifact that are unpacked."""
 
 MOST_BYTES = 2**32
-"""Of an artifact's files, unpacked: room for a billion weights, in a seventh of the job's volume of 30 GB."""
+"""Limit of an unpacked artifact: a billion weights, or a seventh of the job's volume of 30 GB."""
 
 BLOCK_BYTES = 2**20
 
 FEW_TOKENS = 10_000
-"""A difference that scatters by 1 nat from token to token has by then a standard error of 0.01, or 1 % of the
-perplexity (the standard deviation over the root of the count)."""
+"""With fewer tokens a difference may be chance.
+
+If the difference of the two models' losses varies by 1 nat from token to token, then over so many tokens its
+standard error is 1 / sqrt(10,000) = 0.01 nats, or 1 % of the perplexity.
+"""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One model on the common terms. unknown_share: of the test split's tokens, those it reads as <unk>."""
+    """The score of one model. unknown_share: the share of the test split's tokens that it reads as <unk>."""
 
     perplexity: float
     vocabulary_size: int
@@ -77,7 +81,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Comparison:
-    """words: of V*. tokens: of the test split. notes: sentences on what qualifies the figures."""
+    """Both scores.
+
+    Attributes:
+        champion: The score of the model in service.
+        challenger: The score of the job's model.
+        words: The size of V*.
+        tokens: The number of tokens of the test split.
+        notes: Sentences that say what limits the figures.
+    """
 
     champion: Judged
     challenger: Judged
@@ -86,11 +98,12 @@ class Comparison:
     notes: list[str]
 
     def document(self) -> dict[str, Any]:
-        """What metrics.json tells of it."""
+        """Return the comparison's entry in metrics.json."""
         return {"comparable": True, **asdict(self)}
 
-    def announce(self) -> None:
-        say(
+    def log(self) -> None:
+        """Log the outcome in one line."""
+        log_values(
             champion_perplexity=f"{self.champion.perplexity:.4f}",
             challenger_perplexity=f"{self.challenger.perplexity:.4f}",
         )
@@ -98,24 +111,28 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Incomparable:
-    """reason: a sentence."""
+    """The outcome if the models cannot be compared. reason: a sentence."""
 
     reason: str
 
     def document(self) -> dict[str, Any]:
-        """What metrics.json tells of it."""
+        """Return the comparison's entry in metrics.json."""
         return {"comparable": False, "reason": self.reason}
 
-    def announce(self) -> None:
-        say(champion="incomparable", reason=quoted(self.reason))
+    def log(self) -> None:
+        """Log the outcome in one line."""
+        log_values(champion="incomparable", reason=quoted(self.reason))
 
 
 @dataclass(frozen=True)
 class _Champion:
-    """What every rank must know of the champion to score it.
+    """What every rank needs to score the champion.
 
-    tokens: the test split in its numbers. words: how many V* holds. unknown_in_text: the share of tokens that
-    the text itself spells <unk>.
+    Attributes:
+        shape: The sizes of its model.
+        tokens: The test split in its numbers.
+        words: The size of V*.
+        unknown_in_text: The share of tokens that are <unk> in the text itself.
     """
 
     shape: Shape
@@ -127,11 +144,14 @@ class _Champion:
 def compare(
     folder: Path, channel: Path, text: Corpus, test_loss: float, device: torch.device
 ) -> Comparison | Incomparable:
-    """Score the champion as the challenger was scored. Called by all ranks alike; every one gets the outcome.
+    """Score the champion as the challenger was scored. Every rank calls this and gets the outcome.
 
-    folder: where the champion's model.tar.gz lies; the first rank reads it. channel, text: the training
-    channel, and the corpus in the challenger's numbers. test_loss: the challenger's, in nats per token.
-    device: where this rank computes.
+    Args:
+        folder: Contains the champion's model.tar.gz. Only the first rank reads it.
+        channel: The training channel.
+        text: The corpus in the challenger's numbers.
+        test_loss: The challenger's loss on the test split, in nats per token.
+        device: The device of this rank.
     """
     try:
         found, loss = _score(folder, channel, text, device)
@@ -142,8 +162,7 @@ def compare(
     for name, judged in (("champion", champion), ("challenger", challenger)):
         if not math.isfinite(judged.perplexity):
             return Incomparable(
-                f"The {name}'s perplexity on the test split is {judged.perplexity}, which compares with "
-                "nothing."
+                f"The {name}'s perplexity on the test split is {judged.perplexity}, which cannot be compared."
             )
     tokens = len(found.tokens)
     notes = _notes(champion, challenger, tokens, found.unknown_in_text)
@@ -151,14 +170,19 @@ def compare(
 
 
 def judge(loss: float, tokens: TokenIds, vocabulary_size: int, tokenizer: str, words: int) -> Judged:
-    """A model on the common terms, given its loss in nats per token.
+    """Return a model's score.
 
-    tokens: the text in the model's numbers. words: how many V* holds, the model's own among them.
+    Args:
+        loss: The model's loss in nats per token.
+        tokens: The text in the model's numbers.
+        vocabulary_size: The number of words that the model knows.
+        tokenizer: The name of the tokenizer that cut the text.
+        words: The size of V*.
     """
     unknown_share = _unknown_share(tokens)
-    not_known = words - vocabulary_size + 1
+    unknown_words = words - vocabulary_size + 1
     return Judged(
-        perplexity=perplexity(loss + unknown_share * math.log(not_known)),
+        perplexity=perplexity(loss + unknown_share * math.log(unknown_words)),
         vocabulary_size=vocabulary_size,
         tokenizer=tokenizer,
         unknown_share=unknown_share,
@@ -170,35 +194,37 @@ def _unknown_share(tokens: TokenIds) -> float:
 
 
 def _score(folder: Path, channel: Path, text: Corpus, device: torch.device) -> tuple[_Champion, float]:
-    """The champion, and its loss on the test split in nats per token. Raises UserError, on all ranks."""
+    """Return the champion and its loss on the test split, in nats per token. Raises UserError."""
     model, champion = None, None
-    with _agreed():
+    with _shared_errors():
         if distributed.is_first():
             model, champion = _read(folder, channel, text)
-    champion = distributed.from_first(champion)
-    with _agreed():
+    champion = distributed.broadcast(champion)
+    with _shared_errors():
         model = (model or LanguageModel(champion.shape)).to(device)
-    distributed.copy_first(model)
-    with _agreed():
+    distributed.broadcast_weights(model)
+    with _shared_errors():
         own = own_loss(model, champion.tokens)
-    return champion, distributed.total(own) / len(champion.tokens)
+    return champion, distributed.sum_over_ranks(own) / len(champion.tokens)
 
 
 @contextlib.contextmanager
-def _agreed() -> Iterator[None]:
-    """What goes wrong within it on any rank is raised on every one, as a UserError: the others would wait for
-    that rank for ever. Nothing within it may wait for another rank."""
-    with distributed.together():
+def _shared_errors() -> Iterator[None]:
+    """Raise an error of any rank on every rank, as a UserError.
+
+    Otherwise the other ranks would wait for ever. The code inside must not wait for another rank.
+    """
+    with distributed.shared_errors():
         try:
             yield
         except UserError:
             raise
-        except Exception as error:  # what is raised depends on which bytes are wrong
-            raise UserError(f"The champion cannot be read and scored ({in_short(error)}).") from error
+        except Exception as error:  # different errors, depending on which bytes are wrong
+            raise UserError(f"The champion cannot be read and scored ({summary(error)}).") from error
 
 
 def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Champion]:
-    """The champion on the processor. Raises UserError where it does not compare, and what its bytes cause."""
+    """Return the champion, on the CPU. Raises UserError if it cannot be compared, other errors if damaged."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         unpack(folder / ARTIFACT, directory)
@@ -211,18 +237,22 @@ def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Ch
         shape=model.shape,
         tokens=wording.in_numbers_of(known),
         words=len({*known.words, *text.vocabulary.words, *wording.words}),
-        unknown_in_text=_unknown_share(wording.places),
+        unknown_in_text=_unknown_share(wording.indices),
     )
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """The NEEDED files of a model.tar.gz, into a folder. Raises UserError, and what damaged archives cause.
+    """Unpack the NEEDED files of a model.tar.gz into a folder.
 
-    The archive is read to its end, where gzip has a checksum: a weight with a bit flipped would load, and
-    score badly.
+    Read the archive to its end, where gzip has a checksum: weights with a flipped bit would load and score
+    badly.
+
+    Raises:
+        UserError: A file is missing, or the archive is larger than MOST_BYTES.
+        Exception: The archive is damaged (errors of gzip, zlib and tarfile).
     """
     if not archive.is_file():
-        raise UserError(f"The champion channel holds no {archive.name}.")
+        raise UserError(f"The champion channel contains no {archive.name}.")
     left = MOST_BYTES
     with gzip.open(archive) as stream:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
@@ -235,11 +265,11 @@ def unpack(archive: Path, directory: Path) -> None:
         while left >= 0 and (block := stream.read(BLOCK_BYTES)):
             left -= len(block)
     if left < 0:
-        raise UserError(f"The champion's artifact holds more than {MOST_BYTES // 2**30} GiB, unpacked.")
+        raise UserError(f"The champion's artifact has more than {MOST_BYTES // 2**30} GiB, unpacked.")
     missing = [name for name in NEEDED if not (directory / name).is_file()]
     if missing:
         raise UserError(
-            f"The champion's artifact holds no {', no '.join(missing)}: it is no model of Lexline."
+            f"The champion's artifact contains no {', no '.join(missing)}: it is not a model of Lexline."
         )
 
 
@@ -247,14 +277,14 @@ def _check_config(config: dict[str, Any], tokenizer: str) -> None:
     found = config.get("format", 1)
     if found != FORMAT:
         raise UserError(
-            f"The champion's artifact has format {found}, and this version of Lexline reads format {FORMAT}: "
-            "models compare again once one of this version serves."
+            f"The champion's artifact has format {found}, and this version of Lexline reads format {FORMAT}. "
+            "Once a model of this version is in service, models can be compared again."
         )
     if config["tokenizer"] != tokenizer:
         raise UserError(
-            f"The champion cuts text by the tokenizer {config['tokenizer']} and the challenger by "
-            f"{tokenizer}: their tokens differ, and perplexities per token do not compare. Train with "
-            f"tokenizer {config['tokenizer']} to compare the two."
+            f"The champion's tokenizer is {config['tokenizer']} and the challenger's is {tokenizer}, so "
+            "their tokens differ and perplexities per token cannot be compared. To compare them, train with "
+            f"tokenizer {config['tokenizer']}."
         )
 
 
@@ -267,8 +297,8 @@ def _check_vocabulary(words: list[str], size: int) -> None:
     different = len(set(words))
     if not different == len(words) == size:
         raise UserError(
-            f"The champion's vocabulary does not fit its weights: it lists {different:,} different words in "
-            f"{len(words):,} lines, and the weights are for {size:,}."
+            f"The champion's vocabulary does not fit its weights: it has {different:,} different words in "
+            f"{len(words):,} lines, and the weights are for {size:,} words."
         )
 
 
@@ -278,13 +308,13 @@ def _notes(champion: Judged, challenger: Judged, tokens: int, unknown_in_text: f
     if more >= 2 * fewer and more - fewer >= 0.01:
         notes.append(
             f"The champion does not know {champion.unknown_share:.1%} of the test split's tokens, the "
-            f"challenger {challenger.unknown_share:.1%}: which words they know is a good part of what these "
-            "figures compare."
+            f"challenger {challenger.unknown_share:.1%}: the figures mostly compare which words the models "
+            "know."
         )
     if unknown_in_text:
         notes.append(
-            f"The test split itself spells {unknown_in_text:.1%} of its tokens {UNKNOWN}; they count as "
-            "words that neither model knows, which favours the one with the larger vocabulary."
+            f"In the text of the test split, {unknown_in_text:.1%} of the tokens are {UNKNOWN}. They count "
+            "as words that neither model knows, which favours the model with the larger vocabulary."
         )
     if tokens < FEW_TOKENS:
         notes.append(

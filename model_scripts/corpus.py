@@ -1,13 +1,13 @@
-"""A corpus as numbers: three files of text in, three arrays of token ids and a vocabulary out.
+"""Read a corpus: three files of text become three arrays of token ids and a vocabulary.
 
-    we do, do we? we do.        a text is read in blocks
-    2  3   4  5   2  6          1. the chunks between its white space are numbered (word_table.py)
-    3 -> do ￭,   5 -> we ￭?     2. the tokenizer cuts each chunk into words, the first time it is met
-    we 3, do 3, ￭, 1, ...       3. words are counted, and numbered by frequency (vocabulary.py)
-    3  2 4 2  3 6  3  2 5       4. each chunk's number is exchanged for those of its words
+    we do, do we? we do.        a text, read in blocks
+    2  3   4  5   2  6          1. number the chunks between white space (word_table.py)
+    3 -> do ￭,   5 -> we ￭?     2. split each distinct chunk into words (tokenizer.py)
+    we 3, do 3, ￭, 1, ...       3. count the words and number them by frequency (vocabulary.py)
+    3  2 4 2  3 6  3  2 5       4. replace each chunk's number by the numbers of its words
 
-So the tokenizer, which is slow, sees each chunk once, and Python never loops over a text. A token takes 4
-bytes of memory; otherwise only the distinct chunks and words are kept.
+The slow tokenizer sees each distinct chunk once, and no Python loop runs over the text. A token takes 4 bytes
+of memory; besides the tokens, only the distinct chunks and words are kept.
 """
 
 from array import array
@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-import corpus_files
+import split_files
 import tokenizer
 import vocabulary
 from tokenizer import Tokenizer
@@ -34,15 +34,18 @@ T = TypeVar("T")
 U = TypeVar("U")
 Counts = npt.NDArray[np.int64]
 
-CHUNKS_OF_A_PART = 2**23  # 32 MiB, which the C library gives back to the kernel when they are freed
+CHUNKS_OF_A_PART = 2**23  # 32 MiB: freed arrays of this size go back to the kernel at once
 CHUNKS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The three splits as word numbers, an <eos> after each line, and the vocabulary of the first.
+    """A corpus as numbers.
 
-    tokenizer: the name of the one that cut the text.
+    Attributes:
+        tokenizer: The name of the tokenizer that split the text.
+        vocabulary: The words of train.
+        splits: train, valid and test as word numbers, with an <eos> after each line.
     """
 
     tokenizer: str
@@ -50,56 +53,62 @@ class Corpus:
     splits: Mapping[str, TokenIds]
 
 
-def read(channel: Path, wanted_tokenizer: str, block_bytes: int = corpus_files.BLOCK_BYTES) -> Corpus:
-    """The corpus in a folder. wanted_tokenizer: a name, or auto to choose by looking at train.
+def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BLOCK_BYTES) -> Corpus:
+    """Read the corpus in a folder.
 
-    Raises UserError if a split is missing, there twice, empty or not UTF-8, or if there is nothing to learn.
+    Args:
+        channel: The folder.
+        wanted_tokenizer: A name, or `auto` to choose the tokenizer that fits train.
+        block_bytes: How much text to read at once.
+
+    Raises:
+        UserError: A split has no file or several, is empty or not UTF-8, or train has no word to learn.
     """
-    files = corpus_files.find(channel)
-    chosen = (
-        tokenizer.choose(corpus_files.sample(files["train"]))
-        if wanted_tokenizer == "auto"
-        else tokenizer.BY_NAME[wanted_tokenizer]
-    )
+    files = split_files.find(channel)
+    if wanted_tokenizer == "auto":
+        chosen = tokenizer.choose(split_files.sample(files["train"]))
+    else:
+        chosen = tokenizer.BY_NAME[wanted_tokenizer]
     _keep_freed_memory()
     chunks = Chunks(chosen)
     texts = {split: _read_split(split, path, chunks, block_bytes) for split, path in files.items()}
     counts = {split: _count(parts, len(chunks)) for split, parts in texts.items()}
     known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]))
-    splits = {split: chunks.exchange(parts, counts[split], ids) for split, parts in texts.items()}
+    splits = {split: chunks.replace(parts, counts[split], ids) for split, parts in texts.items()}
     return Corpus(chosen.name, known, splits)
 
 
 @dataclass(frozen=True)
 class Wording:
-    """A text before any vocabulary: its distinct words, and the text as their places among them.
+    """A text without a vocabulary.
 
-    words: <unk> and <eos> first, whether or not the text holds them.
+    Attributes:
+        words: Its distinct words, after <unk> and <eos>, which the text need not contain.
+        indices: The text as indices of `words`.
     """
 
     words: list[str]
-    places: TokenIds
+    indices: TokenIds
 
     def in_numbers_of(self, known: Vocabulary) -> TokenIds:
-        """The text as a vocabulary numbers its words."""
-        return np.array(known.encode(self.words), dtype=np.int32).take(self.places)
+        """Return the text in a vocabulary's numbers."""
+        return np.array(known.encode(self.words), dtype=np.int32).take(self.indices)
 
 
 def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
-    """One split as `read` cuts it into words, which may then be numbered by any vocabulary. Raises as
-    `read` does."""
+    """Return one split, split into words as `read` does it, for any vocabulary. Raises as `read` does."""
     chunks = Chunks(tokenizer.BY_NAME[tokenizer_name])
-    parts = _read_split(split, corpus_files.find(channel)[split], chunks, corpus_files.BLOCK_BYTES)
+    parts = _read_split(split, split_files.find(channel)[split], chunks, split_files.BLOCK_BYTES)
     counts = _count(parts, len(chunks))
     unchanged = np.arange(len(chunks.words), dtype=np.int32)
-    return Wording(list(chunks.words), chunks.exchange(parts, counts, unchanged))
+    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged))
 
 
 class Chunks:
-    """The distinct chunks of a text, numbered from 2 as they come, and the words of each. 1 ends a line."""
+    """The distinct chunks of a text and the words of each. Chunks are numbered from 2; 1 is a line end."""
 
     def __init__(self, chosen: Tokenizer) -> None:
-        # Words and their numbers. One that is asked for and not there gets the next.
+        # The words' numbers. Looking up a new word gives it the next number.
         self.words = defaultdict(count(2).__next__, {UNKNOWN: UNKNOWN_ID, END_OF_LINE: END_OF_LINE_ID})
         self._tokenizer = chosen
         self._table = WordTable()
@@ -108,13 +117,14 @@ class Chunks:
         self._starts = array("i", [0, 0, 1])
 
     def __len__(self) -> int:
-        """One more than the highest number given so far."""
+        """Return one more than the highest number so far."""
         return len(self._table)
 
     def number(self, block: Words) -> Numbers:
-        """The numbers of a block's chunks and line ends, in their order.
+        """Return the numbers of a block's chunks and line ends, in their order.
 
-        Raises UnicodeDecodeError if they are not UTF-8.
+        Raises:
+            UnicodeDecodeError: The block is not UTF-8.
         """
         numbers = self._table.number(block)
         words, lengths = self._tokenizer.split_chunks(self._table.words(len(self._starts) - 1))
@@ -123,16 +133,19 @@ class Chunks:
         return numbers
 
     def count_words(self, counts: Counts) -> Counts:
-        """How often each word stands in a text in which each chunk stands counts[its number] times."""
+        """Return how often each word occurs in a text in which chunk n occurs counts[n] times."""
         weights = np.repeat(counts, np.diff(self._starts))
-        # Weights are added up as floats, which are exact to 2**53.
+        # bincount adds weights as floats, which are exact up to 2**53.
         return np.bincount(self._words, weights=weights, minlength=len(self.words)).astype(np.int64)
 
-    def exchange(self, parts: list[Numbers], counts: Counts, ids: TokenIds) -> TokenIds:
-        """A text as ids[n] for each word n of its chunks, in one run.
+    def replace(self, parts: list[Numbers], counts: Counts, ids: TokenIds) -> TokenIds:
+        """Return a text as the ids of its words, in one array.
 
-        parts: the text as chunks; they are taken out of the list one by one, so that the text is not in
-        memory twice. counts: of the text's chunks.
+        Args:
+            parts: The text as chunk numbers. The list is emptied on the way, so that memory need not hold
+                both forms of the text.
+            counts: How often each chunk occurs in the text.
+            ids: The id of each word, by the word's number.
         """
         starts = np.array(self._starts)
         lengths = np.diff(starts)
@@ -142,7 +155,7 @@ class Chunks:
 
         text = np.empty(int(counts @ lengths), dtype=np.int32)
         end = 0
-        for chunks in _slices(_taken_out(parts), CHUNKS_AT_ONCE):
+        for chunks in _slices(_pop_all(parts), CHUNKS_AT_ONCE):
             tokens = (
                 first_words.take(chunks)
                 if one_each
@@ -154,18 +167,18 @@ class Chunks:
 
 
 def _runs(values: Numbers, starts: Numbers, lengths: Numbers) -> Numbers:
-    """Runs of values one after another: from each start, so many."""
+    """Return values[start : start + length] for each start and length, concatenated."""
     places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
     places += np.arange(len(places))
     return values.take(places)
 
 
 def _read_split(split: str, path: Path, chunks: Chunks, block_bytes: int) -> list[Numbers]:
-    """One file as numbers of chunks, in parts of CHUNKS_OF_A_PART."""
+    """Read one file as chunk numbers, in arrays of up to CHUNKS_OF_A_PART."""
     parts: list[Numbers] = []
     part, filled = np.empty(0, dtype=np.int32), 0
     try:
-        for found in _ahead(find_words, corpus_files.blocks(path, block_bytes)):
+        for found in _ahead(find_words, split_files.blocks(path, block_bytes)):
             numbers = chunks.number(found)
             if filled + len(numbers) > len(part):
                 parts.append(part[:filled])
@@ -175,14 +188,14 @@ def _read_split(split: str, path: Path, chunks: Chunks, block_bytes: int) -> lis
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8 text.") from None
     if not filled:
-        raise UserError(f"The {split} file, {path.name}, holds no text.")
+        raise UserError(f"The {split} file, {path.name}, contains no text.")
     return [*parts, part[:filled]]
 
 
 def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """What function gives for each item, while a thread is busy with the next ones.
+    """Yield the function's result for each item, while a thread computes the next ones.
 
-    numpy lets other threads run while it computes, so this uses two processors.
+    numpy releases the interpreter lock while it computes, so this uses two processors.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming: deque[Future[U]] = deque()
@@ -195,7 +208,7 @@ def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
 
 
 def _count(parts: list[Numbers], chunks: int) -> Counts:
-    """How often each of `chunks` numbers stands in the parts."""
+    """Return how often each number below `chunks` occurs in the parts."""
     counts = np.zeros(chunks, dtype=np.int64)
     for numbers in _slices(parts, max(chunks, CHUNKS_AT_ONCE)):
         counts += np.bincount(numbers, minlength=chunks)
@@ -203,22 +216,22 @@ def _count(parts: list[Numbers], chunks: int) -> Counts:
 
 
 def _slices(parts: Iterable[Numbers], length: int) -> Iterator[Numbers]:
-    """The parts in pieces of up to `length`."""
+    """Yield the parts in slices of up to `length`."""
     return (part[start : start + length] for part in parts for start in range(0, len(part), length))
 
 
-def _taken_out(parts: list[Numbers]) -> Iterator[Numbers]:
-    """The parts, each taken out of the list as it comes."""
+def _pop_all(parts: list[Numbers]) -> Iterator[Numbers]:
+    """Yield the parts in order, and remove each from the list."""
     parts.reverse()
     while parts:
         yield parts.pop()
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library hand out freed memory again rather than give it back to the kernel.
+    """Make the C library reuse freed memory instead of returning it to the kernel.
 
-    glibc gets each block above a threshold from the kernel, whose zeroed pages cost more than all that is
-    done with them here. Freeing one such block raises the threshold to its size (mallopt(3),
-    M_MMAP_THRESHOLD); 32 MiB is the most. The block itself is never touched and so takes no memory.
+    glibc requests each block above a threshold from the kernel, which zeroes its pages; that costs more than
+    all the work on them here. Freeing such a block raises the threshold to its size, up to 32 MiB
+    (mallopt(3), M_MMAP_THRESHOLD). The block allocated here is never touched, so it takes no memory.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)

@@ -1,14 +1,16 @@
 """Data-parallel training under torchrun: one process (a rank) per device, on any number of hosts.
 
-The batch is that of the job: its columns are cut into one run of columns for each rank, without overlap.
-Every rank works out the gradient of its own columns' part of the mean loss, the parts are summed over the
-ranks, and all take the same step from the same weights, so they stay replicas. gloo carries tensors between
-processors, NCCL between GPUs. Outside torchrun there is one rank, and nothing here costs anything.
+    columns of a batch     0 1 2 3 4 5 6
+    3 ranks read           0 0 1 1 2 2 2
 
-    S. Li et al., PyTorch Distributed, arXiv 2006.15704. Its DistributedDataParallel is not used: it has no
-    sum of sparse gradients over NCCL, and means over ranks rather than over unequal numbers of columns.
+Each rank computes the gradient of its columns' part of the mean loss. The parts are summed over the ranks and
+all ranks take the same step from the same weights, so the models stay equal. Tensors travel by gloo between
+processors and by NCCL between GPUs. Without torchrun there is one rank, and these functions cost nothing.
 
-Only the first rank writes files and speaks in the log. Of an error, the first of each host speaks.
+    S. Li et al., PyTorch Distributed, arXiv 2006.15704. Its DistributedDataParallel cannot sum sparse
+    gradients over NCCL, and takes the mean over ranks, which here have unequal numbers of columns.
+
+Only the first rank writes files and logs. The first rank of each host reports errors.
 """
 
 import contextlib
@@ -23,152 +25,150 @@ from user_error import UserError
 
 
 class RankLost(Exception):
-    """Another process of the job ended early, or cannot be reached. The message is a sentence."""
+    """Another process of the job ended early or cannot be reached. The message is a sentence."""
 
 
 def rank() -> int:
-    """This process's number among the job's, as torchrun gave it."""
+    """Return this process's number among the job's processes, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Return whether this process writes files and logs."""
     return rank() == 0
 
 
 def is_first_of_host() -> bool:
-    """Whether this process is the one that says what went wrong, in the log and the files of its host."""
+    """Return whether this process reports errors for its host."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def world() -> int:
-    """How many processes train together."""
+def world_size() -> int:
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def device() -> torch.device:
-    """This rank's GPU, if the host has any, or else its processors."""
+    """Return this rank's GPU, or the CPU if the host has no GPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
-    """Within it, the ranks that torchrun started can talk to each other."""
+def process_group() -> Iterator[None]:
+    """Connect the ranks that torchrun started."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     interface = os.environ.get("SM_NETWORK_INTERFACE_NAME")
     if interface:
-        # The toolkit tells NCCL which interface joins the hosts, but not gloo.
+        # The toolkit tells NCCL which interface connects the hosts, but not gloo.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     if device().type == "cuda":
         torch.cuda.set_device(device())
-    with _in_company():
+    with _detect_lost_rank():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device().type == "cuda" else "gloo")
     yield
-    # Not after an error: the others may be gone, and leaving in good order would wait for them.
+    # Not after an error: the other ranks may be gone, and this call would wait for them.
     distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """A UserError within it, on any rank, is raised on every one."""
-    mine = None
+def shared_errors() -> Iterator[None]:
+    """Raise a UserError of any rank on every rank."""
+    own = None
     try:
         yield
     except UserError as error:
-        mine = str(error)
-    found = _everyones(mine)
-    sentence = next((message for message in found if message), None)
-    if sentence:
-        raise UserError(sentence)
+        own = str(error)
+    message = next((message for message in _gather_objects(own) if message), None)
+    if message:
+        raise UserError(message)
 
 
-def part(columns: int) -> slice:
-    """Which of so many columns are this rank's.
+def own_columns(columns: int) -> slice:
+    """Return which of so many columns are this rank's.
 
-    The ranks' parts do not overlap, cover all columns, and differ by one column at most; with more ranks than
-    columns some are empty.
+    The ranks' slices do not overlap, cover all columns, and differ in length by at most one. If there are
+    more ranks than columns, some slices are empty.
     """
-    ranks, own = world(), rank() if world() > 1 else 0
+    ranks, own = world_size(), rank() if world_size() > 1 else 0
     return slice(columns * own // ranks, columns * (own + 1) // ranks)
 
 
-def share(columns: Tensor) -> Tensor:
-    """This rank's columns of (rows, columns)."""
-    return columns[:, part(columns.shape[1])]
+def gather_columns(own: Tensor, columns: int) -> Tensor:
+    """Return all ranks' columns, (1, columns, width), from this rank's (1, own columns, width)."""
+    if world_size() == 1:
+        return own
+    gathered = own.new_zeros(own.shape[0], columns, own.shape[2])
+    gathered[:, own_columns(columns)] = own
+    with _detect_lost_rank():
+        distributed.all_reduce(gathered)
+    return gathered
 
 
-def whole(mine: Tensor, columns: int) -> Tensor:
-    """The ranks' parts (1, own columns, width) put together again: (1, columns, width), on every rank."""
-    if world() == 1:
-        return mine
-    everyones = mine.new_zeros(mine.shape[0], columns, mine.shape[2])
-    everyones[:, part(columns)] = mine
-    with _in_company():
-        distributed.all_reduce(everyones)
-    return everyones
-
-
-def total(value: Tensor) -> float:
-    """The sum of a 0-d tensor over all ranks."""
-    if world() == 1:
+def sum_over_ranks(value: Tensor) -> float:
+    """Return the sum of a 0-d tensor over all ranks."""
+    if world_size() == 1:
         return float(value)
     summed = value.detach().clone()
-    with _in_company():
+    with _detect_lost_rank():
         distributed.all_reduce(summed)
     return float(summed)
 
 
-def from_first(thing: Any) -> Any:
-    """The first rank's `thing`, anything that pickles, on every rank."""
-    if world() == 1:
+def broadcast(thing: Any) -> Any:
+    """Return the first rank's `thing`, which must be picklable, on every rank."""
+    if world_size() == 1:
         return thing
     box = [thing]
-    with _in_company():
+    with _detect_lost_rank():
         distributed.broadcast_object_list(box, src=0)
     return box[0]
 
 
-def copy_first(model: nn.Module) -> None:
-    """Give every rank's model the first one's weights."""
-    if world() > 1:
-        with _in_company():
+def broadcast_weights(model: nn.Module) -> None:
+    """Copy the first rank's weights into every rank's model."""
+    if world_size() > 1:
+        with _detect_lost_rank():
             for parameter in model.parameters():
                 distributed.broadcast(parameter.detach(), src=0)
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter], wishes: list[bool]) -> list[bool]:
-    """Put the sum over all ranks in place of each gradient; answers of each wish whether any rank has it.
+def sum_gradients(parameters: Iterable[nn.Parameter], flags: list[bool]) -> list[bool]:
+    """Replace each gradient by its sum over all ranks, and return each flag's `or` over all ranks.
 
-    The wishes travel with the gradients, so that ranks agree on something at every step without talking once
-    more. Dense gradients go as one flat vector. A sparse gradient goes as the rows it holds: a rank sends the
-    words of its own batch, not the vocabulary. A parameter's gradient is sparse on all ranks or on none; one
-    that is missing, because the rank's batch did not use the parameter, counts as zeros.
+    The flags travel with the gradients, so that agreeing on something costs no round trip of its own. Dense
+    gradients travel as one flat vector, sparse ones as the rows they hold: a rank sends the words of its own
+    batch, not the vocabulary.
+
+    Args:
+        parameters: A parameter's gradient is sparse on all ranks or on none. A missing gradient, of a
+            parameter that the rank's batch did not use, counts as zeros.
+        flags: The same number on each rank.
     """
-    if world() == 1:
-        return wishes
+    if world_size() == 1:
+        return flags
     sparse: list[nn.Parameter] = []
     dense: list[nn.Parameter] = []
     for parameter in parameters:
         is_sparse = parameter.grad is not None and parameter.grad.is_sparse
         (sparse if is_sparse else dense).append(parameter)
     _sum_sparse(sparse)
-    return _sum_dense(dense, wishes)
+    return _sum_dense(dense, flags)
 
 
-def _sum_dense(parameters: list[nn.Parameter], wishes: list[bool]) -> list[bool]:
+def _sum_dense(parameters: list[nn.Parameter], flags: list[bool]) -> list[bool]:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    wished = gradients[0].new_tensor([float(wish) for wish in wishes])
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), wished])
-    with _in_company():
+    counts = gradients[0].new_tensor([float(flag) for flag in flags])
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), counts])
+    with _detect_lost_rank():
         distributed.all_reduce(flat)
-    *summed, wished = torch.split(flat, [*(p.numel() for p in parameters), len(wishes)])
+    *summed, counts = torch.split(flat, [*(p.numel() for p in parameters), len(flags)])
     for parameter, gradient in zip(parameters, summed, strict=True):
         parameter.grad = gradient.view_as(parameter)
-    return [count > 0 for count in wished.tolist()]
+    return [count > 0 for count in counts.tolist()]
 
 
 def _sum_sparse(parameters: list[nn.Parameter]) -> None:
@@ -176,53 +176,48 @@ def _sum_sparse(parameters: list[nn.Parameter]) -> None:
         return
     gradients = [p.grad.coalesce() for p in parameters if p.grad is not None]
     counts = torch.tensor([len(gradient.values()) for gradient in gradients], device=gradients[0].device)
-    counts_of_ranks = torch.stack(_gather(counts)).T.tolist()
-    for parameter, gradient, counts_here in zip(parameters, gradients, counts_of_ranks, strict=True):
-        most = max(counts_here)
-        rows = _joined_up(_lengthened(gradient.indices()[0], most), counts_here)
-        values = _joined_up(_lengthened(gradient.values(), most), counts_here)
+    counts_by_parameter = torch.stack(_all_gather(counts)).T.tolist()
+    for parameter, gradient, rank_counts in zip(parameters, gradients, counts_by_parameter, strict=True):
+        rows = _concatenate(gradient.indices()[0], rank_counts)
+        values = _concatenate(gradient.values(), rank_counts)
         summed = torch.sparse_coo_tensor(rows.unsqueeze(0), values, gradient.shape, check_invariants=False)
         parameter.grad = summed.coalesce()
 
 
-def _lengthened(tensor: Tensor, length: int) -> Tensor:
-    """`tensor` with zeros after its own entries: what is gathered must be as long on every rank."""
-    longer = tensor.new_zeros(length, *tensor.shape[1:])
-    longer[: len(tensor)] = tensor
-    return longer
+def _concatenate(tensor: Tensor, counts: list[int]) -> Tensor:
+    """Return every rank's tensor, one after another. counts: their lengths, by rank."""
+    # all_gather needs the same length on every rank.
+    padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    return torch.cat([part[:count] for part, count in zip(_all_gather(padded), counts, strict=True)])
 
 
-def _joined_up(tensor: Tensor, counts: list[int]) -> Tensor:
-    """Of every rank's `tensor` the first entries, as many as its count, one rank's after another's."""
-    return torch.cat([theirs[:count] for theirs, count in zip(_gather(tensor), counts, strict=True)])
-
-
-def _gather(tensor: Tensor) -> list[Tensor]:
-    """Every rank's tensor of the same shape, by rank."""
-    tensors = [torch.empty_like(tensor) for _ in range(world())]
-    with _in_company():
+def _all_gather(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all ranks, which have the same shape, by rank."""
+    tensors = [torch.empty_like(tensor) for _ in range(world_size())]
+    with _detect_lost_rank():
         distributed.all_gather(tensors, tensor)
     return tensors
 
 
-def _everyones(thing: Any) -> list[Any]:
-    """Every rank's `thing`, by rank."""
-    if world() == 1:
+def _gather_objects(thing: Any) -> list[Any]:
+    """Return the things of all ranks, by rank."""
+    if world_size() == 1:
         return [thing]
-    things = [None] * world()
-    with _in_company():
+    things = [None] * world_size()
+    with _detect_lost_rank():
         distributed.all_gather_object(things, thing)
     return things
 
 
 @contextlib.contextmanager
-def _in_company() -> Iterator[None]:
-    """Raises RankLost where another rank is gone, which gloo and NCCL tell as a RuntimeError."""
+def _detect_lost_rank() -> Iterator[None]:
+    """Raise RankLost if another rank is gone, which gloo and NCCL report as a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
         cause, _, _ = str(error).partition("\n")
         raise RankLost(
-            "The training's processes lost touch with each other: one of them ended early, and the log of "
+            "The job's processes lost the connection to each other: one of them ended early, and the log of "
             f"its host says why, or the network failed ({cause})."
         ) from error

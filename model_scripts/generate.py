@@ -1,19 +1,21 @@
-"""Serve generated text: the four functions that SageMaker's PyTorch inference toolkit calls, one request at a
-time. What requests and answers hold, generation.py says."""
+"""Serve texts in SageMaker's PyTorch image: the four functions that its inference toolkit calls.
+
+The toolkit handles one request at a time. inference.py documents requests and responses.
+"""
 
 import json
 from typing import Any
 
-from generation import JSON, InvalidRequest, Request, ServedModel, load, parse
+from inference import JSON, InvalidRequest, Request, ServedModel, load, parse
 
 
 def model_fn(model_dir: str) -> ServedModel:
-    """Load an artifact."""
+    """Load the artifact in a folder."""
     return load(model_dir)
 
 
 def input_fn(body: str | bytes, content_type: str | None) -> Request:
-    """Check a request. What is wrong with it is answered with status 400."""
+    """Parse a request. An invalid one gets status 400."""
     try:
         return parse(body, content_type)
     except InvalidRequest as error:
@@ -21,7 +23,7 @@ def input_fn(body: str | bytes, content_type: str | None) -> Request:
 
 
 def predict_fn(request: Request, served: ServedModel) -> dict[str, Any]:
-    """The answer. A prompt the model knows no word of is answered with status 400."""
+    """Generate the text. A prompt without a known word gets status 400."""
     try:
         return served.generate(request)
     except InvalidRequest as error:
@@ -29,13 +31,12 @@ def predict_fn(request: Request, served: ServedModel) -> dict[str, Any]:
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> tuple[str, str]:
-    """The answer is JSON, whatever was asked for."""
+    """Return the response as JSON, whatever the request accepts."""
     return json.dumps(prediction, ensure_ascii=False), JSON
 
 
 def _with_status_400(error: InvalidRequest) -> Exception:
-    """The error in the form in which the inference toolkit carries a status; as it is where that is not
-    installed."""
+    """Return the error as the toolkit's class that carries a status; unchanged without the toolkit."""
     try:
         from sagemaker_inference.errors import GenericInferenceToolkitError
     except ImportError:

@@ -1,13 +1,19 @@
 """The training job's hyperparameters, checked before any data is read.
 
-The SageMaker training toolkit turns {"batch_size": "20", "tied": "false"} into the arguments
-`--batch_size 20 --tied False`: values come as text, JSON booleans in Python's spelling. Names may be written
-with a hyphen or an underscore.
+    python train.py --help            lists them
+    python train.py --recipe classic --batch_size 40 --tied False
+
+SageMaker's training toolkit turns {"batch_size": "20", "tied": "false"} into the arguments
+`--batch_size 20 --tied False`: JSON booleans arrive in Python's spelling.
+
+To add one, add it here, to `Hyperparameters` in functions/pipeline/contracts/request.py, and as a parameter
+in template.yaml. Tests compare the three.
 """
 
+import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from user_error import UserError
@@ -16,51 +22,58 @@ TOKENIZERS = ("auto", "prose", "tokenized")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-class Own(NamedTuple):
-    """What a recipe decides where nothing else is asked for."""
+class RecipeDefaults(NamedTuple):
+    """The hyperparameters whose default depends on the recipe."""
 
-    lr: float  # learning rate at the start, and another thing to each optimiser
-    clip: float  # largest gradient norm
+    lr: float  # initial learning rate; each optimiser needs another magnitude
+    clip: float  # largest norm of the gradient
     epochs: int
     dropout: float
 
 
 RECIPES = {
-    "classic": Own(lr=20.0, clip=0.25, epochs=40, dropout=0.2),
-    "fast": Own(lr=0.003, clip=0.25, epochs=10, dropout=0.2),
-    "awd": Own(lr=30.0, clip=0.25, epochs=750, dropout=0.4),
+    "classic": RecipeDefaults(lr=20.0, clip=0.25, epochs=40, dropout=0.2),
+    "fast": RecipeDefaults(lr=0.003, clip=0.25, epochs=10, dropout=0.2),
+    "awd": RecipeDefaults(lr=30.0, clip=0.25, epochs=750, dropout=0.4),
 }
-"""Every recipe (recipes.py says what each does) and its own numbers."""
+"""The recipes and their defaults. recipes.py implements them."""
 
-OWN: Any = None
-"""Stands for the recipe's own number until the recipe is known."""
+BY_RECIPE: Any = None
+"""Placeholder for a number that the recipe provides. `Hyperparameters` replaces it."""
+
+
+def _hyperparameter(default: Any, description: str) -> Any:
+    return field(default=default, metadata={"help": description})
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The sizes are those of the notebook this system replaces. A field left at OWN becomes the recipe's
-    number, so that a made object holds numbers only."""
+    """Checked hyperparameters. Raises UserError if a value is not allowed.
 
-    recipe: str = "fast"
-    emsize: int = 200  # width of a word vector
-    nhid: int = 200  # hidden units per LSTM layer
-    nlayers: int = 2
-    lr: float = OWN
-    clip: float = OWN
-    epochs: int = OWN
-    batch_size: int = 20  # columns the corpus is cut into
-    bptt: int = 35  # words gradients flow back through
-    dropout: float = OWN
-    tied: bool = True  # one matrix for reading words and for predicting them
-    seed: int = 1111
-    log_interval: int = 200  # steps between two lines of the log
-    tokenizer: str = "auto"
+    The default sizes are those of PyTorch's word_language_model example.
+    """
+
+    recipe: str = _hyperparameter("fast", f"how to train: {', '.join(RECIPES)}")
+    emsize: int = _hyperparameter(200, "width of a word vector")
+    nhid: int = _hyperparameter(200, "hidden units of an LSTM layer")
+    nlayers: int = _hyperparameter(2, "number of LSTM layers")
+    lr: float = _hyperparameter(BY_RECIPE, "initial learning rate")
+    clip: float = _hyperparameter(BY_RECIPE, "largest norm of the gradient")
+    epochs: int = _hyperparameter(BY_RECIPE, "passes over the training text")
+    batch_size: int = _hyperparameter(20, "columns that the training text is cut into")
+    bptt: int = _hyperparameter(35, "words that gradients flow back through")
+    dropout: float = _hyperparameter(BY_RECIPE, "share of activations that are dropped")
+    tied: bool = _hyperparameter(True, "use one matrix to read words and to predict them")
+    seed: int = _hyperparameter(1111, "seed of all random numbers")
+    log_interval: int = _hyperparameter(200, "steps between two lines of the log")
+    tokenizer: str = _hyperparameter("auto", f"how text is cut into words: {', '.join(TOKENIZERS)}")
 
     def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise UserError(f"recipe must be one of {', '.join(RECIPES)}, not {self.recipe!r}.")
+        for name, allowed in (("recipe", RECIPES), ("tokenizer", TOKENIZERS)):
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         for name, value in RECIPES[self.recipe]._asdict().items():
-            if getattr(self, name) is OWN:
+            if getattr(self, name) is BY_RECIPE:
                 object.__setattr__(self, name, value)
         for name in ("emsize", "nhid", "nlayers", "epochs", "batch_size", "bptt", "log_interval"):
             if getattr(self, name) < 1:
@@ -70,64 +83,66 @@ class Hyperparameters:
                 raise UserError(f"{name} must be a finite number above 0, not {getattr(self, name)}.")
         if self.recipe == "fast" and self.lr > 1:
             raise UserError(
-                f"lr {self.lr:g} is no rate for recipe fast, whose Adam takes 1 at the very most: "
+                f"lr must be at most 1 for recipe fast, whose optimiser is Adam, not {self.lr:g}: "
                 "leave lr out, or choose recipe classic or awd."
             )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, not {self.dropout}.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
-        if self.tokenizer not in TOKENIZERS:
-            raise UserError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, not {self.tokenizer!r}.")
-
-
-TYPES = {field.name: field.type for field in fields(Hyperparameters)}
 
 
 def parse(arguments: Sequence[str]) -> Hyperparameters:
-    """Hyperparameters from `--name value` or `--name=value` arguments; a boolean may stand alone and is then
-    true.
+    """Parse `--name value` or `--name=value` arguments; a boolean without a value is true.
 
-    Raises UserError for an unknown name, a name given twice, a missing value, or a value that does not fit.
-    Names that begin with sagemaker_ are the toolkit's own and are passed over.
+    A hyphen in a name counts as an underscore. Names that begin with sagemaker_ are the toolkit's own and
+    are ignored.
+
+    Raises:
+        UserError: A name is unknown or occurs twice, or a value is missing or not allowed.
     """
-    values: dict[str, int | float | bool | str] = {}
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--"):
-            raise UserError(f"Expected --name value, but found {argument!r}.")
-        written, equals, value = argument[2:].partition("=")
-        name = written.replace("-", "_")
-        if not equals and rest and not rest[0].startswith("--"):
-            value = rest.pop(0)
-        elif not equals and TYPES.get(name) is bool:
-            value = "true"
-        elif not equals and name in TYPES:
-            raise UserError(f"{name} has no value.")
-        if name.startswith("sagemaker_"):
-            continue
-        if name not in TYPES:
-            raise UserError(f"Unknown hyperparameter {written!r}; the known ones are {', '.join(TYPES)}.")
-        if name in values:
-            raise UserError(f"{name} is given twice.")
-        values[name] = convert(name, value)
-    return Hyperparameters(**values)  # type: ignore[arg-type]  # convert() gives each field its own type
-
-
-def convert(name: str, text: str) -> int | float | bool | str:
-    """The text of one value as its field's type, or UserError naming the field."""
-    expected = TYPES[name]
+    parser = argparse.ArgumentParser(
+        description="Train a word-level LSTM language model.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    for one in fields(Hyperparameters):
+        default = "the recipe's" if one.default is BY_RECIPE else one.default
+        parser.add_argument(
+            f"--{one.name}",
+            *([f"--{one.name.replace('_', '-')}"] if "_" in one.name else []),
+            action=_StoreOnce,
+            **_BOOLEAN if one.type is bool else {"type": one.type},
+            help=f"{one.metadata['help']} (default: {default})",
+        )
     try:
-        if expected is int:
-            return int(text)
-        if expected is float:
-            return float(text)
-        if expected is bool:
-            return BOOLEANS[text.lower()]
-    except ValueError:
-        kind = "a whole number" if expected is int else "a number"
-        raise UserError(f"{name} must be {kind}, not {text!r}.") from None
-    except KeyError:
-        raise UserError(f"{name} must be one of true, false, 1, 0, yes, no; not {text!r}.") from None
-    return text
+        values, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        name = str(error.argument_name).partition("/")[0].lstrip("-")
+        raise UserError(f"{name}: {error.message}.") from None
+    ignored = False
+    for argument in unknown:
+        name = argument.lstrip("-").partition("=")[0].replace("-", "_")
+        if argument.startswith("--"):
+            ignored = name.startswith("sagemaker_")
+        if not ignored:
+            known = ", ".join(one.name for one in fields(Hyperparameters))
+            raise UserError(f"Unknown hyperparameter {name!r}. Write --name value; the names are {known}.")
+    return Hyperparameters(**vars(values))
+
+
+class _StoreOnce(argparse.Action):
+    def __call__(self, _parser: object, namespace: argparse.Namespace, value: Any, _: object = None) -> None:
+        if hasattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "occurs twice")
+        setattr(namespace, self.dest, value)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in BOOLEANS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(BOOLEANS)}, not {text!r}")
+    return BOOLEANS[text.lower()]
+
+
+_BOOLEAN: dict[str, Any] = {"type": _boolean, "nargs": "?", "const": True}

@@ -1,11 +1,15 @@
-"""A word-level LSTM language model, and its artifact's weights and configuration.
+"""A word-level LSTM language model, and the weights and configuration of its artifact.
 
     word numbers (rows, columns) -> word vectors -> LSTM layers -> a distribution over the vocabulary
 
-Rows are time; columns are independent texts read side by side. Words are numbered by falling frequency
-(vocabulary.py), which is what lets rare words be cheap: the vocabulary is cut into a head of frequent words
-and tails of rarer ones, whose vectors are narrower and whose probability is asked for only where a tail is
-meant. Without cutoffs there is no tail, and all of it is the plain model with a full softmax.
+Rows are time; columns are independent texts that are read side by side. Words are numbered by falling
+frequency (vocabulary.py). `cutoffs` cut the vocabulary into a head of frequent words and tails of rare ones:
+
+    word      0 ........ 399 | 400 ...... 1,999 | 2,000 ...... 5,999      cutoffs (400, 2000)
+    vectors   emsize wide    | widths[0]        | widths[1]
+
+A tail's narrow vectors and its separate softmax make rare words cheap. Without cutoffs there is no tail, and
+this is the plain model with a full softmax.
 
     LSTM language model     Zaremba et al., arXiv 1409.2329; PyTorch's word_language_model example
     adaptive softmax        Grave et al., arXiv 1609.04309
@@ -29,10 +33,10 @@ from torch.nn import functional
 from user_error import UserError
 
 State = list[tuple[Tensor, Tensor]]
-"""Memory after a word: for each layer its hidden and its cell activations, each (1, columns, width)."""
+"""The LSTM's state after a word: each layer's hidden and cell activations, each (1, columns, width)."""
 
 FORMAT = 2
-"""Version of the artifact; a model of another version is refused when it is loaded."""
+"""Version of the artifact. `load` refuses other versions."""
 
 WEIGHTS = "model.pt"
 VOCABULARY = "vocabulary"
@@ -41,11 +45,16 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Shape:
-    """What fixes the sizes of the model's weights.
+    """The sizes of the model's weights.
 
-    cutoffs: where the vocabulary is cut: the head is the words below cutoffs[0], each tail the words from one
-        cutoff to the next (the last to the vocabulary's end). Rising, all below vocabulary_size.
-    widths: the width of a word vector in each tail.
+    Attributes:
+        vocabulary_size: The number of words.
+        emsize: Width of a word vector in the head.
+        nhid: Hidden units of an LSTM layer.
+        nlayers: The number of LSTM layers.
+        tied: Whether one matrix reads words and predicts them.
+        cutoffs: The first word of each tail, in rising order.
+        widths: Width of a word vector in each tail.
     """
 
     vocabulary_size: int
@@ -58,28 +67,32 @@ class Shape:
 
     @property
     def layer_widths(self) -> tuple[int, ...]:
-        """Hidden units of each layer. The last is as wide as a word vector where the two must fit."""
+        """Hidden units of each layer. In a tied model the last layer is as wide as a word vector."""
         return (*[self.nhid] * (self.nlayers - 1), self.emsize if self.tied else self.nhid)
 
     @property
     def head(self) -> int:
-        """How many words the head holds."""
+        """The number of words in the head."""
         return self.cutoffs[0] if self.cutoffs else self.vocabulary_size
 
     @property
     def tails(self) -> list[tuple[int, int, int]]:
-        """Of each tail, its first word, the word after its last, and the width of its vectors."""
+        """Each tail's first word, the word after its last, and the width of its vectors."""
         edges = (*self.cutoffs, self.vocabulary_size)
         return list(zip(edges[:-1], edges[1:], self.widths, strict=True))
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """Shares dropped while training.
+    """The shares to drop in training, each from 0 to below 1.
 
-    words: of the vocabulary, as whole vectors. inputs, between, outputs: of activations before the first
-        layer, between layers, after the last. weights: of each layer's recurrent matrix.
-    locked: one mask for all rows of a batch, rather than one for each.
+    Attributes:
+        words: Share of the vocabulary, dropped as whole word vectors.
+        inputs: Share of the activations before the first layer.
+        between: Share of the activations between two layers.
+        outputs: Share of the activations after the last layer.
+        weights: Share of each layer's recurrent matrix.
+        locked: Whether all rows of a batch have one mask, rather than one each.
     """
 
     words: float = 0.0
@@ -91,11 +104,12 @@ class Dropout:
 
 
 class WordVectors(nn.Module):
-    """A vector for each word, all `width` wide when they come out.
+    """A vector of `width` numbers for each word (Baevski and Auli, arXiv 1809.10853).
 
-    A tail's vectors are kept narrow and widened by a matrix of its own: words (n, d) @ widen (d, width).
-    sparse: gradients hold the rows of the words that were read and no others; not for vectors that a softmax
-        reads whole.
+    A tail keeps narrow vectors and a matrix that widens them: (n, narrow) @ (narrow, width).
+
+    With `sparse`, gradients hold only the rows of the words that were read. It cannot be used for vectors of
+    which a softmax reads all.
     """
 
     def __init__(self, shape: Shape, width: int, *, sparse: bool = False) -> None:
@@ -111,7 +125,7 @@ class WordVectors(nn.Module):
         )
 
     def forward(self, words: Tensor) -> Tensor:
-        """The vectors (..., width) of word numbers (...)."""
+        """Return the vectors (..., width) of word numbers (...)."""
         flat = words.flatten()
         vectors = functional.embedding(flat.clamp(max=self.shape.head - 1), self.head, sparse=self.sparse)
         for (start, end, _), tail, widen in zip(self.shape.tails, self.tails, self.widen, strict=True):
@@ -122,10 +136,12 @@ class WordVectors(nn.Module):
 
 
 class Softmax(nn.Module):
-    """The distribution over the vocabulary, given an activation.
+    """The distribution over the vocabulary, given an activation (Grave et al., arXiv 1609.04309).
 
-    The head is a softmax over its words and one outcome for each tail; a tail is a softmax over its own
-    words, so P(word) = P(tail) P(word | tail).
+    The head is a softmax over its words and one more outcome for each tail. A tail is a softmax over its own
+    words:
+
+        P(word) = P(tail) P(word | tail)
     """
 
     clusters: nn.Parameter | None
@@ -140,33 +156,33 @@ class Softmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.head + len(shape.tails)))
         self.tail_bias = nn.ParameterList(torch.zeros(end - start) for start, end, _ in shape.tails)
 
-    def expect(self, counts: Tensor) -> None:
-        """Begin with each word as likely as its count (vocabulary) makes it, whatever the activation.
+    def set_frequencies(self, counts: Tensor) -> None:
+        """Set the biases so that each word is as likely as its count (vocabulary).
 
-        Training then starts with the perplexity of word frequencies rather than with the vocabulary's size.
+        The perplexity then starts at that of word frequencies, rather than at the vocabulary's size.
         """
         logs = counts.clamp(min=0.5).log()
-        whole = logs.logsumexp(0)
+        total = logs.logsumexp(0)
         with torch.no_grad():
-            self.bias[: self.shape.head] = logs[: self.shape.head] - whole
+            self.bias[: self.shape.head] = logs[: self.shape.head] - total
             for tail, (start, end, _) in enumerate(self.shape.tails):
                 within = logs[start:end].logsumexp(0)
                 self.tail_bias[tail].copy_(logs[start:end] - within)
-                self.bias[self.shape.head + tail] = within - whole
+                self.bias[self.shape.head + tail] = within - total
 
     def head_scores(self, hidden: Tensor) -> Tensor:
-        """Scores (n, head + tails) from activations (n, width)."""
+        """Return scores (n, head + tails) from activations (n, width)."""
         vectors = self.vectors
         weight = vectors.head if self.clusters is None else torch.cat([vectors.head, self.clusters])
         return functional.linear(hidden, weight, self.bias)
 
     def tail_scores(self, tail: int, hidden: Tensor) -> Tensor:
-        """Scores (n, words of the tail) from activations (n, width)."""
+        """Return scores (n, words of the tail) from activations (n, width)."""
         narrow = functional.linear(hidden, self.vectors.widen[tail])
         return functional.linear(narrow, self.vectors.tails[tail], self.tail_bias[tail])
 
     def loss(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """The negative log likelihood, in nats and summed, of `words` (n) given activations (n, width)."""
+        """Return the negative log likelihood of `words` (n) given activations (n, width): nats, summed."""
         outcome = words
         total = hidden.new_zeros(())
         for tail, (start, end, _) in enumerate(self.shape.tails):
@@ -177,7 +193,7 @@ class Softmax(nn.Module):
         return total + functional.cross_entropy(self.head_scores(hidden), outcome, reduction="sum")
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
-        """Log probabilities (n, vocabulary) given activations (n, width)."""
+        """Return log probabilities (n, vocabulary) given activations (n, width)."""
         head = functional.log_softmax(self.head_scores(hidden), 1)
         words = [head[:, : self.shape.head]]
         for tail in range(len(self.shape.tails)):
@@ -187,7 +203,7 @@ class Softmax(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Word vectors, LSTM layers and a softmax. Weights begin as in PyTorch's word_language_model example."""
+    """Word vectors, LSTM layers and a softmax, initialised as in PyTorch's word_language_model."""
 
     def __init__(self, shape: Shape, dropout: Dropout | None = None) -> None:
         super().__init__()
@@ -199,9 +215,9 @@ class LanguageModel(nn.Module):
         self.decoder = Softmax(self.encoder if shape.tied else WordVectors(shape, shape.layer_widths[-1]))
 
     def read(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """Activations (rows, columns, width) after each of `words` (rows, columns), and the state after.
+        """Return the activations (rows, columns, width) after each of `words` (rows, columns), and the state.
 
-        For use after eval(): nothing is dropped.
+        Call eval() first. Nothing is dropped.
         """
         hidden = self.encoder(words)
         after = []
@@ -211,11 +227,17 @@ class LanguageModel(nn.Module):
         return hidden, after
 
     def forward(self, words: Tensor, targets: Tensor, state: State) -> tuple[Tensor, list[Tensor], State]:
-        """The training pass, with dropout, over `words` and the `targets` after them (both rows, columns).
+        """Run the training pass, with dropout.
 
-        Returns the loss of all targets, summed, in nats; what regularisation of activations needs, which is
-        the last layer's output (rows, columns, width) after and before its dropout; and the state after, cut
-        off from the graph, so that gradients reach back as far as `words` do.
+        Args:
+            words: The words to read (rows, columns).
+            targets: The words after them (rows, columns).
+            state: The state before the first row.
+
+        Returns:
+            The loss of all targets, in nats and summed; the last layer's output (rows, columns, width) after
+            and before its dropout, for regularisation; and the state after the last row, detached, so that
+            gradients flow back no further than `words`.
         """
         drop = self.dropout
         hidden = self._drop(self._drop_words(words), drop.inputs)
@@ -230,22 +252,22 @@ class LanguageModel(nn.Module):
         return loss, [output, hidden], after
 
     def start(self, columns: int) -> State:
-        """The state before any word: zeros."""
+        """Return the state before any word: zeros."""
         bias = self.decoder.bias
         return [(zeros, zeros) for zeros in (bias.new_zeros(1, columns, w) for w in self.shape.layer_widths)]
 
     def count_parameters(self) -> int:
-        """Trained numbers; a tied matrix counts once."""
+        """Return the number of trained numbers. A tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _drop(self, values: Tensor, share: float) -> Tensor:
-        """Dropout of (rows, columns, width), by the same mask in every row when it is locked."""
+        """Return (rows, columns, width) with dropout; if it is locked, with the same mask in every row."""
         if not (self.training and share):
             return values
         return values * mask(values[:1] if self.dropout.locked else values, share)
 
     def _drop_words(self, words: Tensor) -> Tensor:
-        """The vectors of words, those of a share of the vocabulary zero throughout the batch."""
+        """Return the words' vectors. Those of a share of the vocabulary are zero in the whole batch."""
         vectors: Tensor = self.encoder(words)
         share = self.dropout.words
         if not (self.training and share):
@@ -256,7 +278,7 @@ class LanguageModel(nn.Module):
     def _run(
         self, layer: nn.Module, inputs: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One layer over (rows, columns, width), a share of its recurrent weights zero throughout."""
+        """Run a layer over (rows, columns, width). A share of its recurrent weights is zero in all rows."""
         share = self.dropout.weights
         if not (self.training and share):
             return layer(inputs, state)  # type: ignore[no-any-return]
@@ -266,11 +288,14 @@ class LanguageModel(nn.Module):
 
 
 def mask(like: Tensor, share: float) -> Tensor:
-    """What dropout multiplies a tensor of `like`'s shape with: zeros for a share of its numbers, taken to the
-    nearest 1/65,536, and for the others what keeps their sum the same on average.
+    """Return a dropout mask: 0 for a share of the places, 1 / (1 - share) for the others.
 
-    torch's own dropout draws a number from the generator for each place, which on a processor took 7 % of a
-    training step; here one of 64 bits serves four places.
+    torch's own dropout draws one random number for each place, which took 7 % of a training step on a CPU.
+    Here one random number of 64 bits serves four places.
+
+    Args:
+        like: The tensor to mask.
+        share: Rounded to the nearest 1/65,536.
     """
     places = like.numel()
     drawn = torch.empty(-(-places // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
@@ -280,10 +305,8 @@ def mask(like: Tensor, share: float) -> Tensor:
 
 
 def save_weights(model: LanguageModel, path: Path) -> None:
-    """Plain CPU tensors by name, put in place whole: a job stopped mid-write keeps the previous file.
-
-    The copy, rather than a tensor-by-tensor move, keeps tied matrices one matrix on disk.
-    """
+    """Save the weights as plain CPU tensors. A job that is killed meanwhile keeps the previous file."""
+    # Moving each tensor by itself would turn tied matrices into two.
     state = dict(copy.deepcopy(model).cpu().state_dict())
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
@@ -291,29 +314,29 @@ def save_weights(model: LanguageModel, path: Path) -> None:
 
 
 def load_weights(model: LanguageModel, path: Path) -> None:
-    """Fill the model from `save_weights`'s file, on whatever device the model is. Runs no code from the
-    file."""
+    """Load what `save_weights` saved into a model on any device. Runs no code from the file."""
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def save_config(path: Path, shape: Shape, tokenizer: str, extra: dict[str, Any]) -> None:
-    """Everything but the weights and the words that serving needs; `extra` is for people to read."""
+    """Save what serving needs besides weights and words. `extra` is for people to read."""
     document = {**extra, **asdict(shape), "tokenizer": tokenizer, "format": FORMAT}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def load(directory: Path) -> tuple[LanguageModel, dict[str, Any]]:
-    """The model of an artifact, ready to read with, and its configuration.
+    """Return the model of an artifact, in evaluation mode, and its configuration.
 
-    Raises UserError for an artifact of another version than this code's.
+    Raises:
+        UserError: The artifact has another format than this code.
     """
     config: dict[str, Any] = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     found = config.get("format", 1)
     if found != FORMAT:
         age = "an older" if found < FORMAT else "a newer"
         raise UserError(
-            f"The artifact in {directory} has format {found}, of {age} version of Lexline; this one reads "
-            f"format {FORMAT}. Serve it with the code in its own code/ folder, or train it again."
+            f"The artifact in {directory} has format {found}, of {age} version of Lexline; this version "
+            f"reads format {FORMAT}. Serve it with the code in its own code/ folder, or train it again."
         )
     sizes = {name: config[name] for name in Shape.__dataclass_fields__}
     shape = Shape(**{**sizes, "cutoffs": tuple(sizes["cutoffs"]), "widths": tuple(sizes["widths"])})

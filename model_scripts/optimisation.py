@@ -1,12 +1,13 @@
-"""How weights follow gradients: one object per recipe's optimiser and learning-rate schedule.
+"""How weights follow gradients: each recipe's optimiser, learning-rate schedule and penalties.
 
-sgd   the rate is divided by 4 after an epoch that does not improve on valid.
-adam  the rate rises for a short while and then falls in a straight line to zero over exactly the epochs
-      asked for.
-asgd  SGD that averages its weights once valid has not improved for some epochs: NT-ASGD of Merity et al.,
-      arXiv 1708.02182. What is evaluated and kept is the average.
+    sgd    The rate is divided by 4 after an epoch that does not improve on valid.
+    adam   The rate rises for a short while, then falls in a straight line to zero at the end of the last
+           epoch.
+    asgd   SGD that averages its weights once valid has not improved for some epochs: NT-ASGD of Merity et
+           al., arXiv 1708.02182. The average is evaluated and saved.
 
-Gradients may be sparse (an untied model's word vectors): only the rows of words that were read are touched.
+Gradients may be sparse (the word vectors of an untied model). Then only the rows of words that were read are
+updated.
 """
 
 import contextlib
@@ -18,23 +19,23 @@ from torch import Tensor, nn
 
 import recipes
 from hyperparameters import Hyperparameters
-from optimisers import Adam, Sgd
+from lightweight_optim import Adam, Sgd
 
 ANNEALING = 4.0
 PATIENCE = 5
-"""Epochs that valid must have failed to improve on before SGD begins to average."""
+"""Epochs without an improvement on valid after which asgd begins to average."""
 
 WARM_UP = 0.05
 """Share of the first two epochs, or of all training if that is shorter, in which Adam's rate rises."""
 
 
 class Optimisation:
-    """The optimiser of a model, its schedule, and what it needs to go on after an interruption."""
+    """The optimiser of a model and its schedule, whose state a checkpoint can keep."""
 
-    def __init__(self, model: nn.Module, settings: Hyperparameters, steps_per_epoch: int) -> None:
-        self.recipe = recipes.BY_NAME[settings.recipe]
-        self.settings = settings
-        self.total_steps = settings.epochs * steps_per_epoch
+    def __init__(self, model: nn.Module, hparams: Hyperparameters, steps_per_epoch: int) -> None:
+        self.recipe = recipes.BY_NAME[hparams.recipe]
+        self.hparams = hparams
+        self.total_steps = hparams.epochs * steps_per_epoch
         self.warm_up_steps = max(1, round(WARM_UP * min(self.total_steps, 2 * steps_per_epoch)))
         self.parameters = list(model.parameters())
         self.steps = 0
@@ -49,29 +50,35 @@ class Optimisation:
             self.optimiser = Sgd(self.parameters, self.recipe.decay)
 
     def penalty(self, outputs: list[Tensor]) -> Tensor | float:
-        """What the recipe adds to the mean loss, from the last layer's output (rows, columns, width) with and
-        without its dropout (LanguageModel.forward)."""
+        """Return what the recipe adds to the mean loss: Merity et al.'s AR and TAR, arXiv 1708.01009.
+
+            alpha * mean(dropped^2) + beta * mean((whole[t+1] - whole[t])^2)
+
+        Args:
+            outputs: The last layer's output (rows, columns, width) after and before its dropout, as
+                LanguageModel.forward returns them.
+        """
         dropped, whole = outputs
         total: Tensor | float = 0.0
-        if self.recipe.activation:
-            total = total + self.recipe.activation * dropped.square().mean()
-        if self.recipe.slowness and len(whole) > 1:
-            total = total + self.recipe.slowness * (whole[1:] - whole[:-1]).square().mean()
+        if self.recipe.alpha:
+            total = total + self.recipe.alpha * dropped.square().mean()
+        if self.recipe.beta and len(whole) > 1:
+            total = total + self.recipe.beta * (whole[1:] - whole[:-1]).square().mean()
         return total
 
     def learning_rate(self, rows: int) -> float:
-        """The rate of the next step, for a batch of so many rows."""
-        lr = self.settings.lr
+        """Return the rate of the next step, for a batch of `rows` rows."""
+        lr = self.hparams.lr
         if self.recipe.optimiser == "adam":
             if self.steps < self.warm_up_steps:
                 return lr * (self.steps + 1) / self.warm_up_steps
             done = (self.steps - self.warm_up_steps) / max(1, self.total_steps - self.warm_up_steps)
             return lr * max(0.0, 1.0 - done)
-        # A short batch's mean gradient is as large as a long one's, but it has seen fewer words.
-        return lr / self.annealed * (rows / self.settings.bptt if self.recipe.varied_windows else 1.0)
+        # The mean gradient of a short batch is as large as that of a long one, but comes from fewer words.
+        return lr / self.annealed * (rows / self.hparams.bptt if self.recipe.varied_windows else 1.0)
 
     def step(self, rows: int) -> float:
-        """Follow the gradients that are there, clipped, and clear them; answers the rate that was used."""
+        """Clip the gradients, update the weights, clear the gradients. Returns the learning rate."""
         lr = self.learning_rate(rows)
         self._clip()
         self.optimiser.step(lr)
@@ -86,7 +93,7 @@ class Optimisation:
         return lr
 
     def _clip(self) -> None:
-        """Scale all gradients so that their common norm is at most settings.clip."""
+        """Scale all gradients so that their common norm is at most hparams.clip."""
         gradients = []
         for parameter in self.parameters:
             gradient = parameter.grad
@@ -95,40 +102,37 @@ class Optimisation:
             if gradient is not None:
                 gradients.append(gradient.values() if gradient.is_sparse else gradient)
         norm = nn.utils.get_total_norm(gradients)
-        if norm > self.settings.clip:
+        if norm > self.hparams.clip:
             for gradient in gradients:
-                gradient.mul_(self.settings.clip / norm)
+                gradient.mul_(self.hparams.clip / norm)
 
     def epoch_ended(self, valid_loss: float) -> None:
-        """Anneal, or begin to average, by how valid came along."""
+        """Lower the rate, or begin to average, depending on the epoch's loss on valid."""
         improved = not self.valid_losses or valid_loss < min(self.valid_losses)
         if self.recipe.optimiser == "sgd" and not improved:
             self.annealed *= ANNEALING
-        long_ago = self.valid_losses[:-PATIENCE]
-        if self.recipe.optimiser == "asgd" and not self.averages and long_ago and valid_loss > min(long_ago):
+        older = self.valid_losses[:-PATIENCE]
+        if self.recipe.optimiser == "asgd" and not self.averages and older and valid_loss > min(older):
             self.averages = [parameter.detach().clone() for parameter in self.parameters]
         self.valid_losses.append(valid_loss)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """While it lasts, the model has the weights to evaluate and keep: the average, where there is one."""
-        if not self.averages:
-            yield
-            return
-        own = [parameter.detach().clone() for parameter in self.parameters]
-        self._put(self.averages)
+        """Give the model the weights to evaluate and save: the average, once there is one."""
+        own = [parameter.detach().clone() for parameter in self.parameters] if self.averages else []
+        self._set_parameters(self.averages)
         try:
             yield
         finally:
-            self._put(own)
+            self._set_parameters(own)
 
-    def _put(self, values: list[Tensor]) -> None:
+    def _set_parameters(self, values: list[Tensor]) -> None:
         with torch.no_grad():
-            for parameter, value in zip(self.parameters, values, strict=True):
+            for parameter, value in zip(self.parameters, values, strict=bool(values)):
                 parameter.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers: all that a resumed run needs."""
+        """Return the state as plain tensors and numbers."""
         return {
             "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
@@ -139,7 +143,7 @@ class Optimisation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`'s answer."""
+        """Resume from what `state_dict` returned."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps = state["steps"]
         self.annealed = state["annealed"]

@@ -1,13 +1,12 @@
-"""What `recipe` means: three ways to train the same kind of model.
+"""The recipes: three ways to train the same kind of model.
 
-classic  the plain loop of PyTorch's word_language_model example: one softmax over the whole vocabulary,
-         ordinary dropout, stochastic gradient descent whose rate is divided by 4 after an epoch that does not
-         improve on valid.
-fast     the default. Frequent words first: adaptive word vectors and an adaptive softmax, so that a batch
-         costs a tenth; Adam, with a rate that falls to zero over exactly the epochs asked for.
-awd      AWD-LSTM (Merity et al., arXiv 1708.02182): weight-dropped recurrent matrices, locked dropout,
-         dropped words, activation regularisation, and SGD that averages its weights once valid stops
-         improving. For those who rent a GPU and want the best perplexity.
+classic   PyTorch's word_language_model example: one softmax over the whole vocabulary, ordinary dropout,
+          SGD whose rate is divided by 4 after an epoch that does not improve on valid.
+fast      The default. Adaptive word vectors and an adaptive softmax, with which a batch costs a tenth;
+          Adam, whose rate falls to zero at the end of the last epoch.
+awd       AWD-LSTM (Merity et al., arXiv 1708.02182): weight-dropped recurrent matrices, locked dropout,
+          word dropout, activation regularisation, and SGD that averages its weights once valid stops
+          improving. For the best perplexity, on a GPU.
 """
 
 from dataclasses import dataclass
@@ -25,86 +24,89 @@ from language_model import Dropout, LanguageModel, Shape
 class Recipe:
     """The parts of a recipe that are no hyperparameters.
 
-    optimiser: "sgd" anneals on valid, "adam" follows a schedule, "asgd" averages once valid stops improving.
-    adaptive: whether rare words are cheap.
-    activation, slowness: weights of the mean square of the last layer's activations, and of their change from
-        one word to the next (Merity et al.'s alpha and beta).
-    decay: weight decay per step, relative to the learning rate.
-    varied_windows: whether the length of back-propagation varies from batch to batch.
-    expecting: whether the model begins with each word as likely as it is frequent.
+    Attributes:
+        optimiser: See optimisation.py.
+        adaptive: Whether rare words get narrow vectors and a softmax of their own.
+        alpha: Weight of the mean square of the last layer's activations (Merity et al.'s AR).
+        beta: Weight of the mean square of their change from one word to the next (their TAR).
+        decay: Weight decay, relative to the learning rate.
+        varied_windows: Whether the length of back-propagation varies from batch to batch.
+        from_frequencies: Whether a new model predicts each word as often as it occurs in train.
     """
 
     optimiser: Literal["sgd", "adam", "asgd"]
     adaptive: bool = False
-    activation: float = 0.0
-    slowness: float = 0.0
+    alpha: float = 0.0
+    beta: float = 0.0
     decay: float = 0.0
     varied_windows: bool = False
-    expecting: bool = False
+    from_frequencies: bool = False
 
 
 BY_NAME = {
     "classic": Recipe("sgd"),
-    "fast": Recipe("adam", adaptive=True, expecting=True),
-    "awd": Recipe("asgd", activation=2.0, slowness=1.0, decay=1.2e-6, varied_windows=True),
+    "fast": Recipe("adam", adaptive=True, from_frequencies=True),
+    "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True),
 }
 
-# Words by rank, and the width of their vectors relative to emsize, in the adaptive recipe. What a tail costs
-# grows with its length and with how often it is meant, so large vocabularies are cut more often.
+# Where the adaptive recipe cuts the vocabulary, and the width of the vectors in each tail: emsize divided by
+# this. The cost of a tail grows with its length and with how often its words occur, so large vocabularies are
+# cut more often.
 CUTOFFS = (400, 2_000, 6_000, 14_000, 40_000, 70_000, 120_000, 200_000, 350_000, 600_000, 1_000_000)
-SHARES = (2, 4, 8, 8, *[16] * 7)
+DIVISORS = (2, 4, 8, 8, *[16] * 7)
 
-# The published settings for WikiText-2, relative to `dropout`, which is AWD-LSTM's output dropout (0.4).
-AWD_WORDS, AWD_INPUTS, AWD_BETWEEN, AWD_WEIGHTS = 0.1 / 0.4, 0.65 / 0.4, 0.2 / 0.4, 0.5 / 0.4
-MOST_DROPPED = 0.9
+# The shares that AWD-LSTM drops on WikiText-2 when its output dropout, the hyperparameter `dropout`, is 0.4.
+AWD_OUTPUTS = 0.4
+AWD_SHARES = {"words": 0.1, "inputs": 0.65, "between": 0.2, "weights": 0.5}
+LARGEST_SHARE = 0.9
 
 
-def model(settings: Hyperparameters, counts: npt.NDArray[np.int64]) -> LanguageModel:
-    """A new model for a vocabulary whose words occur `counts` (vocabulary) times in the training text."""
-    made = LanguageModel(shape(settings, len(counts)), dropout(settings))
-    if BY_NAME[settings.recipe].expecting:
-        made.decoder.expect(torch.from_numpy(counts).double())
+def model(hparams: Hyperparameters, counts: npt.NDArray[np.int64]) -> LanguageModel:
+    """Return a new model.
+
+    Args:
+        hparams: The job's hyperparameters.
+        counts: How often each word occurs in the training text (vocabulary).
+    """
+    made = LanguageModel(shape(hparams, len(counts)), dropout(hparams))
+    if BY_NAME[hparams.recipe].from_frequencies:
+        made.decoder.set_frequencies(torch.from_numpy(counts).double())
     return made
 
 
-def shape(settings: Hyperparameters, vocabulary_size: int) -> Shape:
-    """The sizes of the model for a vocabulary; one too small to be cut has a full softmax in every recipe."""
+def shape(hparams: Hyperparameters, vocabulary_size: int) -> Shape:
+    """Return the sizes of the model. A vocabulary below the first cutoff gets a full softmax."""
     cutoffs = tuple(cutoff for cutoff in CUTOFFS if cutoff < vocabulary_size)
-    if not BY_NAME[settings.recipe].adaptive:
+    if not BY_NAME[hparams.recipe].adaptive:
         cutoffs = ()
     return Shape(
         vocabulary_size=vocabulary_size,
-        emsize=settings.emsize,
-        nhid=settings.nhid,
-        nlayers=settings.nlayers,
-        tied=settings.tied,
+        emsize=hparams.emsize,
+        nhid=hparams.nhid,
+        nlayers=hparams.nlayers,
+        tied=hparams.tied,
         cutoffs=cutoffs,
-        widths=tuple(max(1, settings.emsize // share) for share in SHARES[: len(cutoffs)]),
+        widths=tuple(max(1, hparams.emsize // divisor) for divisor in DIVISORS[: len(cutoffs)]),
     )
 
 
-def dropout(settings: Hyperparameters) -> Dropout:
-    """What is dropped while training, scaled by the one hyperparameter `dropout`."""
-    share = settings.dropout
-    if settings.recipe != "awd":
+def dropout(hparams: Hyperparameters) -> Dropout:
+    """Return the shares to drop, all scaled by the one hyperparameter `dropout`."""
+    share = hparams.dropout
+    if hparams.recipe != "awd":
         return Dropout(inputs=share, between=share, outputs=share)
-    return Dropout(
-        words=min(AWD_WORDS * share, MOST_DROPPED),
-        inputs=min(AWD_INPUTS * share, MOST_DROPPED),
-        between=min(AWD_BETWEEN * share, MOST_DROPPED),
-        outputs=share,
-        weights=min(AWD_WEIGHTS * share, MOST_DROPPED),
-        locked=True,
-    )
+    scaled = {name: min(own / AWD_OUTPUTS * share, LARGEST_SHARE) for name, own in AWD_SHARES.items()}
+    return Dropout(outputs=share, locked=True, **scaled)
 
 
-def window(settings: Hyperparameters, chance: torch.Generator) -> int:
-    """How many rows the next batch reads, and so how far its gradients reach.
+def window(hparams: Hyperparameters, generator: torch.Generator) -> int:
+    """Return the number of rows of the next batch, which is how far gradients flow back.
 
-    AWD-LSTM draws it anew for each batch, so that no word is always the first of its window: from a normal
-    distribution around bptt, or one time in twenty around its half.
+    AWD-LSTM draws it for each batch, so that no word is always the first of its window: from a normal
+    distribution around bptt, and one time in twenty around half of it.
     """
-    if not BY_NAME[settings.recipe].varied_windows:
-        return settings.bptt
-    mean = settings.bptt if torch.rand((), generator=chance) < 0.95 else settings.bptt / 2
-    return max(5, round(float(torch.normal(torch.tensor(mean, dtype=torch.float64), 5.0, generator=chance))))
+    if not BY_NAME[hparams.recipe].varied_windows:
+        return hparams.bptt
+    mean = hparams.bptt if torch.rand((), generator=generator) < 0.95 else hparams.bptt / 2
+    drawn = torch.normal(torch.tensor(mean, dtype=torch.float64), 5.0, generator=generator)
+    return max(5, round(float(drawn)))

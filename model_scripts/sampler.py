@@ -1,18 +1,18 @@
-"""Words drawn from a model for many texts at once, each text the same as if it were drawn alone.
+"""Draw words for many texts at once. Each text is the same as if it were drawn alone.
 
-A sum of floating-point numbers depends on its order, and the order in a matrix product on how many texts are
-read together and by how many threads: a text would change with its neighbours. Here all that is ever summed
-is whole numbers, held in float64 (or int64), and no sum can pass 2^53: every order gives the same.
+A sum of floating-point numbers depends on the order of the additions. In a matrix product, that order depends
+on the number of texts and of threads, so a text would depend on the other texts in its batch. Here every sum
+is one of whole numbers, held in float64 or int64, that cannot exceed 2^53: every order gives the same result.
 
-    activations    in steps of some 2^-24 of the largest they can be
-    weights        in units so fine that no sum of their products with activations passes 2^53
-    probabilities  in units so fine that those of all outcomes together stay below 2^53
+    activations     are multiples of about 2^-24 of their largest possible value
+    weights         are multiples of a unit so small that no sum of products with activations exceeds 2^53
+    probabilities   are multiples of a unit so small that all outcomes together stay below 2^53
 
-That is about as precise as the float32 a model is trained in. All else goes number by number, where there is
-no order, in numpy: torch's sigmoid, for one, treats the last numbers of an array by other code than the rest.
-numpy multiplies the matrices too, a third faster than torch does where a few texts meet a large matrix.
+This is about as precise as the float32 in which models are trained. All other operations are element-wise and
+run in numpy. (torch's element-wise functions compute the last elements of an array with other code than the
+rest.) numpy also multiplies the matrices, a third faster than torch for a few texts and a large matrix.
 
-A tail's words are looked at only where the draw falls on that tail, at any temperature (Sampler.draw).
+The words of a tail are scored only if the draw falls on that tail, at any temperature (Sampler.draw).
 
     adaptive softmax    Grave et al., arXiv 1609.04309
     top_k               Fan et al., arXiv 1805.04833
@@ -38,46 +38,52 @@ Memory = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.int64]
 
 SUM_BITS = 52
-"""One fewer than float64 has, which leaves room for what rounding to whole numbers adds to a sum."""
+"""One bit fewer than float64 has, because rounding to whole numbers may enlarge a sum."""
 
 WORDS_KEPT = 2048
-"""The most frequent words, for which the first layer's share of the work is kept: most of a text is these."""
+"""The number of frequent words, which make up most of a text, whose products with layer 1 are cached."""
 
 
 class Scale(NamedTuple):
-    """How activations are counted: in steps of `step`, a power of two; none is larger than `limit`."""
+    """The unit of activations: they are multiples of `step`, a power of two, and at most `limit`."""
 
     step: float
     limit: float
 
     @classmethod
     def up_to(cls, limit: float) -> "Scale":
-        """For activations that seldom come near the limit, which is only what they could be at most."""
+        """Return the scale for activations of at most `limit`, most of which are far smaller."""
         return cls(_power_of_two(limit, 27), limit)
 
 
 HIDDEN = Scale(step=2.0**-24, limit=1.0)
-"""For an LSTM's outputs. Counted so they are whole numbers that float32 holds too."""
+"""The scale of an LSTM's outputs. float32 can hold them as multiples of the step."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the next word of a text is drawn.
+    """How to draw the next word of a text.
 
-    top_k: only from so many of the most probable words. top_p: only from the fewest words that have this
-    share of the probability, at the temperature and after top_k. Words equally probable go by their numbers.
-    chance: gives numbers from 0 to below 1; each text has its own.
+    Attributes:
+        temperature: Above 0. At temperature t, probabilities are proportional to p^(1/t).
+        top_k: Draw only from this many of the most probable words.
+        top_p: Draw only from the fewest words that have this share of the probability, at the temperature
+            and after top_k. Of equally probable words, the more frequent one (lower number) comes first.
+        random: Returns a number from 0 to below 1. Each text has its own generator.
     """
 
     temperature: float
     top_k: int | None
     top_p: float | None
-    chance: Callable[[], float]
+    random: Callable[[], float]
 
 
 class Sampler:
-    """A model made ready for drawing. The memory of the texts is kept by the caller, as a row for each
-    (texts, memory_width): for each layer the hidden activations, counted in HIDDEN.step, and the cell's."""
+    """A model prepared for drawing.
+
+    The caller keeps the texts' states, `memory` (texts, memory_width): for each layer its hidden activations,
+    as multiples of HIDDEN.step, and its cell activations.
+    """
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
@@ -105,11 +111,11 @@ class Sampler:
         self._log_sizes = np.array([math.log(end - start) for start, end, _ in model.shape.tails])
 
     def start(self) -> Memory:
-        """The memory (memory_width) before any word."""
+        """Return the state (memory_width) before any word."""
         return np.zeros(self.memory_width, np.float32)
 
     def read(self, words: Sequence[int], memory: Memory) -> Memory:
-        """The memory after one more word of each text."""
+        """Return the states after one more word of each text."""
         after = np.empty_like(memory)
         self._layers[0](self._of_words(np.array(words)), memory, after)
         for before, layer in zip(self._layers, self._layers[1:], strict=False):
@@ -117,14 +123,19 @@ class Sampler:
         return after
 
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
-        """The next word of each text, from the model's distribution given that it is not <unk>.
+        """Draw the next word of each text from the model's distribution, given that it is not <unk>.
 
-        At temperature t a word weighs its probability to the power a = 1/t. A tail of n words whose
-        probabilities within the tail are q weighs P(tail)^a times the sum of q^a, a sum that is at most
-        max(1, n^(1-a)). The draw is between the head's words and the tails with these bounds for their sums.
-        If it falls on a tail, its sum is found, and the tail kept with the probability sum / bound; if it is
-        not kept, everything is drawn anew, with the sum in the bound's place. By rejection, words come out
-        with exactly the probabilities that looking at every tail would give them.
+        Without top_k and top_p, this is rejection sampling, which scores a tail only when it is drawn. At
+        temperature t, with a = 1/t:
+
+            weight of a word of the head   P(word)^a
+            weight of a tail of n words    P(tail)^a * sum over its words of P(word | tail)^a
+            bound of that sum              max(1, n^(1-a))
+
+        First draw among the head's words and the tails, with the bounds for the sums. If the draw falls on a
+        tail, compute its sum and accept the tail with probability sum / bound. If it is rejected, draw again
+        with the sum in place of the bound. The accepted words have exactly the probabilities that scoring
+        every tail would give.
         """
         hidden = self._layers[-1].outputs(memory)
         cut = [choice.top_k is not None or choice.top_p is not None for choice in choices]
@@ -139,12 +150,14 @@ class Sampler:
         return words
 
     def log_weights(self, memory: Memory) -> Numbers:
-        """Log probabilities (texts, vocabulary) of the next words, except for a term that all words of a
-        text share; <unk>'s is minus infinity."""
+        """Return log probabilities (texts, vocabulary) of the next words, up to a constant for each text.
+
+        That of <unk> is minus infinity.
+        """
         return self._log_weights(self._layers[-1].outputs(memory))
 
     def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """What the first layer makes of words (n): (n, 4 * its width)."""
+        """Return the first layer's product with the vectors of words (n): (n, 4 * its width)."""
         of_words: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
         rare = np.flatnonzero(words >= len(self._of_frequent))
         if len(rare):
@@ -177,7 +190,7 @@ class Sampler:
                 within = tail(hidden[here])
                 sums = tail.log_power_sums(within, powers[here])
                 excess = sums - bounds[here, number]
-                kept = [choices[row].chance() < math.exp(e) for row, e in zip(here, excess, strict=True)]
+                kept = [choices[row].random() < math.exp(e) for row, e in zip(here, excess, strict=True)]
                 drawn = [row for row, is_kept in zip(here, kept, strict=True) if is_kept]
                 if drawn:
                     weights = _weights(within[kept], powers[drawn] * tail.unit)
@@ -210,8 +223,10 @@ class Sampler:
 
 
 class _Matrix:
-    """A matrix (outputs, inputs) and a bias (outputs) as whole numbers, for inputs counted in a scale, or in
-    one of these scales each. The outputs are whole numbers too, counted in `unit`."""
+    """A matrix (outputs, inputs) and a bias (outputs) as whole numbers.
+
+    `scales` is the scale of all inputs, or one for each. The outputs are whole multiples of `unit`.
+    """
 
     def __init__(self, matrix: Tensor, bias: Tensor, *scales: Scale) -> None:
         steps, limits = torch.tensor(scales, dtype=torch.float64).t()
@@ -222,21 +237,20 @@ class _Matrix:
         self._bias: Numbers = (bias / self.unit).round_().numpy()
 
     def product(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
-        """Outputs (n, outputs) from inputs (n, inputs), on top of the bias or of other outputs."""
+        """Return outputs (n, outputs) from inputs (n, inputs), plus the bias or the outputs `onto`."""
         outputs: Numbers = inputs @ self._weight
         outputs += self._bias if onto is None else onto
         return outputs
 
     def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:
-        """The part for so many of the inputs, with the bias, and the part for the rest, to go onto the first
-        part's outputs."""
+        """Return the part for the first `inputs`, with the bias, and the part for the rest, without it."""
         first, rest = copy.copy(self), copy.copy(self)
         first._weight, rest._weight = self._weight[:inputs], self._weight[inputs:]
         return first, rest
 
 
 class _Vectors:
-    """Word vectors, counted in `scale`."""
+    """Word vectors as multiples of `scale.step`."""
 
     def __init__(self, vectors: WordVectors) -> None:
         self._head: npt.NDArray[np.float32] = vectors.head.numpy(force=True)
@@ -245,7 +259,7 @@ class _Vectors:
         for (start, end, _), tail, widen in zip(
             vectors.shape.tails, vectors.tails, vectors.widen, strict=True
         ):
-            # Cauchy and Schwarz: no product of a row and a column exceeds that of their lengths.
+            # Cauchy-Schwarz: the product of a row and a column is at most that of their norms.
             limit = max(limit, float(tail.norm(dim=1).max() * widen.norm(dim=0).max()))
             narrow = Scale.up_to(float(tail.abs().max()))
             matrix = _Matrix(widen.t(), torch.zeros(widen.shape[1]), narrow)
@@ -253,7 +267,7 @@ class _Vectors:
         self.scale = Scale.up_to(limit)
 
     def __call__(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """The vectors (n, width) of words (n)."""
+        """Return the vectors (n, width) of words (n)."""
         vectors = self._head.take(words, axis=0, mode="clip").astype(np.float64)
         for start, end, tail, narrow, matrix in self._tails:
             here = np.flatnonzero((words >= start) & (words < end))
@@ -264,7 +278,7 @@ class _Vectors:
 
 
 class _Layer:
-    """One LSTM layer. Its hidden activations and its cell's lie in a memory from `start` on."""
+    """One LSTM layer. Its hidden and cell activations are in `memory` from column `start` on."""
 
     def __init__(self, lstm: nn.Module, inputs: Scale, start: int) -> None:
         of_inputs, of_hidden, bias, more_bias = (
@@ -273,8 +287,8 @@ class _Layer:
         self.width = of_hidden.shape[1]
         self.hidden = slice(start, start + self.width)
         self.cell = slice(self.hidden.stop, self.hidden.stop + self.width)
-        # torch has input, forget, cell and output gates. The three sigmoids side by side are computed as
-        # tanh, of which sigmoid(x) = (tanh(x / 2) + 1) / 2 is one.
+        # torch's order is input, forget, cell, output gate. With the three sigmoids side by side, one tanh
+        # computes all four gates: sigmoid(x) = (tanh(x / 2) + 1) / 2.
         i, f, g, o = torch.arange(4 * self.width).view(4, self.width)
         order = torch.cat([i, f, o, g])
         halved = torch.ones(4 * self.width, 1, dtype=torch.float64)
@@ -286,13 +300,16 @@ class _Layer:
         self.of_inputs = self._of_inputs.product
 
     def outputs(self, memory: Memory) -> Numbers:
-        """Hidden activations (n, width)."""
+        """Return the hidden activations (n, width)."""
         return memory[:, self.hidden].astype(np.float64)
 
     def __call__(self, of_inputs: Numbers, memory: Memory, after: Memory) -> None:
-        """Write into the memory `after` what there is after `memory` and more inputs.
+        """Write the state that follows `memory` into `after`.
 
-        of_inputs (n, 4 * width): what `self.of_inputs` makes of the inputs.
+        Args:
+            of_inputs: The product of `self.of_inputs` with the layer's inputs (n, 4 * width).
+            memory: The states before (n, memory_width).
+            after: Gets the states after (n, memory_width).
         """
         width = self.width
         counted = self._of_hidden.product(self.outputs(memory), onto=of_inputs)
@@ -309,27 +326,27 @@ class _Layer:
 
 
 class _Outcomes(_Matrix):
-    """Scores of a softmax's outcomes, counted in `unit`."""
+    """The scores of a softmax's outcomes, as multiples of `unit`."""
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        """Scores (n, outcomes) from hidden activations (n, width)."""
+        """Return scores (n, outcomes) from hidden activations (n, width)."""
         return self.product(hidden)
 
     def log_power_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
-        """Logarithms (n) of the sums of outcomes' probabilities, each to the power (n)."""
+        """Return the logarithm (n) of the sum over outcomes of probability^power."""
         if (powers == 1).all():
             return np.zeros(len(powers))
         return self._log_sums(scores, powers) - powers * self._log_sums(scores, np.ones(len(scores)))
 
     def _log_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
-        """Logarithms (n) of sums of exp(power * score), where the best score counts as 0."""
+        """Return the logarithm (n) of the sum of exp(power * (score - best score))."""
         sums = _weights(scores, powers * self.unit).sum(1)
         logs: Numbers = np.log(sums / 2.0 ** _weight_bits(scores.shape[1]))
         return logs
 
 
 class _Tail(_Outcomes):
-    """A tail's words, whose numbers begin with `start`."""
+    """The words of a tail. The first has the number `start`."""
 
     def __init__(self, widen: Tensor, words: Tensor, bias: Tensor, start: int) -> None:
         self.start = start
@@ -341,7 +358,7 @@ class _Tail(_Outcomes):
         return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
 
     def log_probabilities(self, hidden: Numbers) -> Numbers:
-        """Of the words (n, words) within the tail."""
+        """Return the log probabilities (n, words) of words within the tail."""
         scores = self(hidden)
         logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
         logs -= self._log_sums(scores, np.ones(len(scores)))[:, None]
@@ -349,19 +366,23 @@ class _Tail(_Outcomes):
 
 
 def _power_of_two(largest: float, bits: int) -> float:
-    """A unit in which numbers up to `largest` are counted by whole numbers below 2^bits."""
+    """Return a power of two so that numbers up to `largest` are multiples of it below 2^bits."""
     return 2.0 ** (math.frexp(largest)[1] - bits)
 
 
 def _weight_bits(outcomes: int) -> int:
-    """How many bits a weight can have if `outcomes` of them sum to less than 2^SUM_BITS."""
+    """Return the bits that a weight may have if `outcomes` of them must sum to less than 2^SUM_BITS."""
     return SUM_BITS - outcomes.bit_length()
 
 
 def _weights(scores: Numbers, factors: Numbers) -> Weights:
-    """exp(factor * score), with the best outcome's for a unit, as whole numbers.
+    """Return exp(factor * (score - best score)) as whole numbers (n, outcomes).
 
-    scores (n, outcomes), factors (n). Nothing over- or underflows: the best outcome has the largest weight.
+    The best outcome has the largest weight, so there is no overflow, and never are all weights 0.
+
+    Args:
+        scores: (n, outcomes).
+        factors: (n).
     """
     below = scores - scores.max(1, keepdims=True)
     below *= factors[:, None]
@@ -372,33 +393,33 @@ def _weights(scores: Numbers, factors: Numbers) -> Weights:
 
 
 def _draw(weights: Weights, choices: Sequence[Choice]) -> list[int]:
-    """An outcome for each row of weights (n, outcomes)."""
+    """Draw an outcome for each row of weights (n, outcomes)."""
     outcomes = []
     for ends, choice in zip(weights.cumsum(1), choices, strict=True):
         total = int(ends[-1])
-        # Rounding can put the point on the very end, one past the last outcome.
-        point = min(int(choice.chance() * total), total - 1)
+        # Rounding may put the point at the end, one past the last outcome.
+        point = min(int(choice.random() * total), total - 1)
         outcomes.append(int(ends.searchsorted(point, side="right")))
     return outcomes
 
 
 def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp]:
-    """The words that top_k and top_p leave, given all words' log weights and weights."""
+    """Return the words that top_k and top_p allow, given all words' log weights and weights."""
     words: npt.NDArray[np.intp] = np.arange(len(log))
     if choice.top_k is not None and choice.top_k < len(words):
         last = np.partition(log, -choice.top_k)[-choice.top_k]
-        words = _by_falling(log, np.flatnonzero(log >= last))[: choice.top_k]
+        words = _by_falling_weight(log, np.flatnonzero(log >= last))[: choice.top_k]
     if choice.top_p is not None:
         wanted = choice.top_p * int(weights[words].sum())
-        # Sorting all words would take longer than reading; the ones needed are among the heaviest.
+        # Sorting all words would take longer than the model takes. Only the heaviest can be needed.
         least, heaviest = float(weights.max()), words[:0]
         while weights[heaviest].sum() < wanted:
             least /= 16
             heaviest = words[weights[words] >= least]
-        heaviest = _by_falling(log, heaviest)
+        heaviest = _by_falling_weight(log, heaviest)
         words = heaviest[: 1 + weights[heaviest].cumsum().searchsorted(wanted)]
     return words
 
 
-def _by_falling(log: Numbers, words: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _by_falling_weight(log: Numbers, words: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return words[np.argsort(-log[words], kind="stable")]

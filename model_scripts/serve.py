@@ -1,12 +1,14 @@
-"""Serve generated text under Ray Serve, as AWS's Ray image does from config.yaml: POST / with generation.py's
-requests and answers. A bad request is answered with status 400 and a sentence.
+"""Serve texts under Ray Serve, which AWS's Ray image starts as config.yaml says.
 
-Requests are batched token by token: a request joins the batch that runs, each step draws one token for all
-of it, and whoever has enough words leaves (iteration-level scheduling: Yu et al., Orca, OSDI 2022). Which
-others are in the batch does not change a request's text.
+POST / takes the requests of inference.py and returns its responses. An invalid request gets status 400 and a
+sentence.
 
-There is a batch, in a process of its own, for each processor: most of a step is one thread's work, and a
-second thread that helps with the rest of it gains less than a second batch.
+Requests are batched token by token (iteration-level scheduling; Yu et al., Orca, OSDI 2022): a request joins
+the running batch, each step draws one token for every request, and a request leaves when its text is
+complete. The other requests in a batch do not change a request's text.
+
+There is one batch for each processor, in a process of its own. Most of a step is the work of one thread, so a
+second batch gains more than a second thread in the first.
 """
 
 import asyncio
@@ -22,49 +24,53 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 MOST_AT_ONCE = 256
-"""Requests in a batch; Ray Serve lets the others wait."""
+"""Requests in a batch. Ray Serve lets others wait."""
 
 Waiting = tuple[Any, "asyncio.Future[dict[str, Any]]"]
 
 
 class Batch:
-    """The requests that are being answered, and the thread that draws their tokens."""
+    """The requests in progress, and the thread that draws their tokens."""
 
     def __init__(self, served: Any) -> None:
-        """served: what generation.load returns. Only the batch's thread uses it from here on."""
+        """Start the thread.
+
+        Args:
+            served: What inference.load returned. From now on only the batch's thread may use it.
+        """
         self._served = served
         self._arrived: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="batch", daemon=True).start()
 
-    async def answer(self, request: Any) -> dict[str, Any]:
-        """The answer to a parsed request. Raises what the model raises."""
+    async def generate(self, request: Any) -> dict[str, Any]:
+        """Return the response to a parsed request. Raises what the model raises."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._arrived.put((request, future))
         return await future
 
     def _run(self) -> None:
-        """Step for ever; sleep while there is nobody to answer."""
+        """Advance the batch for ever. Sleep while there are no requests."""
         batch: list[Waiting] = []
         while True:
             self._join(batch)
-            # Whoever asked may have gone: Ray Serve then cancels the request.
+            # Ray Serve cancels a request whose client has disconnected.
             batch = [(run, future) for run, future in batch if not future.cancelled()]
             if not batch:
                 continue
             try:
                 self._served.step([run for run, _ in batch])
-                done = [(run.answer(), future) for run, future in batch if run.done]
+                done = [(run.response(), future) for run, future in batch if run.done]
             except Exception as error:
                 for _, future in batch:
                     _settle(future, error=error)
                 batch = []
                 continue
-            for answer, future in done:
-                _settle(future, answer)
+            for response, future in done:
+                _settle(future, response)
             batch = [(run, future) for run, future in batch if not run.done]
 
     def _join(self, batch: list[Waiting]) -> None:
-        """Take in everyone who has arrived; wait for somebody if the batch is empty."""
+        """Add all requests that have arrived. If the batch is empty, wait for one."""
         while not batch or not self._arrived.empty():
             request, future = self._arrived.get()
             try:
@@ -75,50 +81,49 @@ class Batch:
 
 def _settle(
     future: "asyncio.Future[dict[str, Any]]",
-    answer: dict[str, Any] | None = None,
+    response: dict[str, Any] | None = None,
     error: Exception | None = None,
 ) -> None:
-    """Set a future's outcome from the batch's thread, unless it was cancelled."""
+    """Set the outcome of a future, from the batch's thread, unless it was cancelled."""
 
     def settle() -> None:
-        if future.cancelled():
-            return
-        if error:
+        if error and not future.cancelled():
             future.set_exception(error)
-        else:
-            future.set_result(answer or {})
+        elif not future.cancelled():
+            future.set_result(response or {})
 
     future.get_loop().call_soon_threadsafe(settle)
 
 
 class Generator:
-    """A replica of the deployment: an actor that holds the model and has one batch."""
+    """A replica of the deployment: an actor with the model and one batch."""
 
     def __init__(self, model_dir: str) -> None:
-        # Not at the top: Serve imports this module in processes that never generate, and torch takes seconds.
-        import generation
+        # Imported late: Ray Serve also imports this module without using it, and torch takes seconds.
+        import inference
 
-        self._generation: Any = generation
-        self._batch = Batch(generation.load(model_dir))
+        self._inference: Any = inference
+        self._batch = Batch(inference.load(model_dir))
 
     async def __call__(self, request: Request) -> Response:
+        """Handle an HTTP request."""
         body, content_type = await request.body(), request.headers.get("content-type")
         try:
-            answer = await self._batch.answer(self._generation.parse(body, content_type))
-        except self._generation.InvalidRequest as error:
+            response = await self._batch.generate(self._inference.parse(body, content_type))
+        except self._inference.InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
-        return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
+        return Response(json.dumps(response, ensure_ascii=False), media_type="application/json")
 
 
 def processors() -> int:
-    """How many this instance may use, by the limit that containers and OpenMP know."""
+    """Return how many processors this process may use: OMP_THREAD_LIMIT, if it is lower than their number."""
     found = os.cpu_count() or 1
     return max(1, min(found, int(os.environ.get("OMP_THREAD_LIMIT", found))))
 
 
-# An actor that reserves no processor starts on the smallest instance too. numpy multiplies by OpenBLAS, which
-# reads its number of threads when it is loaded. The model lies one folder above this file, wherever the
-# artifact was unpacked.
+# num_cpus 0: an actor that reserves no processor also starts on the smallest instance. numpy multiplies with
+# OpenBLAS, which reads its number of threads when it is loaded. The model is one folder above this file,
+# wherever the artifact was unpacked.
 app = serve.deployment(
     num_replicas=processors(),
     max_ongoing_requests=MOST_AT_ONCE,

@@ -1,19 +1,19 @@
-"""Text to words and back, in the two ways a corpus can come.
+"""Text to words and back, by two tokenizers.
 
-`prose` is for ordinary text. Punctuation is cut from words, and each mark remembers with a joiner on which
-side it touched its neighbour, so that joining gives the text back exactly, up to runs of spaces:
+`prose` is for ordinary text. It separates punctuation from words. A joiner marks each side on which a
+punctuation mark touched its neighbour, so that joining restores the text exactly, up to runs of spaces:
 
     "Well-known," he said.   ->   "￭  Well  ￭-￭  known  ￭,  ￭"  he  said  ￭.
 
-Because marks carry the spacing, words have one form each and the model itself learns where quotes open and
-close. Numbers such as 1,000.5 stay whole; a clitic is cut at its apostrophe (nation ￭'s, don ￭'t). The
-joiner is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); where a text itself holds one it becomes U+25A0.
+Only punctuation carries joiners, so each word has one form and the model learns where quotes open and close.
+Numbers such as 1,000.5 stay whole. A clitic is separated at its apostrophe (nation ￭'s, don ￭'t). The joiner
+is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
 
-`tokenized` is for text in which a space already stands between all words and marks, as in WikiText: it is
-cut at white space and nothing else, so that counts agree with published ones. Joining undoes WikiText's
-conventions (@-@ @,@ @.@ n't and spaced punctuation) well enough to read.
+`tokenized` is for text with spaces between all words and marks, such as WikiText. It splits at white space
+only, so that counts agree with published ones. Joining undoes WikiText's conventions (@-@ @,@ @.@ n't and
+spaced punctuation) well enough to read.
 
-Both work line by line; the line break itself is the vocabulary's <eos>.
+Both work line by line. The end of a line is the word <eos> (vocabulary.py).
 """
 
 import re
@@ -27,28 +27,30 @@ JOINER_IN_TEXT = "■"
 
 
 class Tokenizer(Protocol):
-    """A reversible way from a line of text to words."""
+    """Splits lines of text into words, and joins words."""
 
     name: str
 
     def split(self, line: str) -> list[str]:
-        """The words of one line of the corpus: those of its chunks, one after another."""
+        """Return the words of one line of the corpus: those of its chunks."""
+        return [*self.split_chunks(line.split())[0]]
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
-        """The words of runs of text without white space, one after another, and how many each run has."""
+        """Return the words of all chunks (text without white space), and the number of words of each."""
 
     def split_prompt(self, line: str) -> list[str]:
-        """The words of one line a person typed."""
+        """Return the words of one line that a person typed."""
+        return self.split(line)
 
     def join(self, words: Sequence[str]) -> str:
-        """Words of one line as readable text. Each word adds at most one space-separated piece."""
+        """Return the words of one line as text. Each word adds at most one word between spaces."""
 
     def clings(self, word: str) -> bool:
-        """Whether a word only ever stands against the word before it, and so never begins a line."""
+        """Return whether a word always touches the word before it, so that it cannot begin a line."""
 
 
 def _combining() -> str:
-    """Combining accents and vowel signs, as ranges of a regular expression's character class."""
+    """Return combining accents and vowel signs, as ranges of a regular expression's character class."""
     first, last = 0x300, 0x1FFFF
     kinds = map(unicodedata.category, map(chr, range(first, last + 1)))
     codes = [code for code, kind in enumerate(kinds, first) if kind in ("Mn", "Mc")]
@@ -57,7 +59,7 @@ def _combining() -> str:
     return "".join(f"{chr(begin)}-{chr(end)}" for begin, end in zip(begins, ends, strict=True))
 
 
-# A combining accent or vowel sign belongs to its word, but Python's \w leaves it out.
+# Combining accents and vowel signs belong to their word, but Python's \w does not match them.
 _LETTER = rf"[\w{_combining()}]"
 _PIECES = re.compile(
     rf"(\d+(?:[.,]\d+)+(?!{_LETTER}))"  # number
@@ -69,15 +71,13 @@ _PIECES = re.compile(
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 
 
-class Prose:
-    """Ordinary text: words and punctuation apart, exactly reversible."""
+class Prose(Tokenizer):
+    """The tokenizer for ordinary text, which can be restored exactly."""
 
     name = "prose"
 
-    def split(self, line: str) -> list[str]:
-        return self.split_chunks(line.split())[0]
-
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return the words of all chunks, and the number of words of each."""
         pieces: list[str] = []
         lengths: list[int] = []
         for chunk in chunks:
@@ -87,12 +87,12 @@ class Prose:
         return pieces, lengths
 
     def _split_chunk(self, chunk: str) -> Sequence[str]:
-        """All pieces of a chunk touch, so each border needs one joiner.
+        """Return the pieces of a chunk. They touch, so each border between two needs one joiner.
 
-        Marks before the first word join to the right, as an opening quote does; later ones to the left, and
-        to both sides when a word follows.
+        Marks before the first word join to the right, as an opening quote does. Later marks join to the left,
+        and to both sides if a word follows.
         """
-        # Short ways for most of English: a word alone, or with a mark after it.
+        # Fast paths for most of English: a single word, or a word with a mark after it.
         if chunk.isalnum():
             return (chunk,)
         if chunk[-1] in _ENDINGS:
@@ -117,9 +117,8 @@ class Prose:
                 pieces.append(JOINER + mark + (JOINER if before_word else ""))
         return pieces
 
-    split_prompt = split
-
     def join(self, words: Sequence[str]) -> str:
+        """Return the text of one line's words."""
         text: list[str] = []
         touching = True
         for word in words:
@@ -131,6 +130,7 @@ class Prose:
         return "".join(text)
 
     def clings(self, word: str) -> bool:
+        """Return whether a word touches the word before it."""
         return word.startswith(JOINER)
 
 
@@ -140,20 +140,20 @@ _INFIX = re.compile(r"@(.+)@")
 _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\w+|(.)\1*", re.DOTALL)
 
 
-class Tokenized:
-    """Text already cut into words by spaces, after WikiText's conventions."""
+class Tokenized(Tokenizer):
+    """The tokenizer for text that has spaces between all words and marks, in WikiText's conventions."""
 
     name = "tokenized"
 
-    def split(self, line: str) -> list[str]:
-        return line.split()
-
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+        """Return the chunks, each of which is one word."""
         return chunks, [1] * len(chunks)
 
     def split_prompt(self, line: str) -> list[str]:
-        """Typed text in WikiText's form: "don't cut 1,000 well-known, words" -> do n't cut 1 @,@ 000 well
-        @-@ known , words."""
+        """Return typed text in WikiText's form.
+
+        "don't cut 1,000 well-known, words"   ->   do n't cut 1 @,@ 000 well @-@ known , words
+        """
         words: list[str] = []
         for chunk in line.split():
             if _INFIX.fullmatch(chunk):
@@ -165,6 +165,7 @@ class Tokenized:
         return words
 
     def join(self, words: Sequence[str]) -> str:
+        """Return the words of one line as readable text."""
         text: list[str] = []
         touching = True
         quote_open = False
@@ -188,37 +189,38 @@ class Tokenized:
         return "".join(text)
 
     def clings(self, word: str) -> bool:
+        """Return whether a word touches the word before it."""
         return word == "n't" or bool(_INFIX.fullmatch(word) or (word.startswith("'") and word[1:].isalpha()))
 
 
 BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}
 
-# Not the full stop, which also ends abbreviations, nor marks that some languages space out in print.
-_NEVER_ALONE = frozenset(",()")
-_LEFT_BY_A_TOKENIZER = frozenset(["<unk>", "@-@", "@,@", "@.@"])
+# Not the full stop, which may belong to an abbreviation, nor marks that some languages print after a space.
+_COMMAS_AND_BRACKETS = frozenset(",()")
+_MADE_BY_TOKENIZERS = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 
 
 def choose(sample: Iterable[str]) -> Tokenizer:
-    """The tokenizer that fits a sample of the training text, given as lines; not all need be read.
+    """Return the tokenizer that fits the training text, given lines of it.
 
-    Marks that only a tokenizer leaves (<unk>, @-@ and its like) settle it. Otherwise text counts as tokenized
-    when at least nine in ten of its commas and brackets stand alone between spaces.
+    Text with a mark that only tokenizers make (<unk>, @-@, @,@, @.@) is tokenized; the first one ends the
+    search. Text is also tokenized if at least nine in ten of its commas and brackets have spaces around them.
     """
     chunks: Counter[str] = Counter()
     for line in sample:
         of_line = line.split()
-        if not _LEFT_BY_A_TOKENIZER.isdisjoint(of_line):
+        if not _MADE_BY_TOKENIZERS.isdisjoint(of_line):
             return BY_NAME["tokenized"]
         chunks.update(of_line)
     return BY_NAME["tokenized" if _share_alone(chunks) >= 0.9 else "prose"]
 
 
 def _share_alone(chunks: Counter[str]) -> float:
-    """Of the chunks that begin or end with a comma or a bracket, the share that hold nothing else."""
+    """Return the share of chunks with a comma or bracket at an end that consist of nothing else."""
     marked = {
         chunk: count
         for chunk, count in chunks.items()
-        if chunk[0] in _NEVER_ALONE or chunk[-1] in _NEVER_ALONE
+        if chunk[0] in _COMMAS_AND_BRACKETS or chunk[-1] in _COMMAS_AND_BRACKETS
     }
-    alone = sum(count for chunk, count in marked.items() if _NEVER_ALONE.issuperset(chunk))
+    alone = sum(count for chunk, count in marked.items() if _COMMAS_AND_BRACKETS.issuperset(chunk))
     return alone / sum(marked.values()) if marked else 0.0

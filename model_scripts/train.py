@@ -1,18 +1,24 @@
 """Train a word-level LSTM language model: the entry point of a SageMaker training job.
 
+On one device, on several, and all options:
+
+    SM_CHANNEL_TRAINING=data SM_MODEL_DIR=model SM_OUTPUT_DATA_DIR=output python train.py --epochs 6
+    torchrun --nproc_per_node 2 train.py --recipe classic
+    python train.py --help
+
+Environment variables, which SageMaker's training toolkit sets:
+
     SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text)
-    SM_CHANNEL_CHAMPION   folder with the model.tar.gz that serves now, to compare with; may be missing
-    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and what serves them:
+    SM_CHANNEL_CHAMPION   optional: folder with the model.tar.gz in service, to compare with
+    SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and the code that serves them:
                           code/ and config.yaml
-    SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.png
-    LEXLINE_CHECKPOINTS   folder to resume from after an interruption; /opt/ml/checkpoints if that is there
+    SM_OUTPUT_DATA_DIR    gets metrics.json and training_curve.svg
+    LEXLINE_CHECKPOINTS   folder to resume from after an interruption (default: /opt/ml/checkpoints, if it
+                          exists)
 
-By hand, with the first three set:  python train.py --epochs 6 --recipe classic
-On several devices or hosts:        torchrun --nproc_per_node 2 train.py ...
-
-Exit codes: 0 when the model is there, tested; 1 with a sentence on stderr; 143 (128 + SIGTERM, as a shell has
-it) when it was stopped: to AWS's training toolkit a failure, so that nobody takes half a training for a whole
-one. SageMaker calls a job that it stopped itself Stopped, whatever the code.
+Exit codes: 0 if the model is trained and tested; 1 after an error, with a sentence on stderr; 143 (128 +
+SIGTERM) if the job was stopped. AWS's training toolkit takes 143 for a failure, so nobody mistakes half a
+training for a whole one; SageMaker itself reports a job that it stopped as Stopped, whatever the code.
 """
 
 import os
@@ -32,30 +38,25 @@ import checkpoint
 import comparison
 import corpus
 import distributed
+import example_texts
 import hyperparameters
 import recipes
-import samples
+import training_curve
 from checkpoint import Checkpoints
 from corpus import Corpus
 from distributed import RankLost
+from epoch_loop import Stopped, Training
 from hyperparameters import Hyperparameters
-from language_model import (
-    CONFIG,
-    VOCABULARY,
-    WEIGHTS,
-    Shape,
-    load_weights,
-    save_config,
-)
+from job_log import log_values, scores
+from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
+from metrics import Metrics
 from perplexity import mean_loss
-from training_loop import Stopped, Training
-from training_report import Report, say, scores
 from user_error import UserError, report
 from vocabulary import UNKNOWN_ID, TokenIds
 
 SERVING_MODULES = (
     "generate.py",
-    "generation.py",
+    "inference.py",
     "language_model.py",
     "sampler.py",
     "serve.py",
@@ -63,7 +64,7 @@ SERVING_MODULES = (
     "user_error.py",
     "vocabulary.py",
 )
-"""What generate.py and serve.py import, and themselves."""
+"""generate.py, serve.py and the modules that they import."""
 
 RAY_SERVE_CONFIG = "config.yaml"
 
@@ -72,9 +73,14 @@ TOKENS_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Folders:
-    """Where SageMaker put the data and where it looks for results.
+    """The job's folders.
 
-    checkpoints: None where it keeps none. champion: None where there is no model to compare with.
+    Attributes:
+        channel: The texts.
+        model: Gets the artifact.
+        output: Gets metrics.json and the training curve.
+        checkpoints: None if the job keeps no checkpoints.
+        champion: None if there is no model to compare with.
     """
 
     channel: Path
@@ -85,12 +91,13 @@ class Folders:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Folders":
+        """Read the environment and create folders for results. Raises UserError if a variable is missing."""
         names = ("SM_CHANNEL_TRAINING", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR")
         missing = [name for name in names if not environment.get(name)]
         if missing:
             raise UserError(
                 f"The environment lacks {' and '.join(missing)}. SageMaker's toolkit sets them for a job "
-                "whose data channel is named training; by hand, set them to folders."
+                "whose data channel is named training. To run the script by hand, set each to a folder."
             )
         channel, model, output = (Path(environment[name]) for name in names)
         for folder in (model, output):
@@ -102,15 +109,16 @@ class Folders:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run the job and return its exit code."""
     try:
-        with distributed.joined():
+        with distributed.process_group():
             train(arguments, os.environ)
     except UserError as error:
         if distributed.is_first_of_host():
             report(error)
         return 1
     except RankLost as error:
-        # No failure file: the toolkit fills it with what the lost process said.
+        # No failure file: the toolkit writes it, with the error of the process that was lost.
         if distributed.is_first_of_host():
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
@@ -119,21 +127,26 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
-    """The whole job, on each of its ranks. Raises UserError where the input is to blame, and Stopped."""
+def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
+    """Do the job. Every rank calls this.
+
+    Raises:
+        UserError: The input is wrong.
+        Stopped: SIGTERM arrived.
+    """
     started = time.monotonic()
-    with distributed.together():
-        settings = hyperparameters.parse(arguments)
+    with distributed.shared_errors():
+        hparams = hyperparameters.parse(arguments)
         folders = Folders.from_environment(environment)
-        text = corpus.read(folders.channel, settings.tokenizer)
-    device = prepare_torch(settings.seed)
-    model = recipes.model(settings, count(text.splits["train"], len(text.vocabulary))).to(device)
-    distributed.copy_first(model)
-    metrics = Report(
+        text = corpus.read(folders.channel, hparams.tokenizer)
+    device = prepare_torch(hparams.seed)
+    model = recipes.model(hparams, count(text.splits["train"], len(text.vocabulary))).to(device)
+    distributed.broadcast_weights(model)
+    metrics = Metrics(
         artifact=folders.model,
         output=folders.output,
-        recipe=settings.recipe,
-        world_size=distributed.world(),
+        recipe=hparams.recipe,
+        world_size=distributed.world_size(),
         tokenizer=text.tokenizer,
         vocabulary_size=len(text.vocabulary),
         parameters=model.count_parameters(),
@@ -144,58 +157,59 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Report:
         },
         started=started,
     )
-    announce(metrics)
+    log_start(metrics)
     checkpoints = None
     if distributed.is_first():
-        write_artifact_without_weights(folders.model, text, model.shape, settings)
+        write_artifact_without_weights(folders.model, text, model.shape, hparams)
         if folders.checkpoints:
-            checkpoints = Checkpoints(folders.checkpoints, checkpoint.identity(settings, text))
+            checkpoints = Checkpoints(folders.checkpoints, checkpoint.identity(hparams, text))
 
     splits = text.splits
-    Training(model, splits["train"], splits["valid"], settings, metrics, folders.model, checkpoints).run()
+    Training(model, splits["train"], splits["valid"], hparams, metrics, folders.model, checkpoints).run()
 
     if distributed.is_first():
         load_weights(model, folders.model / WEIGHTS)
-    distributed.copy_first(model)
+    distributed.broadcast_weights(model)
     metrics.test_loss = mean_loss(model, splits["test"])
-    say(**scores("test", metrics.test_loss))
-    champion = distributed.from_first(folders.champion)
+    log_values(**scores("test", metrics.test_loss))
+    champion = distributed.broadcast(folders.champion)
     if champion:
         outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)
-        outcome.announce()
+        outcome.log()
         metrics.comparison = outcome.document()
     if distributed.is_first():
-        metrics.samples = samples.draw(folders.model, splits["valid"])
+        metrics.samples = example_texts.draw(folders.model, splits["valid"])
     metrics.save()
     if distributed.is_first():
-        metrics.draw(folders.output / "training_curve.png")
+        training_curve.save(metrics, folders.output / "training_curve.svg")
     return metrics
 
 
 def prepare_torch(seed: int) -> torch.device:
-    """Seeds the first weights and picks this rank's GPU if there is one.
+    """Seed the initial weights and return this rank's device.
 
     The same seed on the same machine trains the same model.
     """
     torch.manual_seed(seed)
     if torch.cuda.is_available():
-        # cuBLAS is deterministic only with a fixed workspace (PyTorch's notes on randomness).
+        # cuBLAS is deterministic only with a workspace of fixed size (PyTorch's notes on randomness).
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return distributed.device()
 
 
 def count(tokens: TokenIds, words: int) -> npt.NDArray[np.int64]:
-    """How often each of so many words occurs in a text."""
+    """Return how often each of `words` words occurs in a text."""
     counts = np.zeros(words, dtype=np.int64)
-    # bincount makes 8 bytes of each token's 4.
+    # bincount copies the tokens to 8 bytes each, so it gets a part of the text at a time.
     for start in range(0, len(tokens), TOKENS_AT_ONCE):
         counts += np.bincount(tokens[start : start + TOKENS_AT_ONCE], minlength=words)
     return counts
 
 
-def announce(metrics: Report) -> None:
-    say(
+def log_start(metrics: Metrics) -> None:
+    """Log the metrics that are known before training."""
+    log_values(
         recipe=metrics.recipe,
         world_size=metrics.world_size,
         tokenizer=metrics.tokenizer,
@@ -203,7 +217,7 @@ def announce(metrics: Report) -> None:
         test_tokens=metrics.tokens["test"],
         **{f"{split}_unknown_share": f"{share:.4f}" for split, share in metrics.unknown_share.items()},
     )
-    say(
+    log_values(
         vocabulary_size=metrics.vocabulary_size,
         parameters=metrics.parameters,
         train_tokens=metrics.tokens["train"],
@@ -211,11 +225,11 @@ def announce(metrics: Report) -> None:
 
 
 def write_artifact_without_weights(
-    directory: Path, text: Corpus, shape: Shape, settings: Hyperparameters
+    directory: Path, text: Corpus, shape: Shape, hparams: Hyperparameters
 ) -> None:
-    """All of the artifact that is known before training, so that a stopped job leaves a model that serves."""
+    """Write all of the artifact but the weights, so that a job stopped later leaves a model that serves."""
     text.vocabulary.save(directory / VOCABULARY)
-    save_config(directory / CONFIG, shape, text.tokenizer, asdict(settings))
+    save_config(directory / CONFIG, shape, text.tokenizer, asdict(hparams))
     scripts = Path(__file__).parent
     shutil.copyfile(scripts / RAY_SERVE_CONFIG, directory / RAY_SERVE_CONFIG)
     code = directory / "code"

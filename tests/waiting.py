@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-DEADLINE = 240.0
+DEADLINE = 600.0
 """The longest wait in seconds, for busy machines. A wait ends as soon as its condition is true."""
 
 Result = TypeVar("Result")

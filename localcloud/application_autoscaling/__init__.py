@@ -1,1 +1,1 @@
-"""The local Application Auto Scaling: scalable targets and policies of SageMaker's endpoint variants."""
+"""The local Application Auto Scaling."""

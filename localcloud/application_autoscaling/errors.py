@@ -1,17 +1,15 @@
-"""The errors only Application Auto Scaling answers with; the others are those of every service."""
+"""Errors that only Application Auto Scaling returns."""
 
-from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.core.errors import ServiceError
 
 
 class ObjectNotFoundError(ServiceError):
-    """There is no such scalable target or policy."""
+    """The scalable target or policy does not exist."""
 
     code = "ObjectNotFoundException"
-    status = 400
 
 
 class InvalidNextTokenError(ServiceError):
-    """The token is none this service gave."""
+    """This service has not issued the token."""
 
     code = "InvalidNextTokenException"
-    status = 400

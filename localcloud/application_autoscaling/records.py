@@ -1,4 +1,4 @@
-"""What is kept: scalable targets, and with each its policies."""
+"""The records of scalable targets and of their policies."""
 
 import threading
 from dataclasses import dataclass, field
@@ -6,38 +6,39 @@ from datetime import datetime
 from typing import Any
 
 from localcloud.application_autoscaling.errors import ObjectNotFoundError
-from localcloud.application_autoscaling.resources import VariantId
+from localcloud.application_autoscaling.variants import VariantId
 
 
 @dataclass
 class ScalingPolicy:
-    """One policy's record."""
+    """One policy; `configuration` is its TargetTrackingScalingPolicyConfiguration."""
 
     name: str
     arn: str
     configuration: dict[str, Any]
-    """TargetTrackingScalingPolicyConfiguration."""
     created: datetime
 
 
 @dataclass
 class ScalableTarget:
-    """One target's record."""
+    """One scalable target.
+
+    instance_type: the variant's; SageMaker does not change it while the variant is registered.
+    suspended: the members of SuspendedState that a request has set.
+    """
 
     id: VariantId
     arn: str
     instance_type: str
-    """What the variant runs on; SageMaker does not change it while the variant is registered."""
     minimum: int
     maximum: int
     created: datetime
     suspended: dict[str, bool] = field(default_factory=dict)
-    """What of SuspendedState was ever said."""
     policies: dict[str, ScalingPolicy] = field(default_factory=dict)
 
 
 class ScalableTargets:
-    """Every target there is; SageMaker asks it, too (`localcloud.sagemaker.scaling.Targets`).
+    """All targets, for this service and for SageMaker (`localcloud.sagemaker.hosting.scaling.Targets`).
 
     `lock` guards the records.
     """
@@ -47,39 +48,46 @@ class ScalableTargets:
         self._targets: dict[VariantId, ScalableTarget] = {}
 
     def all(self) -> list[ScalableTarget]:
+        """Return every target."""
         with self.lock:
             return list(self._targets.values())
 
     def find(self, variant: VariantId) -> ScalableTarget | None:
+        """Return the variant's target, or None."""
         with self.lock:
             return self._targets.get(variant)
 
     def get(self, variant: VariantId) -> ScalableTarget:
-        """The target, or AWS's ObjectNotFoundException."""
+        """Return the variant's target; raise ObjectNotFoundError if it does not exist."""
         target = self.find(variant)
         if target is None:
             raise ObjectNotFoundError(f"No scalable target registered for {variant.sentence()}")
         return target
 
     def put(self, target: ScalableTarget) -> None:
+        """Add a target."""
         with self.lock:
             self._targets[target.id] = target
 
     def remove(self, target: ScalableTarget) -> None:
+        """Delete a target and its policies."""
         with self.lock:
             del self._targets[target.id]
 
     def arns(self, endpoint: str) -> list[str]:
+        """Return the ARN of every target of the endpoint."""
         return [target.arn for target in self._of(endpoint)]
 
     def instance_types(self, endpoint: str) -> dict[str, str]:
+        """Return the instance type of every target of the endpoint, by the variant's name."""
         return {target.id.variant: target.instance_type for target in self._of(endpoint)}
 
     def deregister(self, endpoint: str) -> None:
+        """Delete every target of the endpoint."""
         with self.lock:
             for target in self._of(endpoint):
                 self.remove(target)
 
     def _of(self, endpoint: str) -> list[ScalableTarget]:
-        """An endpoint's targets; to SageMaker, names that differ in case only are the same."""
+        # SageMaker's names are not case-sensitive.
         return [target for target in self.all() if target.id.endpoint.lower() == endpoint.lower()]

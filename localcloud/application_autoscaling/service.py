@@ -1,12 +1,12 @@
-"""The local Application Auto Scaling: targets and policies as far as a client can see them.
+"""The local Application Auto Scaling: scalable targets and policies, as far as a client can see them.
 
-It has SageMaker's endpoint variants (the dimension sagemaker:variant:DesiredInstanceCount) and policies of
-target tracking. Both are checked, kept and described as on AWS, but nothing scales: more instances on one
-machine would share the same processors. So no alarm is made, and a variant's count stays what it is.
+It supports SageMaker's endpoint variants (the dimension sagemaker:variant:DesiredInstanceCount) and target
+tracking policies. As on AWS, it checks, stores and describes both, but it scales nothing: more instances on
+one machine would share the same processors. So it creates no alarms and never changes a variant's instances.
 
-Who may do what is asked of IAM on the target's ARN, and on "*" for what AWS does not authorise by resource.
-As on AWS, whoever registers a target must also be allowed what its scaling will do: a missing permission is
-then a ValidationException that names it.
+IAM authorizes operations on the target's ARN, or on "*" where AWS does not authorize by resource. As on AWS,
+the caller of RegisterScalableTarget must also be allowed to do what scaling will do; a missing permission is
+a ValidationException that names it.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
 https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from localcloud.application_autoscaling.policies import PolicyOperations
 from localcloud.application_autoscaling.records import ScalableTargets
-from localcloud.application_autoscaling.resources import variant_id
-from localcloud.application_autoscaling.targets import TargetOperations, Variants
-from localcloud.sagemaker.access import Caller
-from localcloud.sagemaker.errors import ValidationError
-from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response, anything
+from localcloud.application_autoscaling.scalable_targets import ScalableTargetOperations, Variants
+from localcloud.application_autoscaling.scaling_policies import ScalingPolicyOperations
+from localcloud.application_autoscaling.variants import variant_id
+from localcloud.sagemaker.api.access import Caller
+from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything
+from localcloud.sagemaker.core.errors import ValidationError
+from localcloud.sagemaker.core.host import Host
 
 SERVICE = "application-autoscaling"
 TARGET = "AnyScaleFrontendService"
@@ -32,15 +32,19 @@ _ALARMS = ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch
 
 
 class ApplicationAutoScaling:
-    """One account's Application Auto Scaling in one region.
-
-    `targets` is shared with SageMaker, which heeds them; `variants` says what its endpoints serve.
-    """
+    """One account's Application Auto Scaling in one region."""
 
     def __init__(self, host: Host, targets: ScalableTargets, variants: Variants) -> None:
+        """Create the service.
+
+        Args:
+            host: The cloud around the service.
+            targets: The scalable targets, which SageMaker reads, too.
+            variants: Returns the variants that SageMaker's endpoints serve.
+        """
         self._host = host
-        self._targets = TargetOperations(host, targets, variants)
-        self._policies = PolicyOperations(host, targets)
+        self._targets = ScalableTargetOperations(host, targets, variants)
+        self._policies = ScalingPolicyOperations(host, targets)
         self._api = JsonApi(host, SERVICE, "Application Auto Scaling", TARGET, self._table())
 
     async def handle(
@@ -51,14 +55,14 @@ class ApplicationAutoScaling:
         body: bytes,
         query: Mapping[str, Any],
     ) -> Response:
-        """Answer one HTTP request: (status, headers, body). Nothing here waits, so it needs no thread."""
+        """Handle one HTTP request; return status, headers and body. Nothing waits, so no thread is needed."""
         return self._api.call(Request(method, path, headers, body, query))
 
     def _table(self) -> dict[str, Operation]:
-        """Every operation there is."""
+        """Return every operation by its name."""
         targets, policies = self._targets, self._policies
         return {
-            "RegisterScalableTarget": Operation(targets.register, self._target, also=self._may_scale),
+            "RegisterScalableTarget": Operation(targets.register, self._target, also=self._authorize_scaling),
             "DescribeScalableTargets": Operation(targets.describe, anything),
             "DeregisterScalableTarget": Operation(targets.deregister, self._target),
             "PutScalingPolicy": Operation(policies.put, self._target),
@@ -69,8 +73,8 @@ class ApplicationAutoScaling:
     def _target(self, request: dict[str, Any]) -> list[str]:
         return [self._targets.arn(variant_id(request))]
 
-    def _may_scale(self, caller: Caller, request: dict[str, Any]) -> None:
-        """AWS tries each of these calls with the caller's credentials; those to CloudWatch name no alarm."""
+    def _authorize_scaling(self, caller: Caller, request: dict[str, Any]) -> None:
+        """Check that the caller may do what scaling does, as AWS does with the caller's credentials."""
         variant = variant_id(request)
         arn = f"arn:aws:sagemaker:{self._host.region}:{self._host.account}:"
         endpoint = f"{arn}endpoint/{variant.endpoint.lower()}"

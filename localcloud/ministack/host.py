@@ -11,7 +11,7 @@ from localcloud.ministack.core.options import ACCOUNT, REGION, client_environmen
 from localcloud.ministack.eventbridge.service_events import put_event
 from localcloud.ministack.iam.callers import caller_denial, pass_role_denial
 from localcloud.ministack.iam.roles import assume_role_denial, role_denial
-from localcloud.sagemaker.host import AccessDenied, Measurement
+from localcloud.sagemaker.core.host import AccessDenied, Measurement
 
 _SAGEMAKER = "sagemaker.amazonaws.com"
 # Values of condition keys, by service. Only SageMaker's resources scale here.
@@ -19,7 +19,7 @@ _CONTEXT = {"application-autoscaling": {"application-autoscaling:service-namespa
 
 
 class MiniStackHost:
-    """Implementation of `localcloud.sagemaker.host.Host`, which documents the methods in full."""
+    """Implementation of `localcloud.sagemaker.core.host.Host`, which documents the methods in full."""
 
     def __init__(self, endpoint_url: str) -> None:
         from ministack.services import cloudwatch, iam, stepfunctions, sts

@@ -1,1 +1,1 @@
-"""The local SageMaker: control plane, training jobs, endpoints."""
+"""The local SageMaker: control plane, training jobs, endpoints and the model registry."""

@@ -1,16 +1,18 @@
-"""The local SageMaker: AWS's control plane and runtime API as far as a client can see them.
+"""The local SageMaker: the control plane and runtime API of AWS, as far as a client can see them.
 
-Every operation is in one table: what runs it (jobs.py, models.py, endpoint_configs.py, endpoints.py,
-model_package_groups.py, model_packages.py), and on which resources its caller is authorised. json_api.py says
-what a request goes through on its way.
+One table lists every operation: the function that handles it (training/, hosting/, registry/, core/tags.py)
+and the resources that its caller is authorized on. api/protocol.py says how a request is processed.
+To add an operation, add a row to `_table`. To add a kind of resource, add a folder with the same files as the
+others: records.py (state), checks.py (requests), and one module for its operations. What it runs is in
+processes/, in the image that processes/images.py chooses.
 
-What AWS has and this has not is refused with a sentence that says so, never accepted and ignored: inference
-pipelines, multi-model and asynchronous endpoints, inference components, serverless training, algorithms, and
-models made of a model package. Accepted and described, but without effect on one machine: VPC and encryption
-settings, data capture.
+The local SageMaker refuses, with a message, features of AWS that it does not have: inference pipelines,
+multi-model and asynchronous endpoints, inference components, serverless training, algorithms, and models
+created from a model package. It accepts and describes, without effect on one machine: VPC and encryption
+options, data capture.
 
-Everything that may wait runs on threads, never on the event loop; invocations, which may wait a minute for a
-model, have threads of their own so that they never keep the control plane waiting.
+Everything that may wait runs on threads, never on the event loop. Invocations may wait a minute for a model,
+so they have their own threads and cannot block the control plane.
 """
 
 import asyncio
@@ -23,23 +25,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker import runtime_api
-from localcloud.sagemaker.context import Context
-from localcloud.sagemaker.deployment import FleetFactory
-from localcloud.sagemaker.endpoint_configs import EndpointConfigs
-from localcloud.sagemaker.endpoints import Endpoints
-from localcloud.sagemaker.errors import RuntimeAccessDeniedError, ServiceError
-from localcloud.sagemaker.events import Announcer
-from localcloud.sagemaker.host import Host
-from localcloud.sagemaker.hosting import Fleet
-from localcloud.sagemaker.jobs import RunFactory, TrainingJobs
-from localcloud.sagemaker.json_api import JsonApi, Operation, Request, Response, anything, failure, response
-from localcloud.sagemaker.model_package_groups import ModelPackageGroups
-from localcloud.sagemaker.model_packages import ModelPackages
-from localcloud.sagemaker.models import Models
-from localcloud.sagemaker.scaling import ScaledEndpoints, ServedVariant, Targets
-from localcloud.sagemaker.tag_operations import TagOperations
-from localcloud.sagemaker.training import TrainingRun
+from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything, failure
+from localcloud.sagemaker.core.context import Context
+from localcloud.sagemaker.core.errors import InternalError, RuntimeAccessDeniedError, ServiceError
+from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.host import Host
+from localcloud.sagemaker.core.resources import Resources
+from localcloud.sagemaker.core.tags import TagOperations
+from localcloud.sagemaker.hosting.endpoint_configs import EndpointConfigs
+from localcloud.sagemaker.hosting.endpoints import Endpoints
+from localcloud.sagemaker.hosting.invocations import Invocations, endpoint_name
+from localcloud.sagemaker.hosting.launch import FleetFactory
+from localcloud.sagemaker.hosting.models import Models
+from localcloud.sagemaker.hosting.scaling import ScaledEndpoints, ServedVariant, Targets
+from localcloud.sagemaker.processes.fleet import Fleet
+from localcloud.sagemaker.processes.training_run import TrainingRun
+from localcloud.sagemaker.registry.model_package_groups import ModelPackageGroups
+from localcloud.sagemaker.registry.model_packages import ModelPackages
+from localcloud.sagemaker.training.records import RunFactory
+from localcloud.sagemaker.training.training_jobs import TrainingJobs
 
 TARGET = "SageMaker"
 CONTROL_THREADS = 8
@@ -49,11 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class SageMaker:
-    """One account's SageMaker in one region.
-
-    `directory` holds what jobs and endpoints have on disk while they run, `targets` the variants that
-    Application Auto Scaling may scale. `training_run` and `fleet` make the processes.
-    """
+    """One account's SageMaker in one region."""
 
     def __init__(
         self,
@@ -64,6 +64,15 @@ class SageMaker:
         training_run: RunFactory = TrainingRun,
         fleet: FleetFactory = Fleet,
     ) -> None:
+        """Create the service.
+
+        Args:
+            host: The cloud around the service.
+            directory: Holds the files of jobs and endpoints while they run.
+            targets: The variants that are scalable targets of Application Auto Scaling.
+            training_run: Creates the processes of a training job.
+            fleet: Creates the processes of a production variant.
+        """
         self._host = host
         self._context = Context(host, directory, Announcer(host))
         self._models = Models(self._context)
@@ -73,13 +82,12 @@ class SageMaker:
         self._jobs = TrainingJobs(self._context, training_run)
         self._groups = ModelPackageGroups(self._context)
         self._packages = ModelPackages(self._context, self._groups)
-        self._tags = TagOperations(
-            self._context, self._jobs, self._models, self._configs, self._endpoints, self._groups
-        )
-        self._runtime = runtime_api.Runtime(self._context, self._endpoints)
+        owners = (self._jobs, self._models, self._configs, self._endpoints, self._groups)
+        self._tags = TagOperations(self._context.lock, self._context.tags, *owners)
+        self._invocations = Invocations(self._context, self._endpoints)
         self._api = JsonApi(host, "sagemaker", "SageMaker", TARGET, self._table())
-        self._control = ThreadPoolExecutor(CONTROL_THREADS, "sagemaker")
-        self._invocations = ThreadPoolExecutor(INVOCATION_THREADS, "sagemaker-runtime")
+        self._control_threads = ThreadPoolExecutor(CONTROL_THREADS, "sagemaker")
+        self._invocation_threads = ThreadPoolExecutor(INVOCATION_THREADS, "sagemaker-runtime")
 
     async def handle(
         self,
@@ -89,15 +97,15 @@ class SageMaker:
         body: bytes,
         query: Mapping[str, Any],
     ) -> Response:
-        """Answer one HTTP request: (status, headers, body)."""
+        """Handle one HTTP request; return status, headers and body."""
         request = Request(method, path, headers, body, query)
-        endpoint = runtime_api.endpoint_name(method, urllib.parse.unquote(path))
+        endpoint = endpoint_name(method, urllib.parse.unquote(path))
         if endpoint is not None:
-            return await self._on(self._invocations, partial(self._invoke, request, endpoint))
-        return await self._on(self._control, partial(self._api.call, request))
+            return await self._on(self._invocation_threads, partial(self._invoke, request, endpoint))
+        return await self._on(self._control_threads, partial(self._api.call, request))
 
     def variant(self, endpoint: str, name: str) -> ServedVariant | None:
-        """What an endpoint serves as the variant of this name; None when it serves none."""
+        """Return the variant that an endpoint serves under this name, or None."""
         return self._scaled.served(endpoint, name)
 
     def close(self) -> None:
@@ -105,27 +113,20 @@ class SageMaker:
         self._jobs.close()
         self._endpoints.close()
         self._context.announcer.close()
-        self._control.shutdown(wait=False, cancel_futures=True)
-        self._invocations.shutdown(wait=False, cancel_futures=True)
+        self._control_threads.shutdown(wait=False, cancel_futures=True)
+        self._invocation_threads.shutdown(wait=False, cancel_futures=True)
 
     def _table(self) -> dict[str, Operation]:
-        """Every operation there is."""
+        """Return every operation by its name."""
         jobs, models, configs = self._jobs, self._models, self._configs
         endpoints, groups, packages = self._endpoints, self._groups, self._packages
         tags, tagged = self._tags, _member("ResourceArn")
-        job = self._named("training-job", "TrainingJobName")
-        model = self._named("model", "ModelName")
-        config = self._named("endpoint-config", "EndpointConfigName")
-        endpoint = self._named("endpoint", "EndpointName")
+        job, model = _named(jobs, "TrainingJobName"), _named(models, "ModelName")
+        config, endpoint = _named(configs, "EndpointConfigName"), _named(endpoints, "EndpointName")
+        group, package = _named(groups, "ModelPackageGroupName"), _named(packages, "ModelPackageName")
 
         def endpoint_and_config(request: dict[str, Any]) -> list[str]:
             return endpoint(request) + config(request)
-
-        def group(request: dict[str, Any]) -> list[str]:
-            return [groups.arn(request["ModelPackageGroupName"])]
-
-        def package(request: dict[str, Any]) -> list[str]:
-            return [packages.arn(request["ModelPackageName"])]
 
         return {
             "CreateTrainingJob": Operation(jobs.create, job, role="RoleArn"),
@@ -144,12 +145,12 @@ class SageMaker:
             "UpdateEndpoint": Operation(self._scaled.update, endpoint_and_config),
             "DescribeEndpoint": Operation(endpoints.describe, endpoint),
             "ListEndpoints": Operation(endpoints.list, anything),
-            "DeleteEndpoint": Operation(self._scaled.delete, endpoint, also=self._scaled.may_delete),
+            "DeleteEndpoint": Operation(self._scaled.delete, endpoint, also=self._scaled.authorize_delete),
             "CreateModelPackageGroup": Operation(groups.create, group),
             "DescribeModelPackageGroup": Operation(groups.describe, group),
             "ListModelPackageGroups": Operation(groups.list, anything),
             "DeleteModelPackageGroup": Operation(groups.delete, group),
-            "CreateModelPackage": Operation(packages.create, packages.creating),
+            "CreateModelPackage": Operation(packages.create, packages.resources_of_create),
             "DescribeModelPackage": Operation(packages.describe, package),
             "ListModelPackages": Operation(packages.list, anything),
             "UpdateModelPackage": Operation(packages.update, _member("ModelPackageArn")),
@@ -159,30 +160,28 @@ class SageMaker:
             "DeleteTags": Operation(tags.delete, tagged),
         }
 
-    def _named(self, kind: str, member: str) -> Callable[[dict[str, Any]], list[str]]:
-        return lambda request: [self._context.arn(kind, request[member])]
-
     def _invoke(self, request: Request, endpoint: str) -> Response:
-        """The runtime API: REST, the answer's body is the model's own."""
         try:
             caller = request.caller(self._host, RuntimeAccessDeniedError)
-            caller.authorize("sagemaker:InvokeEndpoint", self._context.arn("endpoint", endpoint))
-            answer = self._runtime.invoke(endpoint, request.lowered(), request.body)
-            return response(
-                200, answer.body, answer.content_type, {"x-Amzn-Invoked-Production-Variant": answer.variant}
-            )
+            caller.authorize("sagemaker:InvokeEndpoint", self._endpoints.arn(endpoint))
+            return self._invocations.invoke(endpoint, request.lowered(), request.body)
         except ServiceError as error:
             return failure(error)
         except Exception:
-            _log.exception("an invocation failed")
-            return failure(ServiceError("We encountered an internal error. Please try again."))
+            _log.exception("An invocation failed")
+            return failure(InternalError())
 
     async def _on(self, pool: ThreadPoolExecutor, call: Callable[[], Response]) -> Response:
-        # The host knows the request being handled by context variables; they go along to the thread.
+        # The host finds the request in context variables, so the thread runs in a copy of the context.
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call))
 
 
+def _named(resources: Resources[Any], member: str) -> Callable[[dict[str, Any]], list[str]]:
+    """Return a function that reads a resource's name or ARN from this member."""
+    return lambda request: [resources.arn(request[member])]
+
+
 def _member(member: str) -> Callable[[dict[str, Any]], list[str]]:
-    """The resource whose ARN is in this member."""
+    """Return a function that reads a resource's ARN from this member."""
     return lambda request: [request[member]]

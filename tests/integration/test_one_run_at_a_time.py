@@ -1,7 +1,7 @@
-"""Lease and arrivals on the local cloud's DynamoDB, from sixteen threads at once.
+"""Lease and gathering on the local cloud's DynamoDB, with sixteen threads at once.
 
-The unit tests' table is a fake; here DynamoDB itself decides whose condition holds. The executions are in
-memory, and each thread plays its run's part of the state machine.
+DynamoDB decides here whose condition holds. The executions are in memory, and each thread plays its run's
+part of the state machine.
 """
 
 import inspect
@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from botocore.config import Config
@@ -20,7 +20,7 @@ from contracts.run import AcquireInput, Execution, GatherInput, Lease, PlanInput
 from coordination import arrivals, lease
 from coordination.handover import hand_over
 from core import aws
-from core.errors import LeaseLost, NothingToDo, ServiceUnavailable
+from core.errors import LeaseLost, ServiceUnavailable
 from localcloud.control import LocalCloud
 from reporting import messages
 from steps import acquire, gather, plan
@@ -28,7 +28,8 @@ from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 THREADS = 16
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:lexline-pipeline"
-PATIENCE = 60.0
+PATIENCE = 240.0
+Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -43,15 +44,11 @@ def machine(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> ExecutionsInM
         BillingMode="PAY_PER_REQUEST",
     )
     in_memory = ExecutionsInMemory(MACHINE)
-    settings = {
-        "TABLE": table,
-        "STATE_MACHINE_ARN": MACHINE,
-        "ENDPOINT_NAME": "lexline",
-        "BUCKET": "texts",
-        "QUIET_SECONDS": "60",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TABLE", table)
+    monkeypatch.setenv("STATE_MACHINE_ARN", MACHINE)
+    monkeypatch.setenv("ENDPOINT_NAME", "lexline")
+    monkeypatch.setenv("BUCKET", "texts")
+    monkeypatch.setenv("QUIET_SECONDS", "60")
     monkeypatch.setattr(aws, "dynamodb", lambda: dynamodb)
     monkeypatch.setattr(aws, "stepfunctions", lambda: in_memory.client)
     monkeypatch.setattr(messages, "started", lambda run: None)
@@ -59,42 +56,44 @@ def machine(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> ExecutionsInM
 
 
 def function(handler: Any) -> Callable[[Any], Any]:
-    """A step without what all steps share: its metrics are not for several threads."""
-    return inspect.unwrap(handler)
+    """Return the function without the decorator, whose CloudWatch metrics are not thread-safe."""
+    unwrapped: Callable[[Any], Any] = inspect.unwrap(handler)
+    return unwrapped
 
 
 def planned(machine: ExecutionsInMemory, arn: str) -> Run:
+    """Return the run of an execution."""
     execution = Execution.model_validate({"id": arn, "started": "2026-03-01T12:00:00Z"})
     run: Run = function(plan.handler)(PlanInput(execution=execution, request=machine.input(arn)))
     return run
 
 
-def retried(call: Callable[[], Any]) -> Any:
-    """What the state machine's Retry does, and Lambda's for an event."""
-    for _ in range(20):
+def retried(call: Callable[..., Result], *args: object) -> Result:
+    """Call until the service is available, as the state machine's Retry does, and Lambda for an event."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
         try:
-            return call()
+            return call(*args)
         except ServiceUnavailable:
+            assert time.monotonic() < deadline, "The service is still unavailable."
             time.sleep(0.01)
-    raise AssertionError("still not available after 20 attempts")
 
 
-def has_turn(machine: ExecutionsInMemory, run: Run, timeout: float = PATIENCE) -> Lease:
-    """Wait in the Acquire state until the lease is the run's; after `timeout` seconds it is entered anew."""
+def acquired(machine: ExecutionsInMemory, run: Run, timeout: float = PATIENCE) -> Lease:
+    """Wait in the Acquire state for the lease; after `timeout` seconds the state is entered again."""
     arn, deadline = run.execution.id, time.monotonic() + PATIENCE
     while True:
-        token = machine.wait(arn)
-        retried(lambda token=token: function(acquire.handler)(AcquireInput(token=token, run=run)))
-        asked = time.monotonic()
-        while not machine.heard(arn) and time.monotonic() < asked + timeout:
+        retried(function(acquire.handler), AcquireInput(token=machine.wait(arn), run=run))
+        entered = time.monotonic()
+        while not machine.heard(arn) and time.monotonic() < entered + timeout:
             time.sleep(0.005)
         if machine.heard(arn) == "Success":
             return Lease.model_validate_json(machine.executions[arn].output)
-        assert time.monotonic() < deadline, f"nobody woke {run.name}"
+        assert time.monotonic() < deadline, f"Run {run.name} was not woken."
 
 
 class Adopted:
-    """The executions that the pipeline itself starts for a purpose, each for the one who asks first."""
+    """The executions that the pipeline itself starts for a purpose; `more` returns each of them once."""
 
     def __init__(self, machine: ExecutionsInMemory, purpose: str) -> None:
         self._machine, self._purpose = machine, purpose
@@ -109,11 +108,11 @@ class Adopted:
 
 
 def in_threads(work: Callable[[int], None]) -> None:
-    """Let each of the threads do its work, all beginning together; what one of them raises is raised."""
+    """Call `work(number)` in all threads, which begin together. Raise what one of them raises."""
     start = threading.Barrier(THREADS)
 
     def begin(number: int) -> None:
-        start.wait()
+        start.wait(PATIENCE)
         work(number)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -121,117 +120,117 @@ def in_threads(work: Callable[[int], None]) -> None:
             done.result()
 
 
-def test_sixteen_runs_at_once_have_the_lease_one_after_another_and_each_has_its_turn(
-    machine: ExecutionsInMemory,
-) -> None:
-    turns: list[tuple[int, str]] = []
-    inside = threading.Lock()
+def test_sixteen_simultaneous_runs_have_the_lease_one_after_another(machine: ExecutionsInMemory) -> None:
+    leases: list[Lease] = []
+    working = threading.Lock()
 
     def work(number: int) -> None:
         for turn in range(3):
             run = planned(machine, machine.start(f"run-{number}-{turn}", {"dataset": "sotu"}))
-            mine = has_turn(machine, run)
-            assert inside.acquire(blocking=False), "two runs at once"
-            turns.append((mine.generation, mine.owner))
+            mine = acquired(machine, run)
+            assert working.acquire(blocking=False), "Two runs have the lease at once."
+            leases.append(mine)
             for _ in range(2):
                 lease.renew(run, mine)
-            inside.release()
+            working.release()
             machine.end(run.execution.id, "SUCCEEDED")
-            retried(lambda arn=run.execution.id: hand_over("lexline", arn))
+            retried(hand_over, "lexline", run.execution.id)
             with pytest.raises(LeaseLost):
                 lease.renew(run, mine)
 
     in_threads(work)
-    assert len(turns) == len({owner for _, owner in turns}) == 3 * THREADS
-    generations = [generation for generation, _ in turns]
+    assert len({each.owner for each in leases}) == 3 * THREADS
+    generations = [each.generation for each in leases]
     assert generations == sorted(set(generations))
     assert lease.read("lexline").owner is None
 
 
-def test_runs_that_are_aborted_and_events_that_come_twice_or_never_keep_nobody_waiting(
+def test_no_run_waits_for_ever_if_runs_are_aborted_and_events_come_twice_or_never(
     machine: ExecutionsInMemory,
 ) -> None:
     owners: dict[int, str] = {}
-    adopted = Adopted(machine, "cleanup")
+    cleanups = Adopted(machine, "cleanup")
     chance = random.Random(7)
+    ended = threading.Event()
 
     def take(run: Run) -> None:
-        mine = has_turn(machine, run, timeout=1)
-        assert owners.setdefault(mine.generation, mine.owner) == mine.owner, "two owners of one generation"
+        mine = acquired(machine, run, timeout=1)
+        assert owners.setdefault(mine.generation, mine.owner) == mine.owner, "A generation has two owners."
         lease.renew(run, mine)
         aborted = run.work == "train" and chance.random() < 0.3
         machine.end(run.execution.id, "ABORTED" if aborted else "SUCCEEDED")
         for _ in range(chance.choice((0, 1, 1, 2))):
-            retried(lambda: hand_over("lexline", run.execution.id))
+            retried(hand_over, "lexline", run.execution.id)
 
     def work(number: int) -> None:
         for turn in range(2):
             take(planned(machine, machine.start(f"run-{number}-{turn}", {"dataset": "sotu"})))
 
     def clean_up() -> None:
-        while not calm.wait(0.02):
-            for arn in adopted.more():
+        while not ended.wait(0.02):
+            for arn in cleanups.more():
                 take(planned(machine, arn))
 
-    calm = threading.Event()
-    cleaner = threading.Thread(target=clean_up)
-    cleaner.start()
-    try:
-        in_threads(work)
-        while (held := lease.read("lexline")).execution:
-            # The sweep notices the last events that never came.
-            hand_over("lexline", held.execution)
-            time.sleep(0.02)
-    finally:
-        calm.set()
-        cleaner.join()
+    with ThreadPoolExecutor(1) as pool:
+        cleaner = pool.submit(clean_up)
+        try:
+            in_threads(work)
+            while (held := lease.read("lexline")).execution and not cleaner.done():
+                # The sweep does this for the last events, which never came.
+                retried(hand_over, "lexline", held.execution)
+                time.sleep(0.02)
+        finally:
+            ended.set()
+        cleaner.result()
     assert held.waiting == []
     assert sorted(owners) == list(range(1, held.generation + 1))
-    assert not [arn for arn, execution in machine.executions.items() if execution.status == "RUNNING"]
-    aborted = [arn for arn, execution in machine.executions.items() if execution.status == "ABORTED"]
-    assert {machine.input(arn)["cleanup_of"]["execution"] for arn in machine.started("cleanup")} == set(
-        aborted
-    )
+    by_status = {arn: execution.status for arn, execution in machine.executions.items()}
+    assert "RUNNING" not in by_status.values()
+    cleaned = {machine.input(arn)["cleanup_of"]["execution"] for arn in machine.started("cleanup")}
+    assert cleaned == {arn for arn, status in by_status.items() if status == "ABORTED"}
 
 
-def test_of_uploads_that_come_at_once_each_is_seen_by_a_run_that_began_after_it(
+def test_each_of_many_simultaneous_uploads_is_listed_by_a_run_that_began_after_it(
     machine: ExecutionsInMemory,
 ) -> None:
-    there: set[str] = set()
-    seen: set[str] = set()
+    uploaded: set[str] = set()
+    listed: set[str] = set()
     joined: list[str] = []
     adopted = Adopted(machine, "gathered")
     chance = random.Random(7)
+    first_turn = threading.Barrier(THREADS)
 
     def upload(key: str) -> Run:
-        there.add(key)
-        told = {"bucket": "texts", "key": key, "etag": "9b2cf535", "size": 1}
-        return planned(machine, machine.start(key.rpartition("/")[2], {"upload": told}))
+        uploaded.add(key)
+        request = {"upload": {"bucket": "texts", "key": key, "etag": "9b2cf535", "size": 1}}
+        return planned(machine, machine.start(key.rpartition("/")[2], request))
 
     def work(number: int) -> None:
         for turn in range(6):
             run = upload(f"uploads/sotu/{number}-{turn}.txt")
-            try:
-                retried(lambda run=run: function(gather.handler)(GatherInput(run=run)))
-            except NothingToDo as told:
-                joined.append(str(told))
+            gathered = retried(function(gather.handler), GatherInput(run=run))
+            if turn == 0:
+                if gathered.joined:
+                    joined.append(gathered.joined)
+                first_turn.wait(PATIENCE)
+            if gathered.joined:
                 continue
-            time.sleep(chance.random() / 20)
             if chance.random() < 0.3:
-                # It ends before its run begins, and nobody wished it.
+                # The execution ends before its run begins, and its report says nothing.
                 machine.end(run.execution.id, "TIMED_OUT")
-                retried(lambda arn=run.execution.id: hand_over("lexline", arn))
+                retried(hand_over, "lexline", run.execution.id)
             else:
                 arrivals.close(run)
-                seen.update(there.copy())
+                listed.update(uploaded.copy())
                 machine.end(run.execution.id, "SUCCEEDED")
             for _ in adopted.more():
-                seen.update(there.copy())
+                listed.update(uploaded.copy())
 
     in_threads(work)
     for _ in adopted.more():
-        seen.update(there.copy())
-    assert 0 < len(joined) < 6 * THREADS
-    assert seen == there
-    # Nobody gathers any more: all have begun, or have been begun for.
-    assert function(gather.handler)(GatherInput(run=upload("uploads/sotu/last.txt"))).seconds == 60
+        listed.update(uploaded.copy())
+    # All uploads of the first turn gathered before any run began.
+    assert (len(joined), len(set(joined))) == (THREADS - 1, 1)
+    assert listed == uploaded
+    last = function(gather.handler)(GatherInput(run=upload("uploads/sotu/last.txt")))
+    assert (last.seconds, last.joined) == (60, None), "An execution still gathers."

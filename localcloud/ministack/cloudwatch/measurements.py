@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from localcloud.sagemaker.host import Measurement
+from localcloud.sagemaker.core.host import Measurement
 
 
 class Measurements:

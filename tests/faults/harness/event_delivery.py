@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.sagemaker.events import Announcer
-from localcloud.sagemaker.host import Host
+from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.host import Host
 from tests.faults.harness.fault_plan import FaultPlan
 
 _UPLOADS = "uploads/"

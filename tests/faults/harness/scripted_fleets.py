@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
-from localcloud.sagemaker.hosting import FleetFailed, FleetLaunch, InvocationResult
-from localcloud.sagemaker.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.artifacts import BadArchive, S3Store, StoreError, split_uri, unpack
+from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
+from localcloud.sagemaker.processes.images import ImageNotFound, hosting_runner
+from localcloud.sagemaker.processes.instance import InvocationResult
 from tests.faults.harness.fault_plan import FaultPlan
 from tests.faults.harness.scripted_jobs import IDENTITY
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.artifacts import (
+from localcloud.sagemaker.processes.artifacts import (
     BadArchive,
     S3Store,
     StoreError,
@@ -30,9 +30,9 @@ from localcloud.sagemaker.artifacts import (
     split_uri,
     unpack,
 )
-from localcloud.sagemaker.failure import shorten
-from localcloud.sagemaker.images import ImageNotFound, training_runner
-from localcloud.sagemaker.training import TrainingEvents, TrainingLaunch, TrainingOutcome
+from localcloud.sagemaker.processes.failure_reasons import shorten
+from localcloud.sagemaker.processes.images import ImageNotFound, training_runner
+from localcloud.sagemaker.processes.training_run import TrainingEvents, TrainingLaunch, TrainingOutcome
 from tests.faults.harness.fault_plan import FaultPlan
 
 FIRST_PERPLEXITY = 50.0

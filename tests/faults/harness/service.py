@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.host import AccessDenied, Host
-from localcloud.sagemaker.hosting import FleetLaunch
-from localcloud.sagemaker.json_api import Response
-from localcloud.sagemaker.scaling import ServedVariant, Targets
+from localcloud.sagemaker.api.protocol import Response
+from localcloud.sagemaker.core.host import AccessDenied, Host
+from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
+from localcloud.sagemaker.processes.fleet import FleetLaunch
 from localcloud.sagemaker.service import SageMaker
 from tests.faults.harness import api_calls, event_delivery, lambda_processes, reset, wait_times
 from tests.faults.harness.client import PATH

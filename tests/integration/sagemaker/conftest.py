@@ -1,18 +1,25 @@
-"""What the tests of the running SageMaker share: a bucket, a role, tiny sources, every event that came."""
+"""Helpers for tests of the running SageMaker: a bucket, a role, small sources, clients and all events."""
 
 import io
 import json
 import tarfile
 import textwrap
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
+from botocore.exceptions import ClientError
 
-DEADLINE = 90.0
-"""Seconds a wait may take before its test fails; far more than any of them needs."""
+Client = Callable[..., Any]
+"""client(service, **arguments): a boto3 client of the cloud."""
+Until = Callable[..., Any]
+"""until(condition, what): the condition's first true value."""
+DEADLINE = 240.0
+"""Seconds that a wait may take before its test fails."""
 REGISTRY = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 TRAINING_IMAGE = f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker"
 HOSTING_IMAGE = f"{REGISTRY}/pytorch-inference:2.6-cpu-py312"
@@ -76,7 +83,7 @@ GENERATE = """
 
 
 class Sagemaker:
-    """boto3's clients of the running service, and short ways to make what the tests are about."""
+    """boto3's clients of the running service, and shortcuts for requests."""
 
     def __init__(self, client: Callable[..., Any], bucket: str, role: str) -> None:
         self.api = client("sagemaker")
@@ -144,9 +151,9 @@ class Sagemaker:
         return request
 
     def config(self, name: str, *, artifact: bool = True, instances: int = 1) -> str:
-        """An endpoint configuration with a model of the same name, which answers with its name.
+        """An endpoint configuration with a model of the same name, which responds with its name.
 
-        A model named broken-* does not load, and one named faulty-* answers no request.
+        A model named broken-* does not load, and one named faulty-* fails on every request.
         """
         key = f"models/{name}/model.tar.gz"
         if artifact:
@@ -195,34 +202,71 @@ class Sagemaker:
             lambda endpoint: endpoint["EndpointStatus"] in statuses,
         )
 
-    def await_gone(self, name: str) -> None:
+    def endpoint(self, name: str, config: str, **more: Any) -> None:
+        """Create an endpoint that is in service."""
+        self.api.create_endpoint(EndpointName=name, EndpointConfigName=config, **more)
+        described = self.await_endpoint(name, "InService", "Failed")
+        assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+
+    def delete(self, endpoint: str) -> None:
+        """Delete an endpoint and wait until it is gone."""
+        self.api.delete_endpoint(EndpointName=endpoint)
         self._await(
             lambda: {"names": [item["EndpointName"] for item in self.api.list_endpoints()["Endpoints"]]},
-            lambda answer: name not in answer["names"],
+            lambda response: endpoint not in response["names"],
         )
 
-    def ask(self, endpoint: str, **request: Any) -> dict[str, Any]:
-        answer = self.runtime.invoke_endpoint(
+    def invoke(self, endpoint: str, **request: Any) -> dict[str, Any]:
+        response = self.runtime.invoke_endpoint(
             EndpointName=endpoint,
             Body=json.dumps(request).encode(),
             ContentType="application/json",
             Accept="application/json",
         )
-        text: dict[str, Any] = json.loads(answer["Body"].read())
-        return text
+        body: dict[str, Any] = json.loads(response["Body"].read())
+        return body
 
     def _await(
         self, describe: Callable[[], dict[str, Any]], reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         end = time.monotonic() + DEADLINE
         while not reached(described := describe()):
-            assert time.monotonic() < end, f"waited in vain: {described}"
+            assert time.monotonic() < end, f"waited {DEADLINE} s: {described}"
             time.sleep(0.1)
         return described
 
 
+class Clients:
+    """Three clients that invoke an endpoint without a pause, within `with`."""
+
+    def __init__(self, sagemaker: Sagemaker, endpoint: str) -> None:
+        self.served: list[str] = []
+        self.errors: list[ClientError] = []
+        self._sagemaker = sagemaker
+        self._endpoint = endpoint
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(3)]
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.served.append(self._sagemaker.invoke(self._endpoint, seconds=0.02)["model"])
+            except ClientError as error:
+                self.errors.append(error)
+
+
 class Inbox:
-    """Every event of SageMaker's since the tests began, through a rule on the default bus and a queue."""
+    """Every event of SageMaker since the tests began, through a rule on the default bus and a queue."""
 
     def __init__(self, client: Callable[..., Any]) -> None:
         self._queues = client("sqs")
@@ -246,10 +290,23 @@ class Inbox:
                 self._queues.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return [event for event in self._read if event["resources"] == [arn]]
 
+    def endpoint_changes(self, arn: str, status: str) -> list[dict[str, Any]]:
+        """The events so far that tell of an endpoint's move to this status."""
+        changes = (each for each in self.of(arn) if each["detail-type"] == "SageMaker Endpoint State Change")
+        return [each for each in changes if each["detail"]["EndpointStatus"] == status]
+
     def close(self) -> None:
         self._events.remove_targets(Rule=self._rule, Ids=["inbox"])
         self._events.delete_rule(Name=self._rule)
         self._queues.delete_queue(QueueUrl=self._url)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which not every machine's init collects, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def archive(files: dict[str, str]) -> bytes:

@@ -40,7 +40,7 @@ def test_data_that_is_not_there_is_told_in_a_sentence(source: Path, tmp_path: Pa
     with pytest.raises(data.NoData, match="does not exist: name a folder or a tar"):
         data.prepare(tmp_path / "nowhere", tmp_path / "a")
     (source / "wiki.valid.tokens").unlink()
-    with pytest.raises(data.NoData, match=r"holds no valid file \(looked for valid, valid.txt"):
+    with pytest.raises(data.NoData, match=r"has no valid file \(looked for valid, valid.txt"):
         data.prepare(source, tmp_path / "b")
 
 

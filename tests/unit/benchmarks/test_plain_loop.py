@@ -1,4 +1,4 @@
-"""The plain loop is an honest one: it learns, and its artifact generates."""
+"""The plain loop learns, and its artifact generates text."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ def test_synthetic_words_are_as_uneven_as_a_languages_and_the_same_each_time(tmp
 
 
 def test_a_vocabulary_larger_than_its_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot hold a vocabulary"):
+    with pytest.raises(ValueError, match="cannot have a vocabulary"):
         synthetic.write(tmp_path / "text", words=10, vocabulary=11)
 
 

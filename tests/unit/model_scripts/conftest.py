@@ -1,22 +1,28 @@
-"""What the tests of model_scripts share: a small corpus, a job in SageMaker's folders, a trained model."""
+"""Fixtures and helpers: a small corpus, a job in SageMaker's folders, a trained and an untrained model."""
 
 import json
-import os
 import random
-import socket
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import corpus
+import epoch_loop
 import train
-import training_loop
+from hyperparameters import Hyperparameters
+from language_model import WEIGHTS, LanguageModel, Shape, save_weights
 from tests.unit.model_scripts.forks import Fork, ForkServer
+from vocabulary import END_OF_LINE_ID
+
+Patch = pytest.MonkeyPatch
+Capture = pytest.CaptureFixture[str]
 
 SCRIPTS = Path(train.__file__).parent
 
@@ -27,17 +33,17 @@ SMALL = {"recipe": "classic", "emsize": 24, "nhid": 24, "batch_size": 4, "bptt":
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from more, and threads that wait for a busy processor cost seconds."""
+    """Compute with one thread: these models are too small for more, and idle threads slow a busy machine."""
     before = torch.get_num_threads()
-    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
-    del os.environ["OMP_NUM_THREADS"]
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Lines of a small regular language, so that a small model learns it in a second."""
+    """Return lines of a language so simple that a small model learns it in a second."""
     chance = random.Random(seed)
     people, things = (
         ["Anna", "the baker", "our king", "a child"],
@@ -68,7 +74,7 @@ def write_corpus(folder: Path, train_lines: int = 400) -> Path:
 
 
 def write_large_vocabulary(folder: Path) -> Path:
-    """A corpus of enough words for recipe fast to have rare ones."""
+    """Write a corpus with so many words that recipe fast cuts the vocabulary."""
     folder.mkdir()
     chance = random.Random(4)
     words = [f"word{number}" for number in range(800)]
@@ -85,18 +91,25 @@ def corpus_folder(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "training")
 
 
-SLOWLY = """
+UNTIL_SIGTERM = """
 import time
-from training_loop import Training
+import distributed
+from epoch_loop import Training
 own_step = Training._step
-Training._step = lambda *arguments: (time.sleep(0.02), own_step(*arguments))[1]
+def _step(training, sigterm):
+    last = distributed.rank() == distributed.world_size() - 1
+    while last and (training.position.epoch, training.position.step) == (2, 5) and not sigterm.received:
+        print("waiting for SIGTERM", flush=True)
+        time.sleep(0.05)
+    return own_step(training, sigterm)
+Training._step = _step
 """
-"""Run before a job: an epoch then lasts long enough to be met by a signal."""
+"""Code to run before a job: its last rank waits for SIGTERM before the sixth step of the second epoch."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training job, as the toolkit would start it. Hyperparameters that are not given are SMALL's.
+    """A training job, as the toolkit would start it. The defaults of hyperparameters are SMALL's.
 
     champion: the folder with the model.tar.gz to compare with, if any.
     """
@@ -137,7 +150,7 @@ class Job:
         return [f"--{name}={value}" for name, value in {**SMALL, **hyperparameters}.items()]
 
     def run(self, **hyperparameters: object) -> int:
-        """The job in this process; its exit code."""
+        """Run the job in this process and return its exit code."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
@@ -148,33 +161,19 @@ class Job:
         server: ForkServer,
         *,
         before: str = "",
-        rank: int = 0,
-        ranks: int = 1,
-        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+        log: str = "log",
         **settings: object,
     ) -> Fork:
-        """The job or one of its ranks, in its own process, after the code `before`. Its log: rank-N.log."""
+        """Start the job, or one of its ranks, in its own process, after the code `before`."""
         code = f"import sys, train\n{before}\nsys.exit(train.main({self.arguments(settings)!r}))"
-        environment = self.environment
-        if ranks > 1:
-            environment |= {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(ranks),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-            }
-        return server.start(code, environment, self.folder / f"rank-{rank}.log")
+        return server.start(code, {**self.environment, **(environment or {})}, self.folder / log)
 
     def start_ranks(
         self, server: ForkServer, ranks: int, *, before: str = "", **settings: object
     ) -> list[Fork]:
-        """The job's ranks, as torchrun would start them on one host."""
-        port = free_port()
-        return [
-            self.start(server, before=before, rank=rank, ranks=ranks, port=port, **settings)
-            for rank in range(ranks)
-        ]
+        """Start the job's ranks, as torchrun would start them on one host."""
+        return start_ranks(server, [self] * ranks, before=before, **settings)
 
     def metrics(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.data / "metrics.json").read_text())
@@ -185,12 +184,22 @@ class Job:
         return state
 
 
-def packed(artifact: Path, folder: Path) -> Path:
-    """A model folder as a channel that holds its model.tar.gz."""
+def start_ranks(
+    server: ForkServer, jobs: Sequence[Job], *, before: str = "", **settings: object
+) -> list[Fork]:
+    """Start ranks that train together, the n-th with the folders of the n-th job. Its log: rank-N.log."""
+    return [
+        job.start(server, before=before, environment=environment, log=f"rank-{rank}.log", **settings)
+        for rank, (job, environment) in enumerate(zip(jobs, server.ranks(len(jobs)), strict=True))
+    ]
+
+
+def packed(artifact: Path, folder: Path, prefix: str = "") -> Path:
+    """Pack a model folder into a channel, as model.tar.gz."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(folder / "model.tar.gz", "w:gz", compresslevel=1) as tar:
         for path in sorted(artifact.iterdir()):
-            tar.add(path, path.name)
+            tar.add(path, prefix + path.name)
     return folder
 
 
@@ -199,20 +208,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Lets valid's losses (and last the test's) be the ones given."""
+    """Replace the measured losses on valid, and then the one on test."""
     left = iter(losses)
-    monkeypatch.setattr(training_loop, "mean_loss", lambda model, tokens: next(left))
+    monkeypatch.setattr(epoch_loop, "mean_loss", lambda model, tokens: next(left))
     monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Returns when it holds; fails when it does not in time."""
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
+    """Wait until the condition holds; fail if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -233,8 +236,26 @@ def job(tmp_path: Path, corpus_folder: Path) -> Job:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A finished job: three epochs, some seconds, a model that has learnt its corpus."""
+    """A finished job of three epochs, whose model has learnt its corpus."""
     folder = tmp_path_factory.mktemp("trained")
     job = Job(folder / "job", write_corpus(folder / "training"))
     assert job.run(epochs=3) == 0
     return job
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a model with random weights. It knows the corpus's words and seldom ends a line."""
+    folder = tmp_path_factory.mktemp("untrained")
+    text = corpus.read(write_corpus(folder / "training"), "prose")
+    torch.manual_seed(1)
+    model = LanguageModel(Shape(len(text.vocabulary), emsize=24, nhid=24, nlayers=2, tied=True))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            nn.init.uniform_(parameter, -1, 1)
+        model.decoder.bias[END_OF_LINE_ID] = -3
+    artifact = folder / "model"
+    artifact.mkdir()
+    train.write_artifact_without_weights(artifact, text, model.shape, Hyperparameters())
+    save_weights(model, artifact / WEIGHTS)
+    return artifact

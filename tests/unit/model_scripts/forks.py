@@ -1,4 +1,4 @@
-"""Processes that train, without torch's seconds of start-up: a server that has imported it forks them.
+"""Start training processes quickly: a server that has imported torch forks them.
 
 Such a process may be killed as any other. The server runs as `python forks.py`, with requests on its standard
 input, one a line, and an answer to each on its standard output:
@@ -14,12 +14,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.distributed import TCPStore
+
 SCRIPTS = Path(__file__).parents[3] / "model_scripts"
 
 
 @dataclass(frozen=True)
 class Fork:
-    """A process of a server's. Its output goes to `log`, behind what is there."""
+    """A process that the server forked. Its output is appended to `log`."""
 
     pid: int
     log: Path
@@ -34,6 +36,7 @@ class Fork:
 
 class ForkServer:
     def __init__(self) -> None:
+        self._stores: list[TCPStore] = []
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -56,13 +59,33 @@ class ForkServer:
         pid = self.ask({"start": code, "environment": environment, "log": str(log)})
         return Fork(pid, log, self)
 
+    def ranks(self, count: int) -> list[dict[str, str]]:
+        """Return the environment of each rank, as torchrun sets it.
+
+        Like torchrun, this process holds the store in which the ranks find each other: it has picked a free
+        port and listens on it already, so that nobody else can take the port.
+        """
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self._stores.append(store)
+        return [
+            {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(count),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+            }
+            for rank in range(count)
+        ]
+
     def close(self) -> None:
-        """Ends the server; processes that still run are the caller's to end."""
+        """End the server. The caller ends processes that still run."""
         self._process.communicate()
 
 
 def serve() -> None:
-    """Do once what makes each start slow, and then what the requests say."""
+    """Import everything slow, then handle requests."""
     import matplotlib.figure  # noqa: F401
 
     import train  # noqa: F401
@@ -80,7 +103,7 @@ def serve() -> None:
 
 
 def _become(request: dict[str, str | dict[str, str]]) -> None:
-    """Run the code and end, in the forked process."""
+    """Run the code in the forked process and exit."""
     code = 1
     try:
         log = os.open(str(request["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)

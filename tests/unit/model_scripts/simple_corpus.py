@@ -1,4 +1,4 @@
-"""What model_scripts/corpus.py must give, written as plainly as can be: the reference its tests compare with.
+"""The simplest implementation of model_scripts/corpus.py, which its tests compare it with.
 
 Text is read line by line, each line is cut at white space, each chunk by one regular expression, each word is
 looked up in a dictionary.
@@ -84,12 +84,3 @@ def split_chunk(chunk: str) -> list[str]:
             before_word = not last and matches[position + 1].lastgroup in ("number", "word")
             pieces.append(JOINER + text + (JOINER if before_word else ""))
     return pieces
-
-
-def choose(sample: str) -> str:
-    chunks = sample.split()
-    if any(chunk in ("<unk>", "@-@", "@,@", "@.@") for chunk in chunks):
-        return "tokenized"
-    marked = [chunk for chunk in chunks if {chunk[0], chunk[-1]} & set(",()")]
-    alone = sum(set(chunk) <= set(",()") for chunk in marked)
-    return "tokenized" if marked and alone / len(marked) >= 0.9 else "prose"

@@ -2,20 +2,27 @@ import os
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import checkpoint
+import epoch_loop
 import optimisation
-import training_loop
+from epoch_loop import Training
 from optimisation import Optimisation
-from tests.unit.model_scripts.conftest import SLOWLY, Job, same, script_valid_losses, wait_for, write_corpus
-from tests.unit.model_scripts.forks import Fork, ForkServer
-from training_loop import Training
+from tests.unit.model_scripts.conftest import (
+    UNTIL_SIGTERM,
+    Capture,
+    Job,
+    Patch,
+    same,
+    script_valid_losses,
+    wait_for,
+    write_corpus,
+)
+from tests.unit.model_scripts.forks import ForkServer
 
 EVERY_STEP = "import checkpoint; checkpoint.EVERY_SECONDS = 0"
 
@@ -24,7 +31,7 @@ UNTIED: dict[str, Any] = {"recipe": "fast", "tied": False, "lr": 0.01, "epochs":
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Job:
-    """A job of UNTIED that nothing interrupted."""
+    """A finished job of UNTIED that was never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     job = Job(folder / "job", write_corpus(folder / "training"))
     fork = job.start(fork_server, before=EVERY_STEP, **UNTIED)
@@ -32,57 +39,49 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> 
     return job
 
 
-def test_a_job_killed_ten_times_at_random_ends_as_if_it_had_not_been(
+KILLED = """
+import os, signal, threading
+from epoch_loop import Training
+own_step, begun = Training._step, 0
+def _step(*arguments):
+    global begun
+    begun += 1
+    if begun == {steps}:
+        threading.Timer({seconds}, os.kill, [os.getpid(), signal.SIGKILL]).start()
+    return own_step(*arguments)
+Training._step = _step
+"""
+"""Code to run before a job: it is killed some seconds after it has begun a step, wherever it is then."""
+
+
+def test_a_job_killed_ten_times_ends_with_the_same_model(
     tmp_path: Path, fork_server: ForkServer, whole: Job
 ) -> None:
-    chance = random.Random()
-    kills = resumed = 0
-    while kills < 10:
-        job = Job(tmp_path / f"job-{kills}", whole.channel)
-        code = -signal.SIGKILL
-        while code == -signal.SIGKILL:
-            fork = job.start(fork_server, before=EVERY_STEP, log_interval=1, **UNTIED)
-            if kills < 10:
-                kill_after(fork, lines=chance.randrange(30), seconds=chance.uniform(0, 0.02))
-            code = fork.wait()
-            kills += code == -signal.SIGKILL
-        assert code == 0, fork.log.read_text()
-        assert job.metrics()["test_loss"] == whole.metrics()["test_loss"]
-        assert same(job.weights(), whole.weights())
-        resumed += job.metrics()["resumed"]
-    assert resumed
+    chance, job = random.Random(), Job(tmp_path / "job", whole.channel)
+    for steps in chance.sample(range(1, 11), 10):
+        killed = KILLED.format(steps=steps, seconds=chance.uniform(0, 0.02))
+        fork = job.start(fork_server, before=f"{EVERY_STEP}\n{killed}", **UNTIED)
+        if fork.wait() == 0:
+            break
+    else:
+        fork = job.start(fork_server, before=EVERY_STEP, **UNTIED)
+        assert fork.wait() == 0, fork.log.read_text()
+    assert job.metrics()["resumed"]
+    assert job.metrics()["test_loss"] == whole.metrics()["test_loss"]
+    assert same(job.weights(), whole.weights())
 
 
-def kill_after(fork: Fork, lines: int, seconds: float) -> None:
-    """Wait for some more lines of the log, at least the first, and then a part of a step."""
-    before = fork.log.read_text()
-    ended = before.count("test_loss=")
-    wait_for(
-        lambda: (
-            fork.log.read_text().count("\n") > before.count("\n") + lines
-            or fork.log.read_text().count("test_loss=") > ended
-        )
-    )
-    time.sleep(seconds)
-    fork.signal(signal.SIGKILL)
-
-
-def test_sigterm_saves_within_seconds_and_the_job_goes_on_from_there(
-    tmp_path: Path, fork_server: ForkServer, whole: Job
-) -> None:
+def test_a_job_resumes_where_sigterm_stopped_it(tmp_path: Path, fork_server: ForkServer, whole: Job) -> None:
     job = Job(tmp_path / "job", whole.channel)
-    fork = job.start(fork_server, before=SLOWLY, log_interval=5, **UNTIED)
-    wait_for(lambda: "epoch=2/2 step=" in fork.log.read_text())
+    fork = job.start(fork_server, before=UNTIL_SIGTERM, **UNTIED)
+    wait_for(lambda: "waiting for SIGTERM" in fork.log.read_text())
     fork.signal(signal.SIGTERM)
-    sent = time.monotonic()
     assert fork.wait() == 128 + signal.SIGTERM, fork.log.read_text()
-    assert time.monotonic() - sent < 30
-    assert "stopped: SIGTERM came in epoch 2, step " in fork.log.read_text()
-    assert same(job.weights(), torch.load(job.model / "model.pt", weights_only=True))
+    assert "stopped: SIGTERM came in epoch 2, step 6" in fork.log.read_text()
     assert job.metrics()["best_epoch"] == 1
 
     assert job.start(fork_server, **UNTIED).wait() == 0
-    assert "resumed: epoch 2, step " in fork.log.read_text()
+    assert "resumed: epoch 2, step 6" in fork.log.read_text()
     found, expected = job.metrics(), whole.metrics()
     assert found["test_loss"] == expected["test_loss"]
     assert [epoch["valid_loss"] for epoch in found["epochs"]] == [
@@ -91,8 +90,8 @@ def test_sigterm_saves_within_seconds_and_the_job_goes_on_from_there(
     assert (found["resumed"], found["stopped"]) == (1, None)
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """SIGTERM comes during this step, counted over all epochs."""
+def interrupt(monkeypatch: Patch, step: int) -> None:
+    """Send SIGTERM during this step, counted over all epochs."""
     own_step = Training._step
 
     def _step(training: Training, *arguments: Any) -> Any:
@@ -111,8 +110,8 @@ STOPPED = 128 + signal.SIGTERM
     [{"recipe": "classic"}, {"recipe": "fast", "lr": 0.01}, {"recipe": "awd", "lr": 10.0}],
     ids=lambda settings: settings["recipe"],
 )
-def test_each_recipe_goes_on_as_if_it_had_not_been_interrupted(
-    settings: dict[str, Any], tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_recipe_resumes_to_the_same_model(
+    settings: dict[str, Any], tmp_path: Path, corpus_folder: Path, monkeypatch: Patch
 ) -> None:
     if settings["recipe"] == "awd":
         average_from_the_first_epoch_on(monkeypatch)
@@ -127,7 +126,7 @@ def test_each_recipe_goes_on_as_if_it_had_not_been_interrupted(
     assert same(job.weights(), expected.weights())
 
 
-def average_from_the_first_epoch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def average_from_the_first_epoch_on(monkeypatch: Patch) -> None:
     own_epoch_ended = Optimisation.epoch_ended
 
     def epoch_ended(self: Optimisation, valid_loss: float) -> None:
@@ -137,9 +136,7 @@ def average_from_the_first_epoch_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimisation.Optimisation, "epoch_ended", epoch_ended)
 
 
-def test_the_best_weights_outlive_the_model_folder(
-    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_has_the_best_weights(tmp_path: Path, corpus_folder: Path, monkeypatch: Patch) -> None:
     expected, job = Job(tmp_path / "expected", corpus_folder), Job(tmp_path / "job", corpus_folder)
     script_valid_losses(monkeypatch, [2.0, 3.0, 2.5])
     assert expected.run(epochs=2) == 0
@@ -153,29 +150,21 @@ def test_the_best_weights_outlive_the_model_folder(
     assert same(job.weights(), expected.weights())
 
 
-def test_a_stopped_job_leaves_a_model_that_serves(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_without_a_checkpoint_folder(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
+    monkeypatch.setattr(checkpoint, "folder", lambda environment: None)
     interrupt(monkeypatch, step=80)
     assert job.run(epochs=2) == STOPPED
+    assert "there is no checkpoint folder" in capfd.readouterr().out
     assert {"model.pt", "vocabulary", "config.json", "code", "config.yaml"} <= {
         path.name for path in job.model.iterdir()
     }
+    assert not job.checkpoint.exists()
     found = job.metrics()
     assert (found["best_epoch"], found["test_perplexity"]) == (1, None)
     assert found["stopped"] == "SIGTERM came in epoch 2, step 20"
 
 
-def test_without_a_checkpoint_folder_sigterm_still_ends_the_job_and_keeps_the_best_epoch(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(checkpoint, "folder", lambda environment: None)
-    interrupt(monkeypatch, step=80)
-    assert job.run(epochs=2) == STOPPED
-    assert "there is no checkpoint folder" in capfd.readouterr().out
-    assert job.metrics()["best_epoch"] == 1
-    assert not job.checkpoint.exists()
-
-
-def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+def interrupted(job: Job, monkeypatch: Patch, **settings: object) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, step=3)
         assert job.run(**settings) == STOPPED
@@ -184,13 +173,13 @@ def interrupted(job: Job, monkeypatch: pytest.MonkeyPatch, **settings: object) -
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"nhid": 25}, "was made with nhid 24, and this job has nhid 25. Give this job a checkpoint folder"),
+        ({"nhid": 25}, "was made with nhid 24, and this job has nhid 25. Give this job its own"),
         ({"seed": 2}, "was made with seed 1111, and this job has seed 2"),
         ({"recipe": "awd"}, "was made with recipe classic, and this job has recipe awd"),
     ],
 )
-def test_the_checkpoint_of_other_hyperparameters_is_refused_by_name(
-    settings: dict[str, Any], said: str, job: Job, monkeypatch: pytest.MonkeyPatch
+def test_other_hyperparameters_are_refused_by_name(
+    settings: dict[str, Any], said: str, job: Job, monkeypatch: Patch
 ) -> None:
     interrupted(job, monkeypatch)
     before = job.checkpoint.read_bytes()
@@ -199,7 +188,7 @@ def test_the_checkpoint_of_other_hyperparameters_is_refused_by_name(
     assert job.checkpoint.read_bytes() == before
 
 
-def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch)
     with (job.channel / "test").open("a") as file:
         file.write("When it rains, Anna wants tea.\n")
@@ -207,16 +196,14 @@ def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: pyte
     assert f"The checkpoint {job.checkpoint} was made from another corpus." in job.failure.read_text()
 
 
-def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch)
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     assert job.run() == 1
     assert "by another version of Lexline, in format 2 rather than 3" in job.failure.read_text()
 
 
-def test_how_often_the_log_speaks_may_change_over_an_interruption(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_job_may_log_at_another_interval(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch, epochs=1)
     assert job.run(epochs=1, log_interval=7) == 0
     assert job.metrics()["resumed"] == 1
@@ -237,8 +224,8 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty])
-def test_a_damaged_checkpoint_is_told_of_and_training_starts_afresh(
-    damage: Any, job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_training_restarts_if_the_checkpoint_is_damaged(
+    damage: Any, job: Job, monkeypatch: Patch, capfd: Capture
 ) -> None:
     interrupted(job, monkeypatch, epochs=1)
     damage(job.checkpoint)
@@ -247,9 +234,7 @@ def test_a_damaged_checkpoint_is_told_of_and_training_starts_afresh(
     assert job.metrics()["resumed"] == 0
 
 
-def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_one(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_training_survives_a_full_disk(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     interrupted(job, monkeypatch, epochs=1)
     before = job.checkpoint.read_bytes()
 
@@ -258,7 +243,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
-    monkeypatch.setattr(training_loop, "save_weights", lambda model, path: path.write_bytes(b""))
+    monkeypatch.setattr(epoch_loop, "save_weights", lambda model, path: path.write_bytes(b""))
     monkeypatch.setattr("train.load_weights", lambda model, path: None)
     assert job.run(epochs=1) == 0
     assert "The checkpoint could not be written ([Errno 28] No space left" in capfd.readouterr().out
@@ -266,9 +251,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training_and_not_the_last_
     assert job.checkpoint.read_bytes() == before
 
 
-def test_a_checkpoint_is_made_by_time_and_after_each_pass_over_train(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_checkpoints_are_saved(job: Job, monkeypatch: Patch) -> None:
     saved: list[tuple[int, int]] = []
     own_save = checkpoint.Checkpoints.save
 

@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import corpus
-import corpus_files
+import split_files
 from tests.unit.model_scripts import simple_corpus
+from tests.unit.model_scripts.conftest import Patch
 from user_error import UserError
 
 WIKITEXT = Path(__file__).parents[4] / "shared" / "data" / "wikitext-2.tar.xz"
@@ -39,7 +40,7 @@ def assert_as_simple(channel: Path, tokenizer: str, **how: int) -> None:
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
 @given(train=TEXTS, valid=TEXTS, test=TEXTS, block_bytes=st.integers(1, 40))
 @example(train="<eos> <eos> <unk>\u2028<eos>￭", valid="\ufeff\ufeff ", test="\r", block_bytes=2)
-def test_a_corpus_is_as_the_simple_way_has_it(
+def test_a_corpus_equals_that_of_the_simple_way(
     tokenizer: str, train: str, valid: str, test: str, block_bytes: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -63,9 +64,7 @@ def test_blocks_may_end_anywhere(tmp_path: Path, tokenizer: str) -> None:
 
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
-def test_parts_of_a_text_are_put_together_again(
-    tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_may_have_several_parts(tmp_path: Path, tokenizer: str, monkeypatch: Patch) -> None:
     channel = write(tmp_path, {"train": TEXT * 20, "valid": TEXT, "test": TEXT})
     for size in (1, 7, 50, 400):
         monkeypatch.setattr(corpus, "CHUNKS_OF_A_PART", size)
@@ -81,7 +80,7 @@ def test_a_split_on_its_own_is_worded_as_among_the_others(tmp_path: Path, tokeni
         wording = corpus.read_split(channel, split, tokenizer)
         assert wording.words[:2] == ["<unk>", "<eos>"]
         assert len(set(wording.words)) == len(wording.words)
-        assert set(wording.places.tolist()) | {0, 1} == set(range(len(wording.words)))
+        assert set(wording.indices.tolist()) | {0, 1} == set(range(len(wording.words)))
         assert wording.in_numbers_of(whole.vocabulary).tolist() == tokens.tolist()
 
 
@@ -114,28 +113,23 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, split: str, where: in
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_file_of_nothing_but_a_byte_order_mark_is_refused(tmp_path: Path, split: str) -> None:
-    with pytest.raises(UserError, match=f"^The {split} file, {split}, holds no text.$"):
+    with pytest.raises(UserError, match=f"^The {split} file, {split}, contains no text.$"):
         corpus.read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
 
 
 @pytest.mark.parametrize("train", [b"\n\n\n", b"a b\nc\n", b"<unk> <eos> <eos>\n"])
 def test_a_corpus_with_nothing_to_learn_is_refused(tmp_path: Path, train: bytes) -> None:
     channel = write(tmp_path, {**GOOD, "train": train})
-    with pytest.raises(UserError, match="no word that occurs twice"):
+    with pytest.raises(UserError, match="no word that occurs twice: there is nothing"):
         corpus.read(channel, "tokenized")
     with pytest.raises(simple_corpus.NothingToLearn):
         simple_corpus.read(channel, "tokenized")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no test file"):
-        corpus.read(write(tmp_path, {"train": b"a a\n", "valid": b"a\n"}), "auto")
-
-
 @pytest.mark.skipif(not WIKITEXT.exists(), reason="WikiText-2 is not on this machine")
 def test_wikitext_2_counts_are_the_published_ones(tmp_path: Path) -> None:
     with tarfile.open(WIKITEXT) as archive:
-        for split in corpus_files.SPLITS:
+        for split in split_files.SPLITS:
             file = archive.extractfile(f"wikitext-2/{split}.txt")
             assert file
             (tmp_path / split).write_bytes(file.read())

@@ -6,16 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from language_model import (
-    Dropout,
-    LanguageModel,
-    Shape,
-    load,
-    load_weights,
-    mask,
-    save_config,
-    save_weights,
-)
+from language_model import Dropout, LanguageModel, Shape, load, mask, save_config, save_weights
 from user_error import UserError
 
 PLAIN = Shape(vocabulary_size=50, emsize=6, nhid=8, nlayers=2, tied=False)
@@ -52,7 +43,7 @@ def test_the_loss_is_that_of_the_probabilities(shape: Shape) -> None:
     hidden, _ = model.read(words, model.start(3))
     expected = -model.decoder.log_probabilities(hidden.flatten(0, 1)).gather(1, targets.reshape(-1, 1)).sum()
     loss, _, _ = model(words, targets, model.start(3))
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -83,27 +74,11 @@ def test_without_cutoffs_it_is_the_plain_model() -> None:
     )
 
 
-def test_every_word_has_a_vector_of_its_own_tail() -> None:
-    vectors = evaluated(ADAPTIVE).encoder
-    words = torch.tensor([[0, 9], [10, 29], [30, 49]])
-    expected = torch.stack(
-        [
-            vectors.head[0],
-            vectors.head[9],
-            vectors.tails[0][0] @ vectors.widen[0],
-            vectors.tails[0][19] @ vectors.widen[0],
-            vectors.tails[1][0] @ vectors.widen[1],
-            vectors.tails[1][19] @ vectors.widen[1],
-        ]
-    )
-    torch.testing.assert_close(vectors(words).flatten(0, 1), expected)
-
-
 def test_a_new_model_predicts_each_word_as_often_as_it_was_counted() -> None:
     counts = torch.arange(50, 0, -1, dtype=torch.float64)
     for shape in SHAPES:
         model = LanguageModel(shape)
-        model.decoder.expect(counts)
+        model.decoder.set_frequencies(counts)
         with torch.no_grad():
             found = model.decoder.log_probabilities(torch.zeros(1, shape.layer_widths[-1])).exp()[0]
         torch.testing.assert_close(found, (counts / counts.sum()).float())
@@ -166,19 +141,6 @@ def test_tied_weights_are_one_matrix_in_memory_and_on_disk(tmp_path: Path) -> No
     assert (tmp_path / "model.pt").stat().st_size < 4 * model.count_parameters() + 20_000
 
 
-def test_the_last_layer_of_a_tied_model_is_as_wide_as_a_word_vector() -> None:
-    assert ADAPTIVE.layer_widths == (12, 12, 8)
-    assert Shape(50, emsize=6, nhid=8, nlayers=2, tied=False).layer_widths == (8, 8)
-
-
-def test_weights_are_saved_as_plain_cpu_tensors(tmp_path: Path) -> None:
-    save_weights(LanguageModel(ADAPTIVE), tmp_path / "model.pt")
-    state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert type(state) is dict
-    assert all(type(tensor) is torch.Tensor and tensor.device.type == "cpu" for tensor in state.values())
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_artifact_comes_back_as_the_model_it_was(shape: Shape, tmp_path: Path) -> None:
     first = evaluated(shape)
@@ -191,25 +153,15 @@ def test_an_artifact_comes_back_as_the_model_it_was(shape: Shape, tmp_path: Path
     assert torch.equal(first.read(words, first.start(3))[0], second.read(words, second.start(3))[0])
 
 
-def test_weights_go_back_into_a_model_in_training(tmp_path: Path) -> None:
-    first, second = evaluated(ADAPTIVE), LanguageModel(ADAPTIVE)
-    save_weights(first, tmp_path / "model.pt")
-    load_weights(second, tmp_path / "model.pt")
-    assert second.training
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-
-
 @pytest.mark.parametrize(("version", "age"), [(None, "format 1, of an older"), (3, "format 3, of a newer")])
-def test_an_artifact_of_another_version_is_refused_in_a_sentence(
-    tmp_path: Path, version: int | None, age: str
-) -> None:
+def test_an_artifact_of_another_version_is_refused(tmp_path: Path, version: int | None, age: str) -> None:
     save_config(tmp_path / "config.json", PLAIN, "prose", {})
     document = json.loads((tmp_path / "config.json").read_text())
     del document["format"]
     if version:
         document["format"] = version
     (tmp_path / "config.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=f"{age} version of Lexline; this one reads format 2"):
+    with pytest.raises(UserError, match=f"{age} version of Lexline; this version reads format 2"):
         load(tmp_path)
 
 
@@ -224,7 +176,7 @@ def test_a_mask_drops_the_share_asked_for_and_keeps_the_mean(share: float) -> No
 
 
 def test_neighbours_in_a_mask_are_dropped_independently() -> None:
-    """Four of them come from one random number."""
+    """One random number serves four neighbours."""
     torch.manual_seed(1)
     dropped = (mask(torch.empty(100_000, 4), 0.3) == 0).double()
     together = (dropped.T @ dropped) / len(dropped)

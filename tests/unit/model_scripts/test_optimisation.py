@@ -28,22 +28,6 @@ def train(model: LanguageModel, optimisation: Optimisation, steps: int) -> list[
     return rates
 
 
-def test_classic_steps_are_plain_sgd_with_clipped_gradients() -> None:
-    settings = Hyperparameters(recipe="classic", lr=20, clip=0.1)
-    ours, plain = a_model(), a_model()
-    train(ours, Optimisation(ours, settings, 10), 3)
-    for _ in range(3):
-        plain.zero_grad()
-        loss, _, _ = plain(WORDS, WORDS.roll(1, 0), plain.start(5))
-        (loss / WORDS.numel()).backward()
-        nn.utils.clip_grad_norm_(plain.parameters(), 0.1)
-        with torch.no_grad():
-            for parameter in plain.parameters():
-                parameter.add_(parameter.grad, alpha=-20)
-    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
-
-
 def test_classic_divides_the_rate_by_four_when_valid_does_not_improve() -> None:
     model = a_model()
     optimisation = Optimisation(model, Hyperparameters(recipe="classic", lr=20), 10)

@@ -1,5 +1,6 @@
-"""Words are drawn with the model's own probabilities, and those of a text do not depend on other texts."""
+"""Words are drawn with the model's probabilities, and a text does not depend on other texts."""
 
+import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import sampler as engine
 from language_model import LanguageModel, Shape
 from sampler import Choice, Memory, Sampler
+from tests.unit.model_scripts.conftest import Patch
 from vocabulary import UNKNOWN_ID
 
 CUT = Shape(70, 12, 16, 2, tied=True, cutoffs=(10, 30), widths=(6, 3))
@@ -45,9 +47,10 @@ def after(sampler: Sampler, words: Sequence[int]) -> Memory:
 
 def exact(model: LanguageModel, words: Sequence[int]) -> torch.Tensor:
     """The model's own probabilities (vocabulary), in float64, given that the next word is not <unk>."""
+    precise = copy.deepcopy(model).double()
     with torch.no_grad():
-        activations, _ = model.read(torch.tensor(words)[:, None], model.start(1))
-        logs = model.decoder.log_probabilities(activations[-1])[0].double()
+        activations, _ = precise.read(torch.tensor(words)[:, None], precise.start(1))
+        logs = precise.decoder.log_probabilities(activations[-1])[0]
     logs[UNKNOWN_ID] = -torch.inf
     return logs.softmax(0)
 
@@ -56,7 +59,7 @@ def drawn_counts(
     sampler: Sampler, memory: Memory, draws: int, vocabulary_size: int, **choice: Any
 ) -> torch.Tensor:
     chance = np.random.Generator(np.random.Philox(1)).random
-    how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "chance": chance, **choice})
+    how = Choice(**{"temperature": 1.0, "top_k": None, "top_p": None, "random": chance, **choice})
     texts = 1000
     many = memory.repeat(texts, 0)
     words = [word for _ in range(draws // texts) for word in sampler.draw(many, [how] * texts)]
@@ -64,7 +67,7 @@ def drawn_counts(
 
 
 def assert_drawn_from(counts: torch.Tensor, probabilities: torch.Tensor) -> None:
-    """Every word within 5 standard deviations, and all of them together (chi squared) too."""
+    """Check that each count, and all together (chi squared), are within 5 standard deviations."""
     expected = probabilities * counts.sum()
     deviation = (expected * (1 - probabilities)).sqrt()
     assert ((counts - expected).abs() <= 5 * deviation + 1).all()
@@ -98,7 +101,7 @@ def test_words_are_drawn_as_often_as_they_are_probable(name: str, temperature: f
     ("temperature", "top_k", "top_p"),
     [(1.0, 5, None), (1.0, None, 0.6), (2.0, 30, 0.8), (0.5, 69, 0.95), (1.0, 1_000_000, 1.0)],
 )
-def test_top_k_and_top_p_leave_the_most_probable_words_in_proportion(
+def test_top_k_and_top_p_keep_the_most_probable_words(
     temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     model = a_model(CUT)
@@ -118,9 +121,7 @@ def test_top_k_and_top_p_leave_the_most_probable_words_in_proportion(
 
 
 @pytest.mark.parametrize(("top", "left"), [({"top_k": 3}, [1, 2, 3]), ({"top_p": 4 / 69}, [1, 2, 3, 4])])
-def test_of_equally_probable_words_the_lower_numbers_are_the_top(
-    top: dict[str, Any], left: list[int]
-) -> None:
+def test_lower_numbers_come_first_at_equal_probability(top: dict[str, Any], left: list[int]) -> None:
     shape = Shape(70, 12, 16, 1, tied=True)
     model = a_model(shape, liveliness=0.0)
     with torch.no_grad():
@@ -168,9 +169,7 @@ def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
         assert sum(abs(int(w)) * m for w, m in zip(row, most, strict=True)) + abs(int(b)) <= 2**53
 
 
-def test_all_that_is_summed_is_whole_numbers_and_no_sum_can_pass_2_to_the_53(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> None:
     multiply, weigh, summed = engine._Matrix.product, engine._weights, []
 
     def checked_product(matrix: engine._Matrix, inputs: Any, onto: Any = None) -> Any:
@@ -200,7 +199,7 @@ def test_all_that_is_summed_is_whole_numbers_and_no_sum_can_pass_2_to_the_53(
 
 @pytest.mark.parametrize("function", [np.exp, np.tanh])
 def test_numpy_computes_each_number_the_same_wherever_it_stands(function: Any) -> None:
-    """As torch.sigmoid, for one, does not: an array's last numbers get other bits than they would inside."""
+    """torch.sigmoid does not: it computes the last numbers of an array with other code."""
     numbers = np.random.default_rng(0).normal(0, 8, 300).astype(np.float32)
     alone = np.array([function(numbers[i : i + 1])[0] for i in range(300)])
     for start in range(16):

@@ -1,4 +1,4 @@
-"""serve.py batches token by token, and answers over HTTP as generate.py does; Ray itself is not started."""
+"""serve.py batches token by token and serves over HTTP. Ray itself is not started."""
 
 import asyncio
 import json
@@ -13,14 +13,15 @@ from starlette.requests import Request
 
 import serve
 from serve import Batch, Generator
+from tests.unit.model_scripts.conftest import Patch
 
 
 class InvalidRequest(ValueError):
-    """As generation.InvalidRequest."""
+    """A stand-in for inference.InvalidRequest."""
 
 
 class Run:
-    """An ongoing generation: so many steps to go."""
+    """A request in progress, with `left` steps to go."""
 
     def __init__(self, words: int) -> None:
         self.asked = self.left = words
@@ -29,12 +30,12 @@ class Run:
     def done(self) -> bool:
         return self.left == 0
 
-    def answer(self) -> dict[str, Any]:
+    def response(self) -> dict[str, Any]:
         return {"words": self.asked, "text": "é"}
 
 
 class Engine:
-    """As generation.ServedModel: notes who was in each step; waits before each while `gate` is closed."""
+    """A stand-in for inference.ServedModel that notes each step and waits while `gate` is closed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -50,7 +51,7 @@ class Engine:
     def step(self, runs: list[Run]) -> None:
         self.steps.append(sorted(run.asked for run in runs))
         self.begun.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(240)
         if any(run.asked == 666 for run in runs):
             raise ArithmeticError("the weights are not numbers")
         for run in runs:
@@ -71,10 +72,10 @@ def engine() -> Iterator[Engine]:
 
 
 def asked(batch: Batch, *words: int) -> list[Any]:
-    """What requests that come at once are answered, exceptions included."""
+    """Return the responses, or exceptions, of requests that arrive together."""
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(batch.answer(each) for each in words), return_exceptions=True)
+        return await asyncio.gather(*(batch.generate(each) for each in words), return_exceptions=True)
 
     return asyncio.run(ask())
 
@@ -89,9 +90,9 @@ def test_a_request_joins_the_batch_that_runs_and_leaves_it_when_it_is_done(engin
     engine.gate.clear()
 
     async def ask() -> None:
-        first = asyncio.create_task(batch.answer(3))
+        first = asyncio.create_task(batch.generate(3))
         await asyncio.to_thread(engine.begun.acquire)
-        second = asyncio.create_task(batch.answer(1))
+        second = asyncio.create_task(batch.generate(1))
         await asyncio.sleep(0)
         engine.gate.set()
         await asyncio.gather(first, second)
@@ -100,12 +101,12 @@ def test_a_request_joins_the_batch_that_runs_and_leaves_it_when_it_is_done(engin
     assert engine.steps == [[3], [1, 3], [3]]
 
 
-def test_who_no_longer_waits_leaves_the_batch(engine: Engine) -> None:
+def test_a_cancelled_request_leaves_the_batch(engine: Engine) -> None:
     batch = Batch(engine)
     engine.gate.clear()
 
     async def ask() -> None:
-        gone, stays = asyncio.create_task(batch.answer(1000)), asyncio.create_task(batch.answer(2))
+        gone, stays = asyncio.create_task(batch.generate(1000)), asyncio.create_task(batch.generate(2))
         await asyncio.to_thread(engine.begun.acquire)
         gone.cancel()
         await asyncio.sleep(0)
@@ -117,27 +118,27 @@ def test_who_no_longer_waits_leaves_the_batch(engine: Engine) -> None:
     assert asked(batch, 1)[0]["words"] == 1
 
 
-def test_a_step_that_fails_fails_the_requests_in_it_and_no_later_one(engine: Engine) -> None:
+def test_a_failed_step_fails_only_its_requests(engine: Engine) -> None:
     batch = Batch(engine)
     assert isinstance(asked(batch, 666)[0], ArithmeticError)
     assert asked(batch, 4)[0]["words"] == 4
 
 
-def test_a_request_that_cannot_begin_is_refused_alone(engine: Engine) -> None:
+def test_an_invalid_request_fails_alone(engine: Engine) -> None:
     refused, answered = asked(Batch(engine), 13, 2)
     assert isinstance(refused, InvalidRequest)
     assert answered["words"] == 2
 
 
 @pytest.fixture
-def generator(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Generator:
+def generator(engine: Engine, monkeypatch: Patch) -> Generator:
     fake = SimpleNamespace(load=lambda model_dir: engine, parse=parse, InvalidRequest=InvalidRequest)
-    monkeypatch.setitem(sys.modules, "generation", fake)
+    monkeypatch.setitem(sys.modules, "inference", fake)
     return Generator("/opt/ml/model")
 
 
 def post(generator: Generator, body: bytes, content_type: str = "application/json") -> tuple[int, str, str]:
-    """Status, content type and text of the answer to a POST."""
+    """Send a POST request and return status, content type and body of the response."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
@@ -148,7 +149,7 @@ def post(generator: Generator, body: bytes, content_type: str = "application/jso
     return response.status_code, response.headers["content-type"], bytes(response.body).decode()
 
 
-def test_an_answer_is_json_whatever_is_accepted(generator: Generator) -> None:
+def test_a_response_is_json_whatever_is_accepted(generator: Generator) -> None:
     assert post(generator, b'{"words": 2}') == (200, "application/json", '{"words": 2, "text": "é"}')
 
 
@@ -159,7 +160,7 @@ def test_an_answer_is_json_whatever_is_accepted(generator: Generator) -> None:
         (b'{"words": 13}', "application/json", "words must not be 13."),
     ],
 )
-def test_a_bad_request_is_answered_with_status_400_and_the_sentence(
+def test_an_invalid_request_has_status_400(
     generator: Generator, body: bytes, content_type: str, sentence: str
 ) -> None:
     assert post(generator, body, content_type) == (400, "text/plain; charset=utf-8", sentence)
@@ -174,8 +175,8 @@ def test_the_deployment_takes_many_requests_at_once_and_starts_on_the_smallest_i
 @pytest.mark.parametrize(
     ("cores", "limit", "expected"), [(4, None, 4), (4, "2", 2), (2, "8", 2), (None, None, 1)]
 )
-def test_there_is_a_replica_of_one_thread_for_each_processor(
-    monkeypatch: pytest.MonkeyPatch, cores: int | None, limit: str | None, expected: int
+def test_each_processor_has_a_replica(
+    monkeypatch: Patch, cores: int | None, limit: str | None, expected: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)

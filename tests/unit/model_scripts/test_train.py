@@ -9,16 +9,18 @@ import torch
 
 import corpus
 import train
+from epoch_loop import Training, batchify
 from tests.unit.model_scripts.conftest import (
     CANARY,
     SCRIPTS,
+    Capture,
     Job,
+    Patch,
     same,
     script_valid_losses,
     write_large_vocabulary,
 )
 from tests.unit.model_scripts.forks import ForkServer
-from training_loop import Training, batchify
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
 
@@ -32,8 +34,7 @@ def test_the_artifact_is_weights_vocabulary_config_metrics_and_code(trained: Job
         "model.pt",
         "vocabulary",
     ]
-    assert sorted(path.name for path in trained.data.iterdir()) == ["metrics.json", "training_curve.png"]
-    assert (trained.data / "training_curve.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert sorted(path.name for path in trained.data.iterdir()) == ["metrics.json", "training_curve.svg"]
 
 
 def test_the_artifacts_code_is_what_its_two_servers_import_and_no_more(trained: Job) -> None:
@@ -61,11 +62,11 @@ def test_the_artifact_never_holds_the_corpus(trained: Job) -> None:
             assert str(trained.channel) not in content, path
 
 
-def test_it_learns(trained: Job) -> None:
-    found = trained.metrics()
-    # Who and what are drawn at random from four each, and one of four sentences: no model can reach 1.
-    assert found["test_perplexity"] < 4
-    assert found["test_perplexity"] > 1
+def test_it_learns_more_than_how_frequent_words_are(trained: Job) -> None:
+    test = corpus.read(trained.channel, "auto").splits["test"]
+    shares = np.unique(test, return_counts=True)[1] / len(test)
+    of_frequencies = math.exp(-float(shares @ np.log(shares)))
+    assert 1 < trained.metrics()["test_perplexity"] < of_frequencies
 
 
 def test_metrics_tell_the_whole_run(trained: Job) -> None:
@@ -80,43 +81,30 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
     assert (
         found["valid_perplexity"] == best["valid_perplexity"] == pytest.approx(math.exp(best["valid_loss"]))
     )
-    assert found["stopped"] is None
-    assert found["tokenizer"] == "prose"
-    assert (found["recipe"], found["world_size"], found["resumed"]) == ("classic", 1, 0)
+    expected = {"stopped": None, "tokenizer": "prose", "recipe": "classic", "world_size": 1, "resumed": 0}
+    assert {name: found[name] for name in expected} == expected
     assert all(epoch["words_per_second"] > 0 for epoch in epochs)
     words = (trained.model / "vocabulary").read_text(encoding="utf-8").splitlines()
     assert found["vocabulary_size"] == len(words)
     assert words[:2] == ["<unk>", "<eos>"]
 
 
-def test_the_log_has_the_lines_that_metric_definitions_read(
-    job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_has_the_lines_for_metric_definitions(job: Job, capfd: Capture) -> None:
     assert job.run(epochs=2, log_interval=10) == 0
     log = capfd.readouterr().out
     found = job.metrics()
-    assert re.search(
-        rf"^vocabulary_size={found['vocabulary_size']} parameters={found['parameters']} "
-        rf"train_tokens={found['train_tokens']}$",
-        log,
-        re.MULTILINE,
-    )
-    assert re.search(
-        rf"^epoch=1/2 step=10/\d+ lr=20 words_per_second=\d+ train_loss={NUMBER} train_perplexity={NUMBER}$",
-        log,
-        re.MULTILINE,
-    )
-    assert re.search(
-        rf"^epoch=2/2 seconds={NUMBER} valid_loss={NUMBER} valid_perplexity={NUMBER}$", log, re.MULTILINE
-    )
-    test = re.search(rf"^test_loss={NUMBER} test_perplexity={NUMBER}$", log, re.MULTILINE)
-    assert test
-    assert float(test[2]) == pytest.approx(found["test_perplexity"], abs=0.005)
+    for line in (
+        "vocabulary_size={vocabulary_size} parameters={parameters} train_tokens={train_tokens}".format(
+            **found
+        ),
+        rf"epoch=1/2 step=10/\d+ lr=20 words_per_second=\d+ train_loss={NUMBER} train_perplexity={NUMBER}",
+        rf"epoch=2/2 seconds={NUMBER} valid_loss={NUMBER} valid_perplexity={NUMBER}",
+        rf"test_loss={NUMBER} test_perplexity={found['test_perplexity']:.2f}",
+    ):
+        assert re.search(f"^{line}$", log, re.MULTILINE)
 
 
-def test_an_epoch_shorter_than_the_log_interval_still_logs_one_step(
-    job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_short_epoch_logs_one_step(job: Job, capfd: Capture) -> None:
     assert job.run(epochs=1, log_interval=100000) == 0
     assert len(re.findall(r"train_perplexity=", capfd.readouterr().out)) == 1
 
@@ -143,7 +131,7 @@ print(repr(perplexity(mean_loss(model, np.array(numbers, dtype=np.int32)))))
 
 
 @pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
-def test_the_reported_perplexity_comes_out_again_from_the_artifact_in_a_fresh_process(
+def test_the_artifact_has_the_reported_perplexity(
     recipe: str, tmp_path: Path, fork_server: ForkServer
 ) -> None:
     job = Job(tmp_path / "job", write_large_vocabulary(tmp_path / "training"))
@@ -156,7 +144,7 @@ def test_the_reported_perplexity_comes_out_again_from_the_artifact_in_a_fresh_pr
         tmp_path / "log",
     )
     assert fork.wait() == 0, fork.log.read_text()
-    assert float(fork.log.read_text()) == pytest.approx(job.metrics()["test_perplexity"], rel=1e-6)
+    assert float(fork.log.read_text()) == pytest.approx(job.metrics()["test_perplexity"], rel=1e-5)
 
 
 def test_the_same_seed_trains_the_same_model(tmp_path: Path, corpus_folder: Path) -> None:
@@ -167,19 +155,7 @@ def test_the_same_seed_trains_the_same_model(tmp_path: Path, corpus_folder: Path
     assert not torch.equal(first.weights()["encoder.head"], other.weights()["encoder.head"])
 
 
-def test_the_learning_rate_is_quartered_when_valid_does_not_improve(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script_valid_losses(monkeypatch, [3.0, 2.0, 2.0, 2.5, 1.5, 1.0])
-    assert job.run(epochs=5) == 0
-    epochs = job.metrics()["epochs"]
-    assert [epoch["lr"] for epoch in epochs] == [20, 20, 20, 5, 1.25]
-    assert job.metrics()["best_epoch"] == 5
-
-
-def test_the_best_epochs_weights_are_kept_not_the_last_ones(
-    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_epochs_weights_are_kept(tmp_path: Path, corpus_folder: Path, monkeypatch: Patch) -> None:
     two, four = Job(tmp_path / "two", corpus_folder), Job(tmp_path / "four", corpus_folder)
     script_valid_losses(monkeypatch, [3.0, 2.0, 1.0])
     assert two.run(epochs=2) == 0
@@ -189,9 +165,7 @@ def test_the_best_epochs_weights_are_kept_not_the_last_ones(
     assert same(two.weights(), four.weights())
 
 
-def test_a_loss_that_stops_being_a_number_ends_training_with_the_best_epoch(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_divergence_ends_training_with_the_best_epoch(job: Job, monkeypatch: Patch, capfd: Capture) -> None:
     script_valid_losses(monkeypatch, [3.0, 2.0, math.nan, 1.5])
     assert job.run(epochs=9) == 0
     found = job.metrics()
@@ -201,8 +175,8 @@ def test_a_loss_that_stops_being_a_number_ends_training_with_the_best_epoch(
     assert found["test_perplexity"] == pytest.approx(math.exp(1.5))
 
 
-def fails_with(job: Job, capfd: pytest.CaptureFixture[str], **settings: object) -> str:
-    """The sentence a failing job says; checks that it is said everywhere it should be."""
+def fails_with(job: Job, capfd: Capture, **settings: object) -> str:
+    """Return the error message of a failing job, after checking that stderr and the failure file have it."""
     assert job.run(**settings) == 1
     said = capfd.readouterr().err
     assert "Traceback" not in said
@@ -211,52 +185,25 @@ def fails_with(job: Job, capfd: pytest.CaptureFixture[str], **settings: object) 
     return sentence
 
 
-def test_training_that_diverges_at_once_says_what_to_change(
-    job: Job, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_divergence_at_once_says_what_to_change(job: Job, capfd: Capture) -> None:
     sentence = fails_with(job, capfd, lr=1e30, clip=1e30)
     assert re.match(r"Training diverged: the loss became [^ ]+ in epoch 1, step \d+\.", sentence)
     assert "lr" in sentence
 
 
-def test_an_unknown_hyperparameter_is_named(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "Unknown hyperparameter 'hidden'" in fails_with(job, capfd, hidden=3)
-
-
-def test_a_missing_split_is_named(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    (job.channel / "valid").unlink()
-    assert "no valid file" in fails_with(job, capfd)
-
-
-def test_a_batch_too_large_for_the_corpus_is_refused_with_the_most_it_can_be(
-    tmp_path: Path, corpus_folder: Path, capfd: pytest.CaptureFixture[str]
+def test_too_large_a_batch_is_refused_with_the_limit(
+    tmp_path: Path, corpus_folder: Path, capfd: Capture
 ) -> None:
     (corpus_folder / "train").write_text("a b a b a\n")
     sentence = fails_with(Job(tmp_path / "job", corpus_folder), capfd)
     assert "batch_size 4 is too large for 6 training tokens: it can be at most 3" in sentence
 
 
-def test_a_missing_channel_is_explained(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_channel_is_explained(capfd: Capture, monkeypatch: Patch) -> None:
     for name in ("SM_CHANNEL_TRAINING", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_OUTPUT_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert train.main([]) == 1
     assert "error: The environment lacks SM_CHANNEL_TRAINING" in capfd.readouterr().err
-
-
-def test_already_tokenized_text_keeps_its_words_and_its_own_unk(tmp_path: Path) -> None:
-    channel = tmp_path / "training"
-    channel.mkdir()
-    for split in ("train", "valid", "test"):
-        lines = " = Title = \n \n The <unk> , role @-@ playing , did n't rain . \n" * (
-            30 if split == "train" else 3
-        )
-        (channel / f"wiki.{split}.tokens").write_text(lines + " unique \n")
-    job = Job(tmp_path / "job", channel)
-    assert job.run(epochs=1) == 0
-    assert job.metrics()["tokenizer"] == "tokenized"
-    assert "unique" in (job.model / "vocabulary").read_text().split("\n")
 
 
 def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
@@ -267,9 +214,7 @@ def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
-def test_an_epoch_predicts_every_word_of_its_columns_but_the_first_row_once(
-    recipe: str, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, monkeypatch: Patch) -> None:
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     own_batch = Training.batch
 

@@ -8,7 +8,7 @@ from vocabulary import UNKNOWN_ID, Vocabulary, learn
 
 
 def learn_from(**counts: int) -> tuple[list[str], list[int]]:
-    """The vocabulary of words met so often, after <unk> and <eos>, and the number of each."""
+    """Return the vocabulary for words with these counts in train, and the number of each word."""
     met = {"<unk>": counts.pop("unk", 0), "<eos>": 1, **counts}
     vocabulary, numbers = learn({word: place for place, word in enumerate(met)}, np.array(list(met.values())))
     return vocabulary.words, numbers[2:].tolist()

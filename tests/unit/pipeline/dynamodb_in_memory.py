@@ -1,39 +1,18 @@
-"""The DynamoDB table in memory.
+"""The DynamoDB table in moto."""
 
-Of the language of expressions it knows what the pipeline uses, and refuses the rest as DynamoDB refuses what
-is malformed: names and values that are not told or not used, paths that overlap, a path into a map that is
-not there. A read that is not consistent may be late, so it answers with the item as it was before the last
-write.
-"""
-
-import copy
 import functools
-import re
-from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from tests.unit.pipeline.in_memory import InMemory, Refusal
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb.models import dynamodb_backends
 
-Item = dict[str, Any]
-Path = tuple[str, ...]
-Change = Callable[[Item, Item], None]
-
-# The service's limit for an item, names and values together.
-_LARGEST_ITEM = 400 * 1024
-_TOKEN = re.compile(r"\s*(#\w+|:\w+|\w+|<=|>=|<>|[=<>,.()])")
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": lambda one, other: one == other,
-    "<>": lambda one, other: one != other,
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-}
+from tests.unit.pipeline.in_memory import InMemory, client
 
 
 class TableInMemory(InMemory):
-    """One table by the key `resource`; `items` are as DynamoDB has them."""
+    """One table with the key `resource`. Only one exists at a time."""
 
     SERVICE = "dynamodb"
     READS = ("GetItem",)
@@ -41,301 +20,51 @@ class TableInMemory(InMemory):
     def __init__(self, name: str = "tokens") -> None:
         super().__init__()
         self.name = name
-        self.items: dict[str, Item] = {}
-        self._before_last_write: dict[str, Item] = {}
-
-    # --- what a test does and sees
+        events = self.client.meta.events
+        events.register("provide-client-params.dynamodb.GetItem", _check_consistent)
+        events.register("before-send.dynamodb.*", _MOTO)
+        dynamodb_backends.reset()
+        _own_client().create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": "resource", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "resource", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
 
     def put(self, key: str, **attributes: Any) -> None:
-        """Let an item be there, whatever was; numbers, texts, sets and mappings are given plainly."""
-        plainly = {"resource": key, **attributes}
-        self.items[key] = {name: typed(value) for name, value in plainly.items()}
+        """Write an item, in place of any other, from plain numbers, strings, sets and mappings."""
+        item = {name: _Serializer().serialize(value) for name, value in attributes.items()}
+        _own_client().put_item(TableName=self.name, Item={"resource": {"S": key}, **item})
 
     def get(self, key: str) -> dict[str, Any]:
-        """An item's attributes, plainly, but for its key; empty when there is none."""
-        item = self.items.get(key, {})
-        return {name: plain(value) for name, value in item.items() if name != "resource"}
-
-    # --- between boto3 and the network
-
-    def _key(self, asked: dict[str, Any]) -> str:
-        if asked["TableName"] != self.name:
-            raise Refusal("ResourceNotFoundException", "Requested resource not found")
-        key = asked["Key"].get("resource", {}).get("S", "")
-        if set(asked["Key"]) != {"resource"} or not 0 < len(key.encode()) <= 2048:
-            raise _invalid("The provided key element does not match the schema")
-        return str(key)
-
-    def _GetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
-        key = self._key(asked)
-        item = (self.items if asked.get("ConsistentRead") else self._before_last_write).get(key)
-        return {"Item": copy.deepcopy(item)} if item else {}
-
-    def _UpdateItem(self, asked: dict[str, Any]) -> dict[str, Any]:
-        key = self._key(asked)
-        item = copy.deepcopy(self.items.get(key, {"resource": {"S": key}}))
-        seen = copy.deepcopy(item)
-        for change in self._parsed(asked, key):
-            change(seen, item)
-        if _size(item) > _LARGEST_ITEM:
-            raise _invalid("Item size to update has exceeded the maximum allowed size")
-        self._write(key, item)
-        return {"Attributes": copy.deepcopy(item)} if asked.get("ReturnValues") == "ALL_NEW" else {}
-
-    def _DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
-        key = self._key(asked)
-        self._parsed(asked, key)
-        self._write(key, None)
-        return {}
-
-    def _write(self, key: str, item: Item | None) -> None:
-        self._before_last_write[key] = self.items.get(key, {})
-        if item is None:
-            self.items.pop(key, None)
-        else:
-            self.items[key] = item
-
-    def _parsed(self, asked: dict[str, Any], key: str) -> list[Change]:
-        """The update's changes, once the condition was found to hold."""
-        names = asked.get("ExpressionAttributeNames")
-        values = asked.get("ExpressionAttributeValues")
-        if names == {} or values == {}:
-            raise _invalid("ExpressionAttributeNames and -Values must not be empty")
-        for value in (values or {}).values():
-            _check(value)
-        told = {*(names or {}), *(values or {})}
-        used: set[str] = set()
-        condition = _Condition(asked.get("ConditionExpression", ""), names or {}, values or {}, used)
-        holds = condition.parsed() if "ConditionExpression" in asked else lambda _: True
-        changes: list[Change] = []
-        if "UpdateExpression" in asked:
-            changes = _Update(asked["UpdateExpression"], names or {}, values or {}, used).parsed()
-        if told - used:
-            raise _invalid(f"unused in expressions: {', '.join(sorted(told - used))}")
-        if not holds(self.items.get(key, {})):
-            raise Refusal("ConditionalCheckFailedException", "The conditional request failed")
-        return changes
+        """Return an item's attributes without its key, as plain values; none if it does not exist."""
+        item = _own_client().get_item(TableName=self.name, Key={"resource": {"S": key}}).get("Item", {})
+        return {name: _Deserializer().deserialize(item[name]) for name in item.keys() - {"resource"}}
 
 
-class _Expression:
-    """What update and condition expressions have in common: tokens, paths and values."""
-
-    def __init__(
-        self, text: str, names: Mapping[str, str], values: Mapping[str, Any], used: set[str]
-    ) -> None:
-        self.names, self.values, self.used = names, values, used
-        self.tokens: list[str] = []
-        at = 0
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise self.malformed(text[at:].strip())
-            self.tokens.append(match[1])
-            at = match.end()
-
-    @staticmethod
-    def malformed(token: str) -> Refusal:
-        return _invalid(f"Invalid expression: Syntax error; token: {token!r}")
-
-    @property
-    def next(self) -> str:
-        return self.tokens[0] if self.tokens else ""
-
-    def take(self, *expected: str) -> str:
-        token = self.next
-        if not token or (expected and token not in expected):
-            raise self.malformed(token or "<EOF>")
-        return self.tokens.pop(0)
-
-    def path(self) -> Path:
-        steps = [self._name()]
-        while self.next == ".":
-            self.take(".")
-            steps.append(self._name())
-        return tuple(steps)
-
-    def _name(self) -> str:
-        token = self.take()
-        # Plain names are DynamoDB's to take as well, were it not for its hundreds of reserved words.
-        if token not in self.names:
-            raise _invalid(f"An expression attribute name is not defined: {token}")
-        self.used.add(token)
-        return self.names[token]
-
-    def value(self) -> Any:
-        token = self.take()
-        if token not in self.values:
-            raise _invalid(f"An expression attribute value is not defined: {token}")
-        self.used.add(token)
-        return self.values[token]
+class _Serializer(TypeSerializer):
+    def serialize(self, value: Any) -> Any:
+        return super().serialize(Decimal(str(value)) if isinstance(value, float) else value)
 
 
-class _Condition(_Expression):
-    """`<test> AND <test>`: comparisons of a path or its size with a value, and whether a path exists."""
-
-    def parsed(self) -> Callable[[Item], bool]:
-        tests = [self._test()]
-        while self.next == "AND":
-            self.take("AND")
-            tests.append(self._test())
-        if self.next:
-            raise self.malformed(self.next)
-        return lambda item: all(test(item) for test in tests)
-
-    def _test(self) -> Callable[[Item], bool]:
-        if self.next in ("attribute_exists", "attribute_not_exists"):
-            wanted = self.take() == "attribute_exists"
-            path = self._argument()
-            return lambda item: (_look(item, path) is not None) is wanted
-        of_size = self.next == "size"
-        if of_size:
-            self.take()
-        path = self._argument() if of_size else self.path()
-        compare, other = _COMPARISONS[self.take(*_COMPARISONS)], self.value()
-
-        def test(item: Item) -> bool:
-            found = _look(item, path)
-            if found is None:
-                return False
-            if of_size:
-                return compare(_length(found), plain(other))
-            # Values of two types are never equal, nor more or less than one another.
-            return found.keys() == other.keys() and compare(plain(found), plain(other))
-
-        return test
-
-    def _argument(self) -> Path:
-        self.take("(")
-        path = self.path()
-        self.take(")")
-        return path
+class _Deserializer(TypeDeserializer):
+    def _deserialize_n(self, value: str) -> float:
+        return float(value)
 
 
-class _Update(_Expression):
-    """Clauses, each at most once: SET path = value, REMOVE path, ADD name number-or-set."""
-
-    def parsed(self) -> list[Change]:
-        changes: list[Change] = []
-        paths: list[Path] = []
-        clauses: set[str] = set()
-        while self.next:
-            clause = self.take("SET", "REMOVE", "ADD")
-            if clause in clauses:
-                raise _invalid(f"The {clause!r} section can only be used once")
-            clauses.add(clause)
-            for path, change in self._actions(clause):
-                if any(path[: len(other)] == other[: len(path)] for other in paths):
-                    raise _invalid("Two document paths overlap with each other")
-                if path[0] == "resource":
-                    raise _invalid("Cannot update attribute resource, part of the key")
-                paths.append(path)
-                changes.append(change)
-        if not changes:
-            raise self.malformed("<EOF>")
-        return changes
-
-    def _actions(self, clause: str) -> Iterator[tuple[Path, Change]]:
-        while True:
-            path = self.path()
-            if clause == "REMOVE":
-                yield path, functools.partial(_remove, path)
-            elif clause == "ADD":
-                yield path, functools.partial(_add, path, self.value())
-            else:
-                self.take("=")
-                yield path, functools.partial(_set, path, self.value())
-            if self.next != ",":
-                return
-            self.take(",")
+# Moto answers only clients that have this handler; `mock_aws` would catch all clients of the process.
+_MOTO = BotocoreStubber()
+_MOTO.enabled = True
 
 
-def _invalid(message: str) -> Refusal:
-    return Refusal("ValidationException", message)
+@functools.cache
+def _own_client() -> Any:
+    """Return the client for `put` and `get`, which are not the pipeline's calls."""
+    own = client("dynamodb")
+    own.meta.events.register("before-send.dynamodb.*", _MOTO)
+    return own
 
 
-def _set(path: Path, value: Any, seen: Item, item: Item) -> None:
-    _parent(item, path)[path[-1]] = copy.deepcopy(value)
-
-
-def _remove(path: Path, seen: Item, item: Item) -> None:
-    _parent(item, path).pop(path[-1], None)
-
-
-def _add(path: Path, value: Any, seen: Item, item: Item) -> None:
-    ((kind, more),) = value.items()
-    before = _look(seen, path) or {kind: "0" if kind == "N" else []}
-    if len(path) > 1 or kind not in ("N", "SS") or kind not in before:
-        raise _invalid("An operand in the update expression has an incorrect data type")
-    if kind == "N":
-        item[path[0]] = {"N": str(Decimal(before["N"]) + Decimal(more))}
-    else:
-        item[path[0]] = {"SS": sorted({*before["SS"], *more})}
-
-
-def _parent(item: Item, path: Path) -> Item:
-    """The map that holds the path's last step."""
-    inner: Any = item
-    for step in path[:-1]:
-        inner = inner.get(step, {}).get("M")
-        if inner is None:
-            raise _invalid("The document path provided in the update expression is invalid for update")
-    found: Item = inner
-    return found
-
-
-def _look(item: Item, path: Path) -> Any:
-    """The value at a path, or None."""
-    inner: Any = {"M": item}
-    for step in path:
-        inner = inner.get("M", {}).get(step)
-        if inner is None:
-            return None
-    return inner
-
-
-def _length(value: Any) -> int:
-    kind, content = next(iter(value.items()))
-    if kind not in ("S", "SS", "M", "L"):
-        raise _invalid(f"Invalid operand type for size: {kind}")
-    return len(content)
-
-
-def _check(value: Mapping[str, Any]) -> None:
-    ((kind, content),) = value.items()
-    if kind == "N":
-        try:
-            number = Decimal(content)
-        except InvalidOperation:
-            raise _invalid(f"{content!r} cannot be converted to a number") from None
-        if not number.is_finite() or len(number.as_tuple().digits) > 38:
-            raise _invalid(f"{content!r} is no number of at most 38 digits")
-    elif kind == "SS" and (not content or len(set(content)) != len(content)):
-        raise _invalid("A set may be neither empty nor hold anything twice")
-    elif kind == "M":
-        for inner in content.values():
-            _check(inner)
-
-
-def _size(item: Any) -> int:
-    if isinstance(item, Mapping):
-        return sum(len(str(name)) + _size(value) for name, value in item.items())
-    return len(str(item).encode())
-
-
-def typed(value: Any) -> dict[str, Any]:
-    """A value as DynamoDB has it."""
-    if isinstance(value, Mapping):
-        return {"M": {name: typed(inner) for name, inner in value.items()}}
-    if isinstance(value, set):
-        return {"SS": sorted(value)}
-    return {"S": value} if isinstance(value, str) else {"N": str(value)}
-
-
-def plain(value: Mapping[str, Any]) -> Any:
-    """What DynamoDB's value stands for; a number as a float."""
-    ((kind, content),) = value.items()
-    if kind == "M":
-        return {name: plain(inner) for name, inner in content.items()}
-    if kind == "SS":
-        return set(content)
-    return float(content) if kind == "N" else content
+def _check_consistent(params: dict[str, Any], **_: Any) -> None:
+    # An eventually consistent read may miss the last write; moto never does.
+    assert params.get("ConsistentRead") is True, "The pipeline must read the table with ConsistentRead=True."

@@ -1,4 +1,4 @@
-"""A clock that stands still, for modules that ask datetime.now."""
+"""A clock that stands still, for modules that call datetime.now."""
 
 from datetime import datetime, tzinfo
 from types import ModuleType
@@ -7,7 +7,7 @@ import pytest
 
 
 def stand_still(monkeypatch: pytest.MonkeyPatch, at: datetime, *modules: ModuleType) -> datetime:
-    """Let it be `at` in these modules; answers `at`."""
+    """Make `datetime.now` return `at` in these modules, and return `at`."""
 
     class Still(datetime):
         @classmethod

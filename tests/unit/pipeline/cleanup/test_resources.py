@@ -1,42 +1,54 @@
-"""leftovers: what an endpoint's runs have made is told from what those of another endpoint have."""
-
-import re
+"""resources: listing and deleting what the runs of an endpoint created."""
 
 import pytest
-from pydantic import TypeAdapter
+from botocore.exceptions import ClientError
 
-from contracts.base import RunName
-from core import names
+from cleanup import resources
+from core.errors import EndpointBusy
+from tests.unit.pipeline.documents import NAME
+from tests.unit.pipeline.stubbed_aws import IN_PROGRESS, NO_ENDPOINT, ExpectedCalls, StubbedAws
 
-EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:lexline-pipeline:first"
-# SageMaker's for training jobs, models and endpoint configs.
-SAGEMAKERS = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+
+def test_a_list_has_the_resources_of_the_endpoints_own_runs(expect: ExpectedCalls) -> None:
+    """NameContains also finds the prefix in the middle of a name."""
+    others = ("my-lexline--sotu-1", "lexline-2--sotu-1")
+    expect.list_training_jobs(NAME, *others)
+    expect.list_endpoint_configs(others[0], NAME)
+    expect.list_models(NAME, *others)
+    kinds = ("training-job", "endpoint-config", "model")
+    assert resources.list_resources("lexline") == [(kind, NAME) for kind in kinds]
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "dataset"),
+    ("config", "model", "removed"),
     [
-        ("lexline", "sotu"),
-        ("lexline", "2-sotu"),
-        ("lexline-2", "sotu"),
-        ("a", "A"),
-        ("a" * 30, "z" * 63),
-        ("lexline", "State of the Union, 1790--2020".replace(" ", ".").replace(",", "_")),
+        (True, True, [f"endpoint-config/{NAME}", f"model/{NAME}"]),
+        (False, True, [f"model/{NAME}"]),
+        (False, False, []),
     ],
 )
-def test_a_runs_name_is_one_that_sagemaker_takes(endpoint: str, dataset: str) -> None:
-    name = names.run_name(endpoint, dataset, EXECUTION)
-    assert re.fullmatch(SAGEMAKERS, name)
-    assert TypeAdapter(RunName).validate_python(name) == name
-    assert name.startswith(names.prefix(endpoint))
+def test_only_resources_that_existed_count_as_removed(
+    expect: ExpectedCalls, config: bool, model: bool, removed: list[str]
+) -> None:
+    expect.delete_config_and_model(config=config, model=model)
+    assert resources.delete_config_and_model(NAME) == removed
 
 
-@pytest.mark.parametrize(
-    ("mine", "others"), [("lexline", "lexline-2"), ("lexline", "lexline-a-b"), ("a", "a-a")]
-)
-def test_an_endpoints_names_are_no_other_endpoints(mine: str, others: str) -> None:
-    """Both may be stacks of one account, and one may be deleted."""
-    name = names.run_name(others, "sotu", EXECUTION)
-    assert name.startswith(f"{mine}-")
-    assert not name.startswith(names.prefix(mine))
-    assert not names.run_name(mine, "2-sotu", EXECUTION).startswith(names.prefix(others))
+@pytest.mark.parametrize("refusal", [None, NO_ENDPOINT, IN_PROGRESS])
+def test_an_endpoint_that_is_deleted_already_is_still_waited_for(
+    stubbed: StubbedAws, expect: ExpectedCalls, refusal: tuple[str, str] | None
+) -> None:
+    if refusal:
+        stubbed.refuses("sagemaker", "delete_endpoint", *refusal)
+    else:
+        expect.delete_endpoint()
+    with pytest.raises(EndpointBusy, match="being deleted"):
+        resources.delete_endpoint_and_retry("lexline")
+
+
+def test_other_errors_are_raised(stubbed: StubbedAws) -> None:
+    for operation in ("delete_endpoint", "delete_endpoint_config", "delete_model"):
+        stubbed.refuses("sagemaker", operation, "AccessDeniedException", "Not allowed.")
+    for delete in (resources.delete_endpoint, resources.delete_config, resources.delete_model):
+        with pytest.raises(ClientError, match="Not allowed"):
+            delete("lexline")

@@ -1,4 +1,4 @@
-"""table: items are read as they are now, and written only where the condition holds."""
+"""table: consistent reads, and writes that happen only if their condition holds."""
 
 from typing import Any
 
@@ -6,58 +6,48 @@ import pytest
 from botocore.exceptions import ClientError
 
 from coordination import table as items
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 
 
-def test_an_item_is_read_as_it_is_now_and_not_as_a_replica_has_it(table: Any) -> None:
+def test_an_item_is_read_with_a_consistent_read(table: TableInMemory) -> None:
+    """TableInMemory checks it for every read of the pipeline."""
+    with pytest.raises(AssertionError, match="ConsistentRead"):
+        table.client.get_item(TableName="tokens", Key={"resource": {"S": "dataset/sotu"}})
     assert items.get("dataset/sotu") == {}
-    for number in (1, 2):
-        assert items.write("dataset/sotu", "SET #seen = :seen", {":seen": items.number(number)})
-        assert items.seconds(items.get("dataset/sotu"), "seen") == number
+    assert items.write("dataset/sotu", "SET #seen = :seen", {":seen": items.number(1)})
+    assert items.seconds(items.get("dataset/sotu"), "seen") == 1
 
 
-def test_a_write_whose_condition_does_not_hold_changes_nothing_and_says_so(table: Any) -> None:
+def test_a_write_whose_condition_does_not_hold_changes_nothing(table: TableInMemory) -> None:
     table.put("dataset/sotu", run="one")
-    me = {":me": {"S": "two"}}
+    me: Any = {":me": {"S": "two"}}
     assert not items.write("dataset/sotu", "SET #other = :me", me, condition="#run = :me")
     assert table.get("dataset/sotu") == {"run": "one"}
     assert items.write("dataset/sotu", "REMOVE #run", {}, condition="attribute_exists(#run)")
     assert table.get("dataset/sotu") == {}
 
 
-def test_an_attribute_may_have_any_name(table: Any) -> None:
-    # `owner`, `status` and `size` are among DynamoDB's reserved words, and a run's name has hyphens.
+def test_attributes_may_have_reserved_words_and_hyphens_as_names(table: TableInMemory) -> None:
     table.put("endpoint/lexline", waiting={})
-    assert items.write(
-        "endpoint/lexline",
-        "SET #owner = :x, #size = :x, #waiting.#run = :x",
-        {":x": {"S": "x"}},
-        names={"run": "lexline--sotu-0123456789ab"},
-    )
-    assert table.get("endpoint/lexline") == {
-        "owner": "x",
-        "size": "x",
-        "waiting": {"lexline--sotu-0123456789ab": "x"},
-    }
+    update = "SET #owner = :x, #size = :x, #waiting.#run = :x"
+    assert items.write("endpoint/lexline", update, {":x": {"S": "x"}}, names={"run": "lexline--sotu"})
+    assert table.get("endpoint/lexline") == {"owner": "x", "size": "x", "waiting": {"lexline--sotu": "x"}}
 
 
-def test_what_dynamodb_refuses_for_another_reason_is_an_error(table: Any, stubbed: Any) -> None:
+def test_other_errors_of_a_write_are_raised(table: TableInMemory) -> None:
     with pytest.raises(ClientError, match="invalid for update"):
         items.write("endpoint/lexline", "SET #waiting.#run = :x", {":x": {"S": "x"}})
 
 
-def test_what_an_item_does_not_have_is_no_text_and_zero(table: Any) -> None:
+def test_a_missing_attribute_is_none_or_zero(table: TableInMemory) -> None:
     table.put("dataset/sotu", run="one", quiet=1.5)
     item = items.get("dataset/sotu")
-    assert (items.text(item, "run"), items.text(item, "quiet"), items.text(item, "else")) == (
-        "one",
-        None,
-        None,
-    )
-    assert (items.seconds(item, "quiet"), items.seconds(item, "else")) == (1.5, 0)
+    assert [items.text(item, name) for name in ("run", "quiet", "else")] == ["one", None, None]
+    assert [items.seconds(item, name) for name in ("quiet", "else")] == [1.5, 0]
 
 
 @pytest.mark.parametrize("moment", [0, 7, 1_772_366_400.123456, 1e-7, 4e12])
-def test_a_number_comes_back_as_it_was(table: Any, moment: float) -> None:
+def test_a_number_is_read_as_it_was_written(table: TableInMemory, moment: float) -> None:
     items.write("x", "SET #moment = :moment", {":moment": items.number(moment)})
     assert items.seconds(items.get("x"), "moment") == moment
     assert items.write("x", "REMOVE #moment", {":m": items.number(moment)}, condition="#moment = :m")

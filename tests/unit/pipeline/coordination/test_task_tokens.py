@@ -1,119 +1,111 @@
-"""tokens: who waits for a resource is remembered until he was answered, and no longer than he can wait."""
+"""task_tokens: the token of a waiting state is kept until the wait is completed."""
 
 import json
 import time
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from contracts.serving import Deployed
 from coordination import task_tokens
+from coordination.task_tokens import Waiting
 from core.errors import TrainingFailed
+from tests.unit.pipeline.documents import NAME, SAGEMAKER, Documents
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 
-JOB = "arn:aws:sagemaker:eu-west-1:111122223333:training-job/lexline--sotu-0123456789ab"
-RUN = "lexline--sotu-0123456789ab"
+JOB = f"{SAGEMAKER}:training-job/{NAME}"
 
 
 @pytest.fixture
-def waits(machine: Any) -> str:
-    """An execution that waits; its ARN."""
-    return str(machine.start("first", {}))
+def execution(machine: ExecutionsInMemory) -> str:
+    return machine.start("first", {})
 
 
-def test_nobody_waits_until_somebody_does(table: Any) -> None:
+@pytest.fixture
+def deployed(documents: Documents) -> Deployed:
+    return Deployed.model_validate(documents.deployed)
+
+
+def test_a_stored_token_is_found(table: TableInMemory) -> None:
     assert task_tokens.find(JOB) is None
-    assert task_tokens.store(JOB, "token-1", RUN) == task_tokens.Waiting(JOB, "token-1", RUN, asked=False)
-    assert task_tokens.find(JOB) == task_tokens.Waiting(JOB, "token-1", RUN, asked=False)
+    stored = Waiting(JOB, "token-1", NAME, accepted=False)
+    assert task_tokens.store(JOB, "token-1", NAME) == stored
+    assert task_tokens.find(JOB) == stored
 
 
-def test_a_newer_token_takes_the_place_of_the_one_before_and_knows_what_was_asked(table: Any) -> None:
-    task_tokens.store(JOB, "token-1", RUN)
-    task_tokens.mark_accepted(JOB, RUN)
-    assert task_tokens.store(JOB, "token-2", RUN) == task_tokens.Waiting(JOB, "token-2", RUN, asked=True)
+def test_a_newer_token_replaces_the_older_and_keeps_that_the_change_was_accepted(
+    table: TableInMemory,
+) -> None:
+    task_tokens.store(JOB, "token-1", NAME)
+    task_tokens.mark_accepted(JOB, NAME)
+    assert task_tokens.store(JOB, "token-2", NAME) == Waiting(JOB, "token-2", NAME, accepted=True)
 
 
-def test_what_another_run_asked_for_is_not_this_ones(table: Any) -> None:
+def test_a_change_that_was_accepted_for_another_run_is_not_this_runs(table: TableInMemory) -> None:
     task_tokens.store(JOB, "token-1", "another")
     task_tokens.mark_accepted(JOB, "another")
-    assert not task_tokens.store(JOB, "token-2", RUN).asked
-    task_tokens.mark_accepted(JOB, RUN)
-    found = task_tokens.find(JOB)
-    assert found
-    assert found.asked
+    assert not task_tokens.store(JOB, "token-2", NAME).accepted
+    task_tokens.mark_accepted(JOB, NAME)
+    assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=True)
 
 
-def test_an_item_that_nobody_forgets_goes_when_no_execution_can_wait_any_more(table: Any) -> None:
-    task_tokens.store(JOB, "token-1", RUN)
-    # The state machine's TimeoutSeconds is 30 days.
-    assert table.get(JOB)["expires"] == pytest.approx(time.time() + 31 * 24 * 3600, abs=5)
+def test_an_item_expires_after_the_longest_execution(table: TableInMemory) -> None:
+    """The state machine's TimeoutSeconds is 30 days."""
+    task_tokens.store(JOB, "token-1", NAME)
+    assert table.get(JOB)["expires"] > time.time() + 30 * 24 * 3600
 
 
-def test_whoever_waits_is_answered_with_a_document_and_forgotten(
-    table: Any, machine: Any, waits: str, documents: Any
+def test_a_wait_ends_with_a_result_and_the_item_is_deleted(
+    table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
-    assert machine.heard(waits) == "Success"
-    assert json.loads(machine.executions[waits].output) == documents.deployed
+    task_tokens.complete(task_tokens.store(JOB, machine.wait(execution), NAME), deployed)
+    assert machine.heard(execution) == "Success"
+    assert Deployed.model_validate(json.loads(machine.executions[execution].output)) == deployed
     assert task_tokens.find(JOB) is None
 
 
-def test_whoever_waits_is_answered_with_an_error_by_name_and_forgotten(
-    table: Any, machine: Any, waits: str
-) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    task_tokens.complete(waiting, TrainingFailed("Exit code 1."))
-    assert machine.heard(waits) == "TrainingFailed"
-    assert task_tokens.find(JOB) is None
-
-
-def test_a_cause_of_any_length_is_told_as_far_as_it_fits(stubbed: Any, table: Any) -> None:
+def test_a_cause_is_cut_to_the_limit_of_send_task_failure(stubbed: StubbedAws, table: TableInMemory) -> None:
     stubbed.answers("stepfunctions", "send_task_failure", {})
-    task_tokens.complete(task_tokens.store(JOB, "token-1", RUN), TrainingFailed("x" * 100_000))
-    # SendTaskFailure's reference.
+    task_tokens.complete(task_tokens.store(JOB, "token-1", NAME), TrainingFailed("x" * 100_000))
     assert len(stubbed.parameters["SendTaskFailure"]["cause"]) == 32_768
 
 
-def test_who_waits_no_more_is_no_error_and_what_was_asked_stays_known(
-    table: Any, machine: Any, waits: str, documents: Any
+def test_the_item_stays_if_no_state_waits_for_its_token_any_more(
+    table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    machine.wait(waits)
-    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
-    assert machine.heard(waits) == ""
+    waiting = task_tokens.store(JOB, machine.wait(execution), NAME)
+    machine.wait(execution)
+    task_tokens.complete(waiting, deployed)
+    assert machine.heard(execution) == ""
     assert task_tokens.find(JOB) == waiting
 
 
-def test_a_token_that_came_meanwhile_is_not_forgotten_with_the_one_that_was_answered(
-    table: Any, machine: Any, waits: str, documents: Any
+def test_a_token_that_was_stored_in_the_meantime_is_not_deleted(
+    table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(waits), RUN)
-    table.meanwhile(lambda: task_tokens.store(JOB, "token-2", RUN))
-    task_tokens.complete(waiting, Deployed.model_validate(documents.deployed))
-    assert task_tokens.find(JOB) == task_tokens.Waiting(JOB, "token-2", RUN, asked=False)
+    waiting = task_tokens.store(JOB, machine.wait(execution), NAME)
+    table.meanwhile(lambda: task_tokens.store(JOB, "token-2", NAME))
+    task_tokens.complete(waiting, deployed)
+    assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=False)
 
 
-def test_whose_turn_it_is_hears_so_or_is_known_not_to(machine: Any, waits: str) -> None:
-    token = machine.wait(waits)
+def test_wake_returns_whether_the_run_still_waited(machine: ExecutionsInMemory, execution: str) -> None:
+    token = machine.wait(execution)
     assert task_tokens.wake(token) is True
-    assert machine.heard(waits) == "YourTurn"
+    assert machine.heard(execution) == "YourTurn"
     assert task_tokens.wake(token) is False
     assert task_tokens.wake("no token of this account") is False
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
-def test_a_reply_says_whether_anybody_heard_it(stubbed: Any, documents: Any, code: str) -> None:
-    deployed = Deployed.model_validate(documents.deployed)
-    stubbed.answers(
-        "stepfunctions", "send_task_success", {}, taskToken="token-1", output=deployed.model_dump_json()
-    )
-    assert task_tokens.send_result("token-1", deployed) is True
+def test_a_stale_token_is_no_error(stubbed: StubbedAws, deployed: Deployed, code: str) -> None:
     stubbed.refuses("stepfunctions", "send_task_success", code)
     assert task_tokens.send_result("token-1", deployed) is False
 
 
-def test_a_reply_that_cannot_be_given_now_is_an_error(stubbed: Any, documents: Any) -> None:
+def test_other_errors_are_raised(stubbed: StubbedAws, deployed: Deployed) -> None:
     stubbed.refuses("stepfunctions", "send_task_success", "ThrottlingException")
     with pytest.raises(ClientError, match="ThrottlingException"):
-        task_tokens.send_result("token-1", Deployed.model_validate(documents.deployed))
+        task_tokens.send_result("token-1", deployed)

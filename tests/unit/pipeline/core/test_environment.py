@@ -1,6 +1,6 @@
-"""settings: what the deployment tells a function, and a sentence where it does not."""
+"""environment: the variables that the deployment sets on a function."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +8,7 @@ from contracts.request import HostingResources
 from core import environment
 from core.errors import Misconfigured
 
-READERS = {
+READERS: dict[str, Callable[[], object]] = {
     "BUCKET": environment.bucket,
     "TABLE": environment.table,
     "ENDPOINT_NAME": environment.endpoint_name,
@@ -30,62 +30,48 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_setting_that_is_missing_names_itself_and_the_next_step(
+def test_the_error_names_a_missing_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
 ) -> None:
     if value is None:
         monkeypatch.delenv(name)
     else:
         monkeypatch.setenv(name, value)
-    with pytest.raises(Misconfigured, match=rf"{name} is not set .* deploy template\.yaml again"):
+    with pytest.raises(Misconfigured, match=rf"{name} is not set .* Deploy template\.yaml again"):
         READERS[name]()
 
 
-def test_the_environment_is_read_at_each_call(variables: Any) -> None:
-    assert environment.bucket() == variables["BUCKET"]
-    assert environment.quiet_seconds() == 60.0
-    assert environment.alarms() == ["lexline-5xx", "lexline-latency"]
-    assert environment.hosting_image(HostingResources()) == variables["HOSTING_IMAGE_CPU"]
-
-
-@pytest.mark.parametrize(("value", "names"), [("a", ["a"]), ("a,b", ["a", "b"]), (",", []), ("a,", ["a"])])
-def test_alarms_are_named_one_after_the_other(
-    monkeypatch: pytest.MonkeyPatch, value: str, names: list[str]
-) -> None:
-    monkeypatch.setenv("ALARMS", value)
-    assert environment.alarms() == names
-
-
-@pytest.mark.parametrize(("value", "deletes"), [("delete", True), ("report", False), ("Delete", False)])
-def test_the_sweep_deletes_only_where_the_deployment_says_just_that(
-    monkeypatch: pytest.MonkeyPatch, value: str, deletes: bool
-) -> None:
-    monkeypatch.setenv("SWEEP", value)
-    assert environment.sweep_deletes() is deletes
-
-
-def test_a_deployment_without_defaults_has_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEFAULTS", raising=False)
-    assert environment.defaults() == "{}"
-    monkeypatch.setenv("DEFAULTS", '{"teardown": "never"}')
-    assert environment.defaults() == '{"teardown": "never"}'
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("QUIET_SECONDS", "60", 60.0),
+        ("ALARMS", "a", ["a"]),
+        ("ALARMS", "a,b", ["a", "b"]),
+        ("ALARMS", ",", []),
+        ("SWEEP", "delete", True),
+        ("SWEEP", "report", False),
+        ("SWEEP", "Delete", False),
+    ],
+)
+def test_a_variable_is_parsed(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object) -> None:
+    monkeypatch.setenv(name, text)
+    assert READERS[name]() == value
 
 
 @pytest.mark.parametrize(
-    ("instance_type", "gpu"),
-    [
-        ("ml.m5.large", False),
-        ("ml.c6i.32xlarge", False),
-        ("ml.t2.medium", False),
-        ("ml.r5.large", False),
-        ("ml.inf2.xlarge", False),
-        ("ml.trn1.2xlarge", False),
-        ("ml.g4dn.xlarge", True),
-        ("ml.g5.48xlarge", True),
-        ("ml.gr6.4xlarge", True),
-        ("ml.p3.2xlarge", True),
-        ("ml.p5en.48xlarge", True),
-    ],
+    "cpu", ["m5.large", "c6i.32xlarge", "t2.medium", "r5.large", "inf2.xlarge", "trn1.2xlarge"]
 )
-def test_the_families_g_and_p_have_gpus(instance_type: str, gpu: bool) -> None:
-    assert environment.has_gpu(instance_type) is gpu
+@pytest.mark.parametrize("gpu", ["g4dn.xlarge", "g5.48xlarge", "gr6.4xlarge", "p3.2xlarge", "p5en.48xlarge"])
+def test_the_instance_families_g_and_p_have_gpus_and_their_own_images(
+    variables: dict[str, str], cpu: str, gpu: str
+) -> None:
+    assert environment.training_image(f"ml.{cpu}") == variables["TRAINING_IMAGE_CPU"]
+    assert environment.training_image(f"ml.{gpu}") == variables["TRAINING_IMAGE_GPU"]
+    assert not environment.has_gpu(f"ml.{cpu}")
+    assert environment.has_gpu(f"ml.{gpu}")
+
+
+def test_a_serverless_endpoint_has_no_gpu(variables: dict[str, str]) -> None:
+    """The deployment's defaults may still have an instance type."""
+    hosting = HostingResources(endpoint_type="serverless", instance_type="ml.g5.xlarge")
+    assert environment.hosting_image(hosting) == variables["HOSTING_IMAGE_CPU"]

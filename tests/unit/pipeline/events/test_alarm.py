@@ -1,46 +1,37 @@
-"""alarm: an alarm that goes off is told of on the topic, the point in the first line."""
+"""alarm: the topic gets a message about an alarm that went off."""
 
 from typing import Any
 
-from events import alarm
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# As CloudWatch sends it, without what is not read.
+from events import alarm
+from tests.unit.pipeline.documents import ENVIRONMENT
+from tests.unit.pipeline.stubbed_aws import StubbedAws
+
+# An event as CloudWatch sends it, without most fields that are not read.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+REASON = "Threshold Crossed: 1 datapoint [1.0] was not less than the threshold (1.0)."
 EVENT: dict[str, Any] = {
-    "version": "0",
-    "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
     "detail-type": "CloudWatch Alarm State Change",
-    "source": "aws.cloudwatch",
-    "account": "111122223333",
-    "time": "2026-03-01T17:04:40Z",
-    "region": "eu-west-1",
     "resources": ["arn:aws:cloudwatch:eu-west-1:111122223333:alarm:lexline-run-failed"],
     "detail": {
         "alarmName": "lexline-run-failed",
         "configuration": {"description": "A run\nfailed.", "metrics": [{"id": "m1", "returnData": True}]},
-        "previousState": {"value": "OK", "reason": "Threshold Crossed: ...", "timestamp": "..."},
-        "state": {
-            "value": "ALARM",
-            "reason": "Threshold Crossed: 1 datapoint [1.0] was not less than the threshold (1.0).",
-            "timestamp": "2026-03-01T17:04:40.989+0000",
-        },
+        "state": {"value": "ALARM", "reason": REASON, "timestamp": "2026-03-01T17:04:40.989+0000"},
     },
 }
 
 
-def test_people_are_told_what_the_alarm_stands_for_and_what_set_it_off(
-    stubbed: Any, context: Any, variables: Any
+def test_the_message_has_the_alarms_description_and_reason(
+    stubbed: StubbedAws, context: LambdaContext
 ) -> None:
     stubbed.answers(
         "sns",
         "publish",
         {"MessageId": "1"},
-        TopicArn=variables["TOPIC_ARN"],
+        TopicArn=ENVIRONMENT["TOPIC_ARN"],
         Subject="Lexline: lexline-run-failed alarm",
-        Message=(
-            "Alarm lexline-run-failed: A run failed.\n\n"
-            "Threshold Crossed: 1 datapoint [1.0] was not less than the threshold (1.0)."
-        ),
+        Message=f"Alarm lexline-run-failed: A run failed.\n\n{REASON}",
         MessageAttributes={
             "event": {"DataType": "String", "StringValue": "alarm"},
             "status": {"DataType": "String", "StringValue": "Alarm"},

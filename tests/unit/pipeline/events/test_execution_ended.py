@@ -1,45 +1,37 @@
-"""ended: the event of an execution's end is a reason to look, and comes again until that is confirmed."""
-
-from collections.abc import Callable
-from typing import Any
+"""execution_ended: the event starts the handover, and comes again until Step Functions confirms the end."""
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contracts.run import Run
 from coordination import lease
 from core.errors import ServiceUnavailable
 from events import execution_ended
+from tests.unit.pipeline.conftest import NewRun
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
 
-def event(run: Run, status: str) -> dict[str, Any]:
-    return {
-        "version": "0",
-        "id": "315c1398-40ff-a850-213b-158f73e60175",
-        "detail-type": "Step Functions Execution Status Change",
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_the_lease_is_passed_on_if_step_functions_confirms_the_end(
+    table: TableInMemory,
+    machine: ExecutionsInMemory,
+    new_run: NewRun,
+    context: LambdaContext,
+    confirmed: bool,
+) -> None:
+    run = new_run("first")
+    arn = run.execution.id
+    event = {
         "source": "aws.states",
-        "account": "111122223333",
-        "time": "2026-03-01T12:10:00Z",
-        "region": "eu-west-1",
-        "resources": [run.execution.id],
-        "detail": {"executionArn": run.execution.id, "status": status, "name": "first", "error": None},
+        "resources": [arn],
+        "detail": {"executionArn": arn, "status": "SUCCEEDED"},
     }
-
-
-def test_the_event_of_an_end_passes_the_lease_on(
-    table: Any, machine: Any, new_run: Callable[..., Run], context: Any
-) -> None:
-    run = new_run("first")
-    lease.acquire(run, machine.wait(run.execution.id))
-    machine.end(run.execution.id, "SUCCEEDED")
-    execution_ended.handler(event(run, "SUCCEEDED"), context)
-    assert lease.read("lexline").owner is None
-
-
-def test_an_event_that_step_functions_does_not_confirm_yet_comes_again(
-    table: Any, machine: Any, new_run: Callable[..., Run], context: Any
-) -> None:
-    run = new_run("first")
-    lease.acquire(run, machine.wait(run.execution.id))
-    with pytest.raises(ServiceUnavailable, match=r"does not know yet that .* has ended"):
-        execution_ended.handler(event(run, "ABORTED"), context)
-    assert lease.read("lexline").owner == run.name
+    lease.acquire(run, machine.wait(arn))
+    if confirmed:
+        machine.end(arn, "SUCCEEDED")
+        execution_ended.handler(event, context)
+        assert lease.read("lexline").owner is None
+    else:
+        with pytest.raises(ServiceUnavailable, match=r"does not report yet that .* has ended"):
+            execution_ended.handler(event, context)
+        assert lease.read("lexline").owner == run.name

@@ -1,7 +1,6 @@
-"""registry: every trained model is a version, made once, that is found again by its run or its number."""
+"""model_packages: every trained model is one version, found by its run's name or its number."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,9 +8,10 @@ from botocore.exceptions import ClientError
 
 from core.errors import ModelNotFound
 from registry import model_packages
+from tests.unit.pipeline.documents import NAME, OTHER, SAGEMAKER, Documents
+from tests.unit.pipeline.stubbed_aws import AT, StubbedAws
 
-NAME = "lexline--sotu-0123456789ab"
-ARN = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/lexline/3"
+ARN = f"{SAGEMAKER}:model-package/lexline/3"
 NO_GROUP = ("ValidationException", "ModelPackageGroup lexline does not exist.")
 
 
@@ -22,15 +22,16 @@ def summary(version: int = 3, model: str = NAME) -> dict[str, Any]:
         "ModelPackageVersion": version,
         "ModelPackageArn": ARN.removesuffix("3") + str(version),
         "ModelPackageDescription": f"{model}: Test perplexity 208.30 over 33,278 words.",
-        "CreationTime": datetime(2026, 3, 1, tzinfo=UTC),
+        "CreationTime": AT,
         "ModelPackageStatus": "Completed",
         "ModelApprovalStatus": "Approved",
     }
 
 
-def package(documents: Any, **metadata: str | None) -> dict[str, Any]:
-    """DescribeModelPackage's answer for the documents' registered model, with other metadata."""
-    told = {
+def package(**metadata: str | None) -> dict[str, Any]:
+    """Return DescribeModelPackage's response for the documents' model, with other metadata."""
+    documents = Documents()
+    values = {
         "run": NAME,
         "dataset": "sotu",
         "fingerprint": documents.registered["fingerprint"],
@@ -38,22 +39,26 @@ def package(documents: Any, **metadata: str | None) -> dict[str, Any]:
         "test_perplexity": "208.3",
         **metadata,
     }
+    containers = [{"Image": "image", "ModelDataUrl": documents.trained["model_artifacts"]}]
     return {
         **summary(),
         "ModelPackageStatusDetails": {"ValidationStatuses": []},
-        "InferenceSpecification": {
-            "Containers": [{"Image": "image", "ModelDataUrl": documents.trained["model_artifacts"]}],
-        },
-        "CustomerMetadataProperties": {name: text for name, text in told.items() if text is not None},
+        "InferenceSpecification": {"Containers": containers},
+        "CustomerMetadataProperties": {name: text for name, text in values.items() if text is not None},
     }
 
 
-def lists(stubbed: Any, *found: dict[str, Any], more: str = "") -> None:
-    stubbed.answers(
-        "sagemaker",
-        "list_model_packages",
-        {"ModelPackageSummaryList": list(found), **({"NextToken": more} if more else {})},
-    )
+def lists(stubbed: StubbedAws, *found: dict[str, Any], more: bool = False) -> None:
+    response = {"ModelPackageSummaryList": list(found), **({"NextToken": "next"} if more else {})}
+    stubbed.answers("sagemaker", "list_model_packages", response)
+
+
+def describes(stubbed: StubbedAws, response: dict[str, Any]) -> None:
+    stubbed.answers("sagemaker", "describe_model_package", response, ModelPackageName=ARN)
+
+
+def creates(stubbed: StubbedAws) -> None:
+    stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
 
 
 def register(summary: str = "Test perplexity 208.30.", **metadata: str) -> str:
@@ -64,65 +69,57 @@ def register(summary: str = "Test perplexity 208.30.", **metadata: str) -> str:
 # --- registering
 
 
-def test_a_model_is_registered_as_a_version_of_the_endpoints_group(stubbed: Any) -> None:
+def test_a_model_becomes_a_version_in_the_endpoints_group(stubbed: StubbedAws) -> None:
     lists(stubbed)
-    stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
+    creates(stubbed)
     assert register(run=NAME, commit="") == ARN
     sent = stubbed.parameters["CreateModelPackage"]
     assert sent["ModelPackageGroupName"] == "lexline"
     assert sent["ModelPackageDescription"] == f"{NAME}: Test perplexity 208.30."
     assert sent["ModelApprovalStatus"] == "Approved"
-    # What is not known is not said.
     assert sent["CustomerMetadataProperties"] == {"run": NAME}
 
 
-def test_the_group_is_made_when_it_is_first_needed(stubbed: Any) -> None:
+@pytest.mark.parametrize("by_another_run", [False, True])
+def test_the_group_is_created_before_the_first_version(stubbed: StubbedAws, by_another_run: bool) -> None:
     stubbed.refuses("sagemaker", "list_model_packages", *NO_GROUP)
     stubbed.refuses("sagemaker", "create_model_package", *NO_GROUP)
-    stubbed.answers(
-        "sagemaker",
-        "create_model_package_group",
-        {"ModelPackageGroupArn": "arn:aws:sagemaker:eu-west-1:111122223333:model-package-group/lexline"},
-        ModelPackageGroupName="lexline",
-        ModelPackageGroupDescription="Language models trained by Lexline.",
-    )
-    stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
-    assert register() == ARN
-
-
-def test_a_group_that_another_run_has_just_made_is_taken(stubbed: Any) -> None:
-    lists(stubbed)
-    stubbed.refuses("sagemaker", "create_model_package", *NO_GROUP)
-    stubbed.refuses(
-        "sagemaker", "create_model_package_group", "ValidationException", "Model Package Group already exists"
-    )
-    stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
+    operation = ("sagemaker", "create_model_package_group")
+    if by_another_run:
+        stubbed.refuses(*operation, "ValidationException", "Model Package Group already exists")
+    else:
+        stubbed.answers(
+            *operation,
+            {"ModelPackageGroupArn": f"{SAGEMAKER}:model-package-group/lexline"},
+            ModelPackageGroupName="lexline",
+            ModelPackageGroupDescription="Language models trained by Lexline.",
+        )
+    creates(stubbed)
     assert register() == ARN
 
 
 @pytest.mark.parametrize("others", [0, 2])
-def test_a_model_that_was_registered_before_is_not_registered_again(stubbed: Any, others: int) -> None:
-    newer = [summary(9 - number, f"lexline-sotu-{number}") for number in range(others)]
-    lists(stubbed, *newer, more="next")
+def test_a_registered_model_is_not_registered_again(stubbed: StubbedAws, others: int) -> None:
+    lists(stubbed, *[summary(9 - number, f"lexline--sotu-{number}") for number in range(others)], more=True)
     lists(stubbed, summary())
     assert register() == ARN
     assert "CreateModelPackage" not in stubbed.calls
 
 
-def test_two_attempts_at_once_ask_for_the_same(stubbed: Any) -> None:
-    tokens = []
+def test_two_simultaneous_attempts_have_the_same_client_token(stubbed: StubbedAws) -> None:
+    tokens = set()
     for _ in range(2):
         lists(stubbed)
-        stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
+        creates(stubbed)
         register()
-        tokens.append(stubbed.parameters["CreateModelPackage"]["ClientToken"])
-    assert tokens[0] == tokens[1]
-    assert 1 <= len(tokens[0]) <= 36
+        tokens.add(stubbed.parameters["CreateModelPackage"]["ClientToken"])
+    (token,) = tokens
+    assert 1 <= len(token) <= 36
 
 
-def test_what_metadata_may_not_hold_is_replaced_and_what_is_too_long_is_cut(stubbed: Any) -> None:
+def test_metadata_is_brought_within_sagemakers_limits(stubbed: StubbedAws) -> None:
     lists(stubbed)
-    stubbed.answers("sagemaker", "create_model_package", {"ModelPackageArn": ARN})
+    creates(stubbed)
     register("word " * 1000, name="Träume & <Texte>, \n(2026) a_b.c:/=+-@", long="x" * 5000)
     sent = stubbed.parameters["CreateModelPackage"]
     assert sent["CustomerMetadataProperties"] == {
@@ -132,84 +129,73 @@ def test_what_metadata_may_not_hold_is_replaced_and_what_is_too_long_is_cut(stub
     assert len(sent["ModelPackageDescription"]) == 1024
 
 
-def test_what_sagemaker_refuses_for_another_reason_is_an_error(stubbed: Any) -> None:
+def test_other_errors_are_raised(stubbed: StubbedAws) -> None:
     lists(stubbed)
     stubbed.refuses("sagemaker", "create_model_package", "ResourceLimitExceeded", "too many")
     with pytest.raises(ClientError, match="too many"):
         register()
 
 
-# --- finding
+# --- reading
 
 
-def test_a_registered_model_tells_what_it_is(stubbed: Any, documents: Any) -> None:
-    stubbed.answers("sagemaker", "describe_model_package", package(documents), ModelPackageName=ARN)
+def test_a_registered_model_is_read_from_its_version(stubbed: StubbedAws, documents: Documents) -> None:
+    describes(stubbed, package())
     assert json.loads(model_packages.read(ARN).model_dump_json()) == documents.registered
 
 
 @pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
-def test_a_model_that_nobody_approved_is_not_approved(stubbed: Any, documents: Any, status: str) -> None:
-    stubbed.answers(
-        "sagemaker", "describe_model_package", {**package(documents), "ModelApprovalStatus": status}
-    )
+def test_only_an_approved_version_is_approved(stubbed: StubbedAws, status: str) -> None:
+    describes(stubbed, {**package(), "ModelApprovalStatus": status})
     assert model_packages.read(ARN).approved is False
 
 
-@pytest.mark.parametrize(("told", "meant"), [("Infinity", float("inf")), ("inf", float("inf")), (None, None)])
-def test_a_perplexity_of_any_kind_is_read(
-    stubbed: Any, documents: Any, told: str | None, meant: float | None
+@pytest.mark.parametrize(("text", "value"), [("Infinity", float("inf")), ("inf", float("inf")), (None, None)])
+def test_a_perplexity_may_be_infinite_or_missing(
+    stubbed: StubbedAws, text: str | None, value: float | None
 ) -> None:
-    stubbed.answers("sagemaker", "describe_model_package", package(documents, test_perplexity=told))
-    assert model_packages.read(ARN).test_perplexity == meant
+    describes(stubbed, package(test_perplexity=text))
+    assert model_packages.read(ARN).test_perplexity == value
 
 
-@pytest.mark.parametrize("wanted", [NAME, "3"])
-def test_a_model_is_found_by_the_run_that_trained_it_and_by_its_version(
-    stubbed: Any, documents: Any, wanted: str
-) -> None:
-    lists(stubbed, summary(5, "lexline-sotu-5"), summary(4, f"{NAME}-longer"), more="next")
+@pytest.mark.parametrize("name", [NAME, "3"])
+def test_a_model_is_found_by_its_runs_name_or_its_version(stubbed: StubbedAws, name: str) -> None:
+    lists(stubbed, summary(5, OTHER), summary(4, f"{NAME}-longer"), more=True)
     lists(stubbed, summary())
-    stubbed.answers("sagemaker", "describe_model_package", package(documents), ModelPackageName=ARN)
-    assert model_packages.find("lexline", wanted).version == 3
+    describes(stubbed, package())
+    assert model_packages.find("lexline", name).version == 3
 
 
-@pytest.mark.parametrize("wanted", ["lexline--sotu-ffffffffffff", "4", "lexline"])
-def test_a_model_that_is_not_there_is_not_found(stubbed: Any, wanted: str) -> None:
+@pytest.mark.parametrize("name", [OTHER, "4", "lexline"])
+def test_an_unknown_model_is_not_found(stubbed: StubbedAws, name: str) -> None:
     lists(stubbed, summary())
-    with pytest.raises(
-        ModelNotFound, match=rf"No model {wanted} is registered in lexline\. `lexline models`"
-    ):
-        model_packages.find("lexline", wanted)
+    with pytest.raises(ModelNotFound, match=rf"No model {name} is registered in lexline\. `lexline models`"):
+        model_packages.find("lexline", name)
 
 
-def test_before_the_first_model_there_is_none(stubbed: Any) -> None:
+def test_no_model_is_found_before_the_group_exists(stubbed: StubbedAws) -> None:
     stubbed.refuses("sagemaker", "list_model_packages", *NO_GROUP)
     with pytest.raises(ModelNotFound):
         model_packages.find("lexline", NAME)
 
 
-@pytest.mark.parametrize("metadata", [{"run": None}, {"run": "Somebody's"}, {"test_perplexity": "good"}])
-def test_a_version_that_somebody_registered_by_hand_is_no_model_to_deploy(
-    stubbed: Any, documents: Any, metadata: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize(
+    "change", [{"run": None}, {"run": "Somebody's"}, {"test_perplexity": "good"}, "no artifact"]
+)
+def test_a_version_that_no_run_registered_cannot_be_deployed(stubbed: StubbedAws, change: Any) -> None:
+    response = package(**change) if isinstance(change, dict) else package()
+    if change == "no artifact":
+        del response["InferenceSpecification"]
     lists(stubbed, {**summary(), "ModelPackageDescription": "mine"})
-    stubbed.answers("sagemaker", "describe_model_package", package(documents, **metadata))
+    describes(stubbed, response)
     with pytest.raises(ModelNotFound, match=f"{ARN} was not registered by a run"):
         model_packages.find("lexline", "3")
 
 
-def test_a_version_without_an_artifact_is_no_model_to_deploy(stubbed: Any, documents: Any) -> None:
-    without = package(documents)
-    del without["InferenceSpecification"]
-    stubbed.answers("sagemaker", "describe_model_package", without)
-    with pytest.raises(ModelNotFound, match="was not registered by a run"):
-        model_packages.read(ARN)
+# --- rejecting
 
 
-# --- refusing
-
-
-def test_a_model_that_failed_is_refused_with_a_sentence(stubbed: Any) -> None:
+def test_a_rejected_model_has_the_reason_as_one_line(stubbed: StubbedAws) -> None:
     stubbed.answers(
         "sagemaker",
         "update_model_package",
@@ -219,8 +205,4 @@ def test_a_model_that_failed_is_refused_with_a_sentence(stubbed: Any) -> None:
         ApprovalDescription="SmokeTest failed with SmokeTestFailed.",
     )
     model_packages.reject(ARN, "SmokeTest failed\n with SmokeTestFailed.")
-
-
-def test_a_description_is_one_line_of_at_most_1024_characters() -> None:
-    assert model_packages.described(" a\n\tb  c ") == "a b c"
-    assert len(model_packages.described("x" * 5000)) == 1024
+    assert len(model_packages.one_line("x" * 5000)) == 1024

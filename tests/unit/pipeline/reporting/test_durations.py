@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import ANY
 
 from reporting import durations
-from tests.unit.pipeline.conftest import StubbedAws
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 
 ARN = "arn:aws:states:eu-west-1:111122223333:execution:lexline-pipeline:first"
 START = datetime(2026, 3, 1, tzinfo=UTC)

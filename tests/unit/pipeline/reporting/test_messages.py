@@ -8,7 +8,7 @@ import pytest
 from contracts.events import Swept
 from contracts.run import Run
 from reporting import messages
-from tests.unit.pipeline.conftest import FORMER, NAME
+from tests.unit.pipeline.documents import FORMER, NAME
 
 LIMIT = 262_144
 

@@ -15,7 +15,7 @@ from contracts.request import HostingResources, TrainingResources
 from core.errors import InvalidInput
 from reporting import prices
 from reporting.prices import PriceTable, list_prices
-from tests.unit.pipeline.conftest import StubbedAws
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 
 TABLE: dict[str, Any] = {
     "date": "2026-09-01",

@@ -1,31 +1,23 @@
-"""endpoint: what SageMaker says of the endpoint means one thing, and what is gone is no error."""
+"""endpoint: how SageMaker's description is read, and which endpoints a run may update."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from cleanup import resources
 from contracts.run import Run
 from contracts.serving import Deployed
-from core.errors import EndpointBusy, EndpointFailed, InvalidInput, Misconfigured, UpdateReverted
-from serving import endpoint, tags
-
-NAME = "lexline--sotu-0123456789ab"
-FORMER = "lexline--sotu-aaaaaaaaaaaa"
-ARN = "arn:aws:sagemaker:eu-west-1:111122223333:endpoint/lexline"
-SERVERLESS = [
-    {
-        "VariantName": "AllTraffic",
-        "CurrentServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 5},
-    }
-]
+from core.errors import EndpointFailed, InvalidInput, Misconfigured, UpdateReverted
+from serving import endpoint
+from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, Documents
+from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
 
 
 @pytest.fixture
-def run(documents: Any) -> Any:
-    """run(...): the documents' run, with these fields of its hosting."""
+def run(documents: Documents) -> Callable[..., Run]:
+    """run(**hosting): the documents' run, with these fields of its hosting."""
 
     def made(**hosting: Any) -> Run:
         documents.run["hosting"].update(hosting)
@@ -34,159 +26,118 @@ def run(documents: Any) -> Any:
     return made
 
 
-def test_an_endpoint_in_service_with_the_config_is_deployed(described: Any) -> None:
-    variants = [{"VariantName": "AllTraffic", "CurrentInstanceCount": 3}]
-    assert endpoint.outcome(described.endpoint(ProductionVariants=variants), NAME) == Deployed(
-        endpoint="lexline", arn=ARN, config=NAME, instance_count=3
+@pytest.mark.parametrize("instances", [0, 3])
+def test_an_endpoint_in_service_with_the_config_is_deployed(described: Described, instances: int) -> None:
+    variants = [{"VariantName": "AllTraffic", "CurrentInstanceCount": instances}]
+    live = (
+        described.endpoint(serverless=True)
+        if not instances
+        else described.endpoint(ProductionVariants=variants)
+    )
+    assert endpoint.outcome(live, NAME) == Deployed(  # type: ignore[arg-type]
+        endpoint="lexline", arn=ENDPOINT_ARN, config=NAME, instance_count=instances
     )
 
 
-def test_a_serverless_endpoint_has_no_instances(described: Any) -> None:
-    deployed = endpoint.outcome(described.endpoint(ProductionVariants=SERVERLESS), NAME)
-    assert isinstance(deployed, Deployed)
-    assert deployed.instance_count == 0
-
-
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack"])
-def test_a_change_under_way_is_no_outcome_yet(described: Any, status: str) -> None:
-    assert endpoint.outcome(described.endpoint(status), NAME) is None
-
-
-@pytest.mark.parametrize("status", ["Failed", "UpdateRollbackFailed", "OutOfService"])
-def test_a_broken_endpoint_fails_with_sagemakers_reason(described: Any, status: str) -> None:
-    outcome = endpoint.outcome(described.endpoint(status, FailureReason="No answer to the ping."), NAME)
-    assert isinstance(outcome, EndpointFailed)
-    assert str(outcome) == f"Endpoint lexline is {status}: No answer to the ping."
-
-
-def test_an_endpoint_in_service_with_another_config_was_taken_back(described: Any) -> None:
-    reason = 'The update was rolled back because of alarm "lexline-5xx".'
-    outcome = endpoint.outcome(described.endpoint(config=FORMER, FailureReason=reason), NAME)
-    assert isinstance(outcome, UpdateReverted)
-    assert str(outcome).endswith(f"it still serves {FORMER}. {reason}")
-
-
-@pytest.mark.parametrize("live", [None, "Deleting"])
-def test_an_endpoint_that_goes_away_meanwhile_fails(described: Any, live: str | None) -> None:
-    outcome = endpoint.outcome(described.endpoint(live) if live else None, NAME)
-    assert isinstance(outcome, EndpointFailed)
-    assert "was deleted" in str(outcome)
-
-
-# --- what cannot be updated ----------------------------------------------------------------------
-
-
-def test_a_real_time_endpoint_becomes_no_serverless_one_and_the_error_says_what_to_do(
-    run: Any, described: Any
-) -> None:
-    with pytest.raises(InvalidInput, match=r"hosting\.endpoint_type: endpoint lexline is real") as raised:
-        endpoint.check_can_take(run(endpoint_type="serverless"), described.endpoint(config=FORMER))
-    # What it tells to start an execution with is that.
-    sentence = str(raised.value)
-    assert json.loads(sentence[sentence.index("{") : sentence.rindex("}") + 1]) == {
-        "teardown_of": {"run": FORMER}
-    }
+def test_a_change_in_progress_has_no_outcome(described: Described, status: str) -> None:
+    assert endpoint.outcome(described.endpoint(status), NAME) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "status", "variants"),
+    ("status", "config", "error", "message"),
     [
-        ("real-time", "InService", None),
-        ("real-time", "InService", SERVERLESS),
-        ("serverless", "InService", SERVERLESS),
-        # A failed endpoint is deleted first, and a new one may be of either kind.
-        ("serverless", "Failed", None),
+        ("Failed", NAME, EndpointFailed, "Endpoint lexline is Failed: No response to the ping."),
+        ("UpdateRollbackFailed", NAME, EndpointFailed, "UpdateRollbackFailed: No response"),
+        ("OutOfService", NAME, EndpointFailed, "OutOfService: No response"),
+        ("Deleting", NAME, EndpointFailed, "was deleted during the deployment"),
+        ("InService", FORMER, UpdateReverted, f"still serves {FORMER}. No response to the ping."),
+    ],
+)
+def test_a_failed_change_is_an_error_with_sagemakers_reason(
+    described: Described, status: str, config: str, error: type[Exception], message: str
+) -> None:
+    live = described.endpoint(status, config, FailureReason="No response to the ping.")
+    outcome = endpoint.outcome(live, NAME)  # type: ignore[arg-type]
+    assert isinstance(outcome, error)
+    assert message in str(outcome)
+
+
+def test_an_endpoint_that_does_not_exist_any_more_has_failed() -> None:
+    assert isinstance(endpoint.outcome(None, NAME), EndpointFailed)
+
+
+# --- which endpoints a run may update
+
+
+def test_a_real_time_endpoint_cannot_become_serverless_and_the_error_says_what_to_do(
+    run: Callable[..., Run], described: Described
+) -> None:
+    live: Any = described.endpoint(config=FORMER)
+    with pytest.raises(InvalidInput, match=r"hosting\.endpoint_type: endpoint lexline is real") as raised:
+        endpoint.check_can_take(run(endpoint_type="serverless"), live)
+    # The input that the error recommends.
+    message = str(raised.value)
+    recommended = json.loads(message[message.index("{") : message.rindex("}") + 1])
+    assert recommended == {"teardown_of": {"run": FORMER}}
+
+
+@pytest.mark.parametrize(
+    ("requested", "status", "serverless"),
+    [
+        ("real-time", "InService", False),
+        ("real-time", "InService", True),
+        ("serverless", "InService", True),
+        # A failed endpoint is deleted first, and a new one may have either type.
+        ("serverless", "Failed", False),
     ],
 )
 def test_every_other_change_of_type_is_possible(
-    run: Any, described: Any, wanted: str, status: str, variants: Any
+    run: Callable[..., Run], described: Described, requested: str, status: str, serverless: bool
 ) -> None:
-    more = {"ProductionVariants": variants} if variants else {}
-    endpoint.check_can_take(run(endpoint_type=wanted), described.endpoint(status, config=FORMER, **more))
+    live: Any = described.endpoint(status, FORMER, serverless=serverless)
+    endpoint.check_can_take(run(endpoint_type=requested), live)
 
 
 @pytest.mark.parametrize("status", ["InService", "Failed"])
-def test_an_endpoint_that_no_run_has_made_is_left_to_its_owner(run: Any, described: Any, status: str) -> None:
-    with pytest.raises(Misconfigured, match=r"by-hand, which no run has made\. .* another EndpointName"):
-        endpoint.check_can_take(run(), described.endpoint(status, config="by-hand"))
+@pytest.mark.parametrize("config", ["by-hand", "lexline-foo", "lexline-2--sotu-0123456789ab", ""])
+def test_an_endpoint_that_no_run_created_is_refused(
+    run: Callable[..., Run], described: Described, status: str, config: str
+) -> None:
+    """The roles allow access only to configs whose names begin with `lexline--`."""
+    live: Any = described.endpoint(status, config)
+    with pytest.raises(Misconfigured, match=rf"{config}, which no run created\. .* another EndpointName"):
+        endpoint.check_can_take(run(), live)
 
 
-# --- what is gone --------------------------------------------------------------------------------
+# --- resources that do not exist
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("ValidationException", f'Could not find endpoint "{ARN}".'),
+        ("ValidationException", f'Could not find endpoint "{ENDPOINT_ARN}".'),
         ("ValidationException", "Requested resource not found."),
         ("ValidationException", "Endpoint lexline does not exist."),
         ("ResourceNotFound", "Gone."),
     ],
 )
-def test_sagemaker_has_many_words_for_nothing(stubbed: Any, code: str, message: str) -> None:
+def test_sagemaker_says_in_many_ways_that_an_endpoint_does_not_exist(
+    stubbed: StubbedAws, code: str, message: str
+) -> None:
     stubbed.refuses("sagemaker", "describe_endpoint", code, message)
     assert endpoint.describe("lexline") is None
 
 
-def test_a_config_that_is_gone_has_no_variant_and_no_tags(stubbed: Any, documents: Any) -> None:
-    gone = ("ValidationException", "Could not find endpoint configuration")
-    stubbed.refuses("sagemaker", "describe_endpoint_config", *gone)
-    stubbed.refuses("sagemaker", "list_tags", *gone)
+def test_a_config_that_does_not_exist_has_no_variant(expect: ExpectedCalls) -> None:
+    expect.no_endpoint_config()
     assert endpoint.variant(NAME) is None
-    assert tags.of_config(documents.execution["id"], NAME) == {}
 
 
-def test_tags_are_read_in_the_partition_region_and_account_of_another_arn(
-    stubbed: Any, described: Any
-) -> None:
-    stubbed.answers(
-        "sagemaker",
-        "list_tags",
-        described.tags(previous_model=FORMER),
-        ResourceArn=f"arn:aws-cn:sagemaker:cn-north-1:444455556666:endpoint-config/{NAME}",
-    )
-    near = "arn:aws-cn:states:cn-north-1:444455556666:execution:lexline-pipeline:first"
-    assert tags.of_config(near, NAME) == {tags.PREVIOUS_MODEL: FORMER}
-
-
-@pytest.mark.parametrize(
-    ("config", "model", "removed"),
-    [
-        (True, True, [f"endpoint-config/{NAME}", f"model/{NAME}"]),
-        (False, True, [f"model/{NAME}"]),
-        (False, False, []),
-    ],
-)
-def test_only_what_was_there_is_said_to_be_removed(
-    stubbed: Any, config: bool, model: bool, removed: list[str]
-) -> None:
-    for kind, there in (("endpoint_config", config), ("model", model)):
-        if there:
-            stubbed.answers("sagemaker", f"delete_{kind}", {})
-        else:
-            stubbed.refuses("sagemaker", f"delete_{kind}", "ValidationException", f"Could not find {kind}")
-    assert resources.delete_config_and_model(NAME) == removed
-
-
-@pytest.mark.parametrize(
-    "message", ["", f'Could not find endpoint "{ARN}".', f'Cannot update in-progress endpoint "{ARN}".']
-)
-def test_deleting_an_endpoint_that_goes_or_is_gone_is_waiting_for_it(stubbed: Any, message: str) -> None:
-    if message:
-        stubbed.refuses("sagemaker", "delete_endpoint", "ValidationException", message)
-    else:
-        stubbed.answers("sagemaker", "delete_endpoint", {}, EndpointName="lexline")
-    assert isinstance(endpoint.delete("lexline"), EndpointBusy)
-
-
-def test_another_refusal_is_passed_on(stubbed: Any) -> None:
-    for operation in ("describe_endpoint", "describe_endpoint_config", "delete_endpoint", "list_tags"):
+def test_other_errors_are_raised(stubbed: StubbedAws) -> None:
+    for operation in ("describe_endpoint", "describe_endpoint_config"):
         stubbed.refuses("sagemaker", operation, "AccessDeniedException", "Not allowed.")
     with pytest.raises(ClientError, match="Not allowed"):
         endpoint.describe("lexline")
     with pytest.raises(ClientError, match="Not allowed"):
         endpoint.config_exists(NAME)
-    with pytest.raises(ClientError, match="Not allowed"):
-        endpoint.delete("lexline")
-    with pytest.raises(ClientError, match="Not allowed"):
-        tags.of_config(ARN, NAME)

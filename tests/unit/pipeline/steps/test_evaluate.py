@@ -1,22 +1,25 @@
-"""evaluate: only a model that has learnt something, and no less than the one that serves, may be served."""
+"""evaluate: the gate accepts a model that is good enough, and as good as the one that serves."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from steps import evaluate
+from tests.unit.pipeline.documents import FORMER, Document, Documents
 from training import job_output
 from training.job_output import JobMetrics, JobOutput
 
-FORMER = "lexline--sotu-aaaaaaaaaaaa"
-NONE = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
+NO_CHAMPION = dict.fromkeys(("config", "model", "dataset", "fingerprint", "artifact_prefix"))
+Evaluates = Callable[..., Document]
 
 
-@pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the training job's scripts wrote into metrics.json, for a test to change."""
-    written: dict[str, Any] = {
+@pytest.fixture(autouse=True)
+def written(monkeypatch: pytest.MonkeyPatch) -> Document:
+    """The training job's metrics.json, which a test may change."""
+    document: Document = {
         "comparison": {
             "comparable": True,
             "champion": {"perplexity": 215.2, "tokens": 500},
@@ -25,170 +28,133 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             "notes": [],
         }
     }
-    monkeypatch.setattr(job_output, "read", lambda trained: JobOutput(JobMetrics.model_validate(written)))
-    return written
+    read = lambda trained: JobOutput(JobMetrics.model_validate(document))  # noqa: E731
+    monkeypatch.setattr(job_output, "read", read)
+    return document
 
 
-def verdict(documents: Any, context: Any, **metrics: float | None) -> dict[str, Any]:
-    for name, value in metrics.items():
-        key = name.replace("_", ":", 1)
-        if value is None:
-            del documents.trained["metrics"][key]
-        else:
-            documents.trained["metrics"][key] = value
-    names = ("run", "prepared", "trained", "champion")
-    return evaluate.handler({name: getattr(documents, name) for name in names}, context)
+@pytest.fixture
+def evaluates(documents: Documents, context: LambdaContext) -> Evaluates:
+    """evaluates(**metrics): the verdict, where the training job reported these metrics."""
+
+    def verdict(**metrics: float | None) -> Document:
+        for name, value in metrics.items():
+            documents.trained["metrics"][name.replace("_", ":", 1)] = value
+        reported = documents.trained["metrics"]
+        documents.trained["metrics"] = {name: value for name, value in reported.items() if value is not None}
+        return evaluate.handler(documents.input("run", "prepared", "trained", "champion"), context)
+
+    return verdict
 
 
-# --- by itself
+# --- the model by itself
 
 
-def test_a_model_that_is_better_than_the_one_that_serves_is_accepted(
-    documents: Any, context: Any, compared: Any
+def test_a_better_model_is_accepted(evaluates: Evaluates, documents: Documents) -> None:
+    assert evaluates() == documents.evaluated
+
+
+def test_the_first_model_has_no_comparison(
+    evaluates: Evaluates, documents: Documents, written: Document
 ) -> None:
-    assert verdict(documents, context) == documents.evaluated
+    documents.champion = NO_CHAMPION
+    written.clear()
+    verdict = evaluates()
+    assert (verdict["accepted"], verdict["comparison"]) == (True, None)
+    assert verdict["reason"] == "Test perplexity 208.30 over 33,278 words."
 
 
-def test_the_first_model_need_only_be_better_than_guessing(
-    documents: Any, context: Any, compared: Any
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"test_perplexity": float("inf")}, "diverged"),
+        ({"test_perplexity": float("nan")}, "diverged"),
+        ({"test_perplexity": 33278}, "no better than guessing among the 33,278 words"),
+        ({"test_perplexity": 40000.0}, "no better than guessing among the 33,278 words"),
+        ({"test_perplexity": None}, "no test perplexity"),
+        ({"vocabulary_size": None}, "no vocabulary size"),
+    ],
+)
+def test_a_model_that_has_learnt_nothing_is_rejected(
+    evaluates: Evaluates, metrics: dict[str, float | None], reason: str
 ) -> None:
-    documents.champion = NONE
-    compared.clear()
-    evaluated = verdict(documents, context)
-    assert (evaluated["accepted"], evaluated["comparison"]) == (True, None)
-    assert evaluated["reason"] == "Test perplexity 208.30 over 33,278 words."
+    verdict = evaluates(**metrics)
+    assert not verdict["accepted"]
+    assert reason in verdict["reason"]
+    json.dumps(verdict, allow_nan=False)
 
 
-@pytest.mark.parametrize("perplexity", [float("inf"), float("nan")])
-def test_a_diverged_model_is_rejected(documents: Any, context: Any, compared: Any, perplexity: float) -> None:
-    evaluated = verdict(documents, context, test_perplexity=perplexity)
-    assert not evaluated["accepted"]
-    assert "diverged" in evaluated["reason"]
-    json.dumps(evaluated, allow_nan=False)
-
-
-@pytest.mark.parametrize("perplexity", [33278, 40000.0])
-def test_a_model_no_better_than_guessing_is_rejected(
-    documents: Any, context: Any, compared: Any, perplexity: float
+@pytest.mark.parametrize(("limit", "accepted"), [(208.2, False), (208.3, True), (500, True)])
+def test_max_perplexity_is_the_highest_that_is_accepted(
+    evaluates: Evaluates, documents: Documents, limit: float, accepted: bool
 ) -> None:
-    evaluated = verdict(documents, context, test_perplexity=perplexity)
-    assert not evaluated["accepted"]
-    assert "no better than guessing among the 33,278 words" in evaluated["reason"]
+    documents.run["max_perplexity"] = limit
+    verdict = evaluates()
+    assert verdict["accepted"] is accepted
+    assert accepted or "above max_perplexity, 208.2" in verdict["reason"]
+    # The comparison is reported even for a model that is rejected by itself.
+    assert verdict["comparison"]["champion_perplexity"] == 215.2
 
 
-@pytest.mark.parametrize(("ceiling", "accepted"), [(208.2, False), (208.3, True), (500, True)])
-def test_max_perplexity_is_the_most_that_is_accepted(
-    documents: Any, context: Any, compared: Any, ceiling: float, accepted: bool
-) -> None:
-    documents.run["max_perplexity"] = ceiling
-    evaluated = verdict(documents, context)
-    assert evaluated["accepted"] is accepted
-    assert accepted or "above max_perplexity, 208.2" in evaluated["reason"]
-
-
-@pytest.mark.parametrize("metric", ["test_perplexity", "vocabulary_size"])
-def test_a_model_that_nobody_measured_is_rejected(
-    documents: Any, context: Any, compared: Any, metric: str
-) -> None:
-    evaluated = verdict(documents, context, **{metric: None})
-    assert not evaluated["accepted"]
-    assert metric.replace("_", " ") in evaluated["reason"]
-
-
-def test_what_was_not_reported_is_told_as_such(documents: Any, context: Any, compared: Any) -> None:
-    documents.trained["metrics"] = {}
-    assert set(verdict(documents, context)["metrics"].values()) == {None}
-
-
-# --- against the model that serves
+# --- the model beside the one that serves
 
 
 @pytest.mark.parametrize(
     ("tolerance", "challenger", "accepted"),
-    [
-        (0, 215.2, True),
-        (0, 215.21, False),
-        (0.02, 219.5, True),
-        (0.02, 219.51, False),
-        (1, 430.4, True),
-    ],
+    [(0, 215.2, True), (0, 215.21, False), (0.02, 219.5, True), (0.02, 219.51, False), (1, 430.4, True)],
 )
-def test_a_model_may_be_worse_than_the_one_that_serves_by_the_tolerance_and_no_more(
-    documents: Any, context: Any, compared: Any, tolerance: float, challenger: float, accepted: bool
+def test_a_model_may_be_worse_by_the_tolerance_and_no_more(
+    evaluates: Evaluates,
+    documents: Documents,
+    written: Document,
+    tolerance: float,
+    challenger: float,
+    accepted: bool,
 ) -> None:
     documents.run["tolerance"] = tolerance
-    compared["comparison"]["challenger"]["perplexity"] = challenger
-    evaluated = verdict(documents, context)
-    assert evaluated["accepted"] is accepted
-    assert evaluated["comparison"]["challenger_perplexity"] == challenger
+    written["comparison"]["challenger"]["perplexity"] = challenger
+    verdict = evaluates()
+    assert verdict["accepted"] is accepted
+    assert verdict["comparison"]["challenger_perplexity"] == challenger
 
 
-def test_a_worse_model_is_rejected_with_both_figures(documents: Any, context: Any, compared: Any) -> None:
-    documents.run["tolerance"] = 0.015
-    compared["comparison"]["challenger"]["perplexity"] = 250
-    assert verdict(documents, context)["reason"] == (
-        f"Perplexity 250.00 on the new test text is worse than the 215.20 of {FORMER}, which serves "
-        "(tolerance 1.5%)."
-    )
+def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> None:
+    """A larger vocabulary makes a model's own perplexity higher, even that of the better model."""
+    assert evaluates(test_perplexity=900.0)["accepted"]
 
 
-def test_the_two_are_compared_over_the_same_words_and_not_by_their_own_figures(
-    documents: Any, context: Any, compared: Any
-) -> None:
-    # A larger vocabulary has a higher perplexity of its own, and may still be the better model.
-    assert verdict(documents, context, test_perplexity=900.0)["accepted"]
-
-
-def test_a_model_that_is_bad_by_itself_is_rejected_for_that(
-    documents: Any, context: Any, compared: Any
-) -> None:
-    documents.run["max_perplexity"] = 100
-    evaluated = verdict(documents, context)
-    assert not evaluated["accepted"]
-    assert "above max_perplexity" in evaluated["reason"]
-    assert evaluated["comparison"]["champion_perplexity"] == 215.2
-
-
-# --- where the two do not compare
+# --- models that cannot be compared
 
 
 @pytest.mark.parametrize(
-    ("written", "reason"),
+    ("comparison", "reason"),
     [
-        ({}, "The training job's scripts did not score it."),
-        ({"comparison": None}, "The training job's scripts did not score it."),
-        ({"comparison": "better"}, "The training job's scripts did not score it."),
+        ("missing", "The training job's scripts did not score the champion."),
+        (None, "The training job's scripts did not score the champion."),
+        ("better", "The training job's scripts did not score the champion."),
+        ({"comparable": False, "reason": "They share too few words."}, "They share too few words."),
+        ({"comparable": False}, "The training job gave no reason."),
+        ({"comparable": True}, "The training job did not report both perplexities."),
         (
-            {"comparison": {"comparable": False, "reason": "They share too few words."}},
-            "They share too few words.",
-        ),
-        ({"comparison": {"comparable": False}}, "The training job gave no reason."),
-        ({"comparison": {"comparable": True}}, "The training job gave no figures for both."),
-        (
-            {"comparison": {"comparable": True, "champion": {"perplexity": 2.0}, "challenger": 3}},
-            "The training job gave no figures for both.",
+            {"comparable": True, "champion": {"perplexity": 2.0}, "challenger": 3},
+            "The training job did not report both perplexities.",
         ),
         (
-            {
-                "comparison": {
-                    "comparable": True,
-                    "champion": {"perplexity": float("inf")},
-                    "challenger": {"perplexity": "3"},
-                }
-            },
-            "The training job gave no figures for both.",
+            {"comparable": True, "champion": {"perplexity": float("inf")}, "challenger": {"perplexity": "3"}},
+            "The training job did not report both perplexities.",
         ),
     ],
 )
-def test_a_model_that_cannot_be_compared_is_accepted_by_itself_and_the_reason_is_told(
-    documents: Any, context: Any, compared: Any, written: dict[str, Any], reason: str
+def test_a_model_that_cannot_be_compared_is_accepted_by_itself(
+    evaluates: Evaluates, written: Document, comparison: Any, reason: str
 ) -> None:
-    compared.clear()
-    compared.update(written)
-    evaluated = verdict(documents, context)
-    assert evaluated["accepted"]
-    assert evaluated["reason"].endswith(f"It could not be compared with {FORMER}: {reason}")
-    assert evaluated["comparison"] == {
+    written["comparison"] = comparison
+    if comparison == "missing":
+        written.clear()
+    verdict = evaluates()
+    assert verdict["accepted"]
+    assert verdict["reason"].endswith(f"It could not be compared with {FORMER}: {reason}")
+    assert verdict["comparison"] == {
         "champion": FORMER,
         "champion_perplexity": None,
         "challenger_perplexity": None,
@@ -198,52 +164,47 @@ def test_a_model_that_cannot_be_compared_is_accepted_by_itself_and_the_reason_is
     }
 
 
-def test_a_champion_whose_artifact_is_gone_cannot_be_compared(
-    documents: Any, context: Any, compared: Any
+@pytest.mark.parametrize(
+    ("champion", "name"),
+    [
+        ({"artifact_prefix": None}, FORMER),
+        ({**NO_CHAMPION, "config": "lexline--by-hand"}, "lexline--by-hand"),
+    ],
+)
+def test_a_champion_without_an_artifact_cannot_be_compared(
+    evaluates: Evaluates, documents: Documents, written: Document, champion: Any, name: str
 ) -> None:
-    documents.champion["artifact_prefix"] = None
-    compared.clear()
-    evaluated = verdict(documents, context)
-    assert evaluated["accepted"]
-    assert evaluated["comparison"]["reason"] == f"The artifact of {FORMER} is gone."
+    documents.champion |= champion
+    written.clear()
+    verdict = evaluates()
+    assert verdict["accepted"]
+    assert verdict["comparison"]["champion"] == name
+    assert verdict["comparison"]["reason"] == f"The artifact of {name} does not exist any more."
 
 
-def test_a_champion_that_somebody_else_made_is_called_by_its_config(
-    documents: Any, context: Any, compared: Any
+# --- notes on the comparison
+
+
+@pytest.mark.parametrize("notes", [["A tenth of the test text is unknown words."], None, "text", 7, {"a": 1}])
+def test_the_jobs_notes_are_kept_if_they_are_a_list(
+    evaluates: Evaluates, documents: Documents, written: Document, notes: Any
 ) -> None:
-    documents.champion = {**NONE, "config": "by-hand"}
-    compared.clear()
-    comparison = verdict(documents, context)["comparison"]
-    assert (comparison["champion"], comparison["reason"]) == ("by-hand", "The artifact of by-hand is gone.")
-
-
-# --- what qualifies the figures
-
-
-def test_what_the_job_says_of_its_figures_is_kept(documents: Any, context: Any, compared: Any) -> None:
     documents.champion["fingerprint"] = documents.prepared["fingerprint"]
-    compared["comparison"]["notes"] = ["A tenth of the test text is words that neither knows."]
-    assert verdict(documents, context)["comparison"]["notes"] == compared["comparison"]["notes"]
+    written["comparison"]["notes"] = notes
+    assert evaluates()["comparison"]["notes"] == (notes if isinstance(notes, list) else [])
 
 
-@pytest.mark.parametrize("notes", [None, "a sentence", 7, {"a": 1}])
-def test_notes_of_another_form_are_no_notes(documents: Any, context: Any, compared: Any, notes: Any) -> None:
-    documents.champion["fingerprint"] = documents.prepared["fingerprint"]
-    compared["comparison"]["notes"] = notes
-    assert verdict(documents, context)["comparison"]["notes"] == []
-
-
-def test_a_champion_of_other_data_is_said_to_be_one(documents: Any, context: Any, compared: Any) -> None:
-    documents.champion["dataset"] = "tales"
-    assert verdict(documents, context)["comparison"]["notes"] == [
-        f"{FORMER} was trained on dataset tales, not on sotu."
-    ]
-
-
-def test_a_champion_that_may_have_read_the_test_text_is_said_to(
-    documents: Any, context: Any, compared: Any
+@pytest.mark.parametrize(
+    ("champion", "part"),
+    [
+        ({"dataset": "tales"}, "was trained on dataset tales, not on sotu"),
+        ({}, "an earlier version of sotu, which may contain parts of this test text"),
+    ],
+)
+def test_a_note_says_that_the_champion_was_trained_on_other_data(
+    evaluates: Evaluates, documents: Documents, champion: dict[str, str], part: str
 ) -> None:
-    (note,) = verdict(documents, context)["comparison"]["notes"]
-    assert "an earlier state of sotu and may have read some of this test text" in note
-    documents.champion["fingerprint"] = documents.prepared["fingerprint"]
-    assert verdict(documents, context)["comparison"]["notes"] == []
+    documents.champion |= champion
+    (note,) = evaluates()["comparison"]["notes"]
+    assert note.startswith(FORMER)
+    assert part in note

@@ -1,48 +1,38 @@
-"""gather: an upload's run waits until its dataset is quiet, or joins the run that already does."""
+"""gather: a run that an upload started waits, joins another run, or begins."""
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.run import Run
-from core.errors import InvalidInput, NothingToDo
 from steps import gather
+from tests.unit.pipeline.conftest import Clock, NewRun
+from tests.unit.pipeline.documents import Document
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 
 UPLOAD = {"bucket": "texts", "key": "uploads/sotu/1.txt", "etag": "9b2cf535", "size": 120}
+Gathers = Callable[[Run], Document]
 
 
-def given(run: Run) -> dict[str, Any]:
-    return {"run": json.loads(run.model_dump_json())}
+@pytest.fixture
+def gathers(table: TableInMemory, context: LambdaContext) -> Gathers:
+    return lambda run: gather.handler({"run": json.loads(run.model_dump_json())}, context)
 
 
-def test_the_first_upload_is_told_to_wait_for_the_deployments_quiet_period(
-    table: Any, new_run: Callable[..., Run], context: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("quiet", "seconds"), [("60", 60), ("0.5", 1), ("0", 0)])
+def test_the_first_upload_waits_for_the_deployments_quiet_period(
+    gathers: Gathers, new_run: NewRun, clock: Clock, monkeypatch: pytest.MonkeyPatch, quiet: str, seconds: int
 ) -> None:
-    for number, (quiet, seconds) in enumerate([("60", 60), ("0.5", 1), ("0", 0)]):
-        monkeypatch.setenv("QUIET_SECONDS", quiet)
-        run = new_run(quiet, dataset=f"dataset-{number}", upload=UPLOAD)
-        assert gather.handler(given(run), context) == {"seconds": seconds, "joined": None}
-
-
-def test_when_it_has_been_quiet_the_run_goes_on(
-    table: Any, new_run: Callable[..., Run], context: Any, clock: Callable[[float], None]
-) -> None:
+    monkeypatch.setenv("QUIET_SECONDS", quiet)
     run = new_run("first", upload=UPLOAD)
-    gather.handler(given(run), context)
-    clock(61)
-    assert gather.handler(given(run), context) == {"seconds": 0, "joined": None}
+    assert gathers(run) == {"seconds": seconds, "joined": None}
+    clock(seconds + 1)
+    assert gathers(run) == {"seconds": 0, "joined": None}
 
 
-def test_an_upload_that_joins_anothers_run_has_nothing_left_to_do(
-    table: Any, new_run: Callable[..., Run], context: Any
-) -> None:
-    gather.handler(given(new_run("first", upload=UPLOAD)), context)
-    with pytest.raises(NothingToDo, match="joined run"):
-        gather.handler(given(new_run("second", upload=UPLOAD)), context)
-
-
-def test_what_is_no_run_is_refused(table: Any, context: Any) -> None:
-    with pytest.raises(InvalidInput, match="run: Field required"):
-        gather.handler({}, context)
+def test_a_later_upload_joins_the_run_of_the_first(gathers: Gathers, new_run: NewRun) -> None:
+    first = new_run("first", upload=UPLOAD)
+    gathers(first)
+    assert gathers(new_run("second", upload=UPLOAD)) == {"seconds": 0, "joined": first.name}

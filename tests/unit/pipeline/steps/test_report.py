@@ -11,7 +11,8 @@ from core.errors import ServiceUnavailable
 from reporting import durations, report_page
 from reporting.prices import list_prices
 from steps import report
-from tests.unit.pipeline.conftest import FORMER, NAME, StubbedAws
+from tests.unit.pipeline.documents import FORMER, NAME
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import JobOutput
 

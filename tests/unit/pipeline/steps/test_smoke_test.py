@@ -1,43 +1,38 @@
-"""smoke_test: the endpoint is asked as a user would, and a success without an answer is a failure."""
+"""smoke_test: the endpoint must generate the new model's text, in time, and the same for the same seed."""
 
-import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.response import StreamingBody
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core.errors import LeaseLost, ServiceUnavailable, SmokeTestFailed, Throttled
+from core.errors import SmokeTestFailed
 from steps import smoke_test
+from tests.unit.pipeline.documents import FORMER, NAME, Document, Documents
+from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls
 
-NAME = "lexline--sotu-0123456789ab"
 TEXT = "The state of the union is strong."
-# Prompt, seed and temperature of each question, in order; the first one only wakes the endpoint.
-QUESTIONS = [
-    ("", 0, 1.0),
-    ("", 111, 1.0),
-    ("", 111, 1.0),
-    ("The state of", 222, 0.7),
-    ("The state of", 222, 0.7),
-    ("The state of", 333, 1.3),
-    ("The state of", 333, 1.3),
-]
+PROMPT = "The state of"
+Tests = Callable[[], Document]
 
 
-def good(text: str = TEXT, **more: Any) -> dict[str, Any]:
+def good(text: str = TEXT, **more: Any) -> Document:
     return {"text": text, "words": len(text.split()), "seed": 1, "temperature": 1.0, "model": NAME, **more}
 
 
 class Clock:
-    """time.monotonic for the step; every answer takes the next of `seconds`, then none."""
+    """`time` for the step; each response takes the next of `seconds`, and then none."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self._now, self._asked = 1000.0, 0
+        self.calls = 0
+        self._now = 1000.0
 
     def monotonic(self) -> float:
-        self._asked += 1
-        if self._asked % 2 == 0 and self.seconds:
+        self.calls += 1
+        if self.calls % 2 == 0 and self.seconds:
             self._now += self.seconds.pop(0)
         return self._now
 
@@ -50,206 +45,131 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def event(documents: Any, lease_held: Any) -> dict[str, Any]:
-    return {
-        "run": documents.run,
-        "lease": documents.lease,
-        "registered": documents.registered,
-        "deployed": documents.deployed,
-    }
+def tests(documents: Documents, lease_held: TableInMemory, context: LambdaContext) -> Tests:
+    names = ("run", "lease", "registered", "deployed")
+    return lambda: smoke_test.handler(documents.input(*names), context)
 
 
-def answers(stubbed: Any, *bodies: Any, questions: Any = QUESTIONS) -> None:
-    """Announces the questions in their order, as many as there are answers for them."""
-    for body, (prompt, seed, temperature) in zip(bodies, questions, strict=False):
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        stubbed.answers(
-            "sagemaker-runtime",
-            "invoke_endpoint",
-            {"Body": StreamingBody(io.BytesIO(raw), len(raw)), "ContentType": "application/json"},
+def responds(expect: ExpectedCalls, *bodies: Document, prompts: tuple[str, str] = (PROMPT, PROMPT)) -> None:
+    """Announce the step's requests in their order, as many as there are responses.
+
+    The first one only wakes the endpoint. `prompts` are those of the second and the third text.
+    """
+    texts = [("", 111, 1.0), (prompts[0], 222, 0.7), (prompts[1], 333, 1.3)]
+    requests = [("", 0, 1.0), *(each for each in texts for _ in range(2))]
+    for body, (prompt, seed, temperature) in zip(bodies, requests, strict=False):
+        request = {"seed": seed, "temperature": temperature, "words": 30, "prompt": prompt}
+        expect.invoke_endpoint(
+            body,
             EndpointName="lexline",
             ContentType="application/json",
             Accept="application/json",
-            Body=json.dumps(
-                {"seed": seed, "temperature": temperature, "words": 30, "prompt": prompt}
-            ).encode(),
+            Body=json.dumps(request).encode(),
         )
 
 
-def test_three_texts_that_each_come_twice_the_same_pass(
-    stubbed: Any, event: Any, context: Any, clock: Clock
-) -> None:
+def test_three_texts_are_generated_twice_each(expect: ExpectedCalls, tests: Tests, clock: Clock) -> None:
     clock.seconds = [0.5, 0.25, 1.5, 0.5, 0.75, 2.0]
-    more, last = good("My fellow citizens."), good("We are at peace.")
-    answers(
-        stubbed,
-        good("Awake."),
-        good(),
-        good(),
-        more,
-        more,
-        last,
-        last,
-        questions=[*QUESTIONS[:5], ("My fellow citizens.", 333, 1.3), ("My fellow citizens.", 333, 1.3)],
-    )
-    assert smoke_test.handler(event, context) == {
-        "texts": [
-            {"prompt": "", "seed": 111, "temperature": 1.0, "text": TEXT, "seconds": 0.5},
-            {
-                "prompt": "The state of",
-                "seed": 222,
-                "temperature": 0.7,
-                "text": "My fellow citizens.",
-                "seconds": 1.5,
-            },
-            {
-                "prompt": "My fellow citizens.",
-                "seed": 333,
-                "temperature": 1.3,
-                "text": "We are at peace.",
-                "seconds": 0.75,
-            },
-        ],
-        "slowest_seconds": 2.0,
-    }
+    second, third = good("My fellow citizens."), good("We are at peace.")
+    prompts = (PROMPT, second["text"])
+    responds(expect, good("Awake."), good(), good(), second, second, third, third, prompts=prompts)
+    expected = [
+        ("", 111, 1.0, TEXT, 0.5),
+        (PROMPT, 222, 0.7, second["text"], 1.5),
+        (second["text"], 333, 1.3, third["text"], 0.75),
+    ]
+    fields = ("prompt", "seed", "temperature", "text", "seconds")
+    texts = [dict(zip(fields, each, strict=True)) for each in expected]
+    assert tests() == {"texts": texts, "slowest_seconds": 2.0}
 
 
-def test_a_registered_model_must_answer_with_the_name_of_the_run_that_trained_it(
-    stubbed: Any, event: Any, context: Any
+def test_a_registered_model_must_respond_with_the_name_of_the_run_that_trained_it(
+    expect: ExpectedCalls, tests: Tests, documents: Documents
 ) -> None:
-    event["registered"]["model"] = "lexline--sotu-aaaaaaaaaaaa"
-    answers(stubbed, *[good(model="lexline--sotu-aaaaaaaaaaaa")] * 7)
-    assert len(smoke_test.handler(event, context)["texts"]) == 3
+    documents.registered["model"] = FORMER
+    responds(expect, *[good(model=FORMER)] * 7)
+    assert len(tests()["texts"]) == 3
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "message"),
     [
         (good(), good("Another text."), "two texts for one seed"),
-        (good(" \n"), good(" \n"), "answers with no text"),
+        (good(" \n"), good(" \n"), "an empty text"),
         (good("<unk> <unk>"), good("<unk> <unk>"), "nothing but <unk>"),
-        (good(model="other"), good(model="other"), f"answers with model other, not with {NAME}"),
-        (good(), good(model="other"), f"answers with model other, not with {NAME}"),
+        (good(model="other"), good(model="other"), f"responds with model other, not with {NAME}"),
+        (good(), good(model="other"), f"responds with model other, not with {NAME}"),
     ],
 )
-def test_an_answer_that_is_not_the_models_fails(
-    stubbed: Any, event: Any, context: Any, first: Any, second: Any, said: str
+@pytest.mark.parametrize("earlier", [0, 4])
+def test_a_text_that_is_wrong_fails_the_test(
+    expect: ExpectedCalls, tests: Tests, first: Document, second: Document, message: str, earlier: int
 ) -> None:
-    answers(stubbed, good(), first, second)
-    with pytest.raises(SmokeTestFailed, match=said):
-        smoke_test.handler(event, context)
+    """The texts after the first are checked too."""
+    responds(expect, good(), *[good()] * earlier, first, second)
+    with pytest.raises(SmokeTestFailed, match=message):
+        tests()
 
 
-def test_later_texts_are_checked_like_the_first(stubbed: Any, event: Any, context: Any) -> None:
-    answers(stubbed, *[good()] * 6, good("Another text."))
-    with pytest.raises(SmokeTestFailed, match="two texts for one seed"):
-        smoke_test.handler(event, context)
+# --- time
 
 
-@pytest.mark.parametrize("body", [b"<html>", {"generated": "text"}, b"", b"\xff\xfe"])
-def test_an_answer_of_another_form_fails(stubbed: Any, event: Any, context: Any, body: Any) -> None:
-    answers(stubbed, body)
-    with pytest.raises(SmokeTestFailed, match="which is not generated text"):
-        smoke_test.handler(event, context)
-
-
-# --- time ----------------------------------------------------------------------------------------
-
-
-def test_the_first_answer_may_be_slow(stubbed: Any, event: Any, context: Any, clock: Clock) -> None:
-    """A serverless endpoint starts its container for it: it is not even timed."""
-    answers(stubbed, *[good()] * 7)
-    smoke_test.handler(event, context)
-    assert clock._asked == 2 * 6
+def test_the_first_response_may_be_slow(expect: ExpectedCalls, tests: Tests, clock: Clock) -> None:
+    """A serverless endpoint starts its container for it. The step does not measure it."""
+    responds(expect, *[good()] * 7)
+    tests()
+    assert clock.calls == 2 * 6
 
 
 @pytest.mark.parametrize("slow", range(6))
-def test_the_first_answer_over_the_limit_ends_the_test(
-    stubbed: Any, event: Any, context: Any, clock: Clock, slow: int
+def test_the_test_ends_with_the_first_slow_response(
+    expect: ExpectedCalls, tests: Tests, clock: Clock, slow: int
 ) -> None:
-    """Seven answers of 60 s each, which is as long as SageMaker waits, are more than the function's time."""
+    """SageMaker waits 60 s for a response, and seven such waits are longer than the function may run."""
     clock.seconds = [*[9.9] * slow, 10.1]
-    answers(stubbed, *[good()] * (slow + 2))
+    responds(expect, *[good()] * (slow + 2))
     with pytest.raises(SmokeTestFailed, match=r"took 10.1 s .* hosting.max_latency_seconds is 10\."):
-        smoke_test.handler(event, context)
+        tests()
 
 
 @pytest.mark.parametrize(
-    ("endpoint_type", "more"),
+    ("endpoint_type", "remedy"),
     [("real-time", "a faster hosting.instance_type"), ("serverless", "more hosting.serverless_memory_mb")],
 )
-def test_the_error_names_what_makes_the_endpoint_faster(
-    stubbed: Any, event: Any, context: Any, clock: Clock, endpoint_type: str, more: str
+def test_the_error_says_how_to_make_the_endpoint_faster(
+    expect: ExpectedCalls, tests: Tests, documents: Documents, clock: Clock, endpoint_type: str, remedy: str
 ) -> None:
-    event["run"]["hosting"].update(endpoint_type=endpoint_type, max_latency_seconds=2.5)
+    documents.run["hosting"].update(endpoint_type=endpoint_type, max_latency_seconds=2.5)
     clock.seconds = [2.6]
-    answers(stubbed, good(), good())
-    with pytest.raises(SmokeTestFailed, match=f"is 2.5. Take {more}, or raise the limit"):
-        smoke_test.handler(event, context)
+    responds(expect, good(), good())
+    with pytest.raises(SmokeTestFailed, match=f"is 2.5. Request {remedy}, or raise the limit"):
+        tests()
 
 
-# --- texts of any kind ---------------------------------------------------------------------------
+# --- texts of any kind
 
 
-def test_the_next_prompt_is_of_words_the_model_knows_and_a_request_may_have(
-    stubbed: Any, event: Any, context: Any
+def test_the_next_prompt_has_only_words_that_the_model_knows_and_a_request_may_have(
+    expect: ExpectedCalls, tests: Tests
 ) -> None:
-    """generate.py takes prompts of up to 10,000 characters, and words of a corpus may be of any length."""
+    """generate.py accepts prompts of up to 10,000 characters, and a corpus may have words of any length."""
     odd = good(f"<unk> {'x' * 9000} We <unk> the people of {'y' * 9000}")
     prompt = "We the people"
-    questions = [(prompt if asked else "", seed, temperature) for asked, seed, temperature in QUESTIONS]
-    answers(stubbed, *[odd] * 7, questions=questions)
-    assert smoke_test.handler(event, context)["texts"][1]["prompt"] == prompt
+    responds(expect, *[odd] * 7, prompts=(prompt, prompt))
+    assert tests()["texts"][1]["prompt"] == prompt
 
 
-def test_a_text_of_endless_words_is_cut_for_the_report(stubbed: Any, event: Any, context: Any) -> None:
-    text = " ".join(["z" * 100_000] * 30)
-    answers(stubbed, *[good(text)] * 7, questions=[("", seed, heat) for _, seed, heat in QUESTIONS])
-    document = smoke_test.handler(event, context)
-    assert all(len(each["text"]) == 2000 and each["text"].endswith("…") for each in document["texts"])
+def test_a_long_text_is_cut_for_the_report(expect: ExpectedCalls, tests: Tests) -> None:
+    responds(expect, *[good(" ".join(["z" * 100_000] * 30))] * 7, prompts=("", ""))
+    assert all(len(each["text"]) == 2000 and each["text"].endswith("…") for each in tests()["texts"])
 
 
 @pytest.mark.parametrize("change", [{"text": "q" * 300_000}, {"model": "m" * 300_000}])
-def test_an_error_quotes_little_of_an_endless_answer(
-    stubbed: Any, event: Any, context: Any, change: Any
-) -> None:
-    answers(stubbed, good(), good(), {**good(), **change})
+def test_the_error_quotes_a_long_response_in_part(expect: ExpectedCalls, tests: Tests, change: Any) -> None:
+    responds(expect, good(), good(), {**good(), **change})
     with pytest.raises(SmokeTestFailed) as raised:
-        smoke_test.handler(event, context)
+        tests()
     assert len(str(raised.value)) < 2000
 
 
-# --- refusals ------------------------------------------------------------------------------------
-
-
-def test_a_failing_model_fails_with_what_the_container_said(stubbed: Any, event: Any, context: Any) -> None:
-    message = 'Received server error (500) from primary with message "KeyError: vocabulary"'
-    stubbed.refuses("sagemaker-runtime", "invoke_endpoint", "ModelError", message + "x" * 9000, 424)
-    with pytest.raises(SmokeTestFailed, match="KeyError: vocabulary") as raised:
-        smoke_test.handler(event, context)
-    assert len(str(raised.value)) < 2100
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "expected"),
-    [
-        ("ThrottlingException", 400, Throttled),
-        ("ModelNotReadyException", 429, Throttled),
-        ("InternalFailure", 500, ServiceUnavailable),
-        ("InternalDependencyException", 530, ServiceUnavailable),
-        ("ServiceUnavailable", 503, ServiceUnavailable),
-    ],
-)
-def test_what_is_not_the_models_fault_is_for_the_state_machine_to_retry(
-    stubbed: Any, event: Any, context: Any, code: str, status: int, expected: type[Exception]
-) -> None:
-    stubbed.refuses("sagemaker-runtime", "invoke_endpoint", code, "said AWS", status)
-    with pytest.raises(expected):
-        smoke_test.handler(event, context)
-
-
-def test_a_run_that_has_lost_its_lease_asks_nothing(stubbed: Any, event: Any, context: Any) -> None:
-    event["lease"]["generation"] = 6
-    with pytest.raises(LeaseLost):
-        smoke_test.handler(event, context)
-    assert "InvokeEndpoint" not in stubbed.calls
+# --- refusals

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from contracts.training import Trained
-from tests.unit.pipeline.conftest import StubbedAws
+from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
 from training.job_output import Epoch, JobMetrics, JobOutput, Sample, ScoredModel, ScoredModels
 

@@ -1,0 +1,1 @@
+"""The wire: AWS's JSON protocol, request validation, authorization and listing."""

@@ -1,0 +1,1 @@
+"""Parts that every kind of resource shares: context, tags, events, errors, and what the host provides."""

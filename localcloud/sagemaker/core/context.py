@@ -1,0 +1,50 @@
+"""State that every kind of resource shares: the host, the lock, the tags, the clock and the ARNs."""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from localcloud.sagemaker.core.errors import ValidationError
+from localcloud.sagemaker.core.events import Announcer
+from localcloud.sagemaker.core.host import Host
+from localcloud.sagemaker.core.tags import TagStore
+
+
+def now() -> datetime:
+    """Return the current time in milliseconds, as precise as AWS stores it."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@dataclass
+class Context:
+    """One account in one region.
+
+    `lock` guards every record. Hold it only to read or write memory, never while waiting for a process, the
+    host or a client.
+    """
+
+    host: Host
+    directory: Path
+    announcer: Announcer
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    tags: TagStore = field(default_factory=TagStore)
+
+    def arn(self, kind: str, name: str) -> str:
+        """Return a resource's ARN. SageMaker writes names in ARNs in lower case."""
+        return f"arn:aws:sagemaker:{self.host.region}:{self.host.account}:{kind}/{name.lower()}"
+
+    def environment_of(self, role_arn: str, session: str) -> dict[str, str]:
+        """Return the AWS_* variables of a process that acts as the role.
+
+        Raises:
+            ValidationError: SageMaker cannot assume the role.
+        """
+        try:
+            return self.host.role_environment(role_arn, session[:64])
+        except LookupError as error:
+            raise ValidationError(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error

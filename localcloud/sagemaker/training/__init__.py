@@ -1,0 +1,1 @@
+"""Training jobs: their records, checks and operations."""

@@ -1,0 +1,281 @@
+"""Requests for text and the responses to them, generated token by token.
+
+    request    {"seed": 111, "temperature": 0.8, "words": 100, "prompt": "My fellow citizens", "top_k": 40,
+               "top_p": 0.9}; every field is optional
+    response   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": $LEXLINE_MODEL}
+
+`text` continues the prompt and does not repeat it. `words` counts words between spaces, so punctuation does
+not count. It is the requested number, unless the model generates almost nothing but line ends
+(MOST_TOKENS_PER_WORD).
+
+Each token is drawn from the model's distribution at the temperature, given that it is not <unk>. top_k and
+top_p restrict the draw to the most probable words (sampler.Choice). Unknown words of the prompt are read as
+<unk>. Without a prompt, the text starts a new line. If a line would start with a comma or an 're, the model
+reads that token but the text omits it. The same request always gives the same text, whatever else is
+generated at the same time.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import language_model
+import tokenizer
+from sampler import Choice, Memory, Sampler
+from tokenizer import Tokenizer
+from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
+
+JSON = "application/json"
+MOST_TOKENS_PER_WORD = 5
+MOST_PROMPT_CHARACTERS = 10_000
+LIMITS: dict[str, tuple[type, float, float]] = {
+    "seed": (int, 0, 2**32 - 1),
+    "temperature": (float, 0.001, 100),
+    "words": (int, 1, 1000),
+    "top_k": (int, 1, 1_000_000),
+    "top_p": (float, 0, 1),
+}
+"""Each number's type, lowest and highest value."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request.
+
+    Attributes:
+        seed: An unsigned 32-bit integer.
+        temperature: From 0.001 to 100.
+        words: The length of the text, from 1 to 1,000.
+        prompt: At most 10,000 characters.
+        top_k: From 1 to 1,000,000, or None for all words.
+        top_p: Above 0, at most 1, or None for all words.
+    """
+
+    seed: int = 1111
+    temperature: float = 1.0
+    words: int = 100
+    prompt: str = ""
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+class InvalidRequest(ValueError):
+    """The request is invalid. The message is a sentence that names the field."""
+
+
+def parse(body: str | bytes, content_type: str | None) -> Request:
+    """Parse and check a JSON request.
+
+    Raises:
+        InvalidRequest: The body is not JSON, or a field is unknown or out of range.
+    """
+    if content_type and content_type.split(";")[0].strip().lower() != JSON:
+        raise InvalidRequest(f"The content type must be {JSON}, not {content_type}.")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The body is not JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    known = tuple(Request.__dataclass_fields__)
+    for name in document:
+        if name not in known:
+            raise InvalidRequest(f"Unknown field {name[:50]!r}; the known ones are {', '.join(known)}.")
+    request = Request(**document)
+    for name, (kind, least, most) in LIMITS.items():
+        value = getattr(request, name)
+        if value is None and name in ("top_k", "top_p"):
+            continue
+        # In Python, True is an int; in a request it is not.
+        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+            raise InvalidRequest(f"{name} must be {'a whole number' if kind is int else 'a number'}.")
+        if not least <= value <= most:
+            raise InvalidRequest(f"{name} must be from {least:,} to {most:,}.")
+    if request.top_p == 0:
+        raise InvalidRequest("top_p must be above 0.")
+    if not isinstance(request.prompt, str):
+        raise InvalidRequest("prompt must be text.")
+    if len(request.prompt) > MOST_PROMPT_CHARACTERS:
+        raise InvalidRequest(f"prompt must be at most {MOST_PROMPT_CHARACTERS:,} characters long.")
+    return request
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded artifact. Not thread-safe. Requests may be advanced in any grouping."""
+
+    sampler: Sampler
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    name: str
+
+    def begin(self, request: Request) -> "Run":
+        """Start to generate a text. Raises InvalidRequest if the model knows no word of the prompt."""
+        return Run(request, self)
+
+    def step(self, runs: Sequence["Run"]) -> None:
+        """Advance each run, none of which is done, by one token: the next of its prompt, or one drawn."""
+        memory = self.sampler.read([run.unread for run in runs], _side_by_side(runs))
+        drawing = [row for row, run in enumerate(runs) if run.remember(memory, row)]
+        if not drawing:
+            return
+        choices = [runs[row].choice for row in drawing]
+        words = self.sampler.draw(memory if len(drawing) == len(runs) else memory[drawing], choices)
+        for row, word in zip(drawing, words, strict=True):
+            runs[row].take(word)
+
+    def generate(self, request: Request) -> dict[str, Any]:
+        """Return the response to a single request. Raises InvalidRequest."""
+        run = self.begin(request)
+        while not run.done:
+            self.step([run])
+        return run.response()
+
+
+def load(directory: str | Path) -> ServedModel:
+    """Load an artifact, on the CPU. Its name is $LEXLINE_MODEL. Raises UserError if its format is another."""
+    directory = Path(directory)
+    model, config = language_model.load(directory)
+    return ServedModel(
+        sampler=Sampler(model),
+        vocabulary=Vocabulary.load(directory / language_model.VOCABULARY),
+        tokenizer=tokenizer.BY_NAME[config["tokenizer"]],
+        name=os.environ.get("LEXLINE_MODEL", ""),
+    )
+
+
+class Run:
+    """A request whose text is being generated.
+
+    Attributes:
+        unread: The token that the model reads next.
+        memory: An array that holds the model's state in row `row`. Runs that were advanced together share it.
+        choice: How the run's tokens are drawn.
+    """
+
+    def __init__(self, request: Request, served: ServedModel) -> None:
+        prompt = prompt_ids(request.prompt, served)
+        self._request, self._name = request, served.name
+        self._text = Text(request.words, prompt[-1] == END_OF_LINE_ID, served)
+        self._prompt = iter(prompt)
+        self.unread = next(self._prompt)
+        self.memory, self.row = served.sampler.start()[None], 0
+        chance = np.random.Generator(np.random.Philox(request.seed)).random
+        self.choice = Choice(request.temperature, request.top_k, request.top_p, chance)
+
+    @property
+    def done(self) -> bool:
+        """Whether the text is complete."""
+        return self._text.complete
+
+    def remember(self, memory: Memory, row: int) -> bool:
+        """Note the state after `unread`. Returns whether the prompt is read, so that a word must be drawn."""
+        self.memory, self.row = memory, row
+        following = next(self._prompt, None)
+        if following is None:
+            return True
+        self.unread = following
+        return False
+
+    def take(self, word: int) -> None:
+        """Add a word that was drawn."""
+        self.unread = word
+        self._text.add(word)
+
+    def response(self) -> dict[str, Any]:
+        """Return the response, as drawn at the head of this module."""
+        text = self._text.written()
+        return {
+            "text": text,
+            "words": len(text.split()),
+            "seed": self._request.seed,
+            "temperature": self._request.temperature,
+            "model": self._name,
+        }
+
+
+class Text:
+    """A text that grows token by token until it has enough words."""
+
+    def __init__(self, words: int, at_line_start: bool, served: ServedModel) -> None:
+        self.complete = False
+        self._wanted = words
+        self._vocabulary, self._tokenizer = served.vocabulary.words, served.tokenizer
+        self._tokens_left = MOST_TOKENS_PER_WORD * (words + 1)
+        self._at_line_start = at_line_start
+        self._finished: list[str] = []
+        self._finished_words = 0
+        self._line: list[str] = []
+        # A token adds at most one word, so words need not be counted before there are enough tokens.
+        self._most_words = 0
+
+    def add(self, number: int) -> None:
+        """Add a token."""
+        word = self._vocabulary[number]
+        if number == END_OF_LINE_ID:
+            self._end_line()
+        elif not (self._at_line_start and self._tokenizer.clings(word)):
+            self._at_line_start = False
+            self._line.append(word)
+            self._most_words += 1
+            if self._most_words > self._wanted:
+                self._count()
+        self._tokens_left -= 1
+        self.complete = self.complete or not self._tokens_left
+
+    def written(self) -> str:
+        """Return the text, without blank lines at its ends and without two in a row."""
+        kept: list[str] = []
+        for line in [*self._finished, self._tokenizer.join(self._line)]:
+            if line or (kept and kept[-1]):
+                kept.append(line)
+        return "\n".join(kept).strip()
+
+    def _end_line(self) -> None:
+        self._finished.append(self._tokenizer.join(self._line))
+        self._finished_words += len(self._finished[-1].split())
+        self._most_words = self._finished_words
+        self._line = []
+        self._at_line_start = True
+        self.complete = self._finished_words == self._wanted
+
+    def _count(self) -> None:
+        """End the text before the first word too many, so that closing punctuation still belongs to it."""
+        self._most_words = self._finished_words + len(self._tokenizer.join(self._line).split())
+        if self._most_words > self._wanted:
+            self._line.pop()
+            self.complete = True
+
+
+def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
+    """Return the tokens to read first: <eos>, then the prompt, with its line breaks as <eos>.
+
+    Raises:
+        InvalidRequest: The prompt has words, and the model knows none of them.
+    """
+    lines = [served.tokenizer.split_prompt(line) for line in prompt.split("\n")] if prompt.strip() else []
+    numbers = [number for words in lines for number in served.vocabulary.encode(words)]
+    if numbers and not any(number != UNKNOWN_ID for number in numbers):
+        raise InvalidRequest(
+            "prompt has no word that is in the model's vocabulary: use words of the text that the model was "
+            "trained on, or leave the prompt out."
+        )
+    ids = [END_OF_LINE_ID]
+    for number, words in enumerate(lines):
+        ids += served.vocabulary.encode([*([END_OF_LINE] if number else []), *words])
+    return ids
+
+
+def _side_by_side(runs: Sequence[Run]) -> Memory:
+    """Return the runs' states as rows. A batch that stays together already has that array."""
+    memory = runs[0].memory
+    if len(memory) == len(runs) and all(
+        run.memory is memory and run.row == row for row, run in enumerate(runs)
+    ):
+        return memory
+    return np.stack([run.memory[run.row] for run in runs])

@@ -1,0 +1,151 @@
+"""The metrics of a training job and the file that holds them, metrics.json."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import distributed
+from perplexity import perplexity
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The metrics of one pass over train.
+
+    Attributes:
+        epoch: Its number, from 1.
+        lr: The learning rate of its last step.
+        seconds: Its duration, the evaluation on valid included.
+        words_per_second: The speed of the pass over train.
+        train_loss: Mean over the pass, with dropout, in nats per token.
+        valid_loss: After the pass, in nats per token.
+    """
+
+    epoch: int
+    lr: float
+    seconds: float
+    words_per_second: float
+    train_loss: float
+    valid_loss: float
+
+
+@dataclass
+class Metrics:
+    """The content of metrics.json.
+
+    Attributes:
+        artifact: The folder of the model, which gets metrics.json without `samples`.
+        output: The folder of the job's other output, which gets all of metrics.json.
+        world_size: The number of processes that train together.
+        tokens: The number of tokens of each split.
+        unknown_share: The share of each split's tokens that are <unk>.
+        started: When the job started, by time.monotonic.
+        best_epoch: The epoch with the lowest loss on valid.
+        stopped: Why training ended early, if it did.
+        resumed: How often training was resumed after an interruption.
+        test_loss: In nats per token; None until the model is tested.
+        seconds_before: The seconds before the last interruption.
+        comparison: The comparison with the champion (comparison.py), or None if there is no champion.
+        samples: Texts by the finished model (example_texts.py).
+    """
+
+    artifact: Path
+    output: Path
+    recipe: str
+    world_size: int
+    tokenizer: str
+    vocabulary_size: int
+    parameters: int
+    tokens: dict[str, int]
+    unknown_share: dict[str, float]
+    started: float
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int | None = None
+    stopped: str | None = None
+    resumed: int = 0
+    test_loss: float | None = None
+    seconds_before: float = 0.0
+    comparison: dict[str, Any] | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch so far."""
+        return None if self.best_epoch is None else self.epochs[self.best_epoch - 1]
+
+    @property
+    def seconds(self) -> float:
+        """The job's seconds so far, those before interruptions included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "best_epoch": self.best_epoch,
+            "resumed": self.resumed,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from what `state_dict` returned."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.best_epoch = state["best_epoch"]
+        self.resumed = state["resumed"] + 1
+        self.seconds_before = state["seconds"]
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of metrics.json. An infinite perplexity is null: JSON has no infinity."""
+        valid_loss = self.best.valid_loss if self.best else None
+        names = ("recipe", "world_size", "tokenizer", "vocabulary_size", "parameters")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{f"{split}_tokens": count for split, count in self.tokens.items()},
+            **{f"{split}_unknown_share": share for split, share in self.unknown_share.items()},
+            "epochs": [
+                {
+                    **asdict(epoch),
+                    "train_perplexity": _finite_perplexity(epoch.train_loss),
+                    "valid_perplexity": _finite_perplexity(epoch.valid_loss),
+                }
+                for epoch in self.epochs
+            ],
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "resumed": self.resumed,
+            "valid_loss": valid_loss,
+            "valid_perplexity": _finite_perplexity(valid_loss),
+            "test_loss": self.test_loss,
+            "test_perplexity": _finite_perplexity(self.test_loss),
+            "comparison": self.comparison,
+            "samples": self.samples,
+            "seconds": self.seconds,
+        }
+
+    def save(self) -> None:
+        """Write metrics.json into both folders. Only the first rank writes.
+
+        The artifact's file has no samples: the artifact is passed on further than the job's output, and must
+        hold no text.
+        """
+        if not distributed.is_first():
+            return
+        document = self.document()
+        _write(self.output / "metrics.json", document)
+        del document["samples"]
+        _write(self.artifact / "metrics.json", document)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Replace the file at once, so that a reader never sees half of it."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _finite_perplexity(loss: float | None) -> float | None:
+    value = math.inf if loss is None else perplexity(loss)
+    return value if math.isfinite(value) else None
