@@ -1,7 +1,6 @@
 """docs/reliability.md lists the tests under faults."""
 
 import ast
-from pathlib import Path
 
 from tests.unit.docs.tables import rows
 from tests.unit.template.conftest import PROJECT
