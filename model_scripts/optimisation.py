@@ -55,8 +55,8 @@ class Optimisation:
             alpha * mean(dropped^2) + beta * mean((whole[t+1] - whole[t])^2)
 
         Args:
-            outputs: The last layer's output (rows, columns, width) after and before its dropout, as
-                LanguageModel.forward returns them.
+            outputs: `dropped` and `whole`: the last layer's output after dropout and before it, each of
+                shape (rows, columns, width), as LanguageModel.forward returns them.
         """
         dropped, whole = outputs
         total: Tensor | float = 0.0

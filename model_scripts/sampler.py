@@ -358,7 +358,14 @@ class _Tail(_Outcomes):
         return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
 
     def log_probabilities(self, hidden: Numbers) -> Numbers:
-        """Return the log probabilities (n, words) of words within the tail."""
+        """Return the log probability of each word, given that the word is in this tail.
+
+        Args:
+            hidden: shape (inputs, width).
+
+        Returns:
+            shape (inputs, words of the tail).
+        """
         scores = self(hidden)
         logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
         logs -= self._log_sums(scores, np.ones(len(scores)))[:, None]

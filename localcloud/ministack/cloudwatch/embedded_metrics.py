@@ -15,7 +15,7 @@ logger = logging.getLogger("localcloud")
 
 
 def patch() -> None:
-    """Read the metrics of every line that is added to a log."""
+    """Patch MiniStack's logs: read the metrics from every line that is added."""
     from ministack.services import cloudwatch_logs as logs
 
     append = logs._append_log_events

@@ -1,8 +1,8 @@
-"""EventBridge: events of AWS's services, and the calls of targets as on AWS.
+"""EventBridge as on AWS: services send events, and rules call their targets.
 
 object_versions  S3's events contain the object's version id
 service_events   sending an event of an AWS service
-targets          a rule's targets are called only if that is allowed, and functions are retried
+targets          a target is called only if its role or policy allows it, and a failed function is retried
 """
 
 from localcloud.ministack.eventbridge import object_versions, targets

@@ -84,7 +84,8 @@ def patch(wake: Callable[[str | None], None]) -> None:
             # A branch has a thread of its own. The execution's thread notices the end by itself.
             return None
 
-    # Every attempt of a task, and every state outside a branch, adds an event at its start.
+    # Every attempt of a task, and every state outside a branch of a Parallel state, adds an event to the
+    # history when it starts.
     @functools.wraps(add)
     def add_unless_ended(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
         if execution["events"] and execution["events"][-1]["type"] in _ENDS:

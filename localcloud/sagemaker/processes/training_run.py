@@ -359,7 +359,11 @@ class TrainingRun:
             self._events.log(stream, timestamp_ms, line)
 
     def _upload(self, folder: str, name: str) -> str | None:
-        """Upload a folder of all hosts as one archive; return its URI, or None if the folder is empty."""
+        """Merge this folder of all hosts into one archive and upload it.
+
+        Returns:
+            The archive's URI, or None if the folders are empty.
+        """
         output = self._launch.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         uri = f"{output}/{self._launch.job_name}/output/{name}"
         archive = self._launch.directory / name

@@ -56,5 +56,8 @@ class Adapter:
 
 
 def middlewares() -> list[Middleware]:
-    """Return the wrappers of Serve's proxy (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH)."""
+    """Return the middlewares of Serve's HTTP proxy.
+
+    Serve finds this function through the variable RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
+    """
     return [Middleware(Adapter)]
