@@ -125,7 +125,7 @@ class Faults:
         return self._add("job", "training-job", do, **where)
 
     def metrics(self, **values: float | None) -> Fault:
-        """Set metrics that the next training job prints (scripted_jobs.METRICS). None leaves a metric out."""
+        """Set metrics of the next training job (see scripted_jobs). None leaves a metric out."""
         return self._add("metrics", "training-job", values)
 
     def create_fails(self, reason: str) -> Fault:

@@ -42,8 +42,6 @@ TRAINING_SECONDS = 60
 """The training time that SageMaker reports and bills."""
 IDENTITY = "model.json"
 """The file of model.tar.gz with the name of the job, its test perplexity and its words."""
-METRICS = ("train_perplexity", "words_per_second", "valid_perplexity", "test_perplexity", "vocabulary_size",
-           "champion_perplexity", "challenger_perplexity")  # fmt: skip
 _MAX_WORDS = 200
 _STOPS = ("Stopped", "MaxRuntimeExceeded")
 """The outcomes of a job that is stopped after its training."""
