@@ -135,9 +135,7 @@ class DeployedStack:
             return description if description["status"] != "RUNNING" else None
 
         # Each request takes processor time from the execution.
-        description = wait_until(ended, f"the end of {execution}", pause=0.25)
-        assert description is not None
-        return description
+        return wait_until(ended, f"the end of {execution}", pause=0.25)
 
     def report(self, execution: str) -> dict[str, Any]:
         """Wait for an execution, check that it did not fail, and return its report."""

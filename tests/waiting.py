@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def wait_until(
-    condition: Callable[[], Result],
+    condition: Callable[[], Result | None],
     what: str | Callable[[], str],
     seconds: float = DEADLINE,
     pause: float = 0.05,

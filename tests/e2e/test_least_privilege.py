@@ -314,8 +314,6 @@ def test_a_run_fails_if_a_step_cannot_be_invoked_or_its_report_cannot_be_publish
 def test_uploads_and_schedules_start_nothing_without_their_permission(stack: DeployedStack) -> None:
     before = set(stack.executions())
     resources = stack.resources()
-    # A schedule in the past never starts anything.
-    soon = time.gmtime(time.time() + 5)
     with (
         without(stack, "UploadRuleRole", "states:StartExecution"),
         without(stack, "ScheduleRole", "states:StartExecution"),
@@ -324,7 +322,7 @@ def test_uploads_and_schedules_start_nothing_without_their_permission(stack: Dep
         stack.cloud.client("scheduler").create_schedule(
             Name=NEW_RUN,
             GroupName="lexline-teardowns",
-            ScheduleExpression=f"at({time.strftime('%FT%T', soon)})",
+            ScheduleExpression=f"at({time.strftime('%FT%T', time.gmtime(time.time() + 5))})",
             FlexibleTimeWindow={"Mode": "OFF"},
             ActionAfterCompletion="DELETE",
             Target={

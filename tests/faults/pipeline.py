@@ -106,7 +106,7 @@ class Pipeline:
 
     # --- waits
 
-    def until(self, condition: Callable[[], Result], what: str, pause: float = 0.05) -> Result:
+    def until(self, condition: Callable[[], Result | None], what: str, pause: float = 0.05) -> Result:
         """Wait until the condition returns a true value, and return the value."""
         return wait_until(condition, lambda: f"{what}; {self._situation()}", pause=pause)
 
