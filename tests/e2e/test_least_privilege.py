@@ -334,7 +334,9 @@ def test_uploads_and_schedules_start_nothing_without_their_permission(stack: Dep
         log = stack.cloud.state_dir / "server.log"
 
         def denials() -> set[str]:
-            found = re.findall(r"(EventBridge rule|Schedule) .*states:StartExecution", log.read_text("utf-8"))
+            found = re.findall(
+                r"(EventBridge rule|Schedule) .*states:StartExecution", log.read_text("utf-8", "replace")
+            )
             return set(found) if len(set(found)) == 2 else set()
 
         wait_until(denials, "EventBridge and Scheduler to be denied")
