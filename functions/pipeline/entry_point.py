@@ -1,7 +1,5 @@
 """The decorator for the handlers of steps and events: parsing, logs, traces, metrics and named errors."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from aws_lambda_powertools.utilities.parser import parse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
 
+from contracts.run import LeasedInput
 from coordination import lease
 from core.errors import InvalidInput, PipelineError, translated
 from core.logging import logger, metrics, tracer
@@ -25,18 +24,15 @@ Given = TypeVar("Given", bound=BaseModel)
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
-def step(
-    contract: type[Given], *, fenced: bool = True
-) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
+def step(contract: type[Given]) -> Callable[[Callable[[Given], BaseModel | None]], Handler]:
     """Return a decorator that makes a Lambda handler of a function from a contract to a document or None.
 
     Log lines carry the run's name as correlation id; if the name is not known, the execution's ARN, else the
-    invocation's request id.
+    invocation's request id. If the contract is a LeasedInput, the lease is renewed before the function is
+    called: a run that has lost its lease goes no further.
 
     Args:
         contract: what the event is parsed as.
-        fenced: renew the lease before the function is called, if the contract has a lease. A run that has
-            lost its lease then goes no further.
 
     Raises:
         PipelineError: only errors of `core.errors`, which the state machine matches by class name.
@@ -56,8 +52,8 @@ def step(
             try:
                 with translated():
                     given = parsed(event, contract)
-                    if fenced and hasattr(given, "lease"):
-                        lease.renew(given.run, given.lease)  # type: ignore[attr-defined]
+                    if isinstance(given, LeasedInput):
+                        lease.renew(given.run, given.lease)
                     result = function(given)
             except PipelineError as error:
                 metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=1)

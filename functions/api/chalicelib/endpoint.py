@@ -13,16 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from chalicelib.errors import (
-    ApiError,
-    Deploying,
-    InvalidRequest,
-    ModelFailed,
-    ModelUnreachable,
-    NoEndpoint,
-    NotPermitted,
-    Throttled,
-)
+from chalicelib import errors
 from chalicelib.validation import GenerateRequest
 
 if TYPE_CHECKING:
@@ -67,22 +58,19 @@ class ServedModel:
     since: str
 
 
+@dataclass(frozen=True)
 class Endpoint:
     """A SageMaker endpoint. Nothing is cached: every request calls SageMaker."""
 
-    def __init__(self, name: str, runtime: SageMakerRuntimeClient, sagemaker: SageMakerClient) -> None:
-        self.name = name
-        self._runtime = runtime
-        self._sagemaker = sagemaker
+    name: str
+    runtime: SageMakerRuntimeClient
+    sagemaker: SageMakerClient
 
     @classmethod
     def connect(cls, name: str) -> Endpoint:
         """Return the endpoint in the account and region of this function."""
-        return cls(
-            name,
-            boto3.client("sagemaker-runtime", config=_INVOKE),
-            boto3.client("sagemaker", config=_DESCRIBE),
-        )
+        runtime = boto3.client("sagemaker-runtime", config=_INVOKE)
+        return cls(name, runtime, boto3.client("sagemaker", config=_DESCRIBE))
 
     def generate(self, request: GenerateRequest) -> Generated:
         """Return text from the model that serves; during an update that is the old model.
@@ -95,7 +83,7 @@ class Endpoint:
         body = {key: value for key, value in asdict(request).items() if value not in ("", None)}
         with _translated():
             try:
-                response = self._runtime.invoke_endpoint(
+                response = self.runtime.invoke_endpoint(
                     EndpointName=self.name,
                     ContentType="application/json",
                     Accept="application/json",
@@ -107,14 +95,16 @@ class Endpoint:
                     raise
                 # InvokeEndpoint returns ValidationError for an endpoint that does not exist or is not ready.
                 self._live()
-                raise ModelUnreachable("The endpoint refused the request.") from error
+                raise errors.ModelUnreachable("The endpoint refused the request.") from error
         try:
             answer = json.loads(content)
             return Generated(
                 str(answer["text"]), int(answer["words"]), int(answer["seed"]), str(answer["model"])
             )
         except (ValueError, TypeError, KeyError) as error:
-            raise ModelUnreachable("The endpoint returned a response that is not the model's.") from error
+            raise errors.ModelUnreachable(
+                "The endpoint returned a response that is not the model's."
+            ) from error
 
     def served(self) -> ServedModel:
         """Return the model that serves, from the endpoint's config and its tags.
@@ -125,10 +115,10 @@ class Endpoint:
         with _translated():
             endpoint = self._live()
             try:
-                config = self._sagemaker.describe_endpoint_config(
+                config = self.sagemaker.describe_endpoint_config(
                     EndpointConfigName=endpoint["EndpointConfigName"]
                 )
-                pages = self._sagemaker.get_paginator("list_tags").paginate(
+                pages = self.sagemaker.get_paginator("list_tags").paginate(
                     ResourceArn=config["EndpointConfigArn"]
                 )
                 tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
@@ -136,7 +126,9 @@ class Endpoint:
                 if _code(error) != "ValidationException":
                     raise
                 # The config was deleted between the two calls: an update has just ended.
-                raise Deploying("The endpoint is changing to another model. Try again.", retry=1) from error
+                raise errors.Deploying(
+                    "The endpoint is changing to another model. Try again.", retry=1
+                ) from error
         perplexity = tags.get("lexline:test-perplexity")
         return ServedModel(
             endpoint=self.name,
@@ -150,18 +142,20 @@ class Endpoint:
     def _live(self) -> DescribeEndpointOutputTypeDef:
         """Return the endpoint's description, or raise an ApiError if the endpoint does not serve."""
         try:
-            endpoint = self._sagemaker.describe_endpoint(EndpointName=self.name)
+            endpoint = self.sagemaker.describe_endpoint(EndpointName=self.name)
         except ClientError as error:
             if _code(error) != "ValidationException":
                 raise
-            raise NoEndpoint("There is no model yet. Upload a corpus, and wait for its run.") from error
+            raise errors.NoEndpoint(
+                "There is no model yet. Upload a corpus, and wait for its run."
+            ) from error
         status = endpoint["EndpointStatus"]
         if status == "Creating":
-            raise Deploying("The first model is being deployed. Try again in a few minutes.", retry=30)
+            raise errors.Deploying("The first model is being deployed. Try again in a few minutes.", retry=30)
         if status == "Deleting":
-            raise NoEndpoint("The endpoint is being deleted.")
+            raise errors.NoEndpoint("The endpoint is being deleted.")
         if status in ("Failed", "OutOfService"):
-            raise ModelUnreachable("The endpoint failed and serves nothing. Run the pipeline again.")
+            raise errors.ModelUnreachable("The endpoint failed and serves nothing. Run the pipeline again.")
         return endpoint
 
 
@@ -175,26 +169,26 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ReadTimeoutError as error:
-        raise ModelUnreachable("The model took too long. Ask for fewer words.") from error
+        raise errors.ModelUnreachable("The model took too long. Ask for fewer words.") from error
     except BotoCoreError as error:
-        raise ModelUnreachable("SageMaker cannot be reached.") from error
+        raise errors.ModelUnreachable("SageMaker cannot be reached.") from error
     except ClientError as error:
         raise _api_error(error) from error
 
 
-def _api_error(error: ClientError) -> ApiError:
+def _api_error(error: ClientError) -> errors.ApiError:
     code = _code(error)
     if code == "ModelError" and error.response.get("OriginalStatusCode") == HTTPStatus.BAD_REQUEST:
         # Only the model knows, for example, its vocabulary. Its message is the first line; AWS's PyTorch
         # image adds a stack trace.
         message = str(error.response.get("OriginalMessage", "")).partition("\n")[0]
-        return InvalidRequest(message[:_LONGEST_MODEL_MESSAGE] or "The model cannot use this request.")
+        return errors.InvalidRequest(message[:_LONGEST_MODEL_MESSAGE] or "The model cannot use this request.")
     if code == "ModelError":
-        return ModelFailed("The model failed on this request.")
+        return errors.ModelFailed("The model failed on this request.")
     if code == "ModelNotReadyException":
-        return Deploying("The model is starting. Try again in a moment.", retry=5)
+        return errors.Deploying("The model is starting. Try again in a moment.", retry=5)
     if code in _THROTTLING:
-        return Throttled("There are too many requests. Try again in a moment.", retry=1)
+        return errors.Throttled("There are too many requests. Try again in a moment.", retry=1)
     if code in _DENIED:
-        return NotPermitted(f"The API's role lacks the permission sagemaker:{error.operation_name}.")
-    return ModelUnreachable("The endpoint cannot be reached.")
+        return errors.NotPermitted(f"The API's role lacks the permission sagemaker:{error.operation_name}.")
+    return errors.ModelUnreachable("The endpoint cannot be reached.")

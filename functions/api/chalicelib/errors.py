@@ -4,6 +4,7 @@ Every error body is `{"code": ..., "message": ...}`. An invalid request adds `er
 invalid field. Messages have no ARN, account or stack trace; the log has them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,7 +27,6 @@ class ApiError(ChaliceUnhandledError):
     """
 
     status = 500
-    code = "internal_error"
 
     def __init__(self, message: str, *, errors: Sequence[FieldError] = (), retry: int | None = None) -> None:
         """Describe the error; `retry` is the number of seconds after which a retry may succeed."""
@@ -34,6 +34,8 @@ class ApiError(ChaliceUnhandledError):
         self.message = message
         self.errors = errors
         self.retry = retry
+        # InvalidRequest has the code invalid_request.
+        self.code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
     def response(self) -> Response:
         """Return the HTTP response for this error."""
@@ -45,56 +47,46 @@ class InvalidRequest(ApiError):
     """The body is not JSON, or fields of it are invalid."""
 
     status = 400
-    code = "invalid_request"
 
 
 class NoEndpoint(ApiError):
     """No model has been deployed, or the endpoint was torn down."""
 
     status = 404
-    code = "no_endpoint"
 
 
 class BodyTooLarge(ApiError):
     """The request body is longer than the API reads."""
 
     status = 413
-    code = "body_too_large"
 
 
 class ModelFailed(ApiError):
     """The model returned an error."""
 
     status = 424
-    code = "model_failed"
 
 
 class Throttled(ApiError):
     """SageMaker asks for fewer requests."""
 
     status = 429
-    code = "throttled"
 
 
 class NotPermitted(ApiError):
     """The API's own role lacks a permission. The caller cannot change that."""
-
-    status = 500
-    code = "not_permitted"
 
 
 class ModelUnreachable(ApiError):
     """The endpoint returned no usable response: it is down or too slow, or its JSON is not the model's."""
 
     status = 502
-    code = "model_unreachable"
 
 
 class Deploying(ApiError):
     """The first model is still being deployed."""
 
     status = 503
-    code = "deploying"
 
 
 def error_response(

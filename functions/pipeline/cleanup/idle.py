@@ -1,7 +1,5 @@
 """When an endpoint was last used, by CloudWatch's `Invocations` metric."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from core import aws

@@ -4,8 +4,6 @@ Three kinds of resources have an owner: those that serve, those that the serving
 roll back to them), and those of the run that holds the lease.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,6 @@
 Resources are recognised by their names, which begin with `names.prefix(endpoint)`.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NoReturn
 
 from core import aws, names
@@ -78,15 +76,9 @@ def delete_config_and_model(run: str) -> list[str]:
 
 def delete_config(name: str) -> bool:
     """Delete an endpoint config that no endpoint uses. Return whether it existed."""
-    with aws.allowing(aws.is_missing):
-        aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)
-        return True
-    return False
+    return aws.or_none(lambda: aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)) is not None
 
 
 def delete_model(name: str) -> bool:
     """Delete a model that no endpoint config uses. Return whether it existed."""
-    with aws.allowing(aws.is_missing):
-        aws.sagemaker().delete_model(ModelName=name)
-        return True
-    return False
+    return aws.or_none(lambda: aws.sagemaker().delete_model(ModelName=name)) is not None

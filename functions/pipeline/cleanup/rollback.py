@@ -20,16 +20,13 @@ from serving import endpoint, probe, scaling, tags
 from serving.scaling import Scale
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import (
-        DescribeEndpointOutputTypeDef,
-        ProductionVariantOutputTypeDef,
-    )
+    from mypy_boto3_sagemaker import type_defs as types
 
 
 def roll_back(
-    live: DescribeEndpointOutputTypeDef,
+    live: types.DescribeEndpointOutputTypeDef,
     run: Run,
-    failed: ProductionVariantOutputTypeDef,
+    failed: types.ProductionVariantOutputTypeDef,
     failed_tags: Mapping[str, str],
 ) -> NoReturn:
     """Start putting the endpoint back to its former config.
@@ -96,12 +93,11 @@ def restore_scaling(run: Run, previous: str) -> None:
 
     A deployment with another instance type, or a new endpoint, ends the scaling.
     """
-    scale = Scale.read(tags.of_config(run.execution.id, previous).get(tags.SCALES, ""))
-    if scale:
+    if scale := Scale.read(tags.of_config(run.execution.id, previous).get(tags.SCALES, "")):
         scaling.start(run.endpoint, scale)
 
 
-def may_be_used(live: DescribeEndpointOutputTypeDef, run: Run) -> bool:
+def may_be_used(live: types.DescribeEndpointOutputTypeDef, run: Run) -> bool:
     """Return whether the endpoint, which another run owns now, has or may get the failed run's config."""
     if live["EndpointStatus"] not in endpoint.SETTLED:
         return True

@@ -5,14 +5,13 @@ objects in the bucket except the uploads. Uploads are their owner's; CloudFormat
 that holds them.
 """
 
-from __future__ import annotations
-
 import time
 
 from cleanup import resources
 from core import aws, environment, names
 from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
 from core.logging import logger
+from registry import model_packages
 from serving import endpoint
 
 _POLL_SECONDS = 5
@@ -74,14 +73,10 @@ def _delete_endpoint(name: str, deadline: float) -> None:
 def _delete_registry(name: str) -> None:
     """Delete the model package group with all its versions."""
     sagemaker = aws.sagemaker()
+    # The list is complete before it is used: deleting during a paginated listing would move the pages.
+    for package in list(model_packages.packages(name)):
+        sagemaker.delete_model_package(ModelPackageName=package["ModelPackageArn"])
     with aws.allowing(aws.is_missing):
-        packages = [
-            package["ModelPackageArn"]
-            for page in sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
-            for package in page["ModelPackageSummaryList"]
-        ]
-        for arn in packages:
-            sagemaker.delete_model_package(ModelPackageName=arn)
         sagemaker.delete_model_package_group(ModelPackageGroupName=name)
 
 

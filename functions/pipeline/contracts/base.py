@@ -1,7 +1,5 @@
 """What all contracts share: the base class, and the types of names, URIs and durations."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated
 

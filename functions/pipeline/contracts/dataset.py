@@ -1,20 +1,15 @@
 """The dataset: what Prepare receives and returns."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from contracts.base import Contract, DatasetName, S3Uri, Sha256
-from contracts.run import Lease, Run
+from contracts.run import LeasedInput
 
 
-class PrepareInput(Contract):
+class PrepareInput(LeasedInput):
     """The input of Prepare."""
-
-    run: Run
-    lease: Lease
 
 
 class SourceObject(Contract):
@@ -69,6 +64,3 @@ class NotPrepared(Contract):
 
 
 PrepareOutcome = Annotated[Prepared | NotPrepared, Field(discriminator="outcome")]
-
-
-PREPARE_OUTCOME: TypeAdapter[Prepared | NotPrepared] = TypeAdapter(PrepareOutcome)

@@ -1,8 +1,6 @@
 """Events from outside the state machine: EventBridge, alarms and the daily sweep."""
 
-from __future__ import annotations
-
-from pydantic import BaseModel, Field
+from pydantic import AliasPath, BaseModel, Field
 
 from contracts.base import Contract
 
@@ -17,42 +15,18 @@ class StateChange(BaseModel):
     resources: list[str] = Field(min_length=1)
 
 
-class ExecutionDetail(BaseModel):
-    """The part of the event that names the execution."""
-
-    execution_arn: str = Field(alias="executionArn")
-
-
 class ExecutionChange(BaseModel):
     """EventBridge's event that an execution has ended; only the ARN is read, for the same reasons."""
 
-    detail: ExecutionDetail
-
-
-class AlarmState(BaseModel):
-    """The data that made the alarm go off."""
-
-    reason: str
-
-
-class AlarmConfiguration(BaseModel):
-    """The alarm's own description."""
-
-    description: str = ""
-
-
-class Alarm(BaseModel):
-    """A CloudWatch alarm that went off."""
-
-    name: str = Field(alias="alarmName")
-    state: AlarmState
-    configuration: AlarmConfiguration
+    execution_arn: str = Field(validation_alias=AliasPath("detail", "executionArn"))
 
 
 class AlarmChange(BaseModel):
-    """EventBridge's event that an alarm has gone off."""
+    """EventBridge's event that an alarm has gone off; `reason` has the data that made it go off."""
 
-    detail: Alarm
+    name: str = Field(validation_alias=AliasPath("detail", "alarmName"))
+    reason: str = Field(validation_alias=AliasPath("detail", "state", "reason"))
+    description: str = Field("", validation_alias=AliasPath("detail", "configuration", "description"))
 
 
 class SweepInput(BaseModel):

@@ -1,27 +1,22 @@
 """The registry: what Register and FindModel receive and return."""
 
-from __future__ import annotations
-
 from contracts.base import Contract, RunName, S3Uri
 from contracts.dataset import Prepared
-from contracts.run import Run
+from contracts.run import StepInput
 from contracts.training import Evaluated, Source, Trained
 
 
-class RegisterInput(Contract):
+class RegisterInput(StepInput):
     """The input of Register."""
 
-    run: Run
     prepared: Prepared
     source: Source
     trained: Trained
     evaluated: Evaluated
 
 
-class FindModelInput(Contract):
+class FindModelInput(StepInput):
     """The input of FindModel."""
-
-    run: Run
 
 
 class Registered(Contract):

@@ -1,7 +1,5 @@
 """The contract of Report: the state of the finished run, and the document about it."""
 
-from __future__ import annotations
-
 from datetime import date
 from typing import Literal
 

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator, model_validator
 
 from contracts.base import Contract, DatasetName, Duration, InstanceType, RunName
 
-
-def _auto_is_none(value: object) -> object:
-    return None if value == "auto" else value
-
-
-RecipesOwn = BeforeValidator(_auto_is_none)
-
-
-"""With None, "auto" or no value, the recipe decides. Only `model_scripts/` knows the recipes' numbers."""
+# With None, "auto" or no value, the recipe decides. Only `model_scripts/` knows the recipes' numbers.
+RecipesOwn = BeforeValidator(lambda value: None if value == "auto" else value)
 
 
 class Hyperparameters(Contract):
@@ -108,16 +95,12 @@ class HostingResources(Contract):
         return self.endpoint_type == "real-time" and self.max_instance_count > self.instance_count
 
     @model_validator(mode="after")
-    def _most_is_not_least(self) -> HostingResources:
+    def _can_scale(self) -> HostingResources:
         if 0 < self.max_instance_count < self.instance_count:
             raise ValueError(
                 f"max_instance_count {self.max_instance_count} is less than instance_count "
                 f"{self.instance_count}; choose 0 to turn scaling off"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _scales_by_what_can(self) -> HostingResources:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
         if self.scales and re.match(r"ml\.t\d", self.instance_type):
             raise ValueError(
@@ -163,7 +146,7 @@ class TeardownWhenIdle(Contract):
     when_idle: Duration
 
 
-def _one_teardown(value: object, validated: ValidatorFunctionWrapHandler) -> object:
+def _one_teardown(value: object, validated: Callable[[object], object]) -> object:
     """Read `after:PT8H`, which is how a template parameter says {"after": "PT8H"}."""
     name, colon, duration = value.partition(":") if isinstance(value, str) else ("", "", "")
     try:

@@ -1,7 +1,5 @@
 """A run: the plan, the gathering of its uploads, and its lease."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -61,10 +59,30 @@ class Run(Contract):
     teardown: Teardown
 
 
-class GatherInput(Contract):
-    """The input of Gather."""
+class Lease(Contract):
+    """The right to change the endpoint, held by one run at a time. `generation` rises with every owner."""
+
+    owner: RunName
+    generation: int = Field(ge=1)
+
+
+class StepInput(Contract):
+    """The input of a step: the run, and the results of the steps before that it needs."""
 
     run: Run
+
+
+class LeasedInput(StepInput):
+    """The input of a step that changes the endpoint or may take long.
+
+    The lease is renewed before the step works (entry_point.py).
+    """
+
+    lease: Lease
+
+
+class GatherInput(StepInput):
+    """The input of Gather."""
 
 
 class Gathered(Contract):
@@ -78,15 +96,7 @@ class Gathered(Contract):
     joined: RunName | None = None
 
 
-class AcquireInput(Contract):
+class AcquireInput(StepInput):
     """The input of Acquire; `token` is the state's task token, completed when the run has the lease."""
 
     token: str
-    run: Run
-
-
-class Lease(Contract):
-    """The right to change the endpoint, held by one run at a time. `generation` rises with every owner."""
-
-    owner: RunName
-    generation: int = Field(ge=1)

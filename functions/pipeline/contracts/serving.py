@@ -1,18 +1,15 @@
 """Serving: model, endpoint, smoke test, and how a deployment is finished, torn down or undone."""
 
-from __future__ import annotations
-
 from pydantic import AwareDatetime
 
 from contracts.base import Contract, S3Uri
 from contracts.registry import Registered
-from contracts.run import Lease, Run
+from contracts.run import Lease, LeasedInput, StepInput
 
 
-class CreateModelInput(Contract):
+class CreateModelInput(StepInput):
     """The input of CreateModel."""
 
-    run: Run
     registered: Registered
 
 
@@ -25,12 +22,10 @@ class ModelCreated(Contract):
     model_artifacts: S3Uri
 
 
-class DeployInput(Contract):
+class DeployInput(LeasedInput):
     """The input of Deploy; `token` is the state's task token, completed with a Deployed or an error."""
 
     token: str
-    run: Run
-    lease: Lease
     registered: Registered
 
 
@@ -43,11 +38,9 @@ class Deployed(Contract):
     instance_count: int
 
 
-class SmokeTestInput(Contract):
+class SmokeTestInput(LeasedInput):
     """The input of SmokeTest."""
 
-    run: Run
-    lease: Lease
     registered: Registered
     deployed: Deployed
 
@@ -69,11 +62,9 @@ class SmokeTested(Contract):
     slowest_seconds: float
 
 
-class FinishInput(Contract):
+class FinishInput(LeasedInput):
     """The input of Finish."""
 
-    run: Run
-    lease: Lease
     deployed: Deployed
 
 
@@ -84,11 +75,8 @@ class Finished(Contract):
     teardown_at: AwareDatetime | None
 
 
-class TeardownInput(Contract):
+class TeardownInput(LeasedInput):
     """The input of Teardown."""
-
-    run: Run
-    lease: Lease
 
 
 class TeardownDone(Contract):
@@ -105,14 +93,13 @@ class Caught(Contract):
     Step: str
 
 
-class CompensateInput(Contract):
+class CompensateInput(StepInput):
     """The input of Compensate.
 
-    `lease` is the lease that the run held; the step checks whether it still does. `at_work` says that a
-    function of the aborted run may still be running.
+    `lease` is the lease that the run held. It is not renewed before the step works: the step checks itself
+    whether the run still holds it. `at_work` says that a function of the aborted run may still be running.
     """
 
-    run: Run
     lease: Lease
     at_work: bool
     registered: Registered | None

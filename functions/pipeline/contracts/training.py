@@ -1,18 +1,14 @@
 """Training: scripts, champion, training job and the verdict on the new model."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from contracts.base import Contract, S3Uri, Sha256
 from contracts.dataset import Prepared
-from contracts.run import Lease, Run
+from contracts.run import LeasedInput, StepInput
 
 
-class SourceInput(Contract):
+class SourceInput(StepInput):
     """The input of Source."""
-
-    run: Run
 
 
 class Source(Contract):
@@ -28,10 +24,9 @@ class Source(Contract):
     commit: str | None = None
 
 
-class ChampionInput(Contract):
+class ChampionInput(StepInput):
     """The input of Champion."""
 
-    run: Run
     prepared: Prepared
     source: Source
 
@@ -50,12 +45,10 @@ class Champion(Contract):
     artifact_prefix: S3Uri | None = None
 
 
-class TrainInput(Contract):
+class TrainInput(LeasedInput):
     """The input of Train; `token` is the state's task token, completed with a Trained or an error."""
 
     token: str
-    run: Run
-    lease: Lease
     prepared: Prepared
     source: Source
     champion: Champion
@@ -79,10 +72,9 @@ class Trained(Contract):
     metrics: dict[str, float]
 
 
-class EvaluateInput(Contract):
+class EvaluateInput(StepInput):
     """The input of Evaluate."""
 
-    run: Run
     prepared: Prepared
     trained: Trained
     champion: Champion

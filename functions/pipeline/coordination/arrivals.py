@@ -13,24 +13,17 @@ Each dataset has one item in the table, under `dataset/<name>`:
     read, reader     the versions of the objects that were last read for training, and the run that read them
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from contracts.request import Upload
 from contracts.run import Gathered, Run
 from coordination import executions, table
+from coordination.table import Item
 from core.errors import ServiceUnavailable
 from uploads.listing import UploadedObject
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-    from coordination.table import Item
 
 # A run begins after this many quiet periods, however often more uploads come.
 _MOST_PERIODS = 20
@@ -55,11 +48,11 @@ def gather(run: Run, quiet_seconds: float) -> Gathered:
     """
     for _ in range(_ATTEMPTS):
         item = table.get(_key(run.dataset))
-        gatherer, now = table.text(item, "run"), time.time()
+        gatherer, now = item.get("run"), time.time()
         if gatherer == run.name:
-            latest = table.seconds(item, "first") + _MOST_PERIODS * quiet_seconds
-            return Gathered(seconds=max(0, math.ceil(min(table.seconds(item, "quiet"), latest) - now)))
-        if gatherer is None or not executions.is_running(item["execution"]["S"]):
+            latest = item.get("first", 0) + _MOST_PERIODS * quiet_seconds
+            return Gathered(seconds=max(0, math.ceil(min(item.get("quiet", 0), latest) - now)))
+        if gatherer is None or not executions.is_running(item["execution"]):
             if _become_gatherer(run, item, now + quiet_seconds):
                 return Gathered(seconds=math.ceil(quiet_seconds))
         elif _join(run, gatherer, now + quiet_seconds):
@@ -69,18 +62,18 @@ def gather(run: Run, quiet_seconds: float) -> Gathered:
 
 def close(run: Run) -> None:
     """End the gathering: later uploads get another run."""
-    table.write(_key(run.dataset), _CLEAR, {":me": {"S": run.name}}, condition="#run = :me")
+    table.write(_key(run.dataset), _CLEAR, {":me": run.name}, condition="#run = :me")
 
 
 def gatherer(dataset: str) -> str | None:
     """Return the ARN of the execution that gathers the dataset's uploads, or None."""
-    return table.text(table.get(_key(dataset)), "execution")
+    return table.get(_key(dataset)).get("execution")
 
 
 def joined(dataset: str, execution: str) -> int:
     """Return how many uploads the execution has gathered; 0 if it is not the gatherer."""
     item = table.get(_key(dataset))
-    return int(table.seconds(item, "joined")) if table.text(item, "execution") == execution else 0
+    return int(item.get("joined", 0)) if item.get("execution") == execution else 0
 
 
 def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) -> bool:
@@ -97,20 +90,19 @@ def leave(dataset: str, execution: str, uploads: int, dropped: Upload | None) ->
     """
     if not uploads:
         return True
-    update = _CLEAR
-    values: dict[str, AttributeValueTypeDef] = {":ended": {"S": execution}, ":joined": table.number(uploads)}
-    if dropped:
-        update, values[":mark"] = f"ADD #handled :mark {_CLEAR}", {"SS": [_mark(dropped)]}
-    condition = "#execution = :ended AND #joined = :joined"
-    return table.write(_key(dataset), update, values, condition=condition) or not joined(dataset, execution)
+    cleared = table.write(
+        _key(dataset),
+        f"ADD #handled :mark {_CLEAR}" if dropped else _CLEAR,
+        {":ended": execution, ":joined": uploads, ":mark": {_mark(dropped)} if dropped else None},
+        condition="#execution = :ended AND #joined = :joined",
+    )
+    return cleared or not joined(dataset, execution)
 
 
 def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
     """Record the objects that a run has listed."""
-    # DynamoDB refuses a set with equal members.
-    marks = sorted(set(map(_mark, _newest(objects))))
-    if marks:
-        table.write(_key(dataset), "SET #handled = :marks", {":marks": {"SS": marks}})
+    if marks := set(map(_mark, _newest(objects))):
+        table.write(_key(dataset), "SET #handled = :marks", {":marks": marks})
 
 
 def first_to_read(run: Run, versions: Sequence[str]) -> bool:
@@ -121,9 +113,9 @@ def first_to_read(run: Run, versions: Sequence[str]) -> bool:
         when its run has ended long ago.
     """
     item, mine = table.get(_key(run.dataset)), " ".join(versions)
-    if table.text(item, "read") == mine and table.text(item, "reader") != run.name:
+    if item.get("read") == mine and item.get("reader") != run.name:
         return False
-    values: Item = {":read": {"S": mine}, ":reader": {"S": run.name}}
+    values = {":read": mine, ":reader": run.name}
     return table.write(_key(run.dataset), "SET #read = :read, #reader = :reader", values)
 
 
@@ -133,9 +125,9 @@ def is_lost(dataset: str, objects: Sequence[UploadedObject]) -> bool:
     Return False while an execution gathers the dataset's uploads.
     """
     item = table.get(_key(dataset))
-    if "run" in item and executions.is_running(item["execution"]["S"]):
+    if "run" in item and executions.is_running(item["execution"]):
         return False
-    handled = set(item.get("handled", {}).get("SS", ()))
+    handled = item.get("handled", ())
     return any(_mark(each) not in handled for each in _newest(objects))
 
 
@@ -153,20 +145,19 @@ def _mark(each: UploadedObject | Upload) -> str:
 
 
 def _become_gatherer(run: Run, seen: Item, quiet: float) -> bool:
-    ended = table.text(seen, "execution")
-    values: dict[str, AttributeValueTypeDef] = {
-        ":me": {"S": run.name},
-        ":execution": {"S": run.execution.id},
-        ":quiet": table.number(quiet),
-        ":now": table.number(time.time()),
-        # The uploads of a gatherer whose execution has ended are now this one's.
-        ":joined": table.number(table.seconds(seen, "joined") + 1),
-    }
     return table.write(
         _key(run.dataset),
         "SET #run = :me, #execution = :execution, #quiet = :quiet, #first = :now, #joined = :joined",
-        {**values, ":ended": {"S": ended}} if ended else values,
-        condition="#execution = :ended" if ended else "attribute_not_exists(#run)",
+        {
+            ":me": run.name,
+            ":execution": run.execution.id,
+            ":quiet": quiet,
+            ":now": time.time(),
+            # The uploads of a gatherer whose execution has ended are now this one's.
+            ":joined": seen.get("joined", 0) + 1,
+            ":ended": seen.get("execution"),
+        },
+        condition="#execution = :ended" if "execution" in seen else "attribute_not_exists(#run)",
     )
 
 
@@ -174,7 +165,7 @@ def _join(run: Run, gatherer: str, quiet: float) -> bool:
     return table.write(
         _key(run.dataset),
         "SET #quiet = :quiet ADD #joined :one",
-        {":quiet": table.number(quiet), ":one": table.number(1), ":gatherer": {"S": gatherer}},
+        {":quiet": quiet, ":one": 1, ":gatherer": gatherer},
         condition="#run = :gatherer",
     )
 

@@ -66,16 +66,14 @@ def _pass_on(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> st
             following = held.waiter(cleaner.run) or cleaner
         if lease.pass_on(held, following):
             logger.info("Lease passed on", former=held.owner, owner=following.run if following else None)
-            return following.execution if following and not _woken(following) else None
+            if following is None or (following.token and task_tokens.wake(following.token)):
+                return None
+            return following.execution
         held = lease.read(held.endpoint)
         if held.generation != former.generation or held.owner is None:
             # Another caller has passed it on.
             return None
     raise ServiceUnavailable(f"The lease on endpoint {held.endpoint} changed during every attempt.")
-
-
-def _woken(waiter: Waiter) -> bool:
-    return bool(waiter.token) and task_tokens.wake(waiter.token)
 
 
 def _start_cleanup(held: Held, execution: DescribeExecutionOutputTypeDef | None) -> Waiter | None:

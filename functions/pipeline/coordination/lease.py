@@ -14,19 +14,12 @@ overwrite anything. Every endpoint config carries the generation as a tag, so an
 newer one even then.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from contracts.run import Lease, Run
 from coordination import table
 from core.errors import LeaseLost, ServiceUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 # Longer than a run can go without a renewal, with every retry used (from Prepare to Train: 900 s of reading
 # and some 40 minutes of pauses). The lease expires only if a run hangs: the lease of an ended run is passed
@@ -36,6 +29,7 @@ _ATTEMPTS = 5
 # Conditions that the lease has not changed since it was read: it is free, or its owner has not renewed it.
 _AS_FREE = "#generation = :generation AND attribute_not_exists(#owner)"
 _AS_HELD = "#generation = :generation AND #owner = :former AND #until = :expires"
+_TAKE = "SET #owner = :owner, #execution = :execution, #generation = :next, #until = :until"
 
 
 @dataclass(frozen=True)
@@ -76,16 +70,14 @@ class Held:
 def read(endpoint: str) -> Held:
     """Return the lease as it is now."""
     item = table.get(_key(endpoint))
-    waiting = item.get("waiting", {}).get("M", {})
+    waiting = (Waiter(run, **entry) for run, entry in item.get("waiting", {}).items())
     return Held(
         endpoint=endpoint,
-        owner=table.text(item, "owner"),
-        execution=table.text(item, "execution"),
-        generation=int(table.seconds(item, "generation")),
-        until=table.seconds(item, "until"),
-        waiting=sorted(
-            (_waiter(run, each["M"]) for run, each in waiting.items()), key=lambda waiter: waiter.since
-        ),
+        owner=item.get("owner"),
+        execution=item.get("execution"),
+        generation=int(item.get("generation", 0)),
+        until=item.get("until", 0),
+        waiting=sorted(waiting, key=lambda waiter: waiter.since),
     )
 
 
@@ -140,51 +132,36 @@ def pass_on(held: Held, to: Waiter | None) -> bool:
     Returns:
         False if the lease has changed since it was read: another owner, a renewal, or another queue.
     """
+    as_read = {":generation": held.generation, ":former": held.owner, ":expires": held.until}
     if to is None:
         return table.write(
             _key(held.endpoint),
             "REMOVE #owner, #execution, #until",
-            {**_as_read(held), ":none": table.number(0)},
+            {**as_read, ":none": 0},
             condition=f"{_AS_HELD} AND size(#waiting) = :none",
         )
-    values: dict[str, AttributeValueTypeDef] = {
-        ":owner": {"S": to.run},
-        ":execution": {"S": to.execution},
-        ":next": table.number(held.generation + 1),
-        ":until": table.number(time.time() + SECONDS),
-    }
-    taken = "SET #owner = :owner, #execution = :execution, #generation = :next, #until = :until"
-    if not held.generation:
-        return table.write(
-            _key(held.endpoint),
-            f"{taken}, #waiting = :empty",
-            {**values, ":empty": {"M": {}}},
-            condition="attribute_not_exists(#generation)",
-        )
     place = held.waiter(to.run)
-    if place:
-        values[":token"] = {"S": place.token}
-    return table.write(
-        _key(held.endpoint),
-        f"{taken} REMOVE #waiting.#run",
-        {**values, **_as_read(held)},
-        condition=(
-            f"{_AS_HELD if held.owner else _AS_FREE} AND "
-            f"{'#waiting.#run.#token = :token' if place else 'attribute_not_exists(#waiting.#run)'}"
-        ),
-        names={"run": to.run},
-    )
+    if held.generation:
+        in_queue = "#waiting.#run.#token = :token" if place else "attribute_not_exists(#waiting.#run)"
+        update = f"{_TAKE} REMOVE #waiting.#run"
+        condition = f"{_AS_HELD if held.owner else _AS_FREE} AND {in_queue}"
+    else:
+        update, condition = f"{_TAKE}, #waiting = :empty", "attribute_not_exists(#generation)"
+    values = {
+        ":owner": to.run,
+        ":execution": to.execution,
+        ":next": held.generation + 1,
+        ":until": time.time() + SECONDS,
+        ":token": place.token if place else None,
+        ":empty": {},
+    }
+    return table.write(_key(held.endpoint), update, as_read | values, condition=condition, run=to.run)
 
 
 def leave(endpoint: str, run: str) -> None:
     """Remove a run from the queue."""
-    table.write(
-        _key(endpoint),
-        "REMOVE #waiting.#run",
-        {},
-        condition="attribute_exists(#waiting.#run)",
-        names={"run": run},
-    )
+    in_queue = "attribute_exists(#waiting.#run)"
+    table.write(_key(endpoint), "REMOVE #waiting.#run", {}, condition=in_queue, run=run)
 
 
 def _renewed(run: Run, lease: Lease) -> bool:
@@ -192,43 +169,26 @@ def _renewed(run: Run, lease: Lease) -> bool:
         _key(run.endpoint),
         "SET #until = :until",
         {
-            ":until": table.number(time.time() + SECONDS),
-            ":owner": {"S": lease.owner},
-            ":generation": table.number(lease.generation),
+            ":until": time.time() + SECONDS,
+            ":owner": lease.owner,
+            ":generation": lease.generation,
         },
         condition="#owner = :owner AND #generation = :generation",
     )
 
 
-def _as_read(held: Held) -> dict[str, AttributeValueTypeDef]:
-    """Return the values of the conditions `_AS_FREE` and `_AS_HELD`."""
-    values: dict[str, AttributeValueTypeDef] = {":generation": table.number(held.generation)}
-    if held.owner:
-        values |= {":former": {"S": held.owner}, ":expires": table.number(held.until)}
-    return values
-
-
 def _wait(held: Held, me: Waiter) -> bool:
     # A run that asks again keeps its place in the queue.
     place = held.waiter(me.run)
-    entry: AttributeValueTypeDef = {
-        "M": {
-            "execution": {"S": me.execution},
-            "token": {"S": me.token},
-            "since": table.number(place.since if place else me.since),
-        }
-    }
+    since = place.since if place else me.since
+    entry = {"execution": me.execution, "token": me.token, "since": since}
     return table.write(
         _key(held.endpoint),
         "SET #waiting.#run = :me",
-        {":me": entry, ":owner": {"S": held.owner or ""}, ":generation": table.number(held.generation)},
+        {":me": entry, ":owner": held.owner, ":generation": held.generation},
         condition="#owner = :owner AND #generation = :generation",
-        names={"run": me.run},
+        run=me.run,
     )
-
-
-def _waiter(run: str, entry: Mapping[str, Any]) -> Waiter:
-    return Waiter(run, entry["execution"]["S"], entry["token"]["S"], float(entry["since"]["N"]))
 
 
 def _key(endpoint: str) -> str:

@@ -5,12 +5,9 @@ while no token is stored. The item of an endpoint also records whether SageMaker
 change. Until then, DescribeEndpoint's response is not yet about this run.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -18,9 +15,6 @@ from coordination import table
 from core import aws, environment
 from core.errors import PipelineError, code_of
 from core.logging import logger
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 # Longer than an execution may run (30 days). DynamoDB deletes items that were not deleted before.
 _KEPT_SECONDS = 31 * 24 * 3600
@@ -43,52 +37,49 @@ class Waiting:
     accepted: bool
 
 
-def store(resource: str, token: str, run: str) -> Waiting:
+def store(resource: str, token: str, run: str) -> None:
     """Store the token to complete when the resource has settled. It replaces any earlier token."""
-    stored = aws.dynamodb().update_item(
-        TableName=environment.table(),
-        Key={"resource": {"S": resource}},
-        UpdateExpression="SET #token = :token, #run = :run, #expires = :expires",
-        ExpressionAttributeNames={"#token": "token", "#run": "run", "#expires": "expires"},
-        ExpressionAttributeValues={
-            ":token": {"S": token},
-            ":run": {"S": run},
-            ":expires": {"N": str(int(time.time()) + _KEPT_SECONDS)},
-        },
-        ReturnValues="ALL_NEW",
+    table.write(
+        resource,
+        "SET #token = :token, #run = :run, #expires = :expires",
+        {":token": token, ":run": run, ":expires": int(time.time()) + _KEPT_SECONDS},
     )
-    return _waiting(resource, stored["Attributes"])
 
 
 def mark_accepted(resource: str, run: str) -> None:
     """Record that SageMaker accepted the run's change of the resource."""
-    table.write(resource, "SET #config = :run", {":run": {"S": run}})
+    table.write(resource, "SET #config = :run", {":run": run})
 
 
 def find(resource: str) -> Waiting | None:
     """Return the state that waits for the resource, or None."""
     item = table.get(resource)
-    return _waiting(resource, item) if item else None
+    if not item:
+        return None
+    return Waiting(resource, item["token"], item["run"], accepted=item.get("config") == item["run"])
 
 
-def _waiting(resource: str, item: Mapping[str, AttributeValueTypeDef]) -> Waiting:
-    run = item["run"]["S"]
-    return Waiting(resource, item["token"]["S"], run, accepted=item.get("config", {}).get("S") == run)
-
-
-def complete(waiting: Waiting, outcome: BaseModel | PipelineError) -> None:
+def complete(resource: str, token: str, outcome: BaseModel | PipelineError) -> None:
     """End the wait with a result or an error.
 
     Do nothing if no state waits any more. The item then stays: a state that has timed out comes back with a
     new token, and needs to know whether its change was accepted.
     """
     if isinstance(outcome, PipelineError):
-        ended = _fail(waiting.token, type(outcome).__name__, str(outcome))
+        ended = _fail(token, type(outcome).__name__, str(outcome))
     else:
-        ended = send_result(waiting.token, outcome)
+        ended = send_result(token, outcome)
     if ended:
-        logger.info("Task token completed", resource=waiting.resource, outcome=type(outcome).__name__)
-        _delete(waiting)
+        logger.info("Task token completed", resource=resource, outcome=type(outcome).__name__)
+        # If another state waits for the resource now, the item has that state's token.
+        with aws.allowing(table.condition_failed):
+            aws.dynamodb().delete_item(
+                TableName=environment.table(),
+                Key={"resource": {"S": resource}},
+                ConditionExpression="#token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": token}},
+            )
 
 
 def send_result(token: str, result: BaseModel) -> bool:
@@ -112,20 +103,7 @@ def _fail(token: str, error: str, cause: str) -> bool:
 
 
 def _sent(send: Callable[[], object]) -> bool:
-    with aws.allowing(lambda error: code_of(error) in _STALE):
-        send()
-        return True
-    logger.info("No state waits for this token any more")
-    return False
-
-
-def _delete(waiting: Waiting) -> None:
-    # If another state waits for the resource now, the item has that state's token.
-    with aws.allowing(table.condition_failed):
-        aws.dynamodb().delete_item(
-            TableName=environment.table(),
-            Key={"resource": {"S": waiting.resource}},
-            ConditionExpression="#token = :token",
-            ExpressionAttributeNames={"#token": "token"},
-            ExpressionAttributeValues={":token": {"S": waiting.token}},
-        )
+    sent = aws.or_none(send, lambda error: code_of(error) in _STALE) is not None
+    if not sent:
+        logger.info("No state waits for this token any more")
+    return sent

@@ -3,8 +3,6 @@
 Call `aws.s3()` and the like: the client is created at the first call and reused in later invocations.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,8 +70,18 @@ def allowing(*expected: Callable[[ClientError], bool]) -> Iterator[None]:
             raise
 
 
-def or_none(call: Callable[[], Response]) -> Response | None:
-    """Return the call's response, or None if the resource does not exist."""
-    with allowing(is_missing):
+def is_missing_object(error: ClientError) -> bool:
+    """Return whether S3's error says that the object does not exist.
+
+    S3 returns 403 for an object that does not exist if the caller may not list the bucket.
+    """
+    return code_of(error) in ("NoSuchKey", "NotFound", "404", "AccessDenied", "Forbidden", "403")
+
+
+def or_none(
+    call: Callable[[], Response], recognises: Callable[[ClientError], bool] = is_missing
+) -> Response | None:
+    """Return the call's response, or None for an error that the second function recognises."""
+    with allowing(recognises):
         return call()
     return None

@@ -4,8 +4,6 @@ Each function has only the variables that it reads (template.yaml), so each is r
 before.
 """
 
-from __future__ import annotations
-
 import os
 
 from contracts.request import HostingResources

@@ -1,7 +1,5 @@
 """The structured logger, the tracer and the CloudWatch metrics that every function shares."""
 
-from __future__ import annotations
-
 from aws_lambda_powertools import Logger, Metrics, Tracer
 
 logger = Logger()

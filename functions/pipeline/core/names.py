@@ -1,7 +1,5 @@
 """Names and ARNs, all derived from the execution, so that a retried step finds what it created before."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Literal

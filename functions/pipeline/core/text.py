@@ -1,7 +1,5 @@
 """Sentences for people: validation errors, and texts cut to a length."""
 
-from __future__ import annotations
-
 from pydantic import ValidationError
 
 # An error appears in the execution's output several times, and the output has at most 262,144 bytes.

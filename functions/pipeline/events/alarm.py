@@ -1,7 +1,5 @@
 """EventBridge's event that one of the deployment's alarms went off: send a message to the topic."""
 
-from __future__ import annotations
-
 from contracts.events import AlarmChange
 from entry_point import step
 from reporting import messages
@@ -10,4 +8,4 @@ from reporting import messages
 @step(AlarmChange)
 def handler(event: AlarmChange) -> None:
     """Send the message."""
-    messages.alarm(event.detail)
+    messages.alarm(event)

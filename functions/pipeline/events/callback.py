@@ -5,8 +5,6 @@ deployment's. So an event only says where to look. Describe says what the state 
 completes a token.
 """
 
-from __future__ import annotations
-
 from contracts.events import StateChange
 from contracts.serving import Deployed
 from contracts.training import Trained
@@ -29,9 +27,8 @@ def handler(event: StateChange) -> None:
         logger.info("No state waits for this resource", resource=resource)
         return
     logger.set_correlation_id(waiting.run)
-    outcome = outcome_of(waiting)
-    if outcome:
-        task_tokens.complete(waiting, outcome)
+    if outcome := outcome_of(waiting):
+        task_tokens.complete(waiting.resource, waiting.token, outcome)
 
 
 def outcome_of(waiting: task_tokens.Waiting) -> Trained | Deployed | PipelineError | None:

@@ -1,7 +1,5 @@
 """EventBridge's event that an execution has ended, in whatever way: hand over its lease and its uploads."""
 
-from __future__ import annotations
-
 from contracts.events import ExecutionChange
 from coordination.handover import hand_over
 from core import environment
@@ -18,6 +16,6 @@ def handler(event: ExecutionChange) -> None:
             event again; there is no other event about this end, and DescribeExecution is eventually
             consistent.
     """
-    arn = event.detail.execution_arn
+    arn = event.execution_arn
     if not hand_over(environment.endpoint_name(), arn):
         raise ServiceUnavailable(f"Step Functions does not report yet that {arn} has ended.")

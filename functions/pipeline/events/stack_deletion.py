@@ -3,8 +3,6 @@
 The function does nothing when the stack is created or updated.
 """
 
-from __future__ import annotations
-
 import json
 import time
 import urllib.request

@@ -4,8 +4,6 @@ The sweep also makes up for events that never came: the end of an execution, an 
 teardown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -71,8 +69,7 @@ def _lost_uploads(name: str) -> Iterator[str]:
     for page in pages:
         for folder in page.get("CommonPrefixes", []):
             dataset = folder["Prefix"].removeprefix(root).rstrip("/")
-            gatherer = arrivals.gatherer(dataset)
-            if gatherer:
+            if gatherer := arrivals.gatherer(dataset):
                 hand_over(name, gatherer)
                 continue
             found = objects(aws.s3(), bucket, dataset)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from contracts.request import GitSource
 from core.errors import InvalidSource, SourceNotFound
 from git_source.credentials import Credentials
 
@@ -45,28 +46,20 @@ class Checkout:
     files: Mapping[str, bytes]
 
 
-def checkout(
-    repo: str,
-    branch: str | None = None,
-    commit: str | None = None,
-    credentials: Credentials | None = None,
-    timeout: float = TIMEOUT,
-) -> Checkout:
+def checkout(source: GitSource, credentials: Credentials | None, timeout: float = TIMEOUT) -> Checkout:
     """Fetch the scripts of a repository.
 
     Args:
-        repo: The address, which `address` checks.
-        branch: A branch or a tag. Without it, the default branch.
-        commit: Its first 7 to 40 hex digits, in lower case; with `branch`, it is in the branch's history.
-            Without it, the newest commit.
-        credentials: For the server in `repo`, and for no other. No error shows them.
+        source: The repository, whose address `address` checks. `branch` may be a tag. `commit` may be
+            abbreviated; with `branch`, it has to be in the branch's history.
+        credentials: For the server in `source.repo`, and for no other. No error shows them.
         timeout: For all requests together, in seconds.
 
     Raises:
         InvalidSource: The repository, its address or its scripts cannot be used. Subclasses say why.
         ServiceUnavailable: The server fails or is slow; a retry may help. So for Throttled.
     """
-    url = address(repo)
+    url, branch, commit = address(source.repo), source.branch, source.commit
     # Plan needs `address` alone, and from a layer, which has no bytecode, Dulwich takes 0.6 s to import.
     from git_source.server import GitServer
 

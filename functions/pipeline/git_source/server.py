@@ -5,8 +5,6 @@ of responses, where a redirect may lead, and errors that say what to do next. Pr
 ~/.gitconfig and ~/.netrc are not used.
 """
 
-from __future__ import annotations
-
 import logging
 import ssl
 import tempfile

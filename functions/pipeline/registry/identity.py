@@ -1,7 +1,5 @@
 """A model's identity: two models with the same data, scripts and hyperparameters are the same model."""
 
-from __future__ import annotations
-
 import hashlib
 
 from contracts.request import Hyperparameters

@@ -46,7 +46,7 @@ def register(
     Returns:
         The version's ARN.
     """
-    for package in _packages(group):
+    for package in packages(group):
         if _model_of(package) == model:
             return package["ModelPackageArn"]
     return _create(
@@ -62,13 +62,23 @@ def register(
     )
 
 
+def packages(group: str) -> Iterator[types.ModelPackageSummaryTypeDef]:
+    """Yield every version, newest first; none if the group does not exist."""
+    pages = aws.sagemaker().get_paginator("list_model_packages")
+    with aws.allowing(aws.is_missing):
+        for page in pages.paginate(
+            ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
+        ):
+            yield from page["ModelPackageSummaryList"]
+
+
 def find(group: str, name: str) -> Registered:
     """Return the model with this version, or the one that the run of this name trained.
 
     Raises:
         ModelNotFound: the group has no such model.
     """
-    for package in _packages(group):
+    for package in packages(group):
         if name in (_model_of(package), str(package.get("ModelPackageVersion"))):
             return read(package["ModelPackageArn"])
     raise ModelNotFound(f"No model {name} is registered in {group}. `lexline models` lists the models.")
@@ -82,6 +92,7 @@ def read(arn: str) -> Registered:
     """
     package = aws.sagemaker().describe_model_package(ModelPackageName=arn)
     metadata = package.get("CustomerMetadataProperties", {})
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
     try:
         return Registered.model_validate(
             {
@@ -89,7 +100,7 @@ def read(arn: str) -> Registered:
                 "version": package.get("ModelPackageVersion", 0),
                 "model": metadata.get("run", ""),
                 "approved": package.get("ModelApprovalStatus") == "Approved",
-                "model_artifacts": _artifacts(package),
+                "model_artifacts": containers[0].get("ModelDataUrl", "") if containers else "",
                 "dataset": metadata.get("dataset", ""),
                 "fingerprint": metadata.get("fingerprint", ""),
                 "identity": metadata.get("identity", ""),
@@ -128,20 +139,5 @@ def _create(request: types.CreateModelPackageInputTypeDef) -> str:
     return created["ModelPackageArn"]
 
 
-def _packages(group: str) -> Iterator[types.ModelPackageSummaryTypeDef]:
-    """Yield every version, newest first; none if the group does not exist."""
-    pages = aws.sagemaker().get_paginator("list_model_packages")
-    with aws.allowing(aws.is_missing):
-        for page in pages.paginate(
-            ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
-        ):
-            yield from page["ModelPackageSummaryList"]
-
-
 def _model_of(package: types.ModelPackageSummaryTypeDef) -> str:
     return package.get("ModelPackageDescription", "").partition(":")[0]
-
-
-def _artifacts(package: types.DescribeModelPackageOutputTypeDef) -> str:
-    containers = package.get("InferenceSpecification", {}).get("Containers", [])
-    return containers[0].get("ModelDataUrl", "") if containers else ""

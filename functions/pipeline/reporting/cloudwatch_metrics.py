@@ -1,7 +1,5 @@
 """CloudWatch metrics of a run: its outcome, and the training's time and quality by dataset."""
 
-from __future__ import annotations
-
 import math
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit

@@ -4,8 +4,6 @@ If the table lacks a price, the estimate is None and a note says so: an unknown 
 Estimates do not include tax, data transfer, free tiers or discounts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report's document: the run's status, event and reason, and what each step returned."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """How long each step of an execution took, from the execution's history."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from datetime import datetime
@@ -14,7 +12,7 @@ from core.logging import logger
 
 # Step Functions ends an execution at 25,000 events, and returns at most 1,000 a page.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_MOST_EVENTS, _EVENTS_PER_PAGE = 25_000, 1000
+_MOST_EVENTS = 25_000
 
 
 def of_execution(arn: str) -> dict[str, float]:
@@ -23,14 +21,11 @@ def of_execution(arn: str) -> dict[str, float]:
     A step is a Task state, in snake_case. Its time begins at the end of the step before it, so a wait between
     two visits of a step is part of the step. The step that calls this function has not ended and is left out.
     """
-    pages = (
-        aws.stepfunctions()
-        .get_paginator("get_execution_history")
-        .paginate(
-            executionArn=arn,
-            includeExecutionData=False,
-            PaginationConfig={"MaxItems": _MOST_EVENTS, "PageSize": _EVENTS_PER_PAGE},
-        )
+    paginator = aws.stepfunctions().get_paginator("get_execution_history")
+    pages = paginator.paginate(
+        executionArn=arn,
+        includeExecutionData=False,
+        PaginationConfig={"MaxItems": _MOST_EVENTS, "PageSize": 1000},
     )
     try:
         history = pages.build_full_result()
@@ -39,9 +34,9 @@ def of_execution(arn: str) -> dict[str, float]:
         logger.warning("The report has no durations", reason=str(error))
         return {}
     entered = [event for event in history["events"] if "stateEnteredEventDetails" in event]
-    return (
-        {} if "NextToken" in history or not entered else _by_step(history["events"][0]["timestamp"], entered)
-    )
+    if "NextToken" in history or not entered:
+        return {}
+    return _by_step(history["events"][0]["timestamp"], entered)
 
 
 def _by_step(began: datetime, entered: list[dict[str, Any]]) -> dict[str, float]:

@@ -4,9 +4,7 @@ The first line says the point. Subscriptions filter on the attribute `event`: an
 (contracts/report.py), or started, swept or alarm.
 """
 
-from __future__ import annotations
-
-from contracts.events import Alarm, Swept
+from contracts.events import AlarmChange, Swept
 from contracts.report import Report
 from contracts.run import Run
 from core import aws, environment
@@ -54,10 +52,10 @@ def swept(found: Swept) -> None:
     _publish("swept", "sweep", first_line, found.model_dump_json(indent=2), "Swept")
 
 
-def alarm(sounding: Alarm) -> None:
+def alarm(sounding: AlarmChange) -> None:
     """Publish that an alarm has gone off."""
-    first_line = f"Alarm {sounding.name}: {sounding.configuration.description}"
-    _publish("alarm", sounding.name, first_line, sounding.state.reason, "Alarm")
+    first_line = f"Alarm {sounding.name}: {sounding.description}"
+    _publish("alarm", sounding.name, first_line, sounding.reason, "Alarm")
 
 
 def _publish(event: str, subject: str, first_line: str, rest: str, status: str = "Started") -> None:

@@ -11,12 +11,11 @@ import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
-from botocore.exceptions import ClientError
 from pydantic import Field, ValidationError
 
 from contracts.base import Contract, InstanceType
 from core import aws, environment
-from core.errors import InvalidInput, code_of
+from core.errors import InvalidInput
 from core.logging import logger
 from core.text import cut, sentence
 
@@ -73,15 +72,12 @@ def current() -> tuple[PriceTable, list[str]]:
 
     An invalid table in the bucket is not used, and a note says so: a run does not fail over its report.
     """
-    try:
-        body = aws.s3().get_object(Bucket=environment.bucket(), Key=KEY)["Body"].read()
-    except ClientError as error:
-        # Without the permission to list a bucket, S3 returns AccessDenied for an object that does not exist.
-        if code_of(error) not in ("NoSuchKey", "AccessDenied"):
-            raise
+    bucket = environment.bucket()
+    response = aws.or_none(lambda: aws.s3().get_object(Bucket=bucket, Key=KEY), aws.is_missing_object)
+    if response is None:
         return list_prices(), []
     try:
-        return PriceTable.load(body), []
+        return PriceTable.load(response["Body"].read()), []
     except InvalidInput as error:
         logger.warning("The price table in the bucket is not used", reason=str(error))
         return list_prices(), [cut(f"{KEY} in the bucket is not used. {error}", _LONGEST_NOTE)]

@@ -3,8 +3,6 @@
 The template gets the documents themselves. A section whose documents are missing is left out.
 """
 
-from __future__ import annotations
-
 import base64
 import functools
 import re

@@ -1,7 +1,5 @@
 """The size limit of a report: it is the output of a state, which has at most 262,144 bytes."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -17,10 +17,7 @@ from core import aws, names
 from core.errors import EndpointFailed, InvalidInput, Misconfigured, PipelineError, UpdateReverted
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import (
-        DescribeEndpointOutputTypeDef,
-        ProductionVariantOutputTypeDef,
-    )
+    from mypy_boto3_sagemaker import type_defs as types
 
 # The states an endpoint may stay in. It leaves Creating, Updating, SystemUpdating, RollingBack and Deleting
 # by itself.
@@ -31,12 +28,12 @@ SERVING = {"InService", "Updating", "SystemUpdating", "RollingBack"}
 VARIANT = "AllTraffic"
 
 
-def describe(name: str) -> DescribeEndpointOutputTypeDef | None:
+def describe(name: str) -> types.DescribeEndpointOutputTypeDef | None:
     """Return DescribeEndpoint's response, or None if the endpoint does not exist."""
     return aws.or_none(lambda: aws.sagemaker().describe_endpoint(EndpointName=name))
 
 
-def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed | PipelineError | None:
+def outcome(live: types.DescribeEndpointOutputTypeDef | None, config: str) -> Deployed | PipelineError | None:
     """Return how the accepted change to a config ended.
 
     Args:
@@ -69,7 +66,7 @@ def outcome(live: DescribeEndpointOutputTypeDef | None, config: str) -> Deployed
     )
 
 
-def variant(config: str) -> ProductionVariantOutputTypeDef | None:
+def variant(config: str) -> types.ProductionVariantOutputTypeDef | None:
     """Return the variant that an endpoint config defines, or None if the config does not exist."""
     described = aws.or_none(lambda: aws.sagemaker().describe_endpoint_config(EndpointConfigName=config))
     return described["ProductionVariants"][0] if described else None
@@ -80,12 +77,12 @@ def config_exists(name: str) -> bool:
     return variant(name) is not None
 
 
-def is_serverless(live: DescribeEndpointOutputTypeDef) -> bool:
+def is_serverless(live: types.DescribeEndpointOutputTypeDef) -> bool:
     """Return whether the endpoint is serverless now."""
     return any("CurrentServerlessConfig" in each for each in live.get("ProductionVariants", []))
 
 
-def check_can_take(run: Run, live: DescribeEndpointOutputTypeDef) -> None:
+def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef) -> None:
     """Check that the existing endpoint can be updated to what the run asks for.
 
     SageMaker updates a serverless endpoint to a real-time one, but not the reverse
@@ -103,11 +100,8 @@ def check_can_take(run: Run, live: DescribeEndpointOutputTypeDef) -> None:
             f"Endpoint {run.endpoint} has the endpoint config {serving}, which no run created. Delete that "
             "endpoint, or deploy the stack with another EndpointName."
         )
-    if (
-        run.hosting.endpoint_type == "serverless"
-        and live["EndpointStatus"] in SERVING
-        and not is_serverless(live)
-    ):
+    is_real_time = live["EndpointStatus"] in SERVING and not is_serverless(live)
+    if run.hosting.endpoint_type == "serverless" and is_real_time:
         request = json.dumps({"teardown_of": {"run": serving}})
         raise InvalidInput(
             f"hosting.endpoint_type: endpoint {run.endpoint} is real-time, and SageMaker cannot make it "

@@ -1,7 +1,5 @@
 """Requests to the endpoint that check whether its model generates text."""
 
-from __future__ import annotations
-
 import json
 
 from botocore.exceptions import ClientError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from contracts.request import HostingResources
 from core import aws
@@ -14,7 +14,6 @@ from serving import endpoint
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling.type_defs import DeregisterScalableTargetRequestTypeDef
 
-_DIMENSION: Literal["sagemaker:variant:DesiredInstanceCount"] = "sagemaker:variant:DesiredInstanceCount"
 _POLICY = "invocations-per-instance"
 
 
@@ -72,5 +71,5 @@ def _target(name: str) -> DeregisterScalableTargetRequestTypeDef:
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{name}/variant/{endpoint.VARIANT}",
-        "ScalableDimension": _DIMENSION,
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }

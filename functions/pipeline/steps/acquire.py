@@ -5,8 +5,6 @@ lease says that the run holds it. A wait also ends after some minutes and leads 
 looks at the owner's execution, in case the event of its end was lost.
 """
 
-from __future__ import annotations
-
 from contracts.run import AcquireInput
 from coordination import lease, task_tokens
 from coordination.handover import hand_over

@@ -1,10 +1,8 @@
 """Champion: find the model that serves, and check whether a new one is needed."""
 
-from __future__ import annotations
-
 from contracts.training import Champion, ChampionInput
 from core import aws, environment
-from core.errors import Unchanged, code_of
+from core.errors import Unchanged
 from entry_point import step
 from registry import identity
 from serving import endpoint, tags
@@ -49,9 +47,5 @@ def _artifact(model: str) -> str | None:
     A training job fails on a channel without objects, so a missing artifact must not become a channel.
     """
     bucket, key = environment.bucket(), f"runs/{model}/output/model.tar.gz"
-    # S3 returns 403 for a missing object if the caller may not list the bucket.
-    missing = ("404", "403", "NoSuchKey", "NotFound", "Forbidden")
-    with aws.allowing(lambda error: code_of(error) in missing):
-        aws.s3().head_object(Bucket=bucket, Key=key)
-        return f"s3://{bucket}/{key}"
-    return None
+    found = aws.or_none(lambda: aws.s3().head_object(Bucket=bucket, Key=key), aws.is_missing_object)
+    return f"s3://{bucket}/{key}" if found is not None else None

@@ -6,11 +6,8 @@ the state machine retries it until the endpoint has settled.
 
 A model that passed its smoke test before the failure keeps serving. A run that has lost its lease does not
 change the endpoint, which another run owns by then. If a function of an aborted run may still be running, the
-step only stops the
-job: that function could put a config into service that is deleted here.
+step only stops the job: that function could put a config into service that is deleted here.
 """
-
-from __future__ import annotations
 
 from cleanup import resources, rollback
 from contracts.serving import Compensated, CompensateInput
@@ -26,7 +23,7 @@ from training import training_job
 _MODEL_FAULTS = {"SmokeTestFailed", "UpdateReverted"}
 
 
-@step(CompensateInput, fenced=False)
+@step(CompensateInput)
 def handler(given: CompensateInput) -> Compensated:
     """Undo what the subject did, and return what there is now."""
     run = given.run
@@ -36,15 +33,16 @@ def handler(given: CompensateInput) -> Compensated:
     failed = endpoint.variant(run.subject)
     if failed is None:
         # The run never reached the endpoint, so the endpoint is not its business.
-        return _deleted(given, job, serving=None)
+        removed = resources.delete_config_and_model(run.subject)
+        return Compensated(training_job=job, serving=None, restored=False, removed=removed)
     live = endpoint.describe(run.endpoint)
     serving = live.get("EndpointConfigName", "") if live else None
     try:
         lease.renew(run, given.lease)
     except LeaseLost:
-        if live is not None and rollback.may_be_used(live, run):
-            return Compensated(training_job=job, serving=serving, restored=False, removed=[])
-        return _deleted(given, job, serving)
+        used = live is not None and rollback.may_be_used(live, run)
+        removed = [] if used else resources.delete_config_and_model(run.subject)
+        return Compensated(training_job=job, serving=serving, restored=False, removed=removed)
     if live and live["EndpointStatus"] not in endpoint.SETTLED:
         raise EndpointBusy(f"Endpoint {run.endpoint} is {live['EndpointStatus']}.")
     failed_tags = tags.of_config(run.execution.id, run.subject)
@@ -61,20 +59,8 @@ def handler(given: CompensateInput) -> Compensated:
         rollback.check_responds(run.endpoint, failed_tags.get(tags.PREVIOUS_MODEL))
         rollback.restore_scaling(run, previous)
     _reject_model(given)
-    return _deleted(given, job, serving, restored=restored, endpoint_too=live is None)
-
-
-def _deleted(
-    given: CompensateInput,
-    job: str | None,
-    serving: str | None,
-    *,
-    restored: bool = False,
-    endpoint_too: bool = False,
-) -> Compensated:
-    """Delete the run's endpoint config and model, and return the result."""
-    removed = [f"endpoint/{given.run.endpoint}"] if endpoint_too else []
-    removed += resources.delete_config_and_model(given.run.subject)
+    removed = [f"endpoint/{run.endpoint}"] if live is None else []
+    removed += resources.delete_config_and_model(run.subject)
     return Compensated(training_job=job, serving=serving, restored=restored, removed=removed)
 
 

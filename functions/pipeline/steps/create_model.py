@@ -1,7 +1,5 @@
 """CreateModel: create the SageMaker model, which says which container serves the artifact, and how."""
 
-from __future__ import annotations
-
 from contracts.serving import CreateModelInput, ModelCreated
 from core import aws, environment, names
 from entry_point import step

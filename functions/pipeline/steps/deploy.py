@@ -52,7 +52,7 @@ def handler(given: DeployInput) -> None:
             serving_tags = tags.of_config(run.execution.id, serving)
             _check_may_update(live, serving_tags, run, given.lease)
         _create_config(given, serving, serving_tags.get(tags.MODEL, ""))
-    waiting = task_tokens.store(arn, given.token, run.name)
+    task_tokens.store(arn, given.token, run.name)
     if change:
         _create_or_update(run, live, serving_tags)
     if not accepted:
@@ -63,7 +63,7 @@ def handler(given: DeployInput) -> None:
         # The change was accepted a moment ago, so this is still the endpoint's former state.
         return
     if outcome:
-        task_tokens.complete(waiting, outcome)
+        task_tokens.complete(arn, given.token, outcome)
 
 
 def _create_or_update(
@@ -91,11 +91,8 @@ def _update_request(
     hosting, variants = run.hosting, live.get("ProductionVariants", [])
     plain: types.UpdateEndpointInputTypeDef = {"EndpointName": run.endpoint, "EndpointConfigName": run.name}
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
-    if (
-        hosting.endpoint_type == "serverless"
-        or endpoint.is_serverless(live)
-        or [each["VariantName"] for each in variants] != [endpoint.VARIANT]
-    ):
+    has_own_variant = [each["VariantName"] for each in variants] == [endpoint.VARIANT]
+    if hosting.endpoint_type == "serverless" or endpoint.is_serverless(live) or not has_own_variant:
         return plain
     former = endpoint.variant(live.get("EndpointConfigName", ""))
     if former is None or former.get("InstanceType") != hosting.instance_type:

@@ -5,8 +5,6 @@ champion? The training job scored both models on the same new test text, over th
 be compared, the verdict says why.
 """
 
-from __future__ import annotations
-
 import math
 
 from contracts.run import Run
@@ -28,12 +26,8 @@ def handler(given: EvaluateInput) -> Evaluated:
         words_per_second=reported.get("train:words_per_second"),
         vocabulary_size=None if vocabulary is None else int(vocabulary),
     )
-    comparison = compare(
-        given.run,
-        given.champion,
-        given.prepared.fingerprint,
-        job_output.read(given.trained).metrics.comparison,
-    )
+    scored = job_output.read(given.trained).metrics.comparison
+    comparison = compare(given.run, given.champion, given.prepared.fingerprint, scored)
     objection = objection_to(metrics, given.run.max_perplexity) or regression(comparison)
     reason = objection or (
         f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words. "
@@ -70,18 +64,16 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
     """Return the training job's comparison of challenger and champion; None if nothing serves."""
     if champion.config is None:
         return None
-    name = champion.model or champion.config
-    scores = (scored.champion.perplexity, scored.challenger.perplexity) if scored else (None, None)
-    reason = None
+    name, reason = champion.model or champion.config, None
+    scored = scored or ScoredModels(reason="The training job's scripts did not score the champion.")
+    scores = (scored.champion.perplexity, scored.challenger.perplexity)
     if champion.artifact_prefix is None:
         reason = f"The artifact of {name} does not exist any more."
-    elif scored is None:
-        reason = "The training job's scripts did not score the champion."
     elif not scored.comparable:
         reason = scored.reason or "The training job gave no reason."
     elif None in scores:
         reason = "The training job did not report both perplexities."
-    if scored is None or reason is not None:
+    if reason is not None:
         return Comparison(champion=name, tolerance=run.tolerance, reason=reason)
     return Comparison(
         champion=name,
@@ -94,7 +86,7 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
 
 def regression(comparison: Comparison | None) -> str | None:
     """Return why the champion stays, with both perplexities; None if the challenger may replace it."""
-    if comparison is None or comparison.reason is not None:
+    if comparison is None:
         return None
     champion, challenger = comparison.champion_perplexity, comparison.challenger_perplexity
     if champion is None or challenger is None or challenger <= champion * (1 + comparison.tolerance):

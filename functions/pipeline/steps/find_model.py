@@ -4,8 +4,6 @@ The request names it by the run that trained it, by its version, or as "previous
 before the present one.
 """
 
-from __future__ import annotations
-
 from contracts.registry import FindModelInput, Registered
 from contracts.run import Run
 from core.errors import ModelNotFound, ModelRejected

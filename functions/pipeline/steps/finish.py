@@ -1,7 +1,5 @@
 """Finish: mark the config of a model that passed its smoke test, start scaling, and schedule the teardown."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from cleanup import resources, schedules
@@ -25,11 +23,10 @@ def handler(given: FinishInput) -> Finished:
     values = {tags.VERIFIED: _text(datetime.now(UTC))}
     if scale:
         values[tags.SCALES] = scale.tag
-    if teardown_at:
-        values[tags.TEARDOWN_AT] = _text(teardown_at)
-    elif run.teardown == "always":
-        # The Teardown state comes next. If it fails, the sweep sees by this tag that the teardown is overdue.
-        values[tags.TEARDOWN_AT] = _text(datetime.now(UTC))
+    # With "always", the Teardown state comes next. If it fails, the sweep sees by this tag that the endpoint
+    # is overdue.
+    if due := teardown_at or (datetime.now(UTC) if run.teardown == "always" else None):
+        values[tags.TEARDOWN_AT] = _text(due)
     if isinstance(run.teardown, TeardownWhenIdle):
         values[tags.TEARDOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
     tags.add(run, run.name, values)

@@ -1,7 +1,5 @@
 """Gather: wait until the dataset is quiet, or join the execution that already gathers its uploads."""
 
-from __future__ import annotations
-
 from contracts.run import Gathered, GatherInput
 from coordination import arrivals
 from core import environment

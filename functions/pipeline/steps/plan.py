@@ -4,21 +4,15 @@ The deployment's defaults (the variable DEFAULTS, in the form of an execution's 
 leaves out.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
-from typing import Any
-
-from pydantic import ValidationError
 
 from contracts.request import ExecutionInput, Upload
 from contracts.run import PlanInput, Run
 from core import environment, names
 from core.errors import InvalidInput, NothingToDo
 from core.logging import logger
-from core.text import sentence
-from entry_point import step
+from entry_point import parsed, step
 from git_source.repository import address
 from uploads.file_names import is_incidental
 
@@ -31,31 +25,24 @@ def handler(given: PlanInput) -> Run:
         address(request.source.repo)
     endpoint = environment.endpoint_name()
     dataset = dataset_of(request.upload, environment.bucket()) if request.upload else request.dataset
-    work: dict[str, Any]
+    work, slug, subject = "deploy" if request.model else "train", dataset or names.DEPLOY, ""
     if request.teardown_of:
-        work = {"work": "teardown", "subject": request.teardown_of.run}
-        slug = names.TEARDOWN
+        work, slug, subject = "teardown", names.TEARDOWN, request.teardown_of.run
     elif request.cleanup_of:
-        work = {"work": "cleanup", "subject": request.cleanup_of.run}
-        slug = names.CLEANUP
-    else:
-        work = {"work": "deploy" if request.model else "train"}
-        slug = dataset or names.DEPLOY
+        work, slug, subject = "cleanup", names.CLEANUP, request.cleanup_of.run
     name = names.run_name(endpoint, slug, given.execution.id)
-    try:
-        run = Run.model_validate(
-            {
-                "subject": name,
-                **dict(request),
-                **work,
-                "name": name,
-                "endpoint": endpoint,
-                "execution": given.execution,
-                "dataset": dataset,
-            }
-        )
-    except ValidationError as error:
-        raise InvalidInput(sentence(error)) from error
+    run = parsed(
+        {
+            **dict(request),
+            "name": name,
+            "endpoint": endpoint,
+            "execution": given.execution,
+            "work": work,
+            "subject": subject or name,
+            "dataset": dataset,
+        },
+        Run,
+    )
     logger.set_correlation_id(run.name)
     return run
 
@@ -71,10 +58,7 @@ def execution_input(request: Mapping[str, object], defaults: Mapping[str, object
         default = document.get(field)
         both_objects = isinstance(value, Mapping) and isinstance(default, Mapping)
         document[field] = {**default, **value} if both_objects else value  # type: ignore[dict-item]
-    try:
-        return ExecutionInput.model_validate(document)
-    except ValidationError as error:
-        raise InvalidInput(sentence(error)) from error
+    return parsed(document, ExecutionInput)
 
 
 def dataset_of(upload: Upload, bucket: str) -> str:

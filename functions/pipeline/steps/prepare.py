@@ -6,12 +6,10 @@ before anything is visible under prepared/. If the function is killed, the bucke
 multipart uploads.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 
-from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split
+from contracts.dataset import NotPrepared, Prepared, PrepareInput, SourceObject, Split, Splits
 from contracts.request import Hyperparameters
 from contracts.run import Run
 from coordination import arrivals
@@ -66,9 +64,7 @@ def _prepared(
     corpus = open_corpus(readers)
     needed = words_needed(run.hyperparameters)
     name, lines, first_lines = _measure(corpus, started, needed)
-    source = [
-        SourceObject(uri=each.uri, etag=each.etag, version_id=each.version_id) for each in readers.values()
-    ]
+    source = [SourceObject.model_validate(each, from_attributes=True) for each in readers.values()]
     folder = PreparedFolder(aws.s3(), environment.bucket(), dataset, name)
     manifest = folder.manifest()
     if manifest:
@@ -95,7 +91,7 @@ def _prepared(
         fingerprint=folder.fingerprint,
         prepared_uri=folder.uri,
         manifest_uri=folder.manifest_uri,
-        splits=manifest.sizes,
+        splits=Splits(**manifest.splits),
     )
 
 

@@ -1,7 +1,5 @@
 """Register: record the trained model in the registry, with its verdict, its origin and its metrics."""
 
-from __future__ import annotations
-
 from contracts.registry import Registered, RegisterInput
 from core import environment
 from entry_point import step
@@ -42,13 +40,10 @@ def handler(given: RegisterInput) -> Registered:
 def _metadata(given: RegisterInput) -> dict[str, str]:
     """Return what the model was made of and how good it is, as text by name."""
     run, evaluated = given.run, given.evaluated
-    comparison, metrics = evaluated.comparison, evaluated.metrics
+    comparison = evaluated.comparison
     fingerprint, code = given.prepared.fingerprint, given.source.sha256
     numbers = {
-        "test_perplexity": metrics.test_perplexity,
-        "valid_perplexity": metrics.valid_perplexity,
-        "train_perplexity": metrics.train_perplexity,
-        "vocabulary_size": metrics.vocabulary_size,
+        **evaluated.metrics.model_dump(exclude={"words_per_second"}),
         "champion_perplexity": comparison.champion_perplexity if comparison else None,
         "challenger_perplexity": comparison.challenger_perplexity if comparison else None,
     }

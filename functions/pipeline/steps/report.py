@@ -1,7 +1,5 @@
 """The last step: report what became of the run as a JSON document, as a web page and on the topic."""
 
-from __future__ import annotations
-
 from contracts.report import Report, ReportInput
 from core import aws, environment
 from core.logging import logger
@@ -11,7 +9,7 @@ from training import job_output
 from training.job_output import JobOutput
 
 
-@step(ReportInput, fenced=False)
+@step(ReportInput)
 def handler(given: ReportInput) -> Report:
     """Return the report, after it was put into the bucket and published."""
     built = document.build(given, durations.of_execution(given.execution.id), *prices.current())

@@ -3,8 +3,6 @@
 The responses must come from the new model, arrive in time, contain words, and be equal for equal requests.
 """
 
-from __future__ import annotations
-
 import time
 
 from contracts.request import HostingResources
@@ -51,7 +49,8 @@ def handler(given: SmokeTestInput) -> SmokeTested:
                 seconds=seconds[-2],
             )
         )
-        prompt = " ".join(_known_words(first.text)[:_PROMPT_WORDS])
+        known = [word for word in first.text.split() if word != UNKNOWN and len(word) <= _LONGEST_PROMPT_WORD]
+        prompt = " ".join(known[:_PROMPT_WORDS])
     return SmokeTested(texts=texts, slowest_seconds=max(seconds))
 
 
@@ -85,7 +84,3 @@ def _check_fast_enough(name: str, seconds: float, hosting: HostingResources) -> 
         f"Endpoint {name} took {seconds:.1f} s to generate {WORDS} words, and hosting.max_latency_seconds is "
         f"{limit:g}. Request {remedy}, or raise the limit."
     )
-
-
-def _known_words(text: str) -> list[str]:
-    return [word for word in text.split() if word != UNKNOWN and len(word) <= _LONGEST_PROMPT_WORD]

@@ -1,7 +1,5 @@
 """Settle which scripts train and host the model: the deployment's own, or those of a Git repository."""
 
-from __future__ import annotations
-
 from botocore.exceptions import ClientError
 
 from contracts.training import Source, SourceInput
@@ -16,16 +14,17 @@ from training import script_package
 @step(SourceInput)
 def handler(given: SourceInput) -> Source:
     """Store the packed scripts in the bucket, and return where they are and where they come from."""
-    asked, found = given.run.source, None
-    if asked:
-        credentials = _credentials(asked.secret) if asked.secret else None
-        found = repository.checkout(asked.repo, asked.branch, asked.commit, credentials)
-    packed = script_package.pack(found.files) if found else script_package.own()
+    requested = given.run.source
+    if requested is None:
+        return _stored(script_package.own())
+    found = repository.checkout(requested, _credentials(requested.secret) if requested.secret else None)
+    packed = script_package.pack(found.files)
+    return _stored(packed, repo=requested.repo, branch=found.branch, commit=found.commit)
+
+
+def _stored(packed: bytes, **origin: str | None) -> Source:
     uri, sha256 = script_package.upload(environment.bucket(), packed)
-    source = Source(uri=uri, sha256=sha256)
-    if asked and found:
-        source = Source(uri=uri, sha256=sha256, repo=asked.repo, branch=found.branch, commit=found.commit)
-    return source
+    return Source(uri=uri, sha256=sha256, **origin)
 
 
 def _credentials(secret: str) -> Credentials:

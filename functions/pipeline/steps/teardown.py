@@ -5,8 +5,6 @@ use. Deleting an endpoint takes minutes, and its config can be deleted only afte
 raises EndpointBusy and the state machine retries it.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 from cleanup import resources, schedules

@@ -4,8 +4,6 @@ The job's scripts may come from any Git repository, so nothing in the archive is
 and malformed values count as missing.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json
@@ -14,7 +12,6 @@ import zlib
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
-from botocore.exceptions import ClientError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +24,6 @@ from pydantic import (
 
 from contracts.training import Trained
 from core import aws
-from core.errors import code_of
 
 # Bytes of the archive, packed and unpacked, and of its files. metrics.json has some hundred bytes an epoch.
 # When it is parsed, it has to fit into the memory of a function.
@@ -117,15 +113,10 @@ def read(trained: Trained) -> JobOutput:
     Raises:
         ClientError: S3 failed for another reason than a missing object.
     """
-    bucket, _, key = trained.model_artifacts.removeprefix("s3://").partition("/")
-    try:
-        response = aws.s3().get_object(Bucket=bucket, Key=f"{key.rpartition('/')[0]}/output.tar.gz")
-    except ClientError as error:
-        # Without the permission to list a bucket, S3 returns AccessDenied for an object that does not exist.
-        if code_of(error) not in ("NoSuchKey", "AccessDenied"):
-            raise
-        return JobOutput()
-    if response["ContentLength"] > _LARGEST_ARCHIVE:
+    bucket, _, artifact = trained.model_artifacts.removeprefix("s3://").partition("/")
+    key = f"{artifact.rpartition('/')[0]}/output.tar.gz"
+    response = aws.or_none(lambda: aws.s3().get_object(Bucket=bucket, Key=key), aws.is_missing_object)
+    if response is None or response["ContentLength"] > _LARGEST_ARCHIVE:
         return JobOutput()
     packed = io.BytesIO(response["Body"].read())
     try:

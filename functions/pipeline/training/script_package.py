@@ -4,8 +4,6 @@ The same scripts always make the same bytes, wherever they come from: they are u
 say exactly which scripts it used.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import hashlib

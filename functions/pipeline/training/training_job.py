@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from contracts.dataset import Prepared
 from contracts.request import TrainingResources
-from contracts.run import Run
-from contracts.training import Champion, Trained
+from contracts.training import Trained, TrainInput
 from core import aws, environment
 from core.errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut, code_of
 
@@ -34,52 +32,33 @@ _CHECKPOINTS = "/opt/ml/checkpoints"
 _SECONDS_TO_SAVE = 110
 
 
-def request(
-    run: Run,
-    prepared: Prepared,
-    champion: Champion,
-    *,
-    image: str,
-    role: str,
-    bucket: str,
-    source: str,
-    region: str,
-) -> types.CreateTrainingJobRequestTypeDef:
+def request(given: TrainInput) -> types.CreateTrainingJobRequestTypeDef:
     """Return CreateTrainingJob's parameters, by the script-mode contract of AWS's training toolkit.
 
     The champion's artifact is a second channel, so that the job scores both models on the same text.
-
-    Args:
-        run: the run.
-        prepared: the dataset.
-        champion: the model that serves.
-        image: the URI of the training image.
-        role: the ARN of the role that SageMaker assumes.
-        bucket: where the job writes its output and checkpoints.
-        source: the S3 URI of the packed scripts.
-        region: the region of the job.
     """
-    channels = {"training": prepared.prepared_uri, "champion": champion.artifact_prefix}
+    run, bucket = given.run, environment.bucket()
+    channels = {"training": given.prepared.prepared_uri, "champion": given.champion.artifact_prefix}
     hyperparameters = {name: _text(value) for name, value in run.hyperparameters if value is not None}
     variables = {}
-    if _needs_torchrun(run.training):
+    if run.training.instance_count > 1 or environment.has_gpu(run.training.instance_type):
         # The toolkit then starts the script with torchrun: one process per GPU, or one on a host without
-        # GPUs.
+        # GPUs. On one processor, torchrun would only hide the script's signals and errors.
         hyperparameters["sagemaker_torch_distributed_enabled"] = "true"
         variables["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
     return {
         "TrainingJobName": run.name,
-        "RoleArn": role,
+        "RoleArn": environment.execution_role_arn(),
         "AlgorithmSpecification": {
-            "TrainingImage": image,
+            "TrainingImage": environment.training_image(run.training.instance_type),
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
         },
         "HyperParameters": {
             **hyperparameters,
             "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": source,
-            "sagemaker_region": region,
+            "sagemaker_submit_directory": given.source.uri,
+            "sagemaker_region": environment.region(),
             "sagemaker_container_log_level": "20",
             "sagemaker_job_name": run.name,
         },
@@ -97,7 +76,7 @@ def request(
         "StoppingCondition": _stopping_condition(run.training),
         "Tags": [
             {"Key": "lexline:run", "Value": run.name},
-            {"Key": "lexline:dataset", "Value": prepared.dataset},
+            {"Key": "lexline:dataset", "Value": given.prepared.dataset},
         ],
     }
 
@@ -116,21 +95,10 @@ def _channel(name: str, uri: str) -> types.ChannelTypeDef:
 
 
 def _stopping_condition(training: TrainingResources) -> types.StoppingConditionTypeDef:
-    if not training.spot:
-        return {"MaxRuntimeInSeconds": training.max_runtime_seconds}
-    return {
-        "MaxRuntimeInSeconds": training.max_runtime_seconds,
-        "MaxWaitTimeInSeconds": training.max_wait_seconds or 2 * training.max_runtime_seconds,
-    }
-
-
-def _needs_torchrun(training: TrainingResources) -> bool:
-    """Return whether the job may have several processes.
-
-    A GPU instance has one GPU or more. On one processor, torchrun would only hide the script's signals and
-    errors.
-    """
-    return training.instance_count > 1 or environment.has_gpu(training.instance_type)
+    limit: types.StoppingConditionTypeDef = {"MaxRuntimeInSeconds": training.max_runtime_seconds}
+    if training.spot:
+        limit["MaxWaitTimeInSeconds"] = training.max_wait_seconds or 2 * training.max_runtime_seconds
+    return limit
 
 
 def _text(value: object) -> str:

@@ -9,8 +9,6 @@ that leave the archive, links and devices are refused all the same, because nobo
 into an archive of texts.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import itertools

@@ -4,8 +4,6 @@ The decompressors of the standard library are used, but not its file classes: `l
 limit, and like `bz2.BZ2File` it ignores damage behind the first stream.
 """
 
-from __future__ import annotations
-
 import bz2
 import lzma
 import struct

@@ -1,7 +1,5 @@
 """The meaning of the names of uploaded files and of members of archives."""
 
-from __future__ import annotations
-
 import re
 from typing import Literal, NamedTuple
 
@@ -51,8 +49,5 @@ def role_of(path: str) -> Role | None:
 def is_incidental(path: str) -> bool:
     """Return whether a file is hidden, a shadow file of macOS, a README, a licence or the like."""
     *folders, name = path.split("/")
-    return (
-        any(part.startswith(".") for part in (*folders, name))
-        or "__MACOSX" in folders
-        or _INCIDENTAL.fullmatch(name) is not None
-    )
+    is_hidden = any(part.startswith(".") for part in (*folders, name))
+    return is_hidden or "__MACOSX" in folders or _INCIDENTAL.fullmatch(name) is not None

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.base import DatasetName, Sha256
-from contracts.dataset import SourceObject, Split, Splits
+from contracts.dataset import SourceObject, Split
 from core.errors import PipelineError, ServiceUnavailable, code_of, translated
 from uploads.file_names import SPLIT_NAMES, SplitName
 from uploads.text_stream import Tally
@@ -52,13 +53,6 @@ class Manifest(BaseModel):
     splits: dict[SplitName, SplitEntry] = Field(min_length=len(SPLIT_NAMES))
     preview: list[str]
 
-    @property
-    def sizes(self) -> Splits:
-        """The splits as Prepare returns them."""
-        return Splits.model_validate(
-            {split: entry.model_dump(exclude={"sha256"}) for split, entry in self.splits.items()}
-        )
-
 
 def fingerprint(text_sha256: str, lines: Mapping[SplitName, int]) -> str:
     """Return the SHA-256 that names a folder: the hash of the text, and where it is cut.
@@ -69,7 +63,7 @@ def fingerprint(text_sha256: str, lines: Mapping[SplitName, int]) -> str:
     return hashlib.sha256(f"{text_sha256}:{cuts}".encode()).hexdigest()
 
 
-class PreparedFolder:
+class PreparedFolder(AbstractContextManager["PreparedFolder"]):
     """One folder under prepared/. As a context, it deletes what was written if the block raises."""
 
     def __init__(self, s3: S3Client, bucket: str, dataset: str, fingerprint: str) -> None:
@@ -112,7 +106,10 @@ class PreparedFolder:
 
     def entries(self) -> dict[SplitName, SplitEntry]:
         """Return the sizes of the splits that text was written to."""
-        return {split: upload.entry() for split, upload in self._uploads.items()}
+        return {
+            split: SplitEntry.model_validate(upload.tally, from_attributes=True)
+            for split, upload in self._uploads.items()
+        }
 
     def publish(self, run: str, source: list[SourceObject], preview: list[str]) -> Manifest:
         """Make the splits visible, then the manifest.
@@ -153,9 +150,6 @@ class PreparedFolder:
                 return published
         return manifest
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
@@ -177,7 +171,7 @@ class _SplitUpload:
     def __init__(self, s3: S3Client, bucket: str, key: str) -> None:
         self._s3 = s3
         self._object: dict[str, Any] = {"Bucket": bucket, "Key": key}
-        self._tally = Tally()
+        self.tally = Tally()
         self._buffer = bytearray()
         self._parts: list[CompletedPartTypeDef] = []
         self._version_id = ""
@@ -187,12 +181,8 @@ class _SplitUpload:
             )
         self._upload = {**self._object, "UploadId": response["UploadId"]}
 
-    def entry(self) -> SplitEntry:
-        tally = self._tally
-        return SplitEntry(lines=tally.lines, words=tally.words, bytes=tally.bytes, sha256=tally.sha256)
-
     def write(self, text: str) -> None:
-        self._buffer += self._tally.add(text)
+        self._buffer += self.tally.add(text)
         if len(self._buffer) >= PART_BYTES:
             self._send()
 

@@ -1,7 +1,5 @@
 """Cutting one corpus into train, valid and test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 
 from uploads.file_names import SPLIT_NAMES, SplitName

@@ -4,8 +4,6 @@ A piece may end anywhere, also inside a line: a file with a single gigantic line
 any other.
 """
 
-from __future__ import annotations
-
 import codecs
 import hashlib
 import io

@@ -8,8 +8,6 @@ Hidden files, macOS's shadow files, READMEs, licences and binary files are left 
 archive is refused, because its text would be missing silently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

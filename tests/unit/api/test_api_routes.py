@@ -279,7 +279,7 @@ def test_an_endpoint_without_a_response_is_502(
     def no_answer(**_: Any) -> None:
         raise failure(endpoint_url="https://runtime.sagemaker", error="timed out")  # type: ignore[call-arg]
 
-    monkeypatch.setattr(api.endpoint()._runtime, "invoke_endpoint", no_answer)
+    monkeypatch.setattr(api.endpoint().runtime, "invoke_endpoint", no_answer)
     response = post(client, {})
     assert (response.status_code, response.json_body["code"]) == (502, "model_unreachable")
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import entry_point
 from contracts.base import Contract
-from contracts.run import Lease, Run
+from contracts.run import Lease, LeasedInput, StepInput
 from contracts.serving import DeployInput, FinishInput, SmokeTestInput, TeardownInput
 from contracts.training import TrainInput
 from core.errors import AccessDenied, InvalidInput, LeaseLost, NothingToDo, PipelineError, ServiceUnavailable
@@ -29,13 +29,12 @@ from tests.unit.pipeline.stubbed_aws import StubbedAws
 PIPELINE = Path(entry_point.__file__).parent
 
 
-class Fenced(Contract):
-    run: Run
-    lease: Lease
+class Fenced(LeasedInput):
+    pass
 
 
-class Unfenced(Contract):
-    run: Run
+class Unfenced(StepInput):
+    lease: Lease | None = None
 
 
 class Result(Contract):
@@ -96,14 +95,13 @@ def test_a_step_without_the_lease_does_not_work(
     assert worked == []
 
 
-@pytest.mark.parametrize("fenced", [True, False])
+@pytest.mark.parametrize("has_lease", [True, False])
 def test_a_step_that_needs_no_lease_renews_none(
-    stubbed: StubbedAws, event: Document, context: LambdaContext, work: Any, fenced: bool
+    stubbed: StubbedAws, event: Document, context: LambdaContext, work: Any, has_lease: bool
 ) -> None:
     """Its contract has no lease, or it checks the lease itself."""
-    handler = step(Fenced, fenced=False)(work) if fenced else step(Unfenced)(work)
-    given = event if fenced else {"run": event["run"]}
-    assert handler(given, context) == {"number": 7}
+    given = event if has_lease else {"run": event["run"]}
+    assert step(Unfenced)(work)(given, context) == {"number": 7}
     assert stubbed.calls == []
 
 

@@ -17,6 +17,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
+from contracts.run import LeasedInput
 from tests.unit.template.conftest import PROJECT
 
 PIPELINE = PROJECT / "functions" / "pipeline"
@@ -54,7 +55,7 @@ class _Reader:
             return
         self._seen.add((module, name))
         if (module, name) == ("entry_point", "step"):
-            # It renews the lease only if the contract has one. _is_fenced reads that from the handler.
+            # It renews the lease if the contract is a LeasedInput. _is_fenced reads that from the handler.
             return
         if name == "handler" and _is_fenced(node, source):
             self.follow("coordination.lease", "renew")
@@ -156,9 +157,7 @@ def _is_fenced(handler: ast.AST, source: _Source) -> bool:
     for decorator in getattr(handler, "decorator_list", []):
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "step":
             module, name = source.imported[ast.unparse(decorator.args[0])]
-            contract = getattr(importlib.import_module(module), name)
-            unfenced = [each for each in decorator.keywords if each.arg == "fenced"]
-            return "lease" in contract.model_fields and not unfenced
+            return issubclass(getattr(importlib.import_module(module), name), LeasedInput)
     return False
 
 

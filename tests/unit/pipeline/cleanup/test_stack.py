@@ -96,14 +96,16 @@ class Account(ExpectedCalls):
         """Announce the model package group with this many versions; with none, it does not exist."""
         if not count:
             message = "ModelPackageGroup lexline does not exist."
-            self.stubbed.refuses("sagemaker", "list_model_packages", "ValidationException", message)
+            for operation in ("list_model_packages", "delete_model_package_group"):
+                self.stubbed.refuses("sagemaker", operation, "ValidationException", message)
             return
         arns = [f"{SAGEMAKER}:model-package/lexline/{number}" for number in range(count)]
         group = {"ModelPackageGroupName": "lexline"}
         more = {**group, "CreationTime": AT, "ModelPackageStatus": "Completed"}
         found = [{"ModelPackageArn": arn, **more} for arn in arns]
         response = {"ModelPackageSummaryList": found}
-        self.stubbed.answers("sagemaker", "list_model_packages", response, **group)
+        newest_first = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+        self.stubbed.answers("sagemaker", "list_model_packages", response, **group, **newest_first)
         for arn in arns:
             self.stubbed.answers("sagemaker", "delete_model_package", {}, ModelPackageName=arn)
         self.stubbed.answers("sagemaker", "delete_model_package_group", {}, **group)

@@ -1,10 +1,12 @@
 """dataset: Prepare returns either data or a reason why there is none."""
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from contracts.dataset import PREPARE_OUTCOME, Prepared
+from contracts.dataset import NotPrepared, Prepared, PrepareOutcome
 from tests.unit.pipeline.documents import Documents
+
+PREPARE_OUTCOME: TypeAdapter[Prepared | NotPrepared] = TypeAdapter(PrepareOutcome)
 
 
 @pytest.mark.parametrize("outcome", ["waiting", "seen"])

@@ -30,9 +30,8 @@ def deployed(documents: Documents) -> Deployed:
 
 def test_a_stored_token_is_found(table: TableInMemory) -> None:
     assert task_tokens.find(JOB) is None
-    stored = Waiting(JOB, "token-1", NAME, accepted=False)
-    assert task_tokens.store(JOB, "token-1", NAME) == stored
-    assert task_tokens.find(JOB) == stored
+    task_tokens.store(JOB, "token-1", NAME)
+    assert task_tokens.find(JOB) == Waiting(JOB, "token-1", NAME, accepted=False)
 
 
 def test_a_newer_token_replaces_the_older_and_keeps_that_the_change_was_accepted(
@@ -40,13 +39,15 @@ def test_a_newer_token_replaces_the_older_and_keeps_that_the_change_was_accepted
 ) -> None:
     task_tokens.store(JOB, "token-1", NAME)
     task_tokens.mark_accepted(JOB, NAME)
-    assert task_tokens.store(JOB, "token-2", NAME) == Waiting(JOB, "token-2", NAME, accepted=True)
+    task_tokens.store(JOB, "token-2", NAME)
+    assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=True)
 
 
 def test_a_change_that_was_accepted_for_another_run_is_not_this_runs(table: TableInMemory) -> None:
     task_tokens.store(JOB, "token-1", "another")
     task_tokens.mark_accepted(JOB, "another")
-    assert not task_tokens.store(JOB, "token-2", NAME).accepted
+    task_tokens.store(JOB, "token-2", NAME)
+    assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=False)
     task_tokens.mark_accepted(JOB, NAME)
     assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=True)
 
@@ -60,7 +61,9 @@ def test_an_item_expires_after_the_longest_execution(table: TableInMemory) -> No
 def test_a_wait_ends_with_a_result_and_the_item_is_deleted(
     table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    task_tokens.complete(task_tokens.store(JOB, machine.wait(execution), NAME), deployed)
+    token = machine.wait(execution)
+    task_tokens.store(JOB, token, NAME)
+    task_tokens.complete(JOB, token, deployed)
     assert machine.heard(execution) == "Success"
     assert Deployed.model_validate(json.loads(machine.executions[execution].output)) == deployed
     assert task_tokens.find(JOB) is None
@@ -68,26 +71,28 @@ def test_a_wait_ends_with_a_result_and_the_item_is_deleted(
 
 def test_a_cause_is_cut_to_the_limit_of_send_task_failure(stubbed: StubbedAws, table: TableInMemory) -> None:
     stubbed.answers("stepfunctions", "send_task_failure", {})
-    task_tokens.complete(task_tokens.store(JOB, "token-1", NAME), TrainingFailed("x" * 100_000))
+    task_tokens.complete(JOB, "token-1", TrainingFailed("x" * 100_000))
     assert len(stubbed.parameters["SendTaskFailure"]["cause"]) == 32_768
 
 
 def test_the_item_stays_if_no_state_waits_for_its_token_any_more(
     table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(execution), NAME)
+    token = machine.wait(execution)
+    task_tokens.store(JOB, token, NAME)
     machine.wait(execution)
-    task_tokens.complete(waiting, deployed)
+    task_tokens.complete(JOB, token, deployed)
     assert machine.heard(execution) == ""
-    assert task_tokens.find(JOB) == waiting
+    assert task_tokens.find(JOB) == Waiting(JOB, token, NAME, accepted=False)
 
 
 def test_a_token_that_was_stored_in_the_meantime_is_not_deleted(
     table: TableInMemory, machine: ExecutionsInMemory, execution: str, deployed: Deployed
 ) -> None:
-    waiting = task_tokens.store(JOB, machine.wait(execution), NAME)
+    token = machine.wait(execution)
+    task_tokens.store(JOB, token, NAME)
     table.meanwhile(lambda: task_tokens.store(JOB, "token-2", NAME))
-    task_tokens.complete(waiting, deployed)
+    task_tokens.complete(JOB, token, deployed)
     assert task_tokens.find(JOB) == Waiting(JOB, "token-2", NAME, accepted=False)
 
 

@@ -13,7 +13,6 @@ from tests.unit.pipeline.stubbed_aws import StubbedAws
 REASON = "Threshold Crossed: 1 datapoint [1.0] was not less than the threshold (1.0)."
 EVENT: dict[str, Any] = {
     "detail-type": "CloudWatch Alarm State Change",
-    "resources": ["arn:aws:cloudwatch:eu-west-1:111122223333:alarm:lexline-run-failed"],
     "detail": {
         "alarmName": "lexline-run-failed",
         "configuration": {"description": "A run\nfailed.", "metrics": [{"id": "m1", "returnData": True}]},

@@ -26,11 +26,27 @@ from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo
 from dulwich.web import make_wsgi_chain
 
+from contracts.request import GitSource
+from git_source import repository
+from git_source.credentials import Credentials
+
 Kind = Literal["dulwich", "git"]
 HAS_GIT = shutil.which("git") is not None
 LINK, SUBMODULE = stat.S_IFLNK, 0o160000
 # The fewest scripts that SageMaker can start.
 SCRIPTS = {"model_scripts/train.py": b"print('train')\n", "model_scripts/generate.py": b"WORDS = 7\n"}
+
+
+def checkout(
+    repo: str,
+    branch: str | None = None,
+    commit: str | None = None,
+    credentials: Credentials | None = None,
+    timeout: float = repository.TIMEOUT,
+) -> repository.Checkout:
+    """Fetch the scripts as a run with this source does."""
+    source = GitSource(repo=repo, branch=branch, commit=commit)
+    return repository.checkout(source, credentials, timeout)
 
 
 @dataclass(frozen=True)

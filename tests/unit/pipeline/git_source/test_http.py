@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core import errors
 from git_source import server as git_server
 from git_source.credentials import Credentials
-from git_source.repository import Checkout, checkout
-from tests.unit.pipeline.git_source.git_server import SCRIPTS, Door, Repository, serving
+from git_source.repository import Checkout
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Door, Repository, checkout, serving
 
 PASSWORD = "glpat-Zm9v/b+r=secret"
 LOGIN = f"reader:{PASSWORD}"

@@ -19,8 +19,7 @@ from core import errors
 from git_source import objects as git_objects
 from git_source import server as git_server
 from git_source.objects import Objects
-from git_source.repository import checkout
-from tests.unit.pipeline.git_source.git_server import SCRIPTS, Kind, Repository
+from tests.unit.pipeline.git_source.git_server import SCRIPTS, Kind, Repository, checkout
 
 NOISE = random.Random(7).randbytes(3 * 1024**2)
 

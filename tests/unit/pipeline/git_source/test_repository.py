@@ -9,7 +9,7 @@ import pytest
 
 from core import errors
 from git_source import repository as git_repository
-from git_source.repository import Checkout, address, checkout
+from git_source.repository import Checkout, address
 from tests.unit.pipeline.git_source.conftest import version
 from tests.unit.pipeline.git_source.git_server import (
     LINK,
@@ -20,6 +20,7 @@ from tests.unit.pipeline.git_source.git_server import (
     Files,
     Kind,
     Repository,
+    checkout,
 )
 from training import script_package
 

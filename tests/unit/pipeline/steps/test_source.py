@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts.request import GitSource
 from core.errors import AccessDenied, InvalidInput, SourceUnauthorized
 from git_source import repository
 from git_source.credentials import Credentials
@@ -15,7 +16,7 @@ from training import script_package
 REPO = {"repo": "https://git.example.com/models.git", "branch": None, "commit": None, "secret": None}
 FILES = {"train.py": b"print('train')\n", "serve.py": b"print('serve')\n"}
 COMMIT = "c0ffee" * 6 + "c0ff"
-Request = tuple[str, str | None, str | None, Credentials | None]
+Request = tuple[GitSource, Credentials | None]
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_the_scripts_are_the_deployments_own_or_those_of_a_repository(
         "branch": repo and "main",
         "commit": repo and COMMIT,
     }
-    assert checkouts == ([(REPO["repo"], None, None, None)] if repo else [])
+    assert checkouts == ([(GitSource.model_validate(REPO), None)] if repo else [])
 
 
 def test_the_credentials_of_a_private_repository_go_to_its_server_only(
@@ -75,8 +76,8 @@ def test_the_credentials_of_a_private_repository_go_to_its_server_only(
     )
     expect_upload(stubbed, script_package.pack(FILES))
     result = source.handler({"run": documents.run}, context)
-    ((repo, branch, commit, credentials),) = checkouts
-    assert (repo, branch, commit) == (REPO["repo"], "dev", None)
+    ((requested, credentials),) = checkouts
+    assert (requested.repo, requested.branch, requested.commit) == (REPO["repo"], "dev", None)
     assert credentials is not None
     assert credentials.password == "ghp_hidden1234"
     assert "ghp_hidden1234" not in f"{result}{metrics_written()}{credentials}"

@@ -7,32 +7,24 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from contracts.dataset import Prepared
-from contracts.run import Run
-from contracts.training import Champion, Trained
-from tests.unit.pipeline.documents import NAME, Documents
+from contracts.training import Trained, TrainInput
+from tests.unit.pipeline.documents import ENVIRONMENT, NAME, Documents
 from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
 from training import training_job
 
 
 def request(documents: Documents, **run: Any) -> Any:
     """Return CreateTrainingJob's parameters for a run with these differences."""
+    given = {name: getattr(documents, name) for name in ("lease", "prepared", "source", "champion")}
     return training_job.request(
-        Run.model_validate(documents.run | run),
-        Prepared.model_validate(documents.prepared),
-        Champion.model_validate(documents.champion),
-        image="image",
-        role="role",
-        bucket="texts",
-        source=documents.source["uri"],
-        region="eu-west-1",
+        TrainInput.model_validate({**given, "token": "token-1", "run": documents.run | run})
     )
 
 
 def test_the_request_is_as_the_training_toolkit_expects_it(documents: Documents) -> None:
     sent = request(documents)
-    assert (sent["TrainingJobName"], sent["RoleArn"]) == (NAME, "role")
-    assert sent["AlgorithmSpecification"]["TrainingImage"] == "image"
+    assert (sent["TrainingJobName"], sent["RoleArn"]) == (NAME, ENVIRONMENT["EXECUTION_ROLE_ARN"])
+    assert sent["AlgorithmSpecification"]["TrainingImage"] == ENVIRONMENT["TRAINING_IMAGE_CPU"]
     assert sent["OutputDataConfig"] == {"S3OutputPath": "s3://texts/runs"}
     checkpoints = {"S3Uri": f"s3://texts/checkpoints/{NAME}/", "LocalPath": "/opt/ml/checkpoints"}
     assert sent["CheckpointConfig"] == checkpoints
