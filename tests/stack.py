@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
-import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -15,6 +16,7 @@ from lexline.aws import sam, target
 from lexline.aws.stack import read as read_stack
 from localcloud import control
 from localcloud.control import LocalCloud
+from tests.waiting import DEADLINE, wait_until
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +36,31 @@ TINY = {
 """With these parameters a corpus of some thousand words trains in a few seconds and is served in the image
 that starts fastest. A run starts a moment after the last upload, an update is not watched, and a model may be
 twice as bad as the one of the test before."""
+
+
+class Response(NamedTuple):
+    """An HTTP response with a JSON body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def send(
+    url: str,
+    method: str = "GET",
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Send an HTTP request with a JSON body, and return the response."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data, {"Content-Type": "application/json", **(headers or {})}, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=DEADLINE) as response:
+            return Response(response.status, json.load(response))
+    except urllib.error.HTTPError as error:
+        return Response(error.code, json.load(error))
 
 
 @dataclass(frozen=True)
@@ -77,23 +104,73 @@ class DeployedStack:
         )
         return str(started["executionArn"])
 
+    def start_by_upload(self, dataset: str, file: str, content: bytes) -> str:
+        """Upload a file, and return the ARN of the execution that this starts."""
+        known = set(self.executions())
+        self.upload(dataset, file, content)
+        (execution,) = self.wait_for_new(known)
+        return execution
+
     def executions(self) -> list[str]:
         """Return the ARNs of all executions, newest first."""
         pages = self.cloud.client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(stateMachineArn=self.outputs["StateMachineArn"])
         return [execution["executionArn"] for page in found for execution in page["executions"]]
 
-    def wait(self, execution: str, seconds: float = 900) -> dict[str, Any]:
+    def wait_for_new(self, known: set[str], number: int = 1) -> set[str]:
+        """Wait until there are so many executions that are not known, and return them."""
+
+        def new() -> set[str]:
+            found = set(self.executions()) - known
+            return found if len(found) >= number else set()
+
+        return wait_until(new, f"{number} new executions")
+
+    def wait(self, execution: str) -> dict[str, Any]:
         """Wait for an execution's end and return the response of DescribeExecution."""
         states = self.cloud.client("stepfunctions")
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def ended() -> dict[str, Any] | None:
             description: dict[str, Any] = states.describe_execution(executionArn=execution)
-            if description["status"] != "RUNNING":
-                return description
-            # Each request takes processor time from the execution.
-            time.sleep(0.25)
-        raise AssertionError(f"{execution} still runs after {seconds:g} s")
+            return description if description["status"] != "RUNNING" else None
+
+        # Each request takes processor time from the execution.
+        return wait_until(ended, f"the end of {execution}", pause=0.25)
+
+    def report(self, execution: str) -> dict[str, Any]:
+        """Wait for an execution, check that it did not fail, and return its report."""
+        description = self.wait(execution)
+        assert description["status"] == "SUCCEEDED", description.get("cause")
+        report: dict[str, Any] = json.loads(description["output"])
+        return report
+
+    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Start an execution, wait for it, check that it did not fail, and return its report."""
+        return self.report(self.start(request))
+
+    def call_api(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = ""
+    ) -> Response:
+        """Send a request to the API with the stack's key, with another key, or without a key (None)."""
+        headers = {} if key is None else {"x-api-key": key or self.api_key()}
+        return send(f"{self.api_url}{path}", method, body, headers)
+
+    @contextlib.contextmanager
+    def environment(self, function: str, **variables: str) -> Iterator[None]:
+        """Change the environment of a function for the block. A new deployment would take half a minute.
+
+        Args:
+            function: The function's name in the template.
+            variables: Values that replace those of the deployment.
+        """
+        functions, name = self.cloud.client("lambda"), self.resources()[function]
+        deployed = functions.get_function_configuration(FunctionName=name)["Environment"]
+        changed = {"Variables": {**deployed["Variables"], **variables}}
+        functions.update_function_configuration(FunctionName=name, Environment=changed)
+        try:
+            yield
+        finally:
+            functions.update_function_configuration(FunctionName=name, Environment=deployed)
 
 
 @contextlib.contextmanager

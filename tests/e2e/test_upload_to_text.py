@@ -1,63 +1,54 @@
-"""From a corpus to text over HTTP, by each of the ways a run is started."""
+"""From a corpus to text over HTTP, by each way to start a run."""
 
 import json
 import re
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Answer
+from tests.e2e.command import lexline
 from tests.stack import PROJECT, DeployedStack
 
 
-def lexline(stack: DeployedStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command against the tests' local cloud."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("lexline")), *arguments],
-        env={**stack.cloud.environment(), "LEXLINE_HOME": str(stack.cloud.state_dir), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def uploaded(
+def command(
     stack: DeployedStack, corpus: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> subprocess.CompletedProcess[str]:
-    """What `lexline run FILE` did: an upload, and the run that the upload started."""
+    """The result of `lexline run FILE`: an upload, and the run that it starts."""
     file = tmp_path_factory.mktemp("corpus") / "speeches.txt"
     file.write_bytes(corpus)
     return lexline(stack, "run", str(file), "--dataset", "speeches")
 
 
 @pytest.fixture(scope="module")
-def report(stack: DeployedStack, uploaded: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The output of the execution that the upload started."""
-    assert uploaded.returncode == 0, uploaded.stdout + uploaded.stderr
+def report(stack: DeployedStack, command: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The report of the run that the upload started."""
+    assert command.returncode == 0, command.stdout + command.stderr
+    states = stack.cloud.client("stepfunctions")
     for execution in stack.executions():
-        described = stack.wait(execution)
-        if json.loads(described["input"]).get("upload", {}).get("key") == "uploads/speeches/speeches.txt":
-            document: dict[str, Any] = json.loads(described["output"])
-            return document
+        request = json.loads(states.describe_execution(executionArn=execution)["input"])
+        if request.get("upload", {}).get("key") == "uploads/speeches/speeches.txt":
+            return stack.report(execution)
     raise AssertionError("the upload started no execution")
 
 
-def test_the_command_follows_the_run_and_tells_the_result(
-    uploaded: subprocess.CompletedProcess[str], report: dict[str, Any]
+@pytest.fixture
+def serving(stack: DeployedStack, report: dict[str, Any]) -> str:
+    """The name of the model that serves now."""
+    endpoint = stack.cloud.client("sagemaker").describe_endpoint(EndpointName=stack.outputs["EndpointName"])
+    return str(endpoint["EndpointConfigName"])
+
+
+def test_the_command_shows_the_result(
+    command: subprocess.CompletedProcess[str], report: dict[str, Any]
 ) -> None:
-    assert "words/s" in uploaded.stdout
-    assert f"{report['run']} is live on the endpoint lexline" in uploaded.stdout
-    assert "Test perplexity" in uploaded.stdout
+    assert f"{report['run']} is live on the endpoint lexline" in command.stdout
+    assert "Test perplexity" in command.stdout
 
 
-def test_an_uploads_run_ends_in_one_document(report: dict[str, Any]) -> None:
+def test_an_uploads_run_has_one_report(report: dict[str, Any]) -> None:
     assert report["status"] == "Succeeded"
     assert report["error"] is None
     assert report["dataset"]["dataset"] == "speeches"
@@ -69,130 +60,88 @@ def test_an_uploads_run_ends_in_one_document(report: dict[str, Any]) -> None:
     assert report["removed"] == []
 
 
-def test_text_comes_out_of_the_http_endpoint(api: Callable[..., Answer], report: dict[str, Any]) -> None:
+def test_the_api_returns_text_of_the_model(stack: DeployedStack, serving: str) -> None:
     request = {"seed": 111, "temperature": 2.0, "words": 100, "prompt": "My fellow Americans"}
-    status, answer = api("POST", "/generate", request)
+    status, body = response = stack.call_api("POST", "/generate", request)
     assert status == 200
-    assert answer.keys() == {"text", "words", "seed", "model"}
-    assert (answer["words"], answer["seed"], answer["model"]) == (100, 111, report["run"])
-    assert len(answer["text"].split()) > 50
-    assert api("POST", "/generate", request) == (200, answer)
-    assert api("POST", "/generate", {**request, "seed": 112})[1]["text"] != answer["text"]
+    assert body.keys() == {"text", "words", "seed", "model"}
+    assert (body["words"], body["seed"], body["model"]) == (100, 111, serving)
+    assert body["text"].strip()
+    assert stack.call_api("POST", "/generate", request) == response
+    assert stack.call_api("POST", "/generate", {**request, "seed": 112}).body["text"] != body["text"]
 
 
-def test_the_api_says_what_it_serves(api: Callable[..., Answer], report: dict[str, Any]) -> None:
-    status, answer = api("GET", "/model")
-    assert status == 200
-    assert answer["model"] == report["run"]
-    assert answer["perplexity"] == pytest.approx(report["metrics"]["test_perplexity"], rel=0.01)
-    assert api("GET", "/health")[0] == 200
+def test_the_api_describes_the_model(stack: DeployedStack, serving: str) -> None:
+    job = stack.cloud.client("sagemaker").describe_training_job(TrainingJobName=serving)
+    metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
+    status, body = stack.call_api("GET", "/model")
+    assert (status, body["model"]) == (200, serving)
+    assert body["perplexity"] == pytest.approx(metrics["test:perplexity"], rel=0.01)
+    assert stack.call_api("GET", "/health").status == 200
 
 
-def test_no_route_answers_without_the_key(api: Callable[..., Answer], report: dict[str, Any]) -> None:
-    for method, path in (("POST", "/generate"), ("GET", "/model"), ("GET", "/health")):
-        status, answer = api(method, path, {} if method == "POST" else None, key=None)
-        assert (status, answer.keys() >= {"code", "message"}) == (403, True), path
-        assert api(method, path, {} if method == "POST" else None, key="wrong" * 8)[0] == 403
-
-
-def test_every_wrong_field_is_named_over_http(api: Callable[..., Answer], report: dict[str, Any]) -> None:
-    status, answer = api("POST", "/generate", {"words": 0, "temperature": "hot", "sead": 1})
+def test_the_api_names_every_invalid_field(stack: DeployedStack) -> None:
+    status, body = stack.call_api("POST", "/generate", {"words": 0, "temperature": "hot", "sead": 1})
     assert status == 400
-    assert {"words", "temperature", "sead"} <= set(re.findall(r"\w+", json.dumps(answer)))
+    assert {"words", "temperature", "sead"} <= set(re.findall(r"\w+", json.dumps(body)))
 
 
-def test_the_documented_request_runs_and_teardown_always_leaves_nothing(
-    stack: DeployedStack, api: Callable[..., Answer], made: Callable[[], set[str]], report: dict[str, Any]
+def test_the_documented_request_tears_down_and_the_shortest_request_deploys_again(
+    stack: DeployedStack, resources: Callable[[], set[str]], report: dict[str, Any]
 ) -> None:
-    """It updates the endpoint that the upload made, and then removes it."""
     text = (PROJECT / "docs" / "operating.md").read_text(encoding="utf-8")
-    documented = json.loads(re.findall(r"```json\n(\{\s*\"dataset\".*?)```", text, re.DOTALL)[0])
+    request = json.loads(re.findall(r"```json\n(\{\s*\"dataset\".*?)```", text, re.DOTALL)[0])
     small = {"emsize": 16, "nhid": 16, "epochs": 1}
-    documented |= {
+    request |= {
         "dataset": "speeches",
-        "hyperparameters": documented["hyperparameters"] | small,
+        "hyperparameters": request["hyperparameters"] | small,
         "max_perplexity": 100_000,
-        # It is smaller than the model that serves, and no better.
+        # The new model is smaller than the model that serves, and no better.
         "tolerance": 10,
         "teardown": "always",
     }
-    ended = stack.wait(stack.start(documented))
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    output = json.loads(ended["output"])
-    assert output["status"] == "Succeeded"
-    assert f"endpoint/{output['endpoint']['endpoint']}" in output["removed"]
-    assert not {name for name in made() if output["run"] in name or name.startswith("endpoint/")}
-    status, answer = api("POST", "/generate", {})
-    assert (status, answer.keys() >= {"code", "message"}) == (404, True)
+    torn_down = stack.run(request)
+    assert torn_down["status"] == "Succeeded"
+    assert f"endpoint/{torn_down['endpoint']['endpoint']}" in torn_down["removed"]
+    assert not {name for name in resources() if torn_down["run"] in name or name.startswith("endpoint/")}
+    status, body = stack.call_api("POST", "/generate", {})
+    assert (status, body.keys() >= {"code", "message"}) == (404, True)
+
+    # A person may type this request into the console of Step Functions.
+    deployed = stack.run({"dataset": "speeches"})
+    assert deployed["status"] == "Succeeded"
+    assert deployed["dataset"]["fingerprint"] == report["dataset"]["fingerprint"]
 
 
-def test_an_execution_needs_no_input_but_the_dataset(stack: DeployedStack, report: dict[str, Any]) -> None:
-    """As somebody types it into the Step Functions console."""
-    ended = stack.wait(stack.start({"dataset": "speeches"}))
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    output = json.loads(ended["output"])
-    assert output["status"] == "Succeeded"
-    assert output["dataset"]["fingerprint"] == report["dataset"]["fingerprint"]
+def test_the_consoles_default_input_is_refused_by_field(stack: DeployedStack) -> None:
+    """The console of Step Functions offers this input."""
+    description = stack.wait(stack.start({"Comment": "Insert your JSON here"}))
+    assert (description["status"], description["error"]) == ("FAILED", "InvalidInput")
+    assert "Comment" in description["cause"]
 
 
-def test_the_consoles_untouched_input_is_refused_and_the_field_named(stack: DeployedStack) -> None:
-    """What the Step Functions console offers before anything is typed."""
-    ended = stack.wait(stack.start({"Comment": "Insert your JSON here"}))
-    assert (ended["status"], ended["error"]) == ("FAILED", "InvalidInput")
-    assert "Comment" in ended["cause"]
-
-
-def test_what_would_train_the_model_that_serves_trains_nothing(
-    stack: DeployedStack, made: Callable[[], set[str]], report: dict[str, Any]
+def test_a_run_on_the_data_of_the_serving_model_trains_nothing(
+    stack: DeployedStack, resources: Callable[[], set[str]], serving: str
 ) -> None:
-    before = made()
-    ended = stack.wait(stack.start({"dataset": "speeches"}))
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    output = json.loads(ended["output"])
-    assert (output["status"], output["job"]) == ("Unchanged", None)
-    assert '"force": true' in output["reason"]
-    assert made() == before
+    before = resources()
+    unchanged = stack.run({"dataset": "speeches"})
+    assert (unchanged["status"], unchanged["job"]) == ("Unchanged", None)
+    assert '"force": true' in unchanged["reason"]
+    assert resources() == before
 
 
-def test_a_model_worse_than_the_one_that_serves_is_rejected_and_nothing_is_made(
-    stack: DeployedStack, made: Callable[[], set[str]], report: dict[str, Any]
+def test_a_worse_model_is_rejected_and_creates_nothing(
+    stack: DeployedStack, resources: Callable[[], set[str]], serving: str
 ) -> None:
-    before = made()
-    hardly_trained = {"lr": 0.0001}
-    ended = stack.wait(
-        stack.start({"dataset": "speeches", "hyperparameters": hardly_trained, "tolerance": 0.01})
-    )
-    assert ended["status"] == "SUCCEEDED", ended.get("cause")
-    output = json.loads(ended["output"])
-    assert output["status"] == "Rejected", output["reason"]
-    comparison = output["comparison"]
+    before = resources()
+    # With this learning rate the model hardly learns.
+    rejected = stack.run({"dataset": "speeches", "hyperparameters": {"lr": 0.0001}, "tolerance": 0.01})
+    assert rejected["status"] == "Rejected", rejected["reason"]
+    comparison = rejected["comparison"]
     assert comparison["challenger_perplexity"] > 1.01 * comparison["champion_perplexity"] > 1
-    for figure in ("champion_perplexity", "challenger_perplexity"):
-        assert f"{comparison[figure]:.2f}" in output["reason"]
-    assert made() == before
-
-
-@pytest.fixture
-def quiet_period(stack: DeployedStack) -> Iterator[None]:
-    """The deployment as QuietSeconds=3 makes it; to deploy it again would take half a minute."""
-    functions, name = stack.cloud.client("lambda"), stack.resources()["GatherFunction"]
-    before = functions.get_function_configuration(FunctionName=name)["Environment"]
-    changed = {"Variables": {**before["Variables"], "QUIET_SECONDS": "3"}}
-    functions.update_function_configuration(FunctionName=name, Environment=changed)
-    yield
-    functions.update_function_configuration(FunctionName=name, Environment=before)
-
-
-def test_uploads_of_one_moment_have_one_run(stack: DeployedStack, quiet_period: None) -> None:
-    """Here it has nothing to do yet: of three split files, the test text is still to come."""
-    known = set(stack.executions())
-    for split in ("train.txt", "valid.txt"):
-        stack.upload("moment", split, b"a few words\n" * 100)
-    outputs = [json.loads(stack.wait(each)["output"]) for each in wait_for_new(stack, known, 2)]
-    assert [output["status"] for output in outputs] == ["Skipped", "Skipped"]
-    joined, run = sorted(outputs, key=lambda output: "joined run" not in output["reason"])
-    assert f"joined run {run['run']}" in joined["reason"]
-    assert "test" in run["reason"]
+    for side in ("champion_perplexity", "challenger_perplexity"):
+        assert f"{comparison[side]:.2f}" in rejected["reason"]
+    assert resources() == before
 
 
 BAD = {
@@ -200,30 +149,21 @@ BAD = {
     "bad-b/b.txt": (b"a few words\n", "DatasetTooSmall", "words"),
     "bad-c/c.txt": (b"\xff\xfe" + b"no text \x80 here\n" * 5000, "DatasetNot", "byte"),
 }
-"""By its place under uploads/: what is in the file, the error it leads to, and a word of its sentence."""
+"""By key under uploads/: the content of a file, the start of its error's name, and a word of the cause."""
 
 
-def test_a_bad_upload_fails_with_a_sentence_and_leaves_nothing_prepared(stack: DeployedStack) -> None:
+def test_a_bad_upload_fails_with_a_cause_and_leaves_nothing(stack: DeployedStack) -> None:
     known = set(stack.executions())
-    for place, (content, _, _) in BAD.items():
-        dataset, _, file = place.partition("/")
+    for key, (content, _, _) in BAD.items():
+        dataset, _, file = key.partition("/")
         stack.upload(dataset, file, content)
-    for execution in wait_for_new(stack, known, len(BAD)):
-        ended = stack.wait(execution)
-        place = json.loads(ended["input"])["upload"]["key"].removeprefix("uploads/")
-        _, error, word = BAD[place]
-        assert ended["status"] == "FAILED"
-        assert ended["error"].startswith(error)
-        assert word in ended["cause"]
-        assert place in ended["cause"]
+    for execution in stack.wait_for_new(known, len(BAD)):
+        description = stack.wait(execution)
+        key = json.loads(description["input"])["upload"]["key"].removeprefix("uploads/")
+        _, error, word = BAD[key]
+        assert description["status"] == "FAILED"
+        assert description["error"].startswith(error)
+        assert word in description["cause"]
+        assert key in description["cause"]
     listed = stack.cloud.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="prepared/bad-")
     assert listed["KeyCount"] == 0
-
-
-def wait_for_new(stack: DeployedStack, known: set[str], count: int) -> set[str]:
-    """So many executions beyond the known ones, once they have appeared."""
-    for _ in range(100):
-        if len(new := set(stack.executions()) - known) >= count:
-            return new
-        time.sleep(0.1)
-    raise AssertionError("the uploads started too few executions")

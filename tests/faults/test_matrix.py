@@ -1,303 +1,288 @@
-"""The fault matrix: one fault at a time, and what is left after it. docs/reliability.md has it as a table."""
+"""The fault matrix: one fault per test, and the state after it. docs/reliability.md has the same table."""
 
 import hashlib
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from tests.faults.plan import Faults
-from tests.faults.world import ENDPOINT, World, text
-from tests.stack import DeployedStack
+from tests.faults.harness.client import BadResponse, When
+from tests.faults.pipeline import ENDPOINT, Pipeline, corpus
+from tests.waiting import DEADLINE
 
-# An SDK tries a call four times before the state machine tries the step again.
+# An SDK tries a call four times, then the state machine retries the step.
 ATTEMPTS = 4
-BY = {"InvokeEndpoint": "smoke_test", "DescribeEndpoint": "deploy", "DescribeTrainingJob": "training"}
+CREATIONS = [
+    "CreateTrainingJob",
+    "CreateModelPackage",
+    "CreateModel",
+    "CreateEndpointConfig",
+    "UpdateEndpoint",
+]
+# Operations that the tests call too, with the function whose calls the fault strikes.
+CALLERS = {"InvokeEndpoint": "smoke_test", "DescribeEndpoint": "deploy", "DescribeTrainingJob": "train"}
+REQUEST = {"dataset": "first", "force": True}
 
 
-@pytest.fixture
-def world(stack: DeployedStack, faults: Faults) -> World:
-    return World(stack, faults)
-
-
-def failed(description: dict[str, Any], error: str) -> str:
+def assert_failed(description: dict[str, Any], error: str) -> str:
+    """Check that the execution failed with this error, and return its cause."""
     assert (description["status"], description.get("error")) == ("FAILED", error)
     return str(description["cause"])
 
 
-# --- calls to AWS --------------------------------------------------------------------------------
+def assert_upload_succeeds(pipeline: Pipeline, runs: int = 1) -> None:
+    """Check that an upload's run succeeds in spite of all planned faults, as the last of so many runs."""
+    pipeline.run_upload("first", 1)
+    assert pipeline.faults.unused() == []
+    assert pipeline.statuses() == ["Succeeded"] * runs
+    pipeline.assert_newest_serves(jobs=runs)
+
+
+# --- calls to AWS
 
 
 @pytest.mark.parametrize("kind", ["throttle", "internal_error"])
-def test_calls_that_are_refused_for_a_while_are_made_again(world: World, kind: str) -> None:
-    world.serve()
-    operations = ("CreateTrainingJob", "CreateModelPackage", "CreateModel", "CreateEndpointConfig",
-                  "UpdateEndpoint", "InvokeEndpoint", "DescribeEndpoint", "DescribeTrainingJob")  # fmt: skip
-    for operation in operations:
-        # Not the test's own calls.
-        getattr(world.faults, kind)(operation, times=2 * ATTEMPTS, by=BY.get(operation, ""))
-    world.run_upload("first", 1)
-    assert world.faults.unused() == []
-    assert world.outcomes() == ["Succeeded", "Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+def test_refused_calls_are_retried(pipeline: Pipeline, kind: str) -> None:
+    pipeline.serve_first_model()
+    for operation in [*CREATIONS, *CALLERS]:
+        getattr(pipeline.faults, kind)(operation, times=2 * ATTEMPTS, by=CALLERS.get(operation, ""))
+    assert_upload_succeeds(pipeline, runs=2)
 
 
-def test_a_quota_that_is_used_up_is_waited_for(world: World) -> None:
-    world.faults.limit("CreateTrainingJob", times=3)
-    world.run_upload("first", 1)
-    assert world.outcomes() == ["Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+def test_an_exhausted_quota_is_retried(pipeline: Pipeline) -> None:
+    pipeline.faults.limit("CreateTrainingJob", times=3)
+    assert_upload_succeeds(pipeline)
 
 
-def test_a_call_whose_answer_is_lost_is_not_made_twice_over(world: World) -> None:
-    world.serve()
-    for operation in (
-        "CreateTrainingJob",
-        "CreateModelPackage",
-        "CreateModel",
-        "CreateEndpointConfig",
-        "UpdateEndpoint",
-    ):
-        world.faults.lose_answer(operation)
-    world.run_upload("first", 1)
-    assert world.faults.unused() == []
-    assert world.outcomes() == ["Succeeded", "Succeeded"]
-    assert len(world.trained()) == 2
-    packages = world.sagemaker.list_model_packages(ModelPackageGroupName=ENDPOINT)["ModelPackageSummaryList"]
-    assert len(packages) == 2
-    world.assert_sound(serves=world.trained()[-1])
+def test_a_lost_response_creates_nothing_twice(pipeline: Pipeline) -> None:
+    pipeline.serve_first_model()
+    for operation in CREATIONS:
+        pipeline.faults.lose_response(operation)
+    assert_upload_succeeds(pipeline, runs=2)
+    packages = pipeline.sagemaker.list_model_packages(ModelPackageGroupName=ENDPOINT)
+    assert len(packages["ModelPackageSummaryList"]) == 2
 
 
-def test_slow_calls_cost_time_and_nothing_else(world: World) -> None:
+def test_slow_calls_only_delay_a_run(pipeline: Pipeline) -> None:
     for operation in ("CreateTrainingJob", "CreateEndpoint", "UpdateItem"):
-        world.faults.slow(operation, seconds=1.0)
-    world.run_upload("first", 1)
-    assert world.outcomes() == ["Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+        pipeline.faults.slow(operation, seconds=1.0)
+    assert_upload_succeeds(pipeline)
 
 
-def test_a_denied_call_fails_the_run_and_names_the_action(world: World) -> None:
-    served = world.serve()
-    world.faults.deny("CreateEndpointConfig", times=None)
-    ended = world.run({"dataset": "first", "force": True})
-    assert "CreateEndpointConfig" in failed(ended, "AccessDenied")
-    world.assert_sound(serves=served)
+def test_a_denied_call_fails_the_run_with_the_action(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.deny("CreateEndpointConfig", times=None)
+    assert "CreateEndpointConfig" in assert_failed(pipeline.run(REQUEST), "AccessDenied")
+    pipeline.assert_sound(serves=served)
 
 
-# --- training ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("operation", ["UpdateItem", "GetItem"])
+def test_a_throttled_table_only_delays_a_run(pipeline: Pipeline, operation: str) -> None:
+    # Not the calls of the test itself.
+    pipeline.faults.throttle(operation, times=ATTEMPTS, by="gather")
+    pipeline.faults.throttle(operation, times=2 * ATTEMPTS, by="acquire")
+    assert_upload_succeeds(pipeline)
+
+
+# --- training and the gate
 
 
 @pytest.mark.parametrize(
-    ("outcome", "error", "said"),
+    ("outcome", "error", "cause"),
     [
         ("Failed", "TrainingFailed", "out of memory"),
-        ("Stopped", "TrainingStopped", "stopped before it ended"),
+        ("Stopped", "TrainingStopped", "stopped before it finished"),
         ("MaxRuntimeExceeded", "TrainingTimedOut", "max_runtime_seconds"),
     ],
 )
 def test_a_job_that_does_not_complete_fails_the_run(
-    world: World, outcome: Any, error: str, said: str
+    pipeline: Pipeline, outcome: Any, error: str, cause: str
 ) -> None:
-    served = world.serve()
-    world.faults.job(outcome, reason="AlgorithmError: out of memory")
-    ended = world.run({"dataset": "first", "force": True})
-    assert said in failed(ended, error)
-    world.assert_sound(serves=served)
+    served = pipeline.serve_first_model()
+    pipeline.faults.job(outcome, reason="AlgorithmError: out of memory")
+    assert cause in assert_failed(pipeline.run(REQUEST), error)
+    pipeline.assert_sound(serves=served)
 
 
-def test_a_job_whose_spot_instance_is_taken_goes_on(world: World) -> None:
-    world.faults.job("Interrupted")
-    world.run_upload("first", 1)
-    assert world.outcomes() == ["Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+def test_a_job_resumes_after_a_spot_interruption(pipeline: Pipeline) -> None:
+    pipeline.faults.job("Interrupted")
+    assert_upload_succeeds(pipeline)
 
 
-# --- the gate ------------------------------------------------------------------------------------
-
-
-def test_a_model_worse_than_the_one_that_serves_is_rejected_with_both_figures(world: World) -> None:
-    served = world.serve()
-    world.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)
-    world.run_upload("first", 1)
-    report = world.reports()[-1]
+def test_a_worse_model_is_rejected_with_both_perplexities(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)
+    report = pipeline.run_upload("first", 1)["output"]
     assert report["status"] == "Rejected"
     assert "190.00" in report["reason"]
     assert "60.00" in report["reason"]
-    world.assert_sound(serves=served)
+    pipeline.assert_sound(serves=served)
 
 
-def test_a_diverged_model_is_rejected(world: World) -> None:
-    served = world.serve()
-    world.faults.metrics(test_perplexity=float(10**9))
-    world.run_upload("first", 1)
-    assert world.outcomes() == ["Succeeded", "Rejected"]
-    world.assert_sound(serves=served)
+def test_a_diverged_model_is_rejected(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.metrics(test_perplexity=float(10**9))
+    pipeline.run_upload("first", 1)
+    assert pipeline.statuses() == ["Succeeded", "Rejected"]
+    pipeline.assert_sound(serves=served)
 
 
-# --- deployment ----------------------------------------------------------------------------------
+# --- deployment
 
 
-def test_a_first_endpoint_that_fails_is_removed(world: World) -> None:
-    world.faults.create_fails("The model could not be loaded.")
-    ended = world.run_upload("first", 1)
-    assert "could not be loaded" in failed(ended, "EndpointFailed")
-    world.assert_sound(serves=None)
+def test_a_failed_first_endpoint_is_deleted(pipeline: Pipeline) -> None:
+    pipeline.faults.create_fails("The model could not be loaded.")
+    assert "could not be loaded" in assert_failed(pipeline.run_upload("first", 1), "EndpointFailed")
+    pipeline.assert_sound(serves=None)
 
 
 @pytest.mark.parametrize("reason", ["Alarm lexline-endpoint-errors", ""])
-def test_an_update_that_is_taken_back_is_a_failure(world: World, reason: str) -> None:
-    served = world.serve()
-    world.faults.update_reverts(reason)
-    world.faults.wait_at_most(1.0)
-    ended = world.run({"dataset": "first", "force": True})
-    assert reason in failed(ended, "UpdateReverted")
-    world.assert_sound(serves=served)
+def test_an_update_that_is_rolled_back_fails_the_run(pipeline: Pipeline, reason: str) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.update_reverts(reason)
+    pipeline.faults.limit_token_waits(1.0)
+    assert reason in assert_failed(pipeline.run(REQUEST), "UpdateReverted")
+    pipeline.assert_sound(serves=served)
 
 
-ANSWERS = ["empty", "unknown", "another model", "another text", "failing", "garbage"]
-
-
-@pytest.mark.parametrize("how", ANSWERS)
-def test_a_model_that_answers_badly_is_replaced_by_the_former(world: World, how: Any) -> None:
-    served = world.serve()
-    execution, job = world.training({"dataset": "first", "force": True})
-    world.faults.answer(how, name=job)
-    world.faults.catch_up()
-    failed(world.ended(execution), "SmokeTestFailed")
-    assert any("is back at" in said for said in world.messages())
-    world.assert_sound(serves=served)
+@pytest.mark.parametrize("how", [how for how in get_args(BadResponse) if how != "slow"])
+def test_a_bad_model_is_rolled_back(pipeline: Pipeline, how: BadResponse) -> None:
+    served = pipeline.serve_first_model()
+    execution, job = pipeline.start_training(REQUEST)
+    pipeline.faults.respond(how, name=job)
+    pipeline.faults.end_delays()
+    assert_failed(pipeline.wait_for(execution), "SmokeTestFailed")
+    assert any("is back at" in message for message in pipeline.messages())
+    pipeline.assert_sound(serves=served)
 
 
 @pytest.mark.parametrize("how", ["empty", "garbage"])
-def test_a_first_model_that_answers_badly_is_removed(world: World, how: Any) -> None:
-    world.faults.answer(how)
-    ended = world.run_upload("first", 1)
-    failed(ended, "SmokeTestFailed")
-    world.assert_sound(serves=None)
+def test_a_bad_first_model_is_deleted(pipeline: Pipeline, how: Any) -> None:
+    pipeline.faults.respond(how)
+    assert_failed(pipeline.run_upload("first", 1), "SmokeTestFailed")
+    pipeline.assert_sound(serves=None)
 
 
-def test_a_model_that_answers_too_slowly_is_replaced_by_the_former(world: World) -> None:
-    served = world.serve()
-    limit = {"max_latency_seconds": 0.2}
-    execution, job = world.training({"dataset": "first", "force": True, "hosting": limit})
-    world.faults.answer("slow", seconds=0.4, name=job)
-    world.faults.catch_up()
-    assert "max_latency_seconds" in failed(world.ended(execution), "SmokeTestFailed")
-    world.assert_sound(serves=served)
+def test_a_slow_model_is_rolled_back(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    execution, job = pipeline.start_training({**REQUEST, "hosting": {"max_latency_seconds": 0.2}})
+    pipeline.faults.respond("slow", seconds=0.4, name=job)
+    pipeline.faults.end_delays()
+    cause = assert_failed(pipeline.wait_for(execution), "SmokeTestFailed")
+    assert "max_latency_seconds" in cause
+    pipeline.assert_sound(serves=served)
 
 
-# --- events --------------------------------------------------------------------------------------
+# --- events
 
 
 @pytest.mark.parametrize("how", ["lost", "doubled", "late", "early"])
 @pytest.mark.parametrize("resource", ["training-job", "endpoint"])
-def test_an_event_that_comes_otherwise_changes_nothing(world: World, resource: Any, how: Any) -> None:
-    world.faults.event(resource, how, seconds=0.3)
-    world.faults.wait_at_most(1.0)
-    world.run_upload("first", 1)
-    assert world.faults.unused() == []
-    assert world.outcomes() == ["Succeeded"]
-    assert len(world.trained()) == 1
-    world.assert_sound(serves=world.trained()[-1])
+def test_irregular_events_of_jobs_and_endpoints_change_nothing(
+    pipeline: Pipeline, resource: Any, how: Any
+) -> None:
+    pipeline.faults.event(resource, how, seconds=0.3)
+    pipeline.faults.limit_token_waits(1.0)
+    assert_upload_succeeds(pipeline)
 
 
 @pytest.mark.parametrize("how", ["doubled", "late"])
-def test_an_uploads_event_that_comes_otherwise_makes_no_other_model(world: World, how: Any) -> None:
-    world.faults.event("upload", how, seconds=2.0)
-    world.upload("first", 1)
-    world.until(world.trained, "a job")
-    world.rest()
-    assert world.faults.unused() == []
-    assert len(world.trained()) == 1
-    world.assert_sound(serves=world.trained()[-1])
+def test_a_doubled_or_late_upload_event_starts_no_second_job(pipeline: Pipeline, how: Any) -> None:
+    pipeline.faults.event("upload", how, seconds=0.3)
+    pipeline.upload("first", 1)
+    pipeline.wait_for_jobs(1)
+    pipeline.wait_for_rest()
+    assert pipeline.faults.unused() == []
+    pipeline.assert_newest_serves(jobs=1)
 
 
-def test_an_upload_whose_event_is_lost_has_its_run_by_the_next_sweep(world: World) -> None:
-    world.faults.event("upload", "lost")
-    world.upload("first", 1)
-    assert world.lost() == ["first"]
-    assert len(world.sweep()["started"]) == 1
-    assert world.outcomes() == ["Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+def test_the_sweep_starts_a_run_for_an_upload_with_a_lost_event(pipeline: Pipeline) -> None:
+    pipeline.add_dataset("first")
+    assert pipeline.unread_datasets() == ["first"]
+    assert len(pipeline.sweep()["started"]) == 1
+    assert pipeline.statuses() == ["Succeeded"]
+    pipeline.assert_newest_serves(jobs=1)
 
 
 @pytest.mark.parametrize("how", ["lost", "doubled", "late"])
-def test_the_lease_goes_on_however_the_end_of_its_holder_is_told(world: World, how: Any) -> None:
-    world.serve()
-    world.faults.wait_at_most(1.0)
-    first, _ = world.training({"dataset": "first", "force": True})
-    world.faults.event("execution", how, seconds=0.5, name=first.rsplit(":", 1)[1])
-    world.upload("second", 1)
-    world.until(lambda: len(world.executions()) == 3, "the second upload's execution")
-    world.faults.catch_up()
-    world.until(lambda: len(world.trained()) == 3, "the second run")
-    world.rest()
-    assert world.faults.unused() == []
-    world.assert_one_at_a_time()
-    world.assert_sound(serves=world.trained()[-1])
+def test_the_next_run_starts_after_an_irregular_end_event(pipeline: Pipeline, how: Any) -> None:
+    pipeline.serve_first_model()
+    pipeline.faults.limit_token_waits(1.0)
+    first, _ = pipeline.start_training(REQUEST)
+    pipeline.faults.event("execution", how, seconds=0.5, name=first.rsplit(":", 1)[1])
+    pipeline.upload("second", 1)
+    pipeline.wait_for_executions(3)
+    pipeline.faults.end_delays()
+    pipeline.wait_for_jobs(3)
+    pipeline.wait_for_rest()
+    assert pipeline.faults.unused() == []
+    pipeline.assert_one_run_at_a_time()
+    pipeline.assert_newest_serves(jobs=3)
 
 
-# --- uploads -------------------------------------------------------------------------------------
+# --- uploads
 
 
-def test_uploads_of_a_dataset_within_the_quiet_period_make_one_run(world: World) -> None:
-    # However slow the machine is: whoever gathers does so until its run has begun.
-    world.faults.slow("UpdateItem", seconds=1.0, by="acquire")
+def test_uploads_within_the_quiet_period_share_one_run(pipeline: Pipeline) -> None:
+    # On a machine of any speed, the first execution gathers until all uploads have joined.
+    acquire = pipeline.faults.slow("UpdateItem", seconds=DEADLINE, by="acquire")
     for number in range(3):
-        world.upload("first", number, file=f"{number}.txt")
-    world.until(lambda: len(world.executions()) == 3, "three executions")
-    world.rest()
-    assert sorted(world.outcomes()) == ["Skipped", "Skipped", "Succeeded"]
-    assert len(world.trained()) == 1
-    world.assert_sound(serves=world.trained()[-1])
-
-
-def test_uploads_during_a_run_make_exactly_one_more_on_the_newest_data(world: World) -> None:
-    world.serve()
-    world.training({"dataset": "first", "force": True})
-    for version in (1, 2, 3):
-        world.upload("first", version)
-    world.until(lambda: len(world.executions()) == 5, "their executions")
-    world.faults.catch_up()
-    world.rest()
-    assert len(world.trained()) == 3
-    newest = world.reports()[-1]["dataset"] or next(
-        r["dataset"] for r in world.reports()[::-1] if r.get("job")
-    )
-    assert newest["source"][0]["etag"] == hashlib.md5(text(3)).hexdigest()
-    world.assert_one_at_a_time()
-    world.assert_sound(serves=world.trained()[-1])
-
-
-def test_an_object_replaced_between_its_event_and_its_run_is_trained_on_once(world: World) -> None:
-    world.faults.event("upload", "late", seconds=0.2)
-    world.faults.slow("UpdateItem", seconds=1.0, by="acquire")
-    world.upload("first", 1)
-    world.upload("first", 2)
-    world.until(lambda: len(world.executions()) == 2, "both executions")
-    world.rest()
-    trained = [report for report in world.reports() if report.get("job")]
-    assert [report["dataset"]["source"][0]["etag"] for report in trained] == [
-        hashlib.md5(text(2)).hexdigest()
+        pipeline.upload("first", number, file=f"{number}.txt")
+    pipeline.until(lambda: pipeline.item("dataset/first").get("joined") == 3, "three uploads to join")
+    pipeline.until(lambda: pipeline.faults.fired(acquire), "the first run to acquire the lease")
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    gatherer, *joined = sorted(pipeline.reports(), key=lambda report: report["status"], reverse=True)
+    assert [gatherer["status"], *(report["status"] for report in joined)] == [
+        "Succeeded",
+        "Skipped",
+        "Skipped",
     ]
-    world.assert_sound(serves=world.trained()[-1])
+    assert [report["joined"] for report in joined] == [gatherer["run"]] * 2
+    pipeline.assert_newest_serves(jobs=1)
 
 
-def test_the_same_data_again_is_unchanged_before_it_costs_anything(world: World) -> None:
-    served = world.serve()
-    world.run_upload("first", 0)
-    assert world.outcomes() == ["Succeeded", "Unchanged"]
-    assert len(world.trained()) == 1
-    world.assert_sound(serves=served)
+def test_uploads_during_a_run_share_one_more_run(pipeline: Pipeline) -> None:
+    pipeline.serve_first_model()
+    pipeline.start_training(REQUEST)
+    for version in (1, 2, 3):
+        pipeline.upload("first", version)
+    pipeline.wait_for_executions(5)
+    pipeline.until(lambda: pipeline.item("dataset/first").get("joined") == 3, "three uploads to join")
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    *_, report = [report for report in pipeline.reports() if report.get("job")]
+    assert report["dataset"]["source"][0]["etag"] == hashlib.md5(corpus(3)).hexdigest()
+    pipeline.assert_one_run_at_a_time()
+    pipeline.assert_newest_serves(jobs=3)
 
 
-# --- functions and the table ---------------------------------------------------------------------
+def test_a_replaced_object_is_trained_on_once(pipeline: Pipeline) -> None:
+    pipeline.faults.event("upload", "late", seconds=DEADLINE)
+    pipeline.upload("first", 1)
+    pipeline.upload("first", 2)
+    pipeline.faults.end_delays()
+    pipeline.wait_for_executions(2)
+    pipeline.wait_for_rest()
+    (report,) = [report for report in pipeline.reports() if report.get("job")]
+    assert report["dataset"]["source"][0]["etag"] == hashlib.md5(corpus(2)).hexdigest()
+    pipeline.assert_newest_serves(jobs=1)
 
-KILLS = [
+
+def test_the_same_data_again_starts_no_job(pipeline: Pipeline) -> None:
+    pipeline.serve_first_model()
+    pipeline.run_upload("first", 0)
+    assert pipeline.statuses() == ["Succeeded", "Unchanged"]
+    pipeline.assert_newest_serves(jobs=1)
+
+
+# --- functions and executions
+
+KILLS: list[tuple[str, str, When]] = [
     ("gather", "UpdateItem", "after"),
     ("acquire", "UpdateItem", "after"),
     ("prepare", "PutObject", "before"),
-    ("training", "CreateTrainingJob", "before"),
-    ("training", "CreateTrainingJob", "after"),
+    ("train", "CreateTrainingJob", "before"),
+    ("train", "CreateTrainingJob", "after"),
     ("register", "CreateModelPackage", "after"),
     ("create_model", "CreateModel", "after"),
     ("deploy", "CreateEndpointConfig", "after"),
@@ -307,119 +292,101 @@ KILLS = [
     ("finish", "AddTags", "after"),
     ("report", "PutObject", "before"),
     ("callback", "SendTaskSuccess", "before"),
-    ("ended", "UpdateItem", "after"),
+    ("execution_ended", "UpdateItem", "after"),
 ]
 
 
-@pytest.mark.parametrize(("function", "operation", "when"), KILLS, ids=["-".join(kill) for kill in KILLS])
-def test_a_function_killed_in_the_middle_of_its_step_is_made_up_for(
-    world: World, function: str, operation: str, when: Any
+@pytest.mark.parametrize(("function", "operation", "when"), KILLS)
+def test_a_killed_function_is_retried(pipeline: Pipeline, function: str, operation: str, when: When) -> None:
+    pipeline.serve_first_model()
+    pipeline.faults.limit_token_waits(2.0)
+    pipeline.faults.kill(function, operation, when=when)
+    assert_upload_succeeds(pipeline, runs=2)
+
+
+def test_an_abort_during_training_stops_the_job(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    execution, _ = pipeline.start_training(REQUEST)
+    pipeline.abort(execution)
+    pipeline.until(lambda: pipeline.orphans() == [], "the job to be stopped")
+    pipeline.wait_for_rest()
+    assert [each["status"] for each in pipeline.executions()] == ["SUCCEEDED", "ABORTED", "SUCCEEDED"]
+    pipeline.assert_sound(serves=served)
+
+
+def test_a_timed_out_execution_is_cleaned_up(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    execution, _ = pipeline.start_training(REQUEST)
+    pipeline.faults.time_out(execution)
+    pipeline.until(lambda: pipeline.orphans() == [], "the job to be stopped")
+    assert pipeline.wait_for(execution)["status"] == "TIMED_OUT"
+    pipeline.assert_sound(serves=served)
+
+
+@pytest.mark.parametrize(
+    ("state", "function", "operation"),
+    [
+        ("Prepare", "prepare", "ListBucket"),
+        ("CreateModel", "create_model", "CreateModel"),
+        ("Deploy", "deploy", "UpdateEndpoint"),
+        ("SmokeTest", "smoke_test", "InvokeEndpoint"),
+        ("Finish", "finish", "AddTags"),
+        ("Report", "report", "Publish"),
+    ],
+)
+def test_an_abort_in_any_step_leaves_a_working_model(
+    pipeline: Pipeline, state: str, function: str, operation: str
 ) -> None:
-    world.serve()
-    world.faults.wait_at_most(2.0)
-    world.faults.kill(function, operation, when=when)
-    world.run_upload("first", 1)
-    assert world.faults.unused() == []
-    assert world.outcomes() == ["Succeeded", "Succeeded"]
-    assert len(world.trained()) == 2
-    world.assert_sound(serves=world.trained()[-1])
+    served = pipeline.serve_first_model()
+    call = pipeline.faults.slow(operation, seconds=DEADLINE, by=function)
+    aborted = pipeline.stack.start(REQUEST)
+    pipeline.until(lambda: pipeline.faults.fired(call), f"the function of {state} to be called")
+    assert pipeline.entered(aborted)[-1] == state
+    pipeline.abort(aborted)
+    # The function makes its call when the cleanup has had its first look.
+    pipeline.wait_for_executions(3)
+    cleanup = pipeline.executions()[-1]["executionArn"]
+    pipeline.until(lambda: "StillAtWork" in pipeline.entered(cleanup), "the cleanup to wait for the function")
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    assert pipeline.serving_model() in (served, pipeline.jobs()[-1])
+    pipeline.assert_sound()
 
 
-@pytest.mark.parametrize("operation", ["UpdateItem", "GetItem"])
-def test_a_throttled_table_is_waited_for(world: World, operation: str) -> None:
-    world.faults.throttle(operation, times=3 * ATTEMPTS)
-    world.run_upload("first", 1)
-    assert world.outcomes() == ["Succeeded"]
-    world.assert_sound(serves=world.trained()[-1])
+def test_an_aborted_gatherer_loses_no_upload(pipeline: Pipeline) -> None:
+    pipeline.serve_first_model()
+    pipeline.start_training(REQUEST)
+    pipeline.upload("second", 1)
+    gatherer = str(pipeline.until(lambda: pipeline.item("dataset/second").get("execution"), "a gatherer"))
+    pipeline.upload("second", 2)
+    pipeline.until(lambda: pipeline.item("dataset/second").get("joined") == 2, "the second upload to join")
+    pipeline.abort(gatherer)
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    assert pipeline.describe(gatherer)["status"] == "ABORTED"
+    pipeline.assert_newest_serves(jobs=3)
 
 
-# --- aborts and time-outs ------------------------------------------------------------------------
+def test_a_run_without_its_lease_changes_nothing(pipeline: Pipeline) -> None:
+    pipeline.serve_first_model()
+    stale, _ = pipeline.start_training(REQUEST)
+    pipeline.expire_lease()
+    pipeline.upload("second", 1)
+    newer = pipeline.wait_for_jobs(3)[-1]
+    pipeline.until(lambda: pipeline.serving_model() == newer, "the newer model to serve")
+    pipeline.faults.end_delays()
+    assert_failed(pipeline.wait_for(stale), "LeaseLost")
+    pipeline.assert_sound(serves=newer)
 
 
-def test_aborting_while_training_stops_the_job(world: World) -> None:
-    served = world.serve()
-    world.faults.job("InProgress")
-    execution = world.stack.start({"dataset": "first", "force": True})
-    world.until(lambda: len(world.trained()) == 2, "the job")
-    world.abort(execution)
-    world.until(lambda: world.orphans() == [], "the job to be stopped")
-    world.rest()
-    assert [each["status"] for each in world.executions()] == ["SUCCEEDED", "ABORTED", "SUCCEEDED"]
-    world.assert_sound(serves=served)
-
-
-def test_a_timed_out_execution_is_cleaned_up_after_too(world: World) -> None:
-    served = world.serve()
-    world.faults.job("InProgress")
-    execution = world.stack.start({"dataset": "first", "force": True})
-    world.until(lambda: len(world.trained()) == 2, "the job")
-    world.faults.time_out(execution)
-    world.until(lambda: world.orphans() == [], "the job to be stopped")
-    world.rest()
-    assert world.described(execution)["status"] == "TIMED_OUT"
-    world.assert_sound(serves=served)
-
-
-STEPS = ["Prepare", "CreateModel", "Deploy", "SmokeTest", "Finish", "Report"]
-
-
-@pytest.mark.parametrize("state", STEPS)
-def test_aborting_in_any_step_leaves_one_model_or_the_other(world: World, state: str) -> None:
-    served = world.serve()
-    slow = {"Prepare": "ListObjectsV2", "CreateModel": "CreateModel", "Deploy": "UpdateEndpoint",
-            "SmokeTest": "InvokeEndpoint", "Finish": "AddTags", "Report": "Publish"}[state]  # fmt: skip
-    by = {"CreateModel": "create_model", "SmokeTest": "smoke_test"}.get(state, state.lower())
-    # Longer than the clean-up's first look takes to come, and not as long as it waits before its second, as
-    # with the functions' own limits.
-    world.faults.slow(slow, seconds=0.25, by=by)
-    execution = world.stack.start({"dataset": "first", "force": True})
-    world.until(lambda: state in world.entered(execution), f"the execution to come to {state}")
-    world.abort(execution)
-    world.rest()
-    assert world.answering() in (served, world.trained()[-1])
-    world.assert_sound()
-
-
-def test_aborting_while_uploads_are_gathered_loses_none_that_had_joined(world: World) -> None:
-    served = world.serve()
-    world.training({"dataset": "first", "force": True})
-    world.upload("second", 1)
-    world.until(lambda: world.item("dataset/second").get("run"), "a gatherer")
-    gatherer = str(world.item("dataset/second")["execution"])
-    world.upload("second", 2)
-    world.until(lambda: world.item("dataset/second").get("joined") == 2, "the second upload to join")
-    world.abort(gatherer)
-    world.faults.catch_up()
-    world.rest()
-    assert world.described(gatherer)["status"] == "ABORTED"
-    assert world.answering() != served
-    world.assert_sound(serves=world.trained()[-1])
-
-
-def test_a_run_that_lost_its_lease_touches_nothing_of_the_run_that_has_it(world: World) -> None:
-    world.serve()
-    stale, _ = world.training({"dataset": "first", "force": True})
-    world.expire_lease()
-    world.upload("second", 1)
-    world.until(
-        lambda: world.answering() == world.trained()[-1] and len(world.trained()) == 3, "the newer model"
-    )
-    newer = world.trained()[-1]
-    world.faults.catch_up()
-    failed(world.ended(stale), "LeaseLost")
-    world.assert_sound(serves=newer)
-
-
-def test_a_run_whose_execution_is_gone_gives_its_lease_up(world: World) -> None:
-    served = world.serve()
-    world.faults.job("InProgress")
-    dead = world.stack.start({"dataset": "first", "force": True})
-    world.until(lambda: len(world.trained()) == 2, "the job")
-    world.faults.event("execution", "lost", name=dead.rsplit(":", 1)[1])
-    world.abort(dead)
-    assert world.answering() == served
-    world.faults.wait_at_most(1.0)
-    world.upload("second", 1)
-    world.until(lambda: len(world.trained()) == 3, "the next run")
-    world.rest()
-    world.assert_sound(serves=world.trained()[-1])
+def test_an_ended_execution_loses_its_lease(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    ended, _ = pipeline.start_training(REQUEST)
+    pipeline.faults.event("execution", "lost", name=ended.rsplit(":", 1)[1])
+    pipeline.abort(ended)
+    assert pipeline.serving_model() == served
+    pipeline.faults.limit_token_waits(1.0)
+    pipeline.upload("second", 1)
+    pipeline.wait_for_jobs(3)
+    pipeline.wait_for_rest()
+    pipeline.assert_newest_serves(jobs=3)

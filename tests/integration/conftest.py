@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from localcloud.control import LocalCloud
-from tests.integration.lab import Lab, wait_until
+from tests.integration.lab import Lab
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,14 @@
 import io
 import json
 import textwrap
-import time
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localcloud.control import LocalCloud
+from tests.waiting import wait_until
 
-DEADLINE = 240.0
-"""The longest wait in seconds, for busy machines. A wait ends as soon as its condition is true."""
 FUNCTION_SECONDS = 120
 """The Timeout of functions, unless a test is about it."""
 
@@ -43,16 +41,6 @@ def trust(principal: Mapping[str, str]) -> dict[str, Any]:
 def document(*statements: Mapping[str, Any]) -> dict[str, Any]:
     """Return a policy."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Return the condition's first true value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:g} s for {what}")
 
 
 class Lab:

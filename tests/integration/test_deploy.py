@@ -1,12 +1,8 @@
-"""template.yaml as `lexline up` deploys it: what answers whom, and what starts a run."""
+"""template.yaml as `lexline up` deploys it: who may use the API, and what starts a run."""
 
 import json
-import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,82 +11,65 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from localcloud.control import LocalCloud
-from tests.stack import DeployedStack
+from tests.stack import DeployedStack, send
 
 ROUTES = [("GET", "/health"), ("GET", "/model"), ("POST", "/generate")]
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: dict[str, Any]
-
-
-def call(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-    """An HTTP request; a POST has an empty JSON object as its body."""
-    sent = {"Content-Type": "application/json", **(headers or {})}
-    body = b"{}" if method == "POST" else None
-    request = urllib.request.Request(url, data=body, method=method, headers=sent)
-    try:
-        with urllib.request.urlopen(request, timeout=240) as response:
-            return Answer(response.status, json.loads(response.read()))
-    except urllib.error.HTTPError as error:
-        return Answer(error.code, json.loads(error.read()))
-
-
 def signed(url: str, cloud: LocalCloud, credentials: Credentials) -> dict[str, str]:
-    """The headers of a GET request that is signed for API Gateway."""
+    """Return the headers of a GET request with a signature for API Gateway."""
     request = AWSRequest("GET", url, headers={"Content-Type": "application/json"})
     SigV4Auth(credentials, "execute-api", cloud.region).add_auth(request)
     return dict(request.headers)
 
 
-# --- the API with a key ---
+def body_for(method: str) -> dict[str, Any] | None:
+    """Return an empty JSON object for a POST request, and no body for others."""
+    return {} if method == "POST" else None
 
 
+# --- the API with a key
+
+
+@pytest.mark.parametrize("key", [None, "not-the-key"])
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_no_route_answers_without_a_key(stack: DeployedStack, method: str, path: str) -> None:
-    answer = call(stack.api_url + path, method)
-    assert answer == Answer(
-        403, {"code": "forbidden", "message": "Send a valid API key in the x-api-key header."}
-    )
+def test_every_route_needs_the_key(stack: DeployedStack, method: str, path: str, key: str | None) -> None:
+    message = "Send a valid API key in the x-api-key header."
+    response = stack.call_api(method, path, body_for(method), key)
+    assert response == (403, {"code": "forbidden", "message": message})
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_no_route_answers_to_another_key(stack: DeployedStack, method: str, path: str) -> None:
-    assert call(stack.api_url + path, method, {"x-api-key": "not-the-key"}).status == 403
-
-
-def test_the_key_lets_in(stack: DeployedStack) -> None:
-    assert call(stack.api_url + "/health", headers={"x-api-key": stack.api_key()}) == Answer(
-        200, {"status": "ok"}
-    )
+def test_the_key_gives_access(stack: DeployedStack) -> None:
+    assert stack.call_api("GET", "/health") == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/nothing"), ("DELETE", "/model")])
-def test_an_unknown_route_is_told_in_the_apis_format(stack: DeployedStack, method: str, path: str) -> None:
-    answer = call(stack.api_url + path, method, {"x-api-key": stack.api_key()})
-    assert answer.status == 404
-    assert answer.body["code"] == "not_found"
-    assert "POST /generate" in answer.body["message"]
+def test_an_unknown_route_has_the_apis_error_format(stack: DeployedStack, method: str, path: str) -> None:
+    response = stack.call_api(method, path)
+    assert (response.status, response.body["code"]) == (404, "not_found")
+    assert "POST /generate" in response.body["message"]
 
 
-# --- the API with signatures, on a second stack that is deleted again ---
+# --- the API with signatures, on a second stack
 
 
 @pytest.fixture(scope="module")
 def signing_stack(stack: DeployedStack) -> Iterator[DeployedStack]:
-    """A second stack of the same template and the same built code, whose API wants signatures."""
+    """A second stack of the same template and code, whose API requires signatures. It is deleted again."""
     formation, s3 = stack.cloud.client("cloudformation"), stack.cloud.client("s3")
     template = formation.get_template(StackName=stack.name, TemplateStage="Original")["TemplateBody"]
-    # Longer than what CloudFormation takes within a request.
+    # The template is too long for a request of CloudFormation.
     s3.create_bucket(Bucket="lexline-templates")
-    s3.put_object(Bucket="lexline-templates", Key="template", Body=as_text(template).encode())
+    # boto3 decodes a template that is JSON.
+    text = template if isinstance(template, str) else json.dumps(template)
+    s3.put_object(Bucket="lexline-templates", Key="template", Body=text.encode())
+    functions = stack.cloud.client("lambda")
+    plan = functions.get_function_configuration(FunctionName=f"{stack.name}-plan")
     parameters = {
         "ApiAuthorization": "AWS_IAM",
         "EndpointName": "signed",
-        "PythonRuntime": runtime(stack),
-        # The account's setting is the first stack's already.
+        "PythonRuntime": plan["Runtime"],
+        # The first stack owns the account's role for logs.
         "ApiLogsRole": "EXISTING",
     }
     formation.create_stack(
@@ -108,86 +87,67 @@ def signing_stack(stack: DeployedStack) -> Iterator[DeployedStack]:
     formation.get_waiter("stack_delete_complete").wait(StackName="lexline-signed", WaiterConfig={"Delay": 1})
 
 
-def as_text(template: Any) -> str:
-    """boto3 parses a template that is JSON."""
-    return template if isinstance(template, str) else json.dumps(template)
-
-
-def runtime(stack: DeployedStack) -> str:
-    function = stack.cloud.client("lambda").get_function_configuration(FunctionName=f"{stack.name}-plan")
-    return str(function["Runtime"])
-
-
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_no_route_answers_an_unsigned_request(signing_stack: DeployedStack, method: str, path: str) -> None:
-    answer = call(signing_stack.api_url + path, method)
-    assert answer.status == 403
-    assert answer.body["code"] == "forbidden"
-    assert "Signature Version 4" in answer.body["message"]
+def test_every_route_needs_a_signature(signing_stack: DeployedStack, method: str, path: str) -> None:
+    response = signing_stack.call_api(method, path, body_for(method), key=None)
+    assert (response.status, response.body["code"]) == (403, "forbidden")
+    assert "Signature Version 4" in response.body["message"]
 
 
 def test_a_key_of_another_stack_is_no_signature(signing_stack: DeployedStack, stack: DeployedStack) -> None:
     assert signing_stack.outputs["ApiKeyId"] == ""
-    assert call(signing_stack.api_url + "/health", headers={"x-api-key": stack.api_key()}).status == 403
+    assert signing_stack.call_api("GET", "/health", key=stack.api_key()).status == 403
 
 
-def test_a_signature_of_somebody_who_may_invoke_lets_in(signing_stack: DeployedStack) -> None:
-    cloud, url = signing_stack.cloud, signing_stack.api_url + "/health"
-    administrator = Credentials(cloud.access_key_id, cloud.secret_access_key)
-    assert call(url, headers=signed(url, cloud, administrator)) == Answer(200, {"status": "ok"})
-
-
-def test_a_signature_of_somebody_who_may_not_invoke_is_refused(signing_stack: DeployedStack) -> None:
-    cloud, url = signing_stack.cloud, signing_stack.api_url + "/health"
-    iam, name = cloud.client("iam"), f"nobody-{uuid.uuid4().hex[:8]}"
-    iam.create_user(UserName=name)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    answer = call(url, headers=signed(url, cloud, Credentials(key["AccessKeyId"], key["SecretAccessKey"])))
-    assert answer.status == 403
+@pytest.mark.parametrize(("caller", "status"), [("administrator", 200), ("user", 403)])
+def test_only_a_caller_who_may_invoke_the_api_gets_a_response(
+    signing_stack: DeployedStack, caller: str, status: int
+) -> None:
+    cloud, url = signing_stack.cloud, f"{signing_stack.api_url}/health"
+    credentials = Credentials(cloud.access_key_id, cloud.secret_access_key)
+    if caller == "user":
+        iam, name = cloud.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    assert send(url, headers=signed(url, cloud, credentials)).status == status
 
 
 def test_two_stacks_in_one_account_share_nothing(signing_stack: DeployedStack, stack: DeployedStack) -> None:
-    kept = {"ApiAuthorization", "ApiKeyId"}
-    for name in stack.outputs.keys() - kept:
+    for name in stack.outputs.keys() - {"ApiAuthorization", "ApiKeyId"}:
         assert signing_stack.outputs[name] != stack.outputs[name], name
     assert not set(stack.resources().values()) & set(signing_stack.resources().values()) - {"v1"}
 
 
-# --- what starts a run ---
+# --- runs
 
 
-def test_only_what_is_put_under_uploads_starts_a_run(stack: DeployedStack) -> None:
-    before = set(stack.executions())
+def test_only_an_object_under_uploads_starts_a_run(stack: DeployedStack) -> None:
+    known = set(stack.executions())
     s3, dataset = stack.cloud.client("s3"), f"notes-{uuid.uuid4().hex[:8]}"
     for prefix in ("prepared", "code", "runs", "other", "not-uploads"):
         s3.put_object(Bucket=stack.bucket, Key=f"{prefix}/{dataset}/README", Body=b"text")
-    stack.upload(dataset, "README", b"text")
-    deadline = time.monotonic() + 240
-    while not (started := set(stack.executions()) - before):
-        assert time.monotonic() < deadline, "the upload started no run"
-        time.sleep(0.1)
-    (execution,) = started
-    ended = stack.wait(execution)
-    upload = json.loads(ended["input"])["upload"]
+    execution = stack.start_by_upload(dataset, "README", b"text")
+    # A README is never a corpus, so the run does nothing.
+    assert stack.report(execution)["status"] == "Skipped"
+    upload = json.loads(stack.wait(execution)["input"])["upload"]
     assert (upload["bucket"], upload["key"], upload["size"]) == (stack.bucket, f"uploads/{dataset}/README", 4)
-    # A file that is never a corpus: the run says so and makes nothing.
-    assert (ended["status"], json.loads(ended["output"])["status"]) == ("SUCCEEDED", "Skipped")
-    assert set(stack.executions()) - before == started
+    assert set(stack.executions()) - known == {execution}
 
 
 def test_a_run_has_the_parameters_of_the_deployment_as_defaults(stack: DeployedStack) -> None:
     functions = stack.cloud.client("lambda")
     variables = functions.get_function_configuration(FunctionName=f"{stack.name}-plan")["Environment"]
     defaults = json.loads(variables["Variables"]["DEFAULTS"])
-    # tests/stack.py asks for this one, samconfig.toml's [local] for the other.
+    # The first is from tests/stack.py, the second from samconfig.toml's [local].
     assert defaults["hyperparameters"]["emsize"] == 16
     assert defaults["training"]["instance_type"] == "ml.m5.large"
 
 
-# --- what it leaves ---
+# --- resources
 
 
-def test_the_bucket_is_private_versioned_and_announces_its_objects(stack: DeployedStack) -> None:
+def test_the_bucket_is_private_and_versioned_and_sends_events(stack: DeployedStack) -> None:
     s3 = stack.cloud.client("s3")
     access = s3.get_public_access_block(Bucket=stack.bucket)["PublicAccessBlockConfiguration"]
     assert all(access[name] for name in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls"))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from localcloud.control import LocalCloud
-from tests.integration.lab import RECORDS, Lab, allow, document, trust, unique, wait_until
+from tests.integration.lab import RECORDS, Lab, allow, document, trust, unique
+from tests.waiting import wait_until
 
 Template = Mapping[str, Any]
 

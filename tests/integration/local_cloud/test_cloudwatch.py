@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.lab import Lab, allow, unique, wait_until
+from tests.integration.lab import Lab, allow, unique
+from tests.waiting import wait_until
 
 HOUR = 3600
 

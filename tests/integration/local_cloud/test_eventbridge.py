@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.lab import RECORDS, Lab, allow, document, unique, wait_until
+from tests.integration.lab import RECORDS, Lab, allow, document, unique
+from tests.waiting import wait_until
 
 Rule = Callable[..., str]
 Listen = Callable[[str, list[str]], str]

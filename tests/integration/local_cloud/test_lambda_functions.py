@@ -11,7 +11,8 @@ import pytest
 
 from localcloud import control
 from localcloud.control import LocalCloud
-from tests.integration.lab import Lab, unique, wait_until
+from tests.integration.lab import Lab, unique
+from tests.waiting import wait_until
 
 Make = Callable[..., str]
 

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.lab import Lab, allow, unique, wait_until
+from tests.integration.lab import Lab, allow, unique
+from tests.waiting import wait_until
 
 ECHO = {"StartAt": "Echo", "States": {"Echo": {"Type": "Pass", "End": True}}}
 NEVER = "at(2099-01-01T00:00:00)"

@@ -17,7 +17,8 @@ import pytest
 
 from localcloud import control
 from localcloud.control import LocalCloud, LocalCloudError
-from tests.integration.lab import Lab, allow, wait_until
+from tests.integration.lab import Lab, allow
+from tests.waiting import wait_until
 
 ROOT = Path(control.__file__).resolve().parent.parent
 SLEEP = "import time; time.sleep(3600)"

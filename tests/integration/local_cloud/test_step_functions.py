@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.lab import FUNCTION_SECONDS, Lab, allow, unique, wait_until
+from tests.integration.lab import FUNCTION_SECONDS, Lab, allow, unique
+from tests.waiting import wait_until
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 WAIT = f"{INVOKE}.waitForTaskToken"

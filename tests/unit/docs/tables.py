@@ -6,7 +6,7 @@ DOCS = PROJECT / "docs"
 
 
 def rows(page: str, column: str) -> list[dict[str, str]]:
-    """Every row, by its columns' names, of the page's tables that have the column."""
+    """Return the rows of the tables with this column, as the cells by their column's name."""
     found: list[dict[str, str]] = []
     names: list[str] = []
     for line in (DOCS / page).read_text(encoding="utf-8").splitlines():

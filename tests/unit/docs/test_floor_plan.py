@@ -30,7 +30,7 @@ def test_a_room_imports_only_rooms_above_it_in_the_floor_plan() -> None:
 
 
 def test_nothing_of_the_product_imports_what_stands_beside_it() -> None:
-    """Functions and scripts are deployed alone; the local cloud knows neither of them nor the command."""
+    """Functions and scripts are deployed alone. The local cloud needs neither."""
     for part, foreign in {
         "functions": r"model_scripts|localcloud|lexline",
         "model_scripts": r"boto3|botocore|localcloud|lexline",

@@ -1,4 +1,4 @@
-"""docs/operating.md says of parameters, requests and messages what the code has."""
+"""docs/operating.md agrees with the code about parameters, requests and messages."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from tests.unit.template.conftest import source
 
 
 def test_the_parameters_have_the_templates_defaults() -> None:
-    told = {row["parameter"].strip("`"): row["default"] for row in rows("operating.md", "parameter")}
+    documented = {row["parameter"].strip("`"): row["default"] for row in rows("operating.md", "parameter")}
     defaults = {name: str(parameter["Default"]) for name, parameter in source()["Parameters"].items()}
-    assert told == {name: defaults.get(name) for name in told}
+    assert documented == {name: defaults.get(name) for name in documented}
 
 
 def test_the_fields_of_the_parameters_are_fields_of_the_request() -> None:
@@ -24,7 +24,7 @@ def test_the_fields_of_the_parameters_are_fields_of_the_request() -> None:
             assert not name or name in model.annotation.model_fields, field  # type: ignore[union-attr]
 
 
-def test_every_request_that_is_shown_is_valid() -> None:
+def test_every_request_in_the_page_is_valid() -> None:
     text = (DOCS / "operating.md").read_text(encoding="utf-8")
     blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     column = "the execution's input"
@@ -36,5 +36,5 @@ def test_every_request_that_is_shown_is_valid() -> None:
 
 
 def test_every_message_is_documented() -> None:
-    told = {row["`event`"].strip("`") for row in rows("operating.md", "`event`")}
-    assert told >= {*get_args(Report.model_fields["event"].annotation), "started", "swept"}
+    documented = {row["`event`"].strip("`") for row in rows("operating.md", "`event`")}
+    assert documented >= {*get_args(Report.model_fields["event"].annotation), "started", "swept"}

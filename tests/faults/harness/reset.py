@@ -1,4 +1,7 @@
-"""Nothing of one test is left for the next: done inside the server, because hundreds of tests ask for it."""
+"""The end of executions, and the removal of what a test left.
+
+It runs in the server, because tests reset the cloud hundreds of times.
+"""
 
 from typing import Any
 
@@ -6,26 +9,26 @@ from localcloud.ministack.step_functions import executions
 
 
 def time_out(arn: str) -> None:
-    """End the execution as its machine's TimeoutSeconds would. Raises KeyError when there is none."""
+    """End the execution as the TimeoutSeconds of its state machine does."""
     from ministack.services import stepfunctions as states
 
-    executions._time_out(states._executions[arn], _tokens().wake)
+    executions._time_out(states._executions[arn], _task_tokens().wake)
 
 
 def end_executions() -> None:
-    """Abort every execution that runs, and forget them all."""
+    """Abort every execution in progress, and remove all of them."""
     from ministack.services import stepfunctions as states
 
     for arn, execution in list(states._executions.items()):
         if execution["status"] == "RUNNING":
             execution["status"] = "ABORTED"
             execution["stopDate"] = executions.now()
-            _tokens().wake(arn)
+            _task_tokens().wake(arn)
     states._executions.clear()
 
 
 def empty(keep: list[str]) -> None:
-    """Remove the items of every table, and every object but for those whose keys begin with one of `keep`."""
+    """Remove the items of every table, and every object whose key starts with none of `keep`."""
     from ministack.services import dynamodb, eventbridge, s3
 
     for table in dynamodb._tables.values():
@@ -42,7 +45,7 @@ def empty(keep: list[str]) -> None:
             s3._purge_current_object(bucket, key, record)
 
 
-def _tokens() -> Any:
+def _task_tokens() -> Any:
     from ministack.services import stepfunctions as states
 
-    return states._invoke_with_callback.__wrapped__.__self__  # timing.TokenWaits is around it
+    return states._invoke_with_callback.__wrapped__.__self__  # wait_times.TokenWaits wraps its method.

@@ -1,23 +1,24 @@
-"""Faults of calls, between MiniStack's door and its services: every service's callers meet them alike.
+"""Faults of API calls: refused, slow or without a response, in the same way for every service.
 
-A call that is refused has not been authorized yet, as on AWS, where throttling comes first.
+Faults strike before a request is authorized, as throttling does on AWS.
 """
 
 import asyncio
 import contextvars
 import functools
 import json
+import threading
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.ministack.core.asgi import AsgiApp, Receive, Scope, Send, json_error
-from localcloud.ministack.core.asgi import Response as Answer
-from tests.faults import workers
-from tests.faults.events import Veils
-from tests.faults.matching import Plan
-from tests.faults.plan import DOOR
+from localcloud.ministack.core.asgi import AsgiApp, Receive, Response, Scope, Send, json_error
+from tests.faults.harness import lambda_processes
+from tests.faults.harness.client import PATH
+from tests.faults.harness.event_delivery import FormerStates
+from tests.faults.harness.fault_plan import FaultPlan
 
 _THROTTLED = {
     "dynamodb": ("ProvisionedThroughputExceededException", 400),
@@ -39,42 +40,42 @@ _XML = {
 _port: contextvars.ContextVar[int] = contextvars.ContextVar("caller's port", default=0)
 
 
-def mend(plan: Plan, veils: Veils) -> None:
-    """Let calls fail as planned, and Describe's answers be old where they are to be."""
+def patch(plan: FaultPlan, former_states: FormerStates) -> None:
+    """Let planned faults strike between MiniStack's HTTP server and its services."""
     from ministack import app
 
     serve: AsgiApp = app.app
     dispatch = app._dispatch_service_request
 
     @functools.wraps(serve)
-    async def serving(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve_and_note_port(scope: Scope, receive: Receive, send: Send) -> None:
         _port.set((scope.get("client") or ("", 0))[1])
         await serve(scope, receive, send)
 
     @functools.wraps(dispatch)
-    async def dispatching(
+    async def dispatch_with_faults(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
-    ) -> Answer:
-        async def answered() -> Answer:
-            answer: Answer = await dispatch(method, path, headers, body, query, request_id)
-            return answer
+    ) -> Response:
+        async def perform() -> Response:
+            response: Response = await dispatch(method, path, headers, body, query, request_id)
+            return response
 
-        if path.startswith(DOOR) or (not plan.waits("call") and not veils):
-            return await answered()
-        call = _Call.of(method, path, headers, body, query)
+        if path.startswith(PATH) or (not plan.has("call") and not former_states):
+            return await perform()
+        call = _Call.parse(method, path, headers, body, query)
         fault = plan.take("call", [call.operation, f"{call.service}:{call.operation}"], call.names(), call.by)
         if fault is not None:
-            return await _strike(fault, call, answered)
-        answer = await answered()
-        return _veiled(answer, veils) if call.operation == "DescribeExecution" else answer
+            return await _strike(fault, call, perform, plan.delays_over)
+        response = await perform()
+        return _former(response, former_states) if call.operation == "DescribeExecution" else response
 
-    app.app = serving
-    app._dispatch_service_request = dispatching
+    app.app = serve_and_note_port
+    app._dispatch_service_request = dispatch_with_faults
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One request: the service (MiniStack's name), the operation, its content, the function that sent it."""
+    """A request: MiniStack's name of the service, the operation, its content, and the names of its caller."""
 
     service: str
     operation: str
@@ -83,7 +84,7 @@ class _Call:
     by: tuple[str, ...]
 
     @classmethod
-    def of(
+    def parse(
         cls, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> "_Call":
         from ministack import app
@@ -99,12 +100,14 @@ class _Call:
         else:
             action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters)
             operation = (action or "").rpartition(":")[2]
-        document = _document(body) if target else parameters
+        document = _json_object(body) if target else parameters
         key = router.extract_access_key_id(headers, query)
-        return cls(service, operation, urllib.parse.unquote(path), document, workers.function_of(key))
+        return cls(
+            service, operation, urllib.parse.unquote(path), document, lambda_processes.caller_names(key)
+        )
 
     def names(self) -> list[str]:
-        """Every text of the request that may be a resource's name, and the ends of its ARNs."""
+        """Return every text of the request that may be a resource's name, and the ends of its ARNs."""
         texts = list(_texts(self.document))
         parts = self.path.strip("/").split("/")
         return [
@@ -114,19 +117,25 @@ class _Call:
         ]
 
 
-async def _strike(fault: dict[str, Any], call: _Call, answered: Any) -> Answer:
+async def _strike(
+    fault: dict[str, Any],
+    call: _Call,
+    perform: Callable[[], Awaitable[Response]],
+    delays_over: threading.Event,
+) -> Response:
     if "seconds" in fault:
-        await asyncio.sleep(fault["seconds"])
-        answer: Answer = await answered()
-        return answer
+        end = time.monotonic() + fault["seconds"]
+        while time.monotonic() < end and not delays_over.is_set():
+            await asyncio.sleep(0.01)
+        return await perform()
     if "kill" in fault:
         if fault["kill"] == "after":
-            await answered()
-        workers.kill(call.by[0], _port.get())
-        return _error(call.service, 500, "InternalFailure", "Nobody hears this.")
+            await perform()
+        lambda_processes.kill(call.by[0], _port.get())
+        return _error(call.service, 500, "InternalFailure", "The caller was killed.")
     if fault["error"] == "lost":
-        await answered()
-        return _error(call.service, 500, "InternalFailure", "The answer was lost.")
+        await perform()
+        return _error(call.service, 500, "InternalFailure", "The response was lost.")
     if fault["error"] == "throttled":
         code, status = _THROTTLED.get(call.service, ("ThrottlingException", 400))
         return _error(call.service, status, code, "Rate exceeded")
@@ -134,24 +143,21 @@ async def _strike(fault: dict[str, Any], call: _Call, answered: Any) -> Answer:
         code, status = _DENIED.get(call.service, ("AccessDeniedException", 400))
         message = f"User: {'/'.join(call.by) or 'a user'} is not authorized to perform: {call.operation}"
         return _error(call.service, status, code, message)
-    return _error(call.service, fault["status"], fault["error"], fault["message"])
+    return _error(call.service, fault["status"], fault["error"], "As planned by a test.")
 
 
-def _veiled(answer: Answer, veils: Veils) -> Answer:
-    """DescribeExecution's answer, of an execution that is not to be seen to have ended yet."""
-    status, headers, body = answer
-    described = _document(body)
-    if status != 200 or veils.over(described["executionArn"]) is None:
-        return answer
-    shown = {
-        name: value
-        for name, value in described.items()
-        if name not in ("stopDate", "output", "error", "cause")
-    }
+def _former(response: Response, former_states: FormerStates) -> Response:
+    """Return DescribeExecution's response as before the execution's end, if the end is not visible yet."""
+    status, headers, body = response
+    described = _json_object(body)
+    if status != 200 or former_states.get(described["executionArn"]) is None:
+        return response
+    of_the_end = ("stopDate", "output", "error", "cause")
+    shown = {name: value for name, value in described.items() if name not in of_the_end}
     return status, headers, json.dumps({**shown, "status": "RUNNING"}).encode()
 
 
-def _error(service: str, status: int, code: str, message: str) -> Answer:
+def _error(service: str, status: int, code: str, message: str) -> Response:
     from ministack.core import iam_actions
 
     protocol = iam_actions._SERVICE_PROTOCOL.get(service, "json")
@@ -160,7 +166,7 @@ def _error(service: str, status: int, code: str, message: str) -> Answer:
     return status, {"Content-Type": "text/xml"}, _XML[protocol].format(code=code, message=message).encode()
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")
     except ValueError:
@@ -171,9 +177,6 @@ def _document(body: bytes) -> dict[str, Any]:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for member in value.values():
-            yield from _texts(member)
-    elif isinstance(value, list):
-        for member in value:
+    elif isinstance(value, Mapping | list):
+        for member in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(member)

@@ -1,21 +1,22 @@
-"""Training jobs that train nothing: the status machine, the log, the metrics and the artifacts of a real one.
+"""Training jobs that train nothing. They have the statuses, log, metrics and artifacts of real jobs.
 
-A job reads what a real one reads and leaves what a real one leaves, with its execution role's credentials,
-and so fails where the role or the data would have failed it. How it ends, and how good its model is, the plan
-says:
+A job reads and writes what a real job does, with the credentials of its execution role. So it fails if the
+role or the data would make a real job fail. The fault plan sets how it ends and its metrics, which otherwise
+are:
 
-    test_perplexity          a hundredth better with each job, from 50 on
-    valid_perplexity, train_perplexity, words_per_second, vocabulary_size
-    champion_perplexity      where there is a channel `champion`: that model's own test_perplexity
-    challenger_perplexity    likewise: test_perplexity again
+    test_perplexity          50 for the first job, and 1 % better for each further one
+    champion_perplexity      the champion's test_perplexity, if there is a channel `champion`
+    challenger_perplexity    test_perplexity again, in the same case
+    others                   constants
 """
 
+import contextlib
 import itertools
 import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,64 +33,65 @@ from localcloud.sagemaker.processes.artifacts import (
 from localcloud.sagemaker.processes.failure_reasons import shorten
 from localcloud.sagemaker.processes.images import ImageNotFound, training_runner
 from localcloud.sagemaker.processes.training_run import TrainingEvents, TrainingLaunch, TrainingOutcome
-from tests.faults.matching import Plan
+from tests.faults.harness.fault_plan import FaultPlan
 
 FIRST_PERPLEXITY = 50.0
 STAGE_SECONDS = 0.005
-"""What a stage takes, so that a Describe may see it."""
+"""The duration of a stage. Describe may see each stage."""
 TRAINING_SECONDS = 60
-"""What SageMaker says it took, and bills."""
+"""The training time that SageMaker reports and bills."""
 IDENTITY = "model.json"
-"""The file of model.tar.gz that says which model this is."""
-METRICS = ("train_perplexity", "words_per_second", "valid_perplexity", "test_perplexity", "vocabulary_size",
-           "champion_perplexity", "challenger_perplexity")  # fmt: skip
-_MOST_WORDS = 200
+"""The file of model.tar.gz with the name of the job, its test perplexity and its words."""
+_MAX_WORDS = 200
+_STOPS = ("Stopped", "MaxRuntimeExceeded")
+"""The outcomes of a job that is stopped after its training."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """What becomes of one job. It trains for `seconds` or until `due`; `metrics` are laid over its own."""
+    """The plan for one job."""
 
     outcome: str
     reason: str
     seconds: float
-    due: threading.Event
+    """How long the job trains, at most until `delays_over` is set."""
+    delays_over: threading.Event
     perplexity: float
     metrics: Mapping[str, float | None]
+    """Metrics that replace the job's own."""
 
 
-class Jobs:
-    """Makes the runs of jobs (`training.records.RunFactory`), each with the plan's script."""
+class ScriptedJobs:
+    """The factory of training jobs for the local SageMaker. Each job gets its script from the plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: FaultPlan) -> None:
         self._plan = plan
-        self._made = itertools.count()
+        self._numbers = itertools.count()
 
-    def __call__(self, launch: TrainingLaunch, events: TrainingEvents) -> "ScriptedRun":
+    def __call__(self, launch: TrainingLaunch, events: TrainingEvents) -> "ScriptedJob":
         job = [launch.job_name]
-        ends = self._plan.take("job", ["training-job"], job) or {}
-        metrics = self._plan.take("metrics", ["training-job"], job) or {}
+        end = self._plan.take("job", ["training-job"], job) or {}
         script = Script(
-            outcome=ends.get("outcome", "Completed"),
-            reason=ends.get("reason", ""),
-            seconds=ends.get("seconds", 0.0),
-            due=self._plan.due,
-            perplexity=FIRST_PERPLEXITY * 0.99 ** next(self._made),
-            metrics=metrics,
+            outcome=end.get("outcome", "Completed"),
+            reason=end.get("reason", ""),
+            seconds=end.get("seconds", 0.0),
+            delays_over=self._plan.delays_over,
+            perplexity=FIRST_PERPLEXITY * 0.99 ** next(self._numbers),
+            metrics=self._plan.take("metrics", ["training-job"], job) or {},
         )
-        return ScriptedRun(launch, events, script)
+        return ScriptedJob(launch, events, script)
 
 
 class _Failed(Exception):
-    """The job cannot go on; the message is its FailureReason."""
+    """The job cannot continue. The message is its FailureReason."""
 
 
 class _Stopped(Exception):
-    """The job was asked to end before it was done."""
+    """The job was stopped before its end."""
 
 
-class ScriptedRun:
-    """One job (`localcloud.sagemaker.training.records.Run`), on a thread of its own."""
+class ScriptedJob:
+    """One training job, on its own thread."""
 
     def __init__(self, launch: TrainingLaunch, events: TrainingEvents, script: Script) -> None:
         self._launch = launch
@@ -97,17 +99,20 @@ class ScriptedRun:
         self._script = script
         self._stopping = threading.Event()
         self._closed = False
-        self._trained: dict[str, Any] = {}
+        self._training_report: dict[str, Any] = {}
         self._stream = f"{launch.job_name}/algo-1-{time.time_ns() // 1_000_000}"
         self._thread = threading.Thread(target=self._run, name=f"training-{launch.job_name}", daemon=True)
 
     def start(self) -> None:
+        """Start the job."""
         self._thread.start()
 
     def stop(self) -> None:
+        """Stop the job. It still uploads its model."""
         self._stopping.set()
 
     def close(self) -> None:
+        """End the job without a trace, and wait for its thread."""
         self._closed = True
         self._stopping.set()
         if self._thread.ident is not None:
@@ -122,42 +127,37 @@ class ScriptedRun:
             self._events.finished(outcome)
 
     def _outcome(self) -> TrainingOutcome:
-        ended = self._script.outcome
+        planned = self._script.outcome
         try:
             self._store = S3Store(self._launch.environment)
             self._report("Starting", "Preparing the instances for training")
-            if ended == "MaxWaitTimeExceeded":
+            if planned == "MaxWaitTimeExceeded":
                 return TrainingOutcome("Stopped", "MaxWaitTimeExceeded", None, None, 0)
-            self._prepare()
-            self._train()
-            if ended == "Failed":
-                raise _Failed(self._script.reason)
-            if ended in ("Stopped", "MaxRuntimeExceeded"):
-                self._report("Stopping", "Stopping the training job")
-            self._report("Uploading", "Uploading generated training model")
+            try:
+                self._prepare()
+                self._train()
+                if planned == "Failed":
+                    raise _Failed(self._script.reason)
+                if planned in _STOPS:
+                    self._report("Stopping", "Stopping the training job")
+                self._report("Uploading", "Uploading generated training model")
+            except _Stopped:
+                planned = "Stopped"
+                if self._closed or not self._training_report:
+                    return TrainingOutcome("Stopped", "Stopped", None, None, TRAINING_SECONDS)
             model = self._upload()
         except _Stopped:
-            return self._stopped()
+            return TrainingOutcome("Stopped", "Stopped", None, None, TRAINING_SECONDS)
         except _Failed as failure:
             return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, TRAINING_SECONDS)
         except Exception as error:
             reason = shorten("InternalServerError: We encountered an internal error. ", repr(error))
             return TrainingOutcome("Failed", "Failed", reason, None, TRAINING_SECONDS)
-        if ended == "Stopped":
-            return TrainingOutcome("Stopped", "Stopped", None, model, TRAINING_SECONDS)
-        if ended == "MaxRuntimeExceeded":
+        if planned == "MaxRuntimeExceeded":
             return TrainingOutcome("Stopped", "MaxRuntimeExceeded", None, model, TRAINING_SECONDS)
+        if planned == "Stopped":
+            return TrainingOutcome("Stopped", "Stopped", None, model, TRAINING_SECONDS)
         return TrainingOutcome("Completed", "Completed", None, model, TRAINING_SECONDS)
-
-    def _stopped(self) -> TrainingOutcome:
-        """What a job that was stopped leaves: the model as far as it had come."""
-        model = None
-        if self._trained and not self._closed:
-            try:
-                model = self._upload()
-            except _Failed as failure:
-                return TrainingOutcome("Failed", "Failed", shorten("", str(failure)), None, TRAINING_SECONDS)
-        return TrainingOutcome("Stopped", "Stopped", None, model, TRAINING_SECONDS)
 
     def _report(self, status: str, message: str) -> None:
         if self._closed:
@@ -169,7 +169,7 @@ class ScriptedRun:
         if self._stopping.wait(seconds):
             raise _Stopped
 
-    def _say(self, **values: object) -> None:
+    def _print(self, **values: object) -> None:
         line = " ".join(f"{key}={value}" for key, value in values.items())
         self._events.log(self._stream, time.time_ns() // 1_000_000, line)
 
@@ -186,20 +186,14 @@ class ScriptedRun:
             self._download(channel["ChannelName"], channel["DataSource"]["S3DataSource"]["S3Uri"])
         source = request.get("HyperParameters", {}).get("sagemaker_submit_directory")
         if source:
-            try:
+            with _failing("AlgorithmError: Framework Error: the source cannot be read"):
                 self._store.download(*split_uri(source), directory / "sourcedir.tar.gz", lambda: None)
-            except (StoreError, ValueError) as error:
-                raise _Failed(
-                    f"AlgorithmError: Framework Error: the source cannot be read: {error}"
-                ) from error
 
     def _download(self, channel: str, uri: str) -> None:
         into = self._launch.directory / channel
         into.mkdir(parents=True)
-        try:
+        with _failing("ClientError: Data download failed"):
             files = download_prefix(self._store, uri, into, lambda: None)
-        except (StoreError, ValueError) as error:
-            raise _Failed(f"ClientError: Data download failed: {error} ({uri})") from error
         if files == 0:
             raise _Failed(
                 f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}" given in input'
@@ -209,31 +203,27 @@ class ScriptedRun:
     # --- training -----------------------------------------------------------------------------------------
 
     def _train(self) -> None:
-        """Print, and prepare, what the artifacts hold: metrics.json, and the words of the text."""
+        """Print the metrics, and prepare the content of the artifacts."""
         self._report("Training", "Training image download completed. Training in progress.")
         self._keep_checkpoint()
         if self._script.outcome == "Interrupted":
             self._report("Interrupted", "Training job was interrupted: its spot instance was taken back")
             for status in ("Starting", "Downloading", "Training"):
-                self._report(status, "Going on on another instance")
+                self._report(status, "Continuing on another instance")
         words = self._words()
         metrics = self._metrics(len(words))
-        self._tell(metrics)
-        self._trained = self._document(metrics, words)
+        self._print_metrics(metrics)
+        self._training_report = self._document(metrics, words)
         if self._script.outcome == "InProgress":
             self._wait(None)
         end = time.monotonic() + self._script.seconds
-        while time.monotonic() < end and not self._script.due.is_set():
+        while time.monotonic() < end and not self._script.delays_over.is_set():
             self._wait(STAGE_SECONDS)
 
     def _words(self) -> list[str]:
-        """The words of the training text, in order of the alphabet."""
-        try:
+        """Return the words of the training text in alphabetical order."""
+        with _failing("AlgorithmError: ExecuteUserScriptError: ExitCode 1\nErrorMessage"):
             text = (self._launch.directory / "training" / "train").read_text(encoding="utf-8")
-        except OSError as error:
-            raise _Failed(
-                f"AlgorithmError: ExecuteUserScriptError: ExitCode 1\nErrorMessage: {error}"
-            ) from error
         return sorted(set(text.split()))
 
     def _metrics(self, words: int) -> dict[str, float | None]:
@@ -243,7 +233,7 @@ class ScriptedRun:
             "words_per_second": 50_000.0,
             "valid_perplexity": 52.0,
             "test_perplexity": perplexity,
-            # Guessing has this perplexity, and a tiny corpus's model is to be better than that.
+            # The gate rejects a model that is no better than guessing, which has this perplexity.
             "vocabulary_size": max(words, 1_000),
         }
         champion = self._launch.directory / "champion"
@@ -255,30 +245,25 @@ class ScriptedRun:
         return {**measured, **self._script.metrics}
 
     def _perplexity_of(self, archive: Path) -> float:
-        try:
+        with _failing("AlgorithmError: the champion's model cannot be read"):
             unpack(archive, archive.parent / "unpacked")
             identity = json.loads((archive.parent / "unpacked" / IDENTITY).read_text())
-            return float(identity["test_perplexity"])
-        except (BadArchive, OSError, ValueError, KeyError) as error:
-            raise _Failed(f"AlgorithmError: the champion's model cannot be read: {error!r}") from error
+        return float(identity["test_perplexity"])
 
-    def _tell(self, metrics: Mapping[str, float | None]) -> None:
-        """The lines of train.py, by which MetricDefinitions read the metrics."""
-        told = {name: f"{value:.2f}" for name, value in metrics.items() if value is not None}
+    def _print_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Print the lines of train.py that MetricDefinitions match."""
+        shown = {name: f"{value:.2f}" for name, value in metrics.items() if value is not None}
 
-        def say(*names: str, **more: object) -> None:
-            values = {name: told[name] for name in names if name in told}
+        def print_line(*names: str, **more: object) -> None:
+            values = {name: shown[name] for name in names if name in shown}
             if values:
-                self._say(**more, **values)
+                self._print(**more, **values)
 
-        if "vocabulary_size" in told:
-            self._say(
-                vocabulary_size=int(metrics["vocabulary_size"] or 0), parameters=1000, train_tokens=1000
-            )
-        say("words_per_second", "train_perplexity", epoch="1/1", step="1/1", lr="0.002")
-        say("valid_perplexity", epoch="1/1", seconds="1.0")
-        say("test_perplexity")
-        say("champion_perplexity", "challenger_perplexity")
+        print_line("vocabulary_size", parameters=1000, train_tokens=1000)
+        print_line("words_per_second", "train_perplexity", epoch="1/1", step="1/1", lr="0.002")
+        print_line("valid_perplexity", epoch="1/1", seconds="1.0")
+        print_line("test_perplexity")
+        print_line("champion_perplexity", "challenger_perplexity")
 
     def _document(self, metrics: Mapping[str, float | None], words: list[str]) -> dict[str, Any]:
         comparison = None
@@ -313,7 +298,7 @@ class ScriptedRun:
             "seconds": float(TRAINING_SECONDS),
             "comparison": comparison,
             "samples": [{"prompt": "", "temperature": 1.0, "seed": 1111, "text": " ".join(words[:20])}],
-            "words": words[:_MOST_WORDS],
+            "words": words[:_MAX_WORDS],
         }
 
     # --- writing ------------------------------------------------------------------------------------------
@@ -323,21 +308,17 @@ class ScriptedRun:
         if config:
             file = self._launch.directory / "checkpoint.json"
             file.write_text('{"epoch": 1}')
-            try:
+            with _failing("ClientError: Checkpoint upload failed"):
                 bucket, prefix = split_uri(config["S3Uri"])
                 self._store.upload(file, bucket, f"{prefix.rstrip('/')}/checkpoint.json")
-            except (StoreError, ValueError) as error:
-                raise _Failed(
-                    f"ClientError: Checkpoint upload failed: {error} ({config['S3Uri']})"
-                ) from error
 
     def _upload(self) -> str:
-        """model.tar.gz and output.tar.gz; the model's URI."""
-        document = {name: value for name, value in self._trained.items() if name != "words"}
+        """Upload model.tar.gz and output.tar.gz, and return the model's URI."""
+        document = {name: value for name, value in self._training_report.items() if name != "words"}
         identity = {
             "job": self._launch.job_name,
             "test_perplexity": document["test_perplexity"],
-            "words": self._trained["words"],
+            "words": self._training_report["words"],
         }
         self._put("output.tar.gz", {"metrics.json": document})
         return self._put("model.tar.gz", {IDENTITY: identity, "metrics.json": document})
@@ -351,8 +332,15 @@ class ScriptedRun:
         for path, content in files.items():
             (folder / path).write_text(json.dumps(content))
         pack([folder], archive)
-        try:
+        with _failing("ClientError: Artifact upload failed"):
             self._store.upload(archive, *split_uri(uri))
-        except (StoreError, ValueError) as error:
-            raise _Failed(f"ClientError: Artifact upload failed: {error} ({uri})") from error
         return uri
+
+
+@contextlib.contextmanager
+def _failing(reason: str) -> Iterator[None]:
+    """Let the job fail for this reason, with the error that the block raises."""
+    try:
+        yield
+    except (BadArchive, OSError, StoreError, ValueError) as error:
+        raise _Failed(f"{reason}: {error}") from error
