@@ -12,7 +12,7 @@ step only stops the job: that function could put a config into service that is d
 from cleanup import resources, rollback
 from contracts.serving import Compensated, CompensateInput
 from coordination import lease
-from core.errors import EndpointBusy, LeaseLost
+from core.errors import EndpointBusy, LeaseLost, SmokeTestFailed
 from core.logging import logger
 from entry_point import step
 from registry import model_packages
@@ -56,7 +56,12 @@ def handler(given: CompensateInput) -> Compensated:
         rollback.roll_back(live, run, failed, failed_tags)
     restored = live is not None and serving == previous
     if restored:
-        rollback.check_responds(run.endpoint, failed_tags.get(tags.PREVIOUS_MODEL))
+        try:
+            rollback.check_responds(run.endpoint, failed_tags.get(tags.PREVIOUS_MODEL))
+        except SmokeTestFailed:
+            # A person has to look at the previous model. The failed run's config and model are unused anyway.
+            resources.delete_config_and_model(run.subject)
+            raise
         rollback.restore_scaling(run, previous)
     _reject_model(given)
     removed = [f"endpoint/{run.endpoint}"] if live is None else []

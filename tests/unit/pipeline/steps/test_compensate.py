@@ -149,17 +149,22 @@ def test_config_and_model_are_deleted_when_the_former_model_responds(
     assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True)
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "error"),
-    [("ModelError", 424, SmokeTestFailed), ("ModelNotReadyException", 429, Throttled)],
-)
-def test_nothing_is_deleted_while_the_former_model_does_not_respond(
-    failed: FailedRun, code: str, status: int, error: type[Exception]
-) -> None:
+def test_config_and_model_are_deleted_even_if_the_former_model_fails(failed: FailedRun) -> None:
     failed.deployment("InService", FORMER)
     failed.replaced()
-    failed.stubbed.refuses("sagemaker-runtime", "invoke_endpoint", code, "It crashed.", status)
-    with pytest.raises(error, match="It crashed"):
+    failed.stubbed.refuses("sagemaker-runtime", "invoke_endpoint", "ModelError", "It crashed.", 424)
+    failed.delete_config_and_model()
+    with pytest.raises(SmokeTestFailed, match="It crashed"):
+        failed.compensate()
+
+
+def test_nothing_is_deleted_while_the_former_model_starts(failed: FailedRun) -> None:
+    failed.deployment("InService", FORMER)
+    failed.replaced()
+    failed.stubbed.refuses(
+        "sagemaker-runtime", "invoke_endpoint", "ModelNotReadyException", "It starts.", 429
+    )
+    with pytest.raises(Throttled, match="It starts"):
         failed.compensate()
 
 
