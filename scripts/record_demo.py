@@ -1,8 +1,10 @@
-"""Record the output of `make demo` as a picture of a terminal.
+"""Draw the output of `make demo` as a picture of a terminal, for the README.
 
-Run `python scripts/record_demo.py docs/demo.svg` in a checkout with an environment (`make env`). The script
-runs `make demo` and draws the lines that it printed. Lines that follow one another and differ only in their
-numbers, such as those of each epoch, are shown once with the first and last of them.
+    python scripts/record_demo.py docs/demo.svg           # run the demo, and draw what it prints
+    python scripts/record_demo.py docs/demo.svg LOG       # draw the output of a run that was saved in LOG
+
+The picture ends with the generated text. Lines that follow one another and differ only in their numbers, such
+as those of each epoch, are shown once with the first and last of them. The API's key is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 _WIDTH = 110
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_KEY = re.compile(r"x-api-key: \w+")
+# The parts of the demo after this line do not fit into a picture.
+_LAST = "== 5/6"
+_WEB_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _NUMBERS = re.compile(r"\d[\d.,:]*")
 
 
@@ -37,10 +43,9 @@ def shortened(lines: list[str]) -> list[str]:
     return kept
 
 
-def main() -> None:
-    """Run the demo, echo its output, and write the picture."""
-    target = Path(sys.argv[1])
-    printed: list[str] = []
+def run_demo() -> list[str]:
+    """Run the demo, echo its output, and return the lines."""
+    lines: list[str] = []
     with subprocess.Popen(
         ["make", "--no-print-directory", "demo"],
         cwd=ROOT,
@@ -51,15 +56,34 @@ def main() -> None:
     ) as demo:
         for line in demo.stdout or ():
             print(line, end="", flush=True)
-            printed += [_ESCAPES.sub("", part).rstrip() for part in line.rstrip("\n").split("\r")[-1:]]
+            lines.append(line)
     if demo.returncode:
         sys.exit(f"make demo failed with exit code {demo.returncode}; no picture was written.")
+    return lines
+
+
+def plain(line: str) -> str:
+    """Return a line without colours, without the API's key, and not wider than the terminal."""
+    text = _KEY.sub("x-api-key: ...", _ESCAPES.sub("", line).rstrip())
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+def main() -> None:
+    """Draw a run of the demo."""
+    target = Path(sys.argv[1])
+    saved = sys.argv[2:]
+    output = Path(saved[0]).read_text(encoding="utf-8").splitlines() if saved else run_demo()
+    # A step is shown when it has ended, not when it begins.
+    lines = [plain(line) for line in output if not line.rstrip().endswith(" ...")]
+    end = next((index for index, line in enumerate(lines) if line.startswith(_LAST)), len(lines))
+    # The recording console writes into memory.
     console = Console(record=True, width=_WIDTH, file=io.StringIO())
     console.print("$ make demo", style="bold", highlight=False)
-    for line in shortened(printed):
-        heading = line.startswith("== ")
-        console.print(Text(line, style="bold cyan" if heading else ""), overflow="fold")
-    target.write_text(console.export_svg(title="make demo"), encoding="utf-8")
+    for line in shortened(lines[:end]):
+        console.print(Text(line, style="bold cyan" if line.startswith("== ") else ""))
+    # Rich refers to fonts on the web. The reader's own monospace font does.
+    picture = _WEB_FONTS.sub("", console.export_svg(title="make demo"))
+    target.write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
