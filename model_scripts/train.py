@@ -227,7 +227,10 @@ def log_start(metrics: Metrics) -> None:
 def write_artifact_without_weights(
     directory: Path, text: Corpus, shape: Shape, hparams: Hyperparameters
 ) -> None:
-    """Write all of the artifact but the weights, so that a job stopped later leaves a model that serves."""
+    """Write all of the artifact but the weights, before training.
+
+    Each checkpoint then adds only the weights, so a job that is stopped after one leaves a complete model.
+    """
     text.vocabulary.save(directory / VOCABULARY)
     save_config(directory / CONFIG, shape, text.tokenizer, asdict(hparams))
     scripts = Path(__file__).parent

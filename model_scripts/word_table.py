@@ -97,7 +97,10 @@ class WordTable:
         return self._count
 
     def number(self, words: Words) -> Numbers:
-        """Return the numbers of a block's words and line ends, in their order. New words get new numbers."""
+        """Return a block of text as word numbers, one for each word or line end, in order.
+
+        A word that is seen for the first time gets the next free number.
+        """
         numbers, self._count = self._to_8.look_up([words.to_8], self._count)
         of_longer, self._count = self._to_16.look_up(words.to_16, self._count)
         of_longer[words.beyond_16] = [self._number_longer(word) for word in words.longer]

@@ -154,7 +154,8 @@ class PlainView:
             if step.name == TRAIN and shown and shown[0] == "running":
                 self._show_training(snapshot)
             if step.state != "running" and step is snapshot.steps[-1] and not snapshot.ended:
-                # The step may be entered again. It has certainly ended once the next step begins.
+                # A step may be entered again, so its exit does not prove that it is over. The start of the
+                # next step does.
                 continue
             if shown is None and step.state == "running":
                 self._print(f"{label(step)} ...")

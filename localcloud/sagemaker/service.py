@@ -183,5 +183,5 @@ def _named(resources: Resources[Any], member: str) -> Callable[[dict[str, Any]],
 
 
 def _member(member: str) -> Callable[[dict[str, Any]], list[str]]:
-    """Return a function that reads a resource's ARN from this member."""
+    """Return a function that takes a request and returns the ARN in this field of it."""
     return lambda request: [request[member]]

@@ -43,7 +43,7 @@ def _owned(name: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Needed:
-    """An execution that the endpoint needs, because of the endpoint config that it has now."""
+    """A cleanup or teardown to start, because of the endpoint config that the endpoint has now."""
 
     purpose: Literal["cleanup", "teardown"]
     config: str

@@ -34,10 +34,10 @@ class SweepInput(BaseModel):
 
 
 class Swept(Contract):
-    """The result of the sweep.
+    """The result of the daily sweep.
 
     `orphans` are resources without an owner, as `<kind>/<name>`; `removed` says whether they were deleted;
-    `started` are the executions that make up for events that never came.
+    `started` are the executions that the sweep started because their own events never came.
     """
 
     orphans: list[str]

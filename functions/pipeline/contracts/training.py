@@ -108,7 +108,7 @@ class Comparison(Contract):
 class Evaluated(Contract):
     """The gate's verdict. `reason` says in a sentence why the model was accepted or rejected.
 
-    `comparison` is None if no model served.
+    `comparison` compares the new model with the one that served when the run began; None if none did.
     """
 
     accepted: bool

@@ -152,7 +152,7 @@ def _check_sizes(contents: mmap.mmap, url: str) -> None:
 
 
 def _sizes(contents: mmap.mmap, count: int) -> Iterator[int]:
-    """Yield the size of each object before it is unpacked, and the size of what each delta makes."""
+    """Yield the unpacked size of each object and of each delta's result, without unpacking them."""
     offset = 12  # after the header
     for _ in range(count):
         (first, *more), _, _ = packs.take_msb_bytes_at(contents, offset)

@@ -1,8 +1,9 @@
 """The content of gzip, xz and bzip2 files, bounded in memory and in size.
 
 The decompressors of the standard library are used, but not its file classes: `lzma.LZMAFile` takes no memory
-limit, and like `bz2.BZ2File` it ignores damage behind the first stream. `archives` recognises the kind of a
-file by its first bytes, and `file_names` knows the endings.
+limit, and like `bz2.BZ2File` it ignores damage behind the first stream. To add a compression, begin in
+`archives._COMPRESSED`: `archives` recognises the kind of a file by its first bytes, and `file_names` knows
+the endings.
 """
 
 import bz2

@@ -26,7 +26,7 @@ ATTEMPTS = 3
 
 
 class ReadTooLong(ValueError):
-    """A single read of more than LONGEST_READ bytes: a file format with a hostile length field."""
+    """A single read would exceed LONGEST_READ bytes, probably because the file states a false length."""
 
 
 class ObjectReader(io.BufferedReader):

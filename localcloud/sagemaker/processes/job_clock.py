@@ -25,7 +25,7 @@ class JobClock:
         self._with_instances.start()
 
     def trains(self) -> None:
-        """Record that the script starts."""
+        """Record that the training script starts; the job's training time counts from here."""
         self._training.start()
 
     def has_trained(self) -> None:

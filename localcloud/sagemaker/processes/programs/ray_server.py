@@ -163,7 +163,7 @@ def _serve(config: Path, port: int) -> str | None:
 
 
 def cause(message: str) -> str:
-    """Return the exception at the end of Serve's message about a failed deployment, or its last line."""
+    """Return the exception that ends Ray Serve's message about a failed deployment, else its last line."""
     lines = [line for line in message.splitlines() if line.strip()]
     raised = [line for line in lines if line[:1].isalpha() and ": " in line]
     return f"loading the model raised {raised[-1]}" if "Traceback" in message and raised else lines[-1]
