@@ -102,8 +102,8 @@ def dropout(hparams: Hyperparameters) -> Dropout:
 def window(hparams: Hyperparameters, generator: torch.Generator) -> int:
     """Return the number of rows of the next batch, which is how far gradients flow back.
 
-    AWD-LSTM draws it for each batch, so that no word is always the first of its window: from a normal
-    distribution around bptt, and one time in twenty around half of it.
+    AWD-LSTM draws the length of each batch from a normal distribution around bptt or, one time in twenty,
+    around bptt / 2. So a word is not always the first of its window.
     """
     if not BY_NAME[hparams.recipe].varied_windows:
         return hparams.bptt
