@@ -182,10 +182,26 @@ class SmokeTestFailed(PipelineError):
     """The endpoint's response is not what a language model should return."""
 
 
-# Parts of AWS's error codes: services spell the same error differently.
-_THROTTLING = ("Throttl", "TooManyRequests", "RequestLimit", "ThroughputExceeded", "SlowDown", "NotReady")
-_CAPACITY = ("ResourceLimitExceeded", "InsufficientCapacity", "LimitExceededException")
-_DENIED = ("AccessDenied", "AuthorizationError", "Unauthorized", "NotAuthorized")
+_THROTTLING = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "ProvisionedThroughputExceededException",
+    "SlowDown",
+    "ModelNotReadyException",
+}
+_CAPACITY = {"ResourceLimitExceeded", "InsufficientCapacity", "LimitExceededException"}
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "AuthorizationErrorException",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+    "KMSAccessDeniedException",
+}
 
 
 def code_of(error: ClientError) -> str:
@@ -198,10 +214,6 @@ def message_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Message", "")) or str(error)
 
 
-def _has(code: str, parts: tuple[str, ...]) -> bool:
-    return any(part in code for part in parts)
-
-
 def translate(error: ClientError | BotoCoreError) -> PipelineError:
     """Return the pipeline's error for an error of boto3, so that the state machine knows what to retry."""
     if isinstance(error, BotoCoreError):
@@ -210,11 +222,11 @@ def translate(error: ClientError | BotoCoreError) -> PipelineError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     # AWS's message names the operation only if the call was denied.
     sentence = f"{error.operation_name}: {message_of(error)} ({code})"
-    if _has(code, _DENIED):
+    if code in _DENIED:
         return AccessDenied(sentence)
-    if _has(code, _THROTTLING) or status == 429:
+    if code in _THROTTLING or status == 429:
         return Throttled(sentence)
-    if _has(code, _CAPACITY):
+    if code in _CAPACITY:
         return CapacityUnavailable(sentence)
     if status >= 500:
         return ServiceUnavailable(sentence)
