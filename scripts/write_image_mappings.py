@@ -31,7 +31,7 @@ IMAGES: dict[str, dict[str, str]] = {
         "image_scope": "inference",
     },
 }
-# The SDK chooses between the CPU and the GPU image by the instance type.
+# The SDK chooses between the CPU and the GPU image by the instance type. Hosting needs no GPU.
 INSTANCES = {"Cpu": "ml.m5.large", "Gpu": "ml.g5.xlarge"}
 
 BEGIN = "  # BEGIN images: written by scripts/write_image_mappings.py\n"
@@ -65,6 +65,8 @@ def mappings() -> dict[str, dict[str, Any]]:
     for image in IMAGES:
         published = [region for region in listed if region in regions(image)]
         for processor, instance_type in INSTANCES.items():
+            if (processor, IMAGES[image]["image_scope"]) == ("Gpu", "inference"):
+                continue
             paths = {uri(image, region, instance_type).partition("/")[2] for region in published}
             if len(paths) != 1:
                 raise ValueError(f"Image {image} has several names: {', '.join(sorted(paths))}.")
