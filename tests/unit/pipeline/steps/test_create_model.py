@@ -28,11 +28,15 @@ def test_the_model_serves_the_artifact_with_the_scripts_in_it(
         ModelName=NAME,
         ExecutionRoleArn=ENVIRONMENT["EXECUTION_ROLE_ARN"],
         PrimaryContainer={
-            "Image": ENVIRONMENT["HOSTING_IMAGE_CPU"],
+            "Image": ENVIRONMENT["HOSTING_IMAGE"],
             "ModelDataUrl": documents.registered["model_artifacts"],
             "Environment": {
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
                 "RAY_SERVE_LOG_TO_STDERR": "1",
+                "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+                "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+                "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+                "RAY_USAGE_STATS_ENABLED": "0",
                 "SAGEMAKER_PROGRAM": "generate.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                 "SAGEMAKER_REGION": "eu-west-1",
