@@ -26,6 +26,7 @@ def handler(given: CreateModelInput) -> ModelCreated:
     """Create the model, unless an earlier attempt of this step has."""
     run = given.run
     image = environment.hosting_image(run.hosting)
+    serverless = run.hosting.endpoint_type == "serverless"
     with aws.allowing(aws.already_exists):
         aws.sagemaker().create_model(
             ModelName=run.name,
@@ -42,6 +43,8 @@ def handler(given: CreateModelInput) -> ModelCreated:
                     "SAGEMAKER_REGION": environment.region(),
                     "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
                     "LEXLINE_MODEL": given.registered.model,
+                    # AWS recommends one worker, which loads one copy of the model (Serverless Inference).
+                    **({"SAGEMAKER_MODEL_SERVER_WORKERS": "1"} if serverless else {}),
                 },
             },
             Tags=tags.describing(run, given.registered),

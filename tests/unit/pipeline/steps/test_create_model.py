@@ -70,6 +70,17 @@ def test_a_registered_model_responds_with_the_name_of_the_run_that_trained_it(
     assert "lexline:test-perplexity" not in tags
 
 
+def test_a_serverless_endpoint_gets_its_own_image_and_one_worker(
+    stubbed: StubbedAws, creates: Creates, documents: Documents
+) -> None:
+    documents.run["hosting"]["endpoint_type"] = "serverless"
+    stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
+    assert creates()["image"] == ENVIRONMENT["SERVERLESS_IMAGE"]
+    container = stubbed.parameters["CreateModel"]["PrimaryContainer"]
+    assert container["Image"] == ENVIRONMENT["SERVERLESS_IMAGE"]
+    assert container["Environment"]["SAGEMAKER_MODEL_SERVER_WORKERS"] == "1"
+
+
 def test_other_errors_are_raised(stubbed: StubbedAws, creates: Creates) -> None:
     stubbed.refuses("sagemaker", "create_model", "ValidationException", "Could not find model data")
     with pytest.raises(RequestRefused, match="Could not find model data"):
