@@ -261,7 +261,7 @@ class LanguageModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _drop(self, values: Tensor, share: float) -> Tensor:
-        """Return (rows, columns, width). In training, apply dropout; if locked, with one mask for all rows."""
+        """Return (rows, columns, width). In training, with dropout; if locked, with one mask for all rows."""
         if not (self.training and share):
             return values
         return values * mask(values[:1] if self.dropout.locked else values, share)
