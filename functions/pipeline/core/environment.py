@@ -5,6 +5,7 @@ before.
 """
 
 import os
+from urllib.parse import urlsplit
 
 from contracts.request import HostingResources
 from core.errors import Misconfigured
@@ -92,6 +93,12 @@ def training_image(instance_type: str) -> str:
 def hosting_image(hosting: HostingResources) -> str:
     """Return the URI of the inference image: for processors, because the sampler does not use a GPU."""
     return _required("SERVERLESS_IMAGE" if hosting.endpoint_type == "serverless" else "HOSTING_IMAGE")
+
+
+def on_local_cloud() -> bool:
+    """Return whether the AWS services of this function are on the same machine, as on the local cloud."""
+    # The local cloud sets this variable on its functions, as it has to.
+    return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def has_gpu(instance_type: str) -> bool:
