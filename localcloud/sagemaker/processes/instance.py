@@ -36,7 +36,7 @@ _TIMED_OUT = (
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STEADY = 60.0
 """Seconds of service after which the restart pause begins at _FIRST_PAUSE again."""
-_POLL = 0.05
+_POLL = 0.1
 """Seconds between two pings until the instance is in service."""
 _PING_PERIOD = 0.5
 PING_TIMEOUT = 2.0

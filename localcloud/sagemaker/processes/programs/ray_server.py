@@ -176,19 +176,18 @@ def _give_up() -> None:
 
 
 def _build_failure(client: Any) -> str | None:
-    """Wait until Serve has built the application; return the message if it cannot.
+    """Wait until Serve has built every application; return the message of one that it cannot build.
 
-    Then it will never be healthy. If only the replicas fail, it is, and on AWS the endpoint is in service.
+    Serve is then never healthy. If only replicas fail, it is healthy, and the endpoint comes into service.
     """
     from ray.serve.schema import ApplicationStatus
 
-    while True:
-        (application, *_) = client.list_serve_statuses()
-        if application.deployment_statuses:
-            return None
-        if application.app_status.status == ApplicationStatus.DEPLOY_FAILED:
-            return str(application.app_status.message)
+    while unbuilt := [each for each in client.list_serve_statuses() if not each.deployment_statuses]:
+        for application in unbuilt:
+            if application.app_status.status == ApplicationStatus.DEPLOY_FAILED:
+                return str(application.app_status.message)
         time.sleep(_WATCH)
+    return None
 
 
 def cause(message: str) -> str:
