@@ -127,8 +127,8 @@ class Sampler:
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         """Draw the next word of each text from the model's distribution, given that it is not <unk>.
 
-        If top_k and top_p exclude no word, this is rejection sampling, which scores a tail only when it is drawn. At
-        temperature t, with a = 1/t:
+        If top_k and top_p exclude no word, this is rejection sampling, which scores a tail only when it is
+        drawn. At temperature t, with a = 1/t:
 
             weight of a word of the head   P(word)^a
             weight of a tail of n words    P(tail)^a * sum over its words of P(word | tail)^a
