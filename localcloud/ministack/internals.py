@@ -45,7 +45,14 @@ INTERNALS = {
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
     "ministack.core.sigv4:decode_header_value": "(value)",
+    "ministack.services.apigateway_v1:_execute_in_scope": (
+        "(request, api_id, stage_name, method, path, headers, body, query_params, owner_account_id, "
+        "owner_region)"
+    ),
+    "ministack.services.apigateway_v1:_gateway_error_response": "(error, request)",
+    "ministack.services.apigateway_v1:_gw_error": "(response_type, message)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
+    "ministack.services.apigateway_v1:_lambda_proxy_response": "(result)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
     "ministack.services.cloudformation.custom_resource:_normalise_resource_properties": "(value)",
     "ministack.services.cloudformation.custom_resource:_response_url": "(token)",
