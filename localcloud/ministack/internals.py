@@ -60,6 +60,13 @@ INTERNALS = {
         "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)"
     ),
     "ministack.services.cloudformation.custom_resource:register_token": "(token)",
+    "ministack.services.cloudformation.changesets:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_resolve_refs": (
+        "(value, resources, params, conditions, mappings, stack_name, stack_id)"
+    ),
+    "ministack.services.cloudformation.handlers:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.stacks:_evaluate_conditions": "(template, params)",
     "ministack.services.cloudformation.engine:_extract_deps": "(resource_def, all_resource_names)",
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"

@@ -110,9 +110,6 @@ class Template:
             if function == "Fn::Split":
                 separator, text = argument
                 return self.resolve(text).split(separator)
-            if function == "Fn::Select":
-                index, items = argument
-                return self.resolve(items)[int(index)]
         resolved = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not _NO_VALUE}
 
