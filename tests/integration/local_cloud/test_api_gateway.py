@@ -28,6 +28,8 @@ REFUSAL = {
     "responseTemplates": {"application/json": '{"refused": $context.error.messageString}'},
     "responseParameters": {"gatewayresponse.header.Retry-After": "'7'"},
 }
+URL = "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/v1"
+"""The URL of an API as templates compose it."""
 LIMITS = {
     "Free": {},
     "Slow": {"Throttle": {"RateLimit": 0.001, "BurstLimit": 1}},
@@ -77,13 +79,16 @@ def template(function: str) -> dict[str, Any]:
             name: {"Type": f"AWS::{kind}", "Properties": properties}
             for name, (kind, properties) in resources.items()
         },
-        "Outputs": {name: {"Value": {"Ref": name}} for name in ("Api", *LIMITS)},
+        "Outputs": {
+            "Url": {"Value": {"Fn::Sub": URL}},
+            **{name: {"Value": {"Ref": name}} for name in LIMITS},
+        },
     }
 
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL, and the key of each usage plan."""
+    """The API's URL, as the stack's outputs have it, and the key of each usage plan."""
     formation, name = lab.client("cloudformation"), unique("api")
     formation.create_stack(StackName=name, TemplateBody=json.dumps(template(lab.function(FUNCTION))))
     formation.get_waiter("stack_create_complete").wait(
@@ -95,7 +100,7 @@ def api(lab: Lab) -> Iterator[dict[str, str]]:
         name: lab.client("apigateway").get_api_key(apiKey=outputs[name], includeValue=True)["value"]
         for name in LIMITS
     }
-    yield {"url": f"{lab.cloud.endpoint_url}/_aws/execute-api/{outputs['Api']}/v1", **keys}
+    yield {"url": outputs["Url"], **keys}
     formation.delete_stack(StackName=name)
 
 
