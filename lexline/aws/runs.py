@@ -11,10 +11,12 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from lexline.aws import history
 from lexline.aws.stack import Stack
@@ -24,6 +26,8 @@ from lexline.core.errors import UsageError, UserError
 _ID_IN_NAME = re.compile(r"-([0-9a-f]{12})$")
 _RECENT = 20
 """How many of the newest executions may belong to an upload."""
+_NEWEST, _MOST_IN_PROGRESS = 5, 10
+"""How many of the newest executions the overview has in any case, and of those in progress at most."""
 _LISTED = 1000
 """How many of the newest executions are searched by name: the most that ListExecutions returns at once."""
 
@@ -81,6 +85,27 @@ def start(stack: Stack, subject: str, request: Mapping[str, Any]) -> Run:
     return Run(started["executionArn"], "RUNNING", started["startDate"], None)
 
 
+def problem_with(stack: Stack, request: Mapping[str, Any]) -> str:
+    """Return what is invalid in a request, or "". It asks Plan, the first step, which changes nothing.
+
+    Return "" also if this user may not invoke functions. The run itself then names the problem.
+    """
+    now = datetime.now(UTC)
+    execution = stack.state_machine_arn.replace(":stateMachine:", ":execution:") + ":check"
+    given = {"execution": {"id": execution, "started": now.isoformat()}, "request": request}
+    try:
+        plan = stack.target.cloudformation.describe_stack_resource(
+            StackName=stack.target.stack_name, LogicalResourceId="PlanFunction"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        response = stack.target.functions.invoke(FunctionName=plan, Payload=json.dumps(given))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("AccessDenied", "AccessDeniedException"):
+            raise
+        return ""
+    result = history.parsed(response["Payload"].read().decode())
+    return str(result["errorMessage"]) if result.get("errorType") == "InvalidInput" else ""
+
+
 def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
     """Return the newest executions, newest first."""
     response = stack.target.stepfunctions.list_executions(
@@ -90,6 +115,20 @@ def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
         Run(item["executionArn"], item["status"], item["startDate"], item.get("stopDate"))
         for item in response["executions"]
     ]
+
+
+def to_show(stack: Stack, names: Collection[str]) -> list[Run]:
+    """Return the runs that matter, newest first: the newest ones, those in progress, and the named ones.
+
+    Executions with invalid input may be many, and must not hide the others.
+    """
+    ids, in_progress, chosen = {id_in(name) for name in names}, 0, []
+    for number, run in enumerate(recent(stack, _LISTED)):
+        in_progress += run.status == "RUNNING"
+        running = run.status == "RUNNING" and in_progress <= _MOST_IN_PROGRESS
+        if number < _NEWEST or running or run.id in ids:
+            chosen.append(run)
+    return chosen
 
 
 def find(stack: Stack, wanted: str | None) -> Run:
@@ -168,9 +207,9 @@ def _named(name: str | None, runs: Sequence[Run]) -> Run | None:
 
 def _is_from(stack: Stack, run: Run, uploaded: Uploaded) -> bool:
     execution = stack.target.stepfunctions.describe_execution(executionArn=run.arn)
-    event = upload_in(json.loads(execution.get("input", "{}")))
+    event = upload_in(history.parsed(execution.get("input", "")))
     return (
         event.get("key") == uploaded.key
-        and event.get("etag", "").strip('"') == uploaded.etag
+        and str(event.get("etag")).strip('"') == uploaded.etag
         and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
     )

@@ -89,6 +89,13 @@ def read(target: Target) -> Stack:
     )
 
 
+def quiet_seconds(stack: Stack) -> float:
+    """Return how long a dataset must be without uploads before its run begins."""
+    described = stack.target.cloudformation.describe_stacks(StackName=stack.target.stack_name)["Stacks"][0]
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])}
+    return float(values["QuietSeconds"])
+
+
 def _reachable(target: Target, api_id: str, url: str) -> str:
     # The stack's output has the API's host on AWS. The local cloud serves the API under its own address.
     stage = url.rsplit("/", 1)[1]

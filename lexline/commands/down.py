@@ -10,6 +10,7 @@ from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
 from lexline.core import paths
+from lexline.core.errors import UserError
 from lexline.display import terminal
 
 
@@ -71,5 +72,14 @@ def _delete_on_aws(profile: str, stack_name: str, region: str | None, *, yes: bo
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    if not yes:
-        typer.confirm(question, abort=True)
+    try:
+        confirmed = yes or typer.confirm(question)
+    except typer.Abort:
+        # The input has ended: there is no terminal.
+        typer.echo()
+        confirmed = False
+    if not confirmed:
+        raise UserError(
+            "The deletion was not confirmed, so nothing was deleted.",
+            "To confirm without a terminal, add --yes.",
+        )

@@ -89,7 +89,7 @@ def test_an_endpoint_that_scaled_costs_what_its_current_instances_cost(stack: St
 
 
 def test_a_serverless_endpoint_costs_by_request(stack: Stack, documents: Documents) -> None:
-    serverless = {"kind": "serverless", "per_hour": 0.0, "instance_count": None, "per_1000_requests": 0.06}
+    serverless = {**ESTIMATE, "kind": "serverless", "per_hour": 0.0, "per_1000_requests": 0.06}
     documents[ONE]["standing_cost"] = serverless
     assert cost.current(stack, endpoint(ONE, instances=0)) == serverless
     assert cost.of_endpoint(serverless) == (
