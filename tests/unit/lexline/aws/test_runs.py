@@ -1,8 +1,11 @@
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
+from botocore.stub import ANY
 
 from lexline.aws import runs
 from lexline.aws.runs import id_in, run_id
@@ -61,12 +64,34 @@ def test_the_run_of_an_upload_is_the_oldest_with_its_key_etag_and_version(stack:
     assert started_by(stack).name == "mine"
 
 
-@pytest.mark.parametrize("request_", [[1], "text", None, {"upload": "text"}, {"upload": {"key": 7}}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        [1],
+        "text",
+        None,
+        {"upload": "text"},
+        {"upload": {"key": 7}},
+        {"upload": {"key": UPLOADED.key, "etag": 7}},
+    ],
+)
 def test_an_execution_with_unknown_input_is_not_the_run_of_an_upload(
     stack: Stack, stubs: Stubs, request_: Any
 ) -> None:
     listed(stubs, "mine", "unknown")
     described(stubs, "unknown", request_)
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    assert started_by(stack).name == "mine"
+
+
+@pytest.mark.parametrize("text", ["{bad", "", "NaN", "\ufeff{}"])
+def test_an_execution_whose_input_is_no_json_is_not_the_run_of_an_upload(
+    stack: Stack, stubs: Stubs, text: str
+) -> None:
+    listed(stubs, "mine", "foreign")
+    arn = {"executionArn": EXECUTION + "foreign"}
+    stubs.returns("stepfunctions", "describe_execution", arn, **arn, name="foreign", input=text)
     described(stubs, "mine", upload())
     history(stubs, Gather={})
     assert started_by(stack).name == "mine"
@@ -111,6 +136,47 @@ def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(
     listed(stubs, *executions)
     history(stubs, **outputs)
     assert runs.find(stack, None).name == expected
+
+
+@pytest.mark.parametrize("output", [7, "text", [1], {"joined": 7}, {"joined": {"a": 1}}])
+def test_a_gather_step_that_somebody_else_completed_is_survived(
+    stack: Stack, stubs: Stubs, output: Any
+) -> None:
+    listed(stubs, "newest", "older")
+    history(stubs, Gather=output)
+    assert runs.find(stack, None).name == "newest"
+
+
+REQUEST = {"dataset": "sotu", "hyperparameters": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ({"name": "lexline--sotu-0123456789ab"}, ""),
+        (
+            {"errorType": "InvalidInput", "errorMessage": "hyperparameters.epochs: no"},
+            "hyperparameters.epochs: no",
+        ),
+        ({"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out"}, ""),
+    ],
+)
+def test_plan_says_what_is_invalid_in_a_request(
+    stack: Stack, stubs: Stubs, payload: dict[str, str], problem: str
+) -> None:
+    detail = {"PhysicalResourceId": "lexline-plan"}
+    stubs.returns("cloudformation", "describe_stack_resource", StackResourceDetail=detail)
+    body = StreamingBody(io.BytesIO(json.dumps(payload).encode()), None)
+    request = {"FunctionName": "lexline-plan", "Payload": ANY}
+    stubs.functions.add_response("invoke", {"Payload": body}, request)
+    assert runs.problem_with(stack, REQUEST) == problem
+
+
+def test_without_permission_to_invoke_functions_the_run_itself_names_a_problem(
+    stack: Stack, stubs: Stubs
+) -> None:
+    stubs.cloudformation.add_client_error("describe_stack_resource", "AccessDenied")
+    assert runs.problem_with(stack, REQUEST) == ""
 
 
 def test_an_unknown_run_is_rejected(stack: Stack, stubs: Stubs) -> None:
