@@ -170,9 +170,9 @@ def _check(stack: Stack, request: dict[str, Any]) -> None:
     Raises:
         UsageError: The request is invalid, or the upload's run would begin before this one.
     """
-    if stacks.quiet_seconds(stack) < 1:
+    if stacks.quiet_seconds(stack) == 0:
         raise UsageError(
-            "The stack's parameter QuietSeconds is below 1, so an upload starts its run at once, with the "
+            "The stack's parameter QuietSeconds is 0, so an upload starts its run at once, with the "
             f"parameters of the stack. FILE cannot be combined with options for this run only "
             f"({', '.join(list(request)[1:])}).",
             "Upload the file without them, and then run the dataset with them: `lexline run --dataset "

@@ -179,7 +179,7 @@ class TestRunOfAFileWithOptions:
         [
             # Otherwise the upload's own run would train in place of the invalid one.
             ("runs.problem_with", "hyperparameters.epochs: no.", "hyperparameters.epochs: no."),
-            ("stack.quiet_seconds", 0.5, "QuietSeconds is below 1"),
+            ("stack.quiet_seconds", 0, "QuietSeconds is 0"),
         ],
     )
     def test_nothing_is_uploaded_if_the_uploads_own_run_would_train(
