@@ -136,8 +136,8 @@ def find(stack: Stack, wanted: str | None) -> Run:
 
     Args:
         stack: The stack to search.
-        wanted: The run's id, execution name, ARN or training job. None means the newest run; if that one is
-            an upload that joined another run, the other run.
+        wanted: The run's id, execution name, ARN or training job. None means the newest run whose request was
+            accepted; if that one is an upload that joined another run, the other run.
 
     Raises:
         UserError: There is no run.
@@ -147,8 +147,12 @@ def find(stack: Stack, wanted: str | None) -> Run:
     if not runs:
         raise UserError("There are no runs yet.", "Start one with `lexline run FILE`.")
     if wanted is None:
-        joined = history.joined(history.events_of(stack.target.stepfunctions, runs[0].arn))
-        return _named(joined, runs) or runs[0]
+        for run in runs[:_RECENT]:
+            events = history.events_of(stack.target.stepfunctions, run.arn)
+            planned = next(history.outputs_of(events, history.PLAN), None)
+            if planned or run.status in ("RUNNING", "SUCCEEDED"):
+                return _named(history.joined(events), runs) or run
+        return runs[0]
     for run in runs:
         if wanted in (run.id, run.name, run.arn) or wanted.endswith(f"-{run.id}"):
             return run

@@ -153,7 +153,7 @@ def _stopped(command: str, target: Target) -> Stopped:
     if command == "build":
         return Stopped(f"SAM was building. The stack {name} was not changed.", again)
     return Stopped(
-        f"SAM was deploying. CloudFormation continues with the change of the stack {name} that it has begun, "
-        f"so the stack may change for some minutes on {target.place}.",
-        f"{again} Wait until CloudFormation has finished: `lexline status` shows the stack's status.",
+        f"SAM was deploying. CloudFormation completes the change of the stack {name} that it has begun. That "
+        "may take some minutes.",
+        f"`lexline status` shows when the stack is complete. After that, {again}",
     )

@@ -60,11 +60,12 @@ def print_table(console: Console, table: Table) -> None:
             console.print(table)
             return
     names, *rows, total = zip(*columns, strict=True)
-    for row in [*rows, *([total] if table.show_footer else [])]:
+    for number, row in enumerate([*rows, *([total] if table.show_footer else [])]):
+        if number:
+            console.print()
         for name, text in zip(names, row, strict=True):
             if Text.from_markup(text):
                 console.print(f"[bold]{name}:[/] {text}")
-        console.print()
 
 
 def _least_width(column: Column, texts: Sequence[str]) -> int:

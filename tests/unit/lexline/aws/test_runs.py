@@ -19,8 +19,8 @@ from tests.unit.lexline.samples import EXECUTION, WHEN, visited
 UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
 
 
-def listed(stubs: Stubs, *names: str) -> None:
-    executions = [{"executionArn": EXECUTION + name, "name": name, "status": "RUNNING"} for name in names]
+def listed(stubs: Stubs, *names: str, status: str = "RUNNING") -> None:
+    executions = [{"executionArn": EXECUTION + name, "name": name, "status": status} for name in names]
     stubs.returns("stepfunctions", "list_executions", executions=executions)
 
 
@@ -136,6 +136,15 @@ def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(
     listed(stubs, *executions)
     history(stubs, **outputs)
     assert runs.find(stack, None).name == expected
+
+
+def test_without_a_name_executions_with_an_invalid_request_are_passed_over(
+    stack: Stack, stubs: Stubs
+) -> None:
+    listed(stubs, "invalid", "failed", status="FAILED")
+    history(stubs, Plan=None, Report={"status": "Failed"})
+    history(stubs, Plan={"name": "lexline--sotu-0123456789ab"}, Train=None)
+    assert runs.find(stack, None).name == "failed"
 
 
 @pytest.mark.parametrize("output", [7, "text", [1], {"joined": 7}, {"joined": {"a": 1}}])

@@ -78,8 +78,8 @@ def pids_of_sam(folder: Path) -> list[int]:
     [
         ("build", signal.SIGINT, True, "The stack mine was not changed."),
         ("build", signal.SIGTERM, False, "The stack mine was not changed."),
-        ("deploy", signal.SIGINT, False, "CloudFormation continues"),
-        ("deploy", signal.SIGHUP, False, "CloudFormation continues"),
+        ("deploy", signal.SIGINT, False, "CloudFormation completes"),
+        ("deploy", signal.SIGHUP, False, "CloudFormation completes"),
     ],
 )
 def test_a_signal_ends_sam_and_its_children_and_says_what_continues(
