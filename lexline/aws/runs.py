@@ -136,8 +136,8 @@ def find(stack: Stack, wanted: str | None) -> Run:
 
     Args:
         stack: The stack to search.
-        wanted: The run's id, execution name, ARN or training job. None means the newest run whose request was
-            accepted; if that one is an upload that joined another run, the other run.
+        wanted: The run's id, execution name, ARN or training job. None means the newest run that had a valid
+            request and something to do. If it is an upload that joined another run, it means the other run.
 
     Raises:
         UserError: There is no run.
@@ -150,8 +150,10 @@ def find(stack: Stack, wanted: str | None) -> Run:
         for run in runs[:_RECENT]:
             events = history.events_of(stack.target.stepfunctions, run.arn)
             planned = next(history.outputs_of(events, history.PLAN), None)
-            if planned or run.status in ("RUNNING", "SUCCEEDED"):
-                return _named(history.joined(events), runs) or run
+            joined = _named(history.joined(events), runs)
+            report = next(history.outputs_of(events, history.REPORT), {})
+            if joined or run.status == "RUNNING" or (planned and report.get("status") != "Skipped"):
+                return joined or run
         return runs[0]
     for run in runs:
         if wanted in (run.id, run.name, run.arn) or wanted.endswith(f"-{run.id}"):

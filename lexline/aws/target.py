@@ -19,7 +19,6 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from lexline.core import lock
 from lexline.core.errors import Stopped, UsageError, UserError
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ if TYPE_CHECKING:
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
 _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _AWS_BUILDS = "aws"
-"""The folder in the home for builds for AWS."""
-_NO_SIGNS = (_AWS_BUILDS, lock.FILE)
-"""What the home may contain without a local cloud."""
+"""The folder in the home for builds for AWS. It is no sign of a local cloud."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +188,7 @@ def start_cloud(home: Path, stack_name: str) -> Target:
     from localcloud import control
 
     try:
-        return for_cloud(control.load(home) or control.start(home, beside=_NO_SIGNS), stack_name)
+        return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
     except control.LocalCloudError as error:
         raise UserError(
             str(error), f"Look at {home / 'server.log'} if it exists. `lexline down` deletes what is left."
@@ -205,7 +202,7 @@ def start_cloud(home: Path, stack_name: str) -> Target:
 def not_running(home: Path) -> tuple[str, str]:
     """Return the message and the hint for a local cloud that is not running."""
     on_aws = "To work on AWS instead, give --profile or set LEXLINE_PROFILE."
-    if home.is_dir() and any(entry.name not in _NO_SIGNS for entry in home.iterdir()):
+    if home.is_dir() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
         return (
             "The local cloud has stopped. Its data is lost.",
             f"`lexline up` starts a new one; `lexline down` deletes the files that are left. {on_aws}",

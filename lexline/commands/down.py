@@ -9,7 +9,7 @@ import typer
 from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
-from lexline.core import paths
+from lexline.core import lock, paths
 from lexline.core.errors import UserError
 from lexline.display import terminal
 
@@ -36,7 +36,8 @@ def _delete_local_cloud(*, yes: bool) -> None:
         console.print("There is no local cloud, so there is nothing to delete.")
         return
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
-    control.stop(home)
+    with lock.only_one(home):
+        control.stop(home)
     console.print(
         f"{home} is not a folder of the local cloud, so nothing was deleted."
         if home.exists()

@@ -138,11 +138,12 @@ def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(
     assert runs.find(stack, None).name == expected
 
 
-def test_without_a_name_executions_with_an_invalid_request_are_passed_over(
+def test_without_a_name_executions_with_an_invalid_request_or_nothing_to_do_are_passed_over(
     stack: Stack, stubs: Stubs
 ) -> None:
-    listed(stubs, "invalid", "failed", status="FAILED")
+    listed(stubs, "invalid", "skipped", "failed", status="FAILED")
     history(stubs, Plan=None, Report={"status": "Failed"})
+    history(stubs, Plan={"name": "lexline--sotu-0123456789ab"}, Report={"status": "Skipped"})
     history(stubs, Plan={"name": "lexline--sotu-0123456789ab"}, Train=None)
     assert runs.find(stack, None).name == "failed"
 

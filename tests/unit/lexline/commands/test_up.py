@@ -109,7 +109,7 @@ def test_a_second_up_says_which_process_is_the_first(up: Up, tmp_path: Path) -> 
     second = up("build")
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 1
-    assert f"Another `lexline up` is in progress in {tmp_path / 'work'}: process {first.pid}." in output
+    assert f"is in progress in {tmp_path / 'work'}: process {first.pid}." in output
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=60)
     # The lock ends with its process.
