@@ -94,7 +94,7 @@ def explain(error: Exception, profile: str | None = None) -> tuple[str, str]:
     who = f"The profile {profile}" if profile else "This machine"
     if isinstance(error, _NOT_LOGGED_IN):
         return (
-            f"The profile {profile or ''} is not logged in to AWS, or its login has expired.",
+            f"{who} is not logged in to AWS, or its login has expired.",
             f"Log in with `aws sso login {named}`, then try again.",
         )
     if isinstance(error, exceptions.LoginError):
