@@ -103,7 +103,8 @@ def problem_with(stack: Stack, request: Mapping[str, Any]) -> str:
             raise
         return ""
     result = history.parsed(response["Payload"].read().decode())
-    return str(result["errorMessage"]) if result.get("errorType") == "InvalidInput" else ""
+    invalid = isinstance(result, dict) and result.get("errorType") == "InvalidInput"
+    return str(result["errorMessage"]) if invalid else ""
 
 
 def recent(stack: Stack, count: int = _RECENT) -> list[Run]:

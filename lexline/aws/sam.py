@@ -133,7 +133,8 @@ def _run(
 def _end(process: subprocess.Popen[str]) -> None:
     """End SAM's process group. SAM first gets the signal of Ctrl-C, so that it can end properly."""
     # A second Ctrl-C would leave SAM behind.
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     for number, seconds in ((signal.SIGINT, 10), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -143,7 +144,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     # What SAM has started may ignore the signal, and outlive SAM.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    signal.signal(signal.SIGINT, former)
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 def _stopped(command: str, target: Target) -> Stopped:

@@ -66,7 +66,9 @@ def _ended_by_signals() -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # A command that nohup has started ignores the end of the terminal.
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+    former = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -41,8 +41,8 @@ def show(console: Console, stack: Stack) -> None:
         if text:
             console.print(f"{name:<9} {text}", markup=False)
     console.print()
-    serving = [name for name in (endpoint.config, endpoint.model) if name] if endpoint else []
-    shown = runs.to_show(stack, {*serving, *_last_of_each_dataset(stack)})
+    serving = {endpoint.config, endpoint.model} if endpoint and endpoint.serves else set()
+    shown = runs.to_show(stack, serving.union(_last_of_each_dataset(stack)))
     if not shown:
         console.print("There are no runs yet. Start one with `lexline run FILE`.")
         return

@@ -135,7 +135,7 @@ def test_start_ends_a_server_that_it_does_not_return(
     monkeypatch.setattr(subprocess, "Popen", Popen)
     monkeypatch.setattr(control, "load", interrupt)
     program(tmp_path, "import time; time.sleep(3600)", monkeypatch)
-    ends = {"Ctrl-C": (KeyboardInterrupt, "")}.get(how, (control.LocalCloudError, "not ready within 1 s"))
+    ends = {"Ctrl-C": (KeyboardInterrupt, None)}.get(how, (control.LocalCloudError, "not ready within 1 s"))
     with pytest.raises(ends[0], match=ends[1]):
         control.start(tmp_path / "state", timeout=1, module="program")
     assert [control.alive(process) for process in started] == [False]
