@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show the current model, its cost, the run that uses the endpoint, and the runs that matter; or one run.
 
-    The table has the runs in progress, the run that serves, the last run of each dataset, and the newest ones.
+    These are the runs in progress, the run that serves, the last run of each dataset, and the newest ones.
     """
     console = terminal.stdout()
     connection = connect(profile, stack, region)
