@@ -15,6 +15,8 @@ def _api(patch: Patch) -> None:
 def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None:
     result = run_lexline("generate", "--words", "7", "--prompt", "My fellow")
     assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
+    result = run_lexline("generate", "--top-k", "40", "--top-p", "0.9")
+    assert result.output == "/generate [('top_k', 40), ('top_p', 0.9)]\n"
 
 
 @pytest.mark.parametrize(
