@@ -40,8 +40,8 @@ def generate(
         typer.Option(help="Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
     ] = None,
     top_k: Annotated[
-        int | None,
-        typer.Option(help="Draw only from this many of the most probable words.  [default: all words]"),
+        float | None,
+        _whole_number("Draw only from this many of the most probable words.  [default: all words]"),
     ] = None,
     top_p: Annotated[
         float | None,

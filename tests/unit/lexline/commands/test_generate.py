@@ -24,8 +24,8 @@ def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None
 )
 def test_a_whole_number_is_read_as_the_api_reads_it(given: str, sent: float) -> None:
     """The API checks the ranges, so that its message names them."""
-    result = run_lexline("generate", "--words", given, "--seed", given)
-    assert result.output == f"/generate [('seed', {sent}), ('words', {sent})]\n"
+    result = run_lexline("generate", "--words", given, "--seed", given, "--top-k", given)
+    assert result.output == f"/generate [('seed', {sent}), ('top_k', {sent}), ('words', {sent})]\n"
 
 
 def test_a_value_that_is_no_number_is_named() -> None:
