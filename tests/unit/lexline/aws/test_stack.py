@@ -14,6 +14,7 @@ OUTPUTS = {
     "StateMachineArn": "arn:machine",
     "EndpointName": "lexline",
     "TableName": "lexline-waits",
+    "TopicArn": "arn:topic",
     "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1",
     "ApiId": "abc",
     "ApiKeyId": "keyid",
