@@ -33,10 +33,10 @@ def env(
 ) -> None:
     """Print environment variables with which other programs reach the stack: eval "$(lexline env)".
 
-    The AWS CLI and the AWS SDKs then work on the local cloud, or on AWS with the profile. STACK_NAME, BUCKET,
-    STATE_MACHINE_ARN, ENDPOINT_NAME, TOPIC_ARN, API_URL and API_KEY are set in both cases. API_KEY is not set if
-    callers of the API sign their requests (AWS_IAM). The output contains secrets: the API key, and the
-    credentials of the local cloud.
+    With these variables the AWS CLI and the AWS SDKs work on the local cloud, or on AWS with the profile. In
+    both cases STACK_NAME, BUCKET, STATE_MACHINE_ARN, ENDPOINT_NAME, TOPIC_ARN, API_URL and API_KEY describe
+    the stack. There is no API_KEY if callers of the API sign their requests (AWS_IAM). The output is secret:
+    it contains the API key, and the credentials of the local cloud.
     """
     found = connect(profile, stack, region)
     variables = {

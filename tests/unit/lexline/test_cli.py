@@ -25,7 +25,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env", "down",
+        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env",
+        "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -44,7 +45,7 @@ def test_the_help_lists_every_command() -> None:
         "report",
         "cost",
         "env",
-    ],
+    ],  # fmt: skip
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
     result = run_lexline(*command.split())
