@@ -34,7 +34,18 @@ def test_the_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    "status, generate, logs, run --dataset a, models, deploy 3, rollback, report, cost, env".split(", "),
+    [
+        "status",
+        "generate",
+        "logs",
+        "run --dataset a",
+        "models",
+        "deploy 3",
+        "rollback",
+        "report",
+        "cost",
+        "env",
+    ],
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
     result = run_lexline(*command.split())
