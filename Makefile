@@ -22,8 +22,9 @@ help: ## list the targets
 env: $(STAMP) ## create the one environment, .venv, with every dependency pinned
 
 # Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
-# requirement is installed, and installs what is missing.
-$(STAMP): requirements.txt constraints.txt pyproject.toml
+# requirement is installed, and installs what is missing. The last one stores the packages of the functions, which
+# `lexline up` on the local cloud installs from there.
+$(STAMP): requirements.txt constraints.txt pyproject.toml functions/dependencies/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@echo "Creating the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +34,8 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@grep == constraints.txt | xargs -P 2 -n 54 $(INSTALL) --no-deps || true
 	@$(INSTALL) -r requirements.txt -c constraints.txt
 	@$(INSTALL) --no-build-isolation --no-deps -e .
+	@$(BIN)/pip download -qq --no-deps --only-binary=:all: --platform manylinux2014_$$(uname -m) \
+	  --dest $(VENV)/wheels -r functions/dependencies/requirements.txt
 	@touch $@
 
 demo: $(STAMP) ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)

@@ -13,6 +13,8 @@ from lexline.aws.http_api import HttpApi
 from lexline.aws.target import ACCESS
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect
 
+_PAST_PROXIES = ("NO_PROXY", "no_proxy")
+
 
 class Format(StrEnum):
     """The formats of the output."""
@@ -40,7 +42,11 @@ def env(
     """
     found = connect(profile, stack, region)
     variables = {
-        **{name: found.target.environment[name] for name in ACCESS if name in found.target.environment},
+        **{
+            name: found.target.environment[name]
+            for name in (*ACCESS, *_PAST_PROXIES)
+            if name in found.target.environment
+        },
         "STACK_NAME": found.target.stack_name,
         "BUCKET": found.bucket,
         "STATE_MACHINE_ARN": found.state_machine_arn,
