@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,9 +13,12 @@ from lexline.aws import target as targets
 from lexline.aws.stack import Stack
 from lexline.aws.target import ACCESS
 from localcloud.control import LocalCloud
+from tests.unit.docs.tables import rows
 from tests.unit.lexline.conftest import Patch, run_lexline
 
 NAMES = {"STACK_NAME", "BUCKET", "STATE_MACHINE_ARN", "ENDPOINT_NAME", "TOPIC_ARN", "API_URL"}
+SWITCHES = {"AWS_EC2_METADATA_DISABLED", "AWS_DISABLE_HOST_PREFIX_INJECTION"}
+"""Variables that keep the SDK from searching for credentials elsewhere, and from changing the host's name."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,10 @@ def test_the_other_formats_have_the_same_variables() -> None:
     }
     assert set(run_lexline("env", "--format", "dotenv").output.splitlines()) == shell
     variables = json.loads(run_lexline("env", "--format", "json").output)
+    documented = {
+        name for row in rows("operating.md", "variable") for name in re.findall(r"`(\w+)`", row["variable"])
+    }
+    assert set(variables) - SWITCHES == documented
     assert variables["BUCKET"] == "a bucket's"
     assert len(variables) == len(shell)
 
