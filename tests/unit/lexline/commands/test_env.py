@@ -17,8 +17,8 @@ from tests.unit.docs.tables import rows
 from tests.unit.lexline.conftest import Patch, run_lexline
 
 NAMES = {"STACK_NAME", "BUCKET", "STATE_MACHINE_ARN", "ENDPOINT_NAME", "TOPIC_ARN", "API_URL"}
-SWITCHES = {"AWS_EC2_METADATA_DISABLED", "AWS_DISABLE_HOST_PREFIX_INJECTION"}
-"""Variables that keep the SDK from searching for credentials elsewhere, and from changing the host's name."""
+SWITCHES = {"AWS_EC2_METADATA_DISABLED", "AWS_DISABLE_HOST_PREFIX_INJECTION", "NO_PROXY", "no_proxy"}
+"""Variables that keep the SDK from other credentials, another host name and proxies."""
 
 
 @pytest.fixture(autouse=True)
