@@ -33,8 +33,8 @@ class Stack:
         state_machine_arn: ARN of the pipeline's state machine.
         endpoint: Name of the SageMaker endpoint, which need not exist.
         table: Name of the DynamoDB table that holds the lease.
-        topic_arn=outputs["TopicArn"],
-        api_url=outputs["ApiUrl"].rstrip("/"),
+        topic_arn: ARN of the SNS topic for messages.
+        api_url: URL of the HTTP API.
         api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
     """
 

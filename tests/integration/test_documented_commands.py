@@ -6,6 +6,7 @@ cloud of their own. These differences save time, and change no command:
 - the copy's samconfig.toml has the hyperparameters of a tiny model, and state machines do not wait;
 - `make` prints the commands of a target, which must exist, and does not run them;
 - `pytest` collects its tests, which must exist, and does not run them;
+- `curl` fails if the response is an error;
 - `aws` is a stand-in for the AWS CLI, which makes the same calls.
 
 Blocks whose first line is `# on AWS` need an account. Of their commands only the arguments are checked.
@@ -37,6 +38,7 @@ FILES = {
 """The files that the pages ask their reader for."""
 PRELUDE = f"""
 make() {{ command make --dry-run "$@"; }}
+curl() {{ command curl --fail --silent --show-error "$@"; }}
 aws() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/tests/integration/aws_cli.py "$@"; }}
 """
 """The functions of the shell in which the blocks run."""
@@ -100,7 +102,6 @@ def type_in(prelude: str, found: Sequence[Block], checkout: Path, environment: M
         check=False,
     )
     assert shell.returncode == 0, shell.stdout
-    print(shell.stdout)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
