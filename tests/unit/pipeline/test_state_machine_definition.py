@@ -128,6 +128,19 @@ def test_a_task_waits_hours_for_capacity(name: str) -> None:
     assert hours(retry) >= 3
 
 
+def test_no_task_retries_what_waiting_does_not_help() -> None:
+    assert not [retry for retry in RETRIES if "QuotaTooSmall" in retry["ErrorEquals"]]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_retries_for_minutes_if_lambda_has_no_concurrency_left(name: str) -> None:
+    """A new account may run ten functions at once. Lambda.TooManyRequestsException says that they run."""
+    throttled = [
+        retry for retry in TASKS[name]["Retry"] if "Lambda.TooManyRequestsException" in retry["ErrorEquals"]
+    ]
+    assert [hours(retry) >= 0.1 for retry in throttled] == [True]
+
+
 @pytest.mark.parametrize("name", ["Deploy", "Teardown", "Compensate"])
 def test_a_task_waits_longer_for_the_endpoint_than_an_update_may_take(name: str) -> None:
     """Eight hours at most: MaximumExecutionTimeoutInSeconds in BlueGreenUpdatePolicy's reference."""

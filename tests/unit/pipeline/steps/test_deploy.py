@@ -402,6 +402,29 @@ def test_a_refused_change_is_an_error_and_not_accepted(
     assert "config" not in deployment.table.get(ENDPOINT_ARN)
 
 
+@pytest.mark.parametrize(
+    ("kept", "quota", "error"),
+    [
+        # The present instance and the new one need a quota of two, however long the run waits.
+        (("ml.m5.large", 1), 1, errors.QuotaTooSmall),
+        (("ml.m5.large", 1), 2, errors.CapacityUnavailable),
+        (("ml.m4.xlarge", 1), 1, errors.CapacityUnavailable),
+    ],
+)
+def test_an_update_needs_a_quota_for_the_present_instances_too(
+    deployment: Deployment, kept: tuple[str, int], quota: int, error: type[Exception]
+) -> None:
+    said = (
+        f"The account-level service limit 'ml.m5.large for endpoint usage' is {quota} Instances, with current "
+        f"utilization of {quota} Instances and a request delta of 1 Instances."
+    )
+    deployment.until_update()
+    deployment.stubbed.refuses("sagemaker", "update_endpoint", "ResourceLimitExceeded", said)
+    deployment.former_config(*kept)
+    with pytest.raises(error, match="ml.m5.large for endpoint usage"):
+        deployment.deploy()
+
+
 def test_a_model_that_sagemaker_does_not_find_yet_is_retried(deployment: Deployment) -> None:
     """SageMaker's reads are eventually consistent."""
     deployment.no_endpoint()
