@@ -53,6 +53,31 @@ def test_an_exhausted_quota_is_retried(pipeline: Pipeline) -> None:
     assert_upload_succeeds(pipeline)
 
 
+@pytest.mark.parametrize(
+    ("quota", "limit", "state"),
+    [
+        ("ml.m5.large for spot training job usage", 0, "Train"),
+        ("ml.t2.medium for endpoint usage", 0, "Deploy"),
+        # One instance serves, and an update starts the new one beside it.
+        ("ml.t2.medium for endpoint usage", 1, "Deploy"),
+    ],
+)
+def test_a_quota_that_is_too_small_fails_the_run_at_once(
+    pipeline: Pipeline, quota: str, limit: int, state: str
+) -> None:
+    served = pipeline.serve_first_model() if limit else None
+    pipeline.faults.set_quota(quota, limit)
+    execution = pipeline.run_upload("second", 1)
+    assert f"the quota '{quota}' must be at least {limit + 1}" in assert_failed(execution, "QuotaTooSmall")
+    events = pipeline.history(execution["executionArn"])
+    failed = [
+        event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event
+    ]
+    assert failed == ["QuotaTooSmall"]
+    assert state in pipeline.entered(execution["executionArn"])
+    pipeline.assert_sound(serves=served)
+
+
 def test_a_lost_response_creates_nothing_twice(pipeline: Pipeline) -> None:
     pipeline.serve_first_model()
     for operation in CREATIONS:

@@ -133,7 +133,7 @@ class CapacityUnavailable(PipelineError):
 
 
 class QuotaTooSmall(PipelineError):
-    """The account's quota has no room for the request, however long one waits. The message names the quota."""
+    """The account's quota is too small for the request, however long one waits. The message names it."""
 
 
 class EndpointBusy(PipelineError):
@@ -210,9 +210,9 @@ _DENIED = {
 
 
 # SageMaker's sentence; every quota has it, with its own unit:
-# https://docs.aws.amazon.com/sagemaker/latest/dg/train-remote-decorator-invocation.html
+# https://docs.aws.amazon.com/sagemaker/latest/dg/distributed-data-parallel-support.html
 _QUOTA = re.compile(
-    r"service limit '(?P<name>[^']+)' is (?P<limit>\d+) .*? utilization of \d+ .*? request delta of (?P<delta>\d+) "
+    r"service limit '(?P<name>[^']+)' is (?P<limit>\d+) .* and a request delta of (?P<delta>\d+) "
 )
 _QUOTAS_CONSOLE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
@@ -232,7 +232,7 @@ def translate(error: ClientError | BotoCoreError, kept: int = 0) -> PipelineErro
 
     Args:
         error: the error.
-        kept: how much of a quota the caller itself uses, and does not release before the request has succeeded.
+        kept: how much of a quota the caller itself uses, and keeps until the request has succeeded.
     """
     if isinstance(error, BotoCoreError):
         return ServiceUnavailable(f"{type(error).__name__}: {error}")

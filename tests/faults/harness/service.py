@@ -86,6 +86,8 @@ class FaultySageMaker:
                 return {"in_flight": self._invocations.in_flight()}
             case "POST", "/token-waits":
                 self._token_waits.limit = document["seconds"]
+            case "POST", "/quotas":
+                self._service._context.quotas.limits.update(document)
             case "POST", "/end-delays":
                 self._plan.end_delays()
                 self._former_states.clear()

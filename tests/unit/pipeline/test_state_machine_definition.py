@@ -134,11 +134,10 @@ def test_no_task_retries_what_waiting_does_not_help() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_retries_for_minutes_if_lambda_has_no_concurrency_left(name: str) -> None:
-    """A new account may run ten functions at once. Lambda.TooManyRequestsException says that they run."""
-    throttled = [
-        retry for retry in TASKS[name]["Retry"] if "Lambda.TooManyRequestsException" in retry["ErrorEquals"]
-    ]
-    assert [hours(retry) >= 0.1 for retry in throttled] == [True]
+    """The functions of a new account may have ten invocations at once, for all of its stacks."""
+    retries = TASKS[name]["Retry"]
+    (throttled,) = [retry for retry in retries if "Lambda.TooManyRequestsException" in retry["ErrorEquals"]]
+    assert hours(throttled) >= 0.1
 
 
 @pytest.mark.parametrize("name", ["Deploy", "Teardown", "Compensate"])

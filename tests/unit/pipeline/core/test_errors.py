@@ -43,9 +43,9 @@ def test_an_aws_error_gets_the_name_that_says_whether_to_retry(
         raise client_error(code, status=status)
 
 
-SPOT = "'ml.g5.xlarge for spot training job usage' is {} Instances, with current utilization of {} Instances"
-MEMORY = "'Memory size in MB per serverless endpoint' is {} MBs, with current utilization of {} MBs"
-ALL = "'Number of instances across all processing jobs' is {} Instances, with current utilization of {} Instances"
+SPOT = ("ml.g5.xlarge for spot training job usage", "Instances")
+MEMORY = ("Memory size in MB per serverless endpoint", "MBs")
+ALL = ("Number of instances across all processing jobs", "Instances")
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,18 @@ ALL = "'Number of instances across all processing jobs' is {} Instances, with cu
     ],
 )
 def test_a_quota_that_never_has_room_is_told_from_one_that_is_used_up(
-    quota: str, limit: int, used: int, delta: int, too_small: bool, advice: str
+    quota: tuple[str, str], limit: int, used: int, delta: int, too_small: bool, advice: str
 ) -> None:
-    unit = quota.rsplit(" ", 1)[1]
+    name, unit = quota
     said = (
-        f"The account-level service limit {quota.format(limit, used)} and a request delta of {delta} {unit}."
+        f"The account-level service limit '{name}' is {limit} {unit}, with current utilization of "
+        f"{used} {unit} and a request delta of {delta} {unit}."
     )
     error = errors.translate(client_error("ResourceLimitExceeded", f"{said} {advice}"))
     assert type(error) is (errors.QuotaTooSmall if too_small else errors.CapacityUnavailable)
     assert said in str(error)
     if too_small:
-        assert f"{quota.split(' is ')[0]} must be at least {delta}." in str(error)
+        assert f"'{name}' must be at least {delta}." in str(error)
         assert "/servicequotas/" in str(error)
 
 

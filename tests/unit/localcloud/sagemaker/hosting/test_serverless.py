@@ -40,6 +40,17 @@ def test_a_serverless_variant_has_no_instances(serverless: Cloud) -> None:
     assert serverless.fleets.made[0].launch.instance_count == 1
 
 
+def test_all_serverless_endpoints_share_a_quota_of_requests_at_once(serverless: Cloud) -> None:
+    quota = "Maximum total concurrency that can be allocated across all serverless endpoints"
+    serverless.service._context.quotas.limits[quota] = 10
+    for name, allowed in {"five": 5, "six": 6}.items():
+        configure(serverless, name, MaxConcurrency=allowed)
+    create = serverless.sagemaker.create_endpoint
+    names = {"EndpointName": "another", "EndpointConfigName": "six"}
+    assert quota in refusal(create, "ResourceLimitExceeded", **names)
+    create(**names | {"EndpointConfigName": "five"})
+
+
 @pytest.mark.parametrize("retain", [True, False])
 def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     serverless: Cloud, retain: bool
