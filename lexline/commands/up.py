@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lexline.aws import sam, target
+from lexline.aws import quotas, sam, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName
 from lexline.core import paths
@@ -41,6 +41,8 @@ def up(
             where = target.start_cloud(paths.home(), stack)
     with terminal.working(console, f"Building and deploying the stack {stack} to {where.place}") as show:
         sam.deploy(where, repository, parameters, show)
+    for warning in quotas.warnings(where):
+        console.print(f"\n{warning}", markup=False)
     console.print(f"\nThe API is at {stacks.read(where).api_url}")
     given = {"--profile": profile, "--region": region, "--stack": stack if stack != DEFAULT_STACK else None}
     options = "".join(f" {option} {value}" for option, value in given.items() if value)
