@@ -40,8 +40,9 @@ def warnings(target: Target) -> Iterator[str]:
         if limit < needed:
             place = f"--region {target.region} --profile {target.session.profile_name}"
             yield (
-                f"The quota '{name}' is {limit:g}, and {reason} needs {needed}. Until it is raised, runs fail "
-                "with QuotaTooSmall. Raise it with\n  aws service-quotas request-service-quota-increase "
+                f"The quota '{name}' is {limit:g}, and {reason} needs {needed}. A run that finds it too "
+                "small fails with QuotaTooSmall. Raise it with\n"
+                "  aws service-quotas request-service-quota-increase "
                 f"--service-code sagemaker --quota-code {code} --desired-value {needed} {place}\n"
                 f"or at https://{target.region}.console.aws.amazon.com{_CONSOLE}/{code}"
             )
@@ -56,9 +57,9 @@ def _needs(parameters: Mapping[str, str]) -> dict[str, tuple[int, str]]:
         needs[_SERVERLESS] = (int(parameters["ServerlessMaxConcurrency"]), "the endpoint")
     else:
         # An update starts the new instances before it ends the present ones.
-        most = max(int(parameters[f"Hosting{each}InstanceCount"]) for each in ("", "Max"))
+        most = max(int(parameters["HostingInstanceCount"]), int(parameters["HostingMaxInstanceCount"]))
         hosting = f"{parameters['HostingInstanceType']} for endpoint usage"
-        needs[hosting] = (2 * most, "an update, which starts new instances beside the present ones,")
+        needs[hosting] = (2 * most, "an update, which starts its instances beside the present ones,")
     return needs
 
 

@@ -212,7 +212,7 @@ _DENIED = {
 # SageMaker's sentence; every quota has it, with its own unit:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/distributed-data-parallel-support.html
 _QUOTA = re.compile(
-    r"service limit '(?P<name>[^']+)' is (?P<limit>\d+) .* and a request delta of (?P<delta>\d+) "
+    r".*service limit '(?P<name>[^']+)' is (?P<limit>\d+) .* and a request delta of (?P<delta>\d+) "
 )
 _QUOTAS_CONSOLE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
 
@@ -245,7 +245,7 @@ def translate(error: ClientError | BotoCoreError, kept: int = 0) -> PipelineErro
     if code in _THROTTLING or status == 429:
         return Throttled(sentence)
     if code in _CAPACITY:
-        quota = _QUOTA.search(message_of(error))
+        quota = _QUOTA.match(message_of(error))
         if quota and kept + int(quota["delta"]) > int(quota["limit"]):
             return QuotaTooSmall(
                 f"{sentence} Waiting does not help: the quota '{quota['name']}' must be at least "
