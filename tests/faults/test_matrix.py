@@ -160,6 +160,27 @@ def test_a_failed_first_endpoint_is_deleted(pipeline: Pipeline) -> None:
     pipeline.assert_sound(serves=None)
 
 
+@pytest.mark.parametrize(
+    ("watch_seconds", "late", "error"),
+    [
+        (3600, 0, "UpdateReverted"),
+        # Only the smoke test notices the model if the watch is over before CloudWatch knows of the errors.
+        (180, 24 * 3600, "SmokeTestFailed"),
+    ],
+)
+def test_an_alarm_on_failed_requests_rolls_back_an_update_that_is_watched_long_enough(
+    pipeline: Pipeline, watch_seconds: int, late: float, error: str
+) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.delay_metrics(late)
+    execution, job = pipeline.start_training({**REQUEST, "hosting": {"watch_seconds": watch_seconds}})
+    pipeline.faults.respond("failing", name=job)
+    with pipeline.requests():
+        pipeline.faults.end_delays()
+        assert_failed(pipeline.wait_for(execution), error)
+    pipeline.assert_sound(serves=served)
+
+
 @pytest.mark.parametrize("reason", ["Alarm lexline-endpoint-errors", ""])
 def test_an_update_that_is_rolled_back_fails_the_run(pipeline: Pipeline, reason: str) -> None:
     served = pipeline.serve_first_model()

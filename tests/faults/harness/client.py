@@ -158,6 +158,10 @@ class Faults:
         """Set one of the account's quotas, by its name in Service Quotas, until the next reset."""
         self._request("POST", "/quotas", {name: limit})
 
+    def delay_metrics(self, seconds: float) -> None:
+        """Let the metrics of endpoints come so late, until the next reset. Otherwise they come at once."""
+        self._request("POST", "/metric-delay", {"seconds": seconds})
+
     # --- events
 
     def event(
