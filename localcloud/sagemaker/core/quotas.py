@@ -5,8 +5,10 @@ Many are 0 in a new account. A request beyond a quota is refused with the senten
 of Service Quotas. An update of an endpoint starts new instances beside the present ones, so it needs a quota
 for both.
 https://docs.aws.amazon.com/general/latest/gr/sagemaker.html
-Here: 20 instances of each type for each use. The environment variable SAGEMAKER_QUOTAS, a JSON object of
-numbers by name, sets others. AWS's unit of serverless concurrency is not documented.
+https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+Here: 20 instances of each type for each use, and a serverless concurrency of 200. The environment variable
+SAGEMAKER_QUOTAS, a JSON object of numbers by name, sets others. AWS's sentence for the serverless concurrency
+is not documented, so its unit is a guess.
 """
 
 import json
@@ -20,7 +22,6 @@ from localcloud.sagemaker.core.errors import ResourceLimitError
 OPTION = "SAGEMAKER_QUOTAS"
 INSTANCES = 20
 CONCURRENCY = "Maximum total concurrency that can be allocated across all serverless endpoints"
-"""1,000 in us-east-1: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html"""
 
 Needs = Counter[str]
 """How much of each quota something needs, by the quota's name."""
@@ -30,7 +31,7 @@ class Quotas:
     """The limits of one account in one region. `limits` may be changed at any time."""
 
     def __init__(self) -> None:
-        self.limits: dict[str, int] = {CONCURRENCY: 1000, **json.loads(os.environ.get(OPTION, "{}"))}
+        self.limits: dict[str, int] = {CONCURRENCY: 200, **json.loads(os.environ.get(OPTION, "{}"))}
 
     def check(self, needs: Needs, used: Needs) -> None:
         """Raise ResourceLimitError if there is no room for the needs beside what is used."""

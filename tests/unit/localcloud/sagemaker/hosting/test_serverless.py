@@ -55,7 +55,7 @@ def test_all_serverless_endpoints_share_a_quota_of_requests_at_once(serverless: 
 def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     serverless: Cloud, retain: bool
 ) -> None:
-    configure(serverless, "second", MemorySizeInMB=6144, MaxConcurrency=200, ProvisionedConcurrency=200)
+    configure(serverless, "second", MemorySizeInMB=6144, MaxConcurrency=150, ProvisionedConcurrency=150)
     serverless.fleets.reset()
     serverless.fleets.script.ready = threading.Event()
     serverless.sagemaker.update_endpoint(
@@ -63,7 +63,7 @@ def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     )
     described = serverless.sagemaker.describe_endpoint(EndpointName="lexline")
     (pending,) = described["PendingDeploymentSummary"]["ProductionVariants"]
-    assert pending["DesiredServerlessConfig"]["MaxConcurrency"] == 200
+    assert pending["DesiredServerlessConfig"]["MaxConcurrency"] == 150
     assert "DesiredInstanceCount" not in pending
     serverless.fleets.script.ready.set()
     described = serverless.await_endpoint("InService")
