@@ -69,7 +69,7 @@ def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     described = serverless.await_endpoint("InService")
     assert described["EndpointConfigName"] == "second"
     (current,) = described["ProductionVariants"]
-    assert current["CurrentServerlessConfig"]["ProvisionedConcurrency"] == 200
+    assert current["CurrentServerlessConfig"]["ProvisionedConcurrency"] == 150
     eventually(lambda: serverless.fleets.made[0].stopped)
 
 
