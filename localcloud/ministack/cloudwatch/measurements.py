@@ -6,12 +6,13 @@ Here: each measurement comes late by the same time, with the time at which it wa
 seconds, or the environment variable SAGEMAKER_METRIC_DELAY_SECONDS, scaled like every wait.
 """
 
+import contextvars
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from localcloud.sagemaker.core.host import Measurement
@@ -36,25 +37,27 @@ class Measurements:
         self._lock = threading.Lock()
         self._minute = 0
         self._points: dict[tuple[str, str, str, float], dict[str, Any]] = {}
-        self._late: queue.SimpleQueue[tuple[float, str, Sequence[Measurement], float]] = queue.SimpleQueue()
+        self._late: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
         threading.Thread(target=self._add_late_ones, name="late-metrics", daemon=True).start()
 
     def put(self, namespace: str, measurements: Sequence[Measurement]) -> None:
         """Add measurements of the current time when their delay is over, and then evaluate the alarms."""
         now = time.time()
         if self.delay:
-            self._late.put((now + self.delay, namespace, measurements, now))
+            # MiniStack finds the region in the context.
+            context = contextvars.copy_context()
+            self._late.put((now + self.delay, lambda: context.run(self._add, namespace, measurements, now)))
         else:
             self._add(namespace, measurements, now)
 
     def _add_late_ones(self) -> None:
         while True:
-            due, namespace, measurements, measured = self._late.get()
+            due, add = self._late.get()
             time.sleep(max(0.0, due - time.time()))
             try:
-                self._add(namespace, measurements, measured)
+                add()
             except Exception:  # One failure must not stop all later metrics.
-                _log.exception("Could not put %d late measurements", len(measurements))
+                _log.exception("Late metrics could not be added")
 
     def _add(self, namespace: str, measurements: Sequence[Measurement], measured: float) -> None:
         """Add measurements, and evaluate the alarms.
