@@ -1,15 +1,15 @@
 """The account's quotas of SageMaker that the stack's runs need.
 
 Many quotas are 0 in a new account. A run finds that out only when it starts its training job, or creates its
-endpoint after the training was paid for. So `lexline up` looks first.
+endpoint after the training was paid for. So `lexline up` looks first. The pipeline itself does not, because
+a quota is found by its name only in a list of thousands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lexline.aws import client_errors
 from lexline.aws.target import Target
 
 _CONSOLE = "/servicequotas/home/services/sagemaker/quotas"
@@ -29,8 +29,8 @@ def warnings(target: Target) -> Iterator[str]:
     needs = _needs({each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]})
     try:
         found = _look_up(target, needs)
-    except (BotoCoreError, ClientError) as error:
-        yield f"The quotas of SageMaker were not checked, because Service Quotas could not be read: {error}"
+    except client_errors.ERRORS as error:
+        yield f"The quotas of SageMaker were not checked. {client_errors.explain(error)[0]}"
         return
     for name, (needed, reason) in needs.items():
         if name not in found:
