@@ -272,3 +272,24 @@ def test_a_gpu_image_fails_on_a_host_with_older_drivers(cloud: Cloud) -> None:
     cloud.sagemaker.create_endpoint_config(EndpointConfigName="gpu", ProductionVariants=[variant])
     cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="gpu")
     assert "InferenceAmiVersion" in cloud.await_endpoint("Failed")["FailureReason"]
+
+
+def test_an_update_needs_a_quota_for_old_and_new_instances(cloud: Cloud) -> None:
+    cloud.service._context.quotas.limits["ml.m5.large for endpoint usage"] = 3
+    cloud.config("first", InitialInstanceCount=2)
+    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.await_endpoint("InService")
+    cloud.config("second", InitialInstanceCount=2)
+    cloud.config("third", InitialInstanceCount=1)
+    update = cloud.sagemaker.update_endpoint
+    message = refusal(update, "ResourceLimitExceeded", EndpointName="lexline", EndpointConfigName="second")
+    assert message.startswith(
+        "The account-level service limit 'ml.m5.large for endpoint usage' is 3 Instances, with current "
+        "utilization of 2 Instances and a request delta of 2 Instances."
+    )
+    assert cloud.await_endpoint("InService")["EndpointConfigName"] == "first"
+    for config in ("third", "second"):
+        update(EndpointName="lexline", EndpointConfigName=config)
+        cloud.await_endpoint("InService")
+    another = {"EndpointName": "another", "EndpointConfigName": "second"}
+    assert "utilization of 2" in refusal(cloud.sagemaker.create_endpoint, "ResourceLimitExceeded", **another)
