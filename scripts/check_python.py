@@ -18,16 +18,16 @@ def problem(version, can_create):
     """
     name = ".".join(map(str, version[:3]))
     short = ".".join(map(str, version[:2]))
-    supported = ", ".join("{}.{}".format(FIRST[0], minor) for minor in range(FIRST[1], LAST[1] + 1))
+    supported = ", ".join(f"{FIRST[0]}.{minor}" for minor in range(FIRST[1], LAST[1] + 1))
     if not FIRST <= tuple(version[:2]) <= LAST:
         return (
-            "Lexline runs on Python {}, but this is {}. Install one of these versions and name it, "
-            "for example `make env PYTHON=python3.12`.".format(supported, name)
+            f"Lexline runs on Python {supported}, but this is {name}. Install one of these versions and name "
+            "it, for example `make env PYTHON=python3.12`."
         )
     if not can_create:
         return (
-            "Python {} has no module for virtual environments. Install it, on Debian and Ubuntu with "
-            "`apt-get install python{}-venv`, and run `make env` again.".format(name, short)
+            f"Python {name} has no module for virtual environments. Install it, on Debian and Ubuntu with "
+            f"`apt-get install python{short}-venv`, and run `make env` again."
         )
     return None
 

@@ -35,7 +35,7 @@ def explain(error: exceptions.BotoCoreError | exceptions.ClientError) -> tuple[s
         return "The AWS login has expired.", _LOG_IN
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
         if "//127.0.0.1" in str(error):
-            return target.not_running(paths.home())
+            return target.not_reached(paths.home(), error)
         return f"AWS cannot be reached: {error}", "Check the network connection and the region."
     if isinstance(error, exceptions.ClientError):
         code, message = _code_and_message(error)
