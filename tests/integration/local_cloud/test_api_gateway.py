@@ -62,16 +62,17 @@ def template(function: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL and key."""
-    formation, name = lab.client("cloudformation"), unique("api")
-    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(lab.function(FUNCTION))))
+    """The API's URL and key, and the ARN of its function."""
+    formation, name, function = lab.client("cloudformation"), unique("api"), lab.function(FUNCTION)
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(function)))
     formation.get_waiter("stack_create_complete").wait(
         StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 2400}
     )
     described = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
     key = lab.client("apigateway").get_api_key(apiKey=outputs["Key"], includeValue=True)["value"]
-    yield {"url": f"{lab.cloud.endpoint_url}/_aws/execute-api/{outputs['Api']}/v1", "key": key}
+    url = f"{lab.cloud.endpoint_url}/_aws/execute-api/{outputs['Api']}/v1"
+    yield {"url": url, "key": key, "function": function}
     formation.delete_stack(StackName=name)
 
 
@@ -110,3 +111,12 @@ def test_a_route_that_requires_a_signature_does_not_accept_a_key(
     assert get(url, signed(cloud, url)) == (200, "in")
     assert get(url)[0] == 403
     assert get(url, {"x-api-key": api["key"]})[0] == 403
+
+
+def test_a_throttled_function_is_an_error_of_the_server(lab: Lab, api: dict[str, str]) -> None:
+    function = api["function"]
+    lab.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        assert get(f"{api['url']}/open") == (500, {"message": "Internal server error"})
+    finally:
+        lab.functions.delete_function_concurrency(FunctionName=function)
