@@ -19,8 +19,8 @@ SERVICES = (
 """The services that MiniStack serves. None of them opens a port of its own."""
 
 ADJUSTABLE = {
-    # Invocations at the same time, of all functions. AWS's default is 1,000, or 10 in a new account. Here each
-    # needs a process of 25 MB. `lambda_functions.concurrency` says what happens beyond the limit.
+    # Invocations at the same time, of all functions. AWS's default is 1,000, or 10 in a new account. Here
+    # each needs a process of 25 MB. `lambda_functions.concurrency` says what happens beyond the limit.
     "LAMBDA_ACCOUNT_CONCURRENCY": "40",
     # A process without work ends after so many seconds, except the first one of each function.
     "LAMBDA_WARM_TTL_SECONDS": "60",

@@ -49,7 +49,11 @@ def _let_events_wait() -> None:
         while result.get("throttle") and _asynchronous.get() and time.monotonic() < deadline:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-            result = execute(func, event)
+            # The invocation has a copy of the function, and the limit may have been changed.
+            current = functions._functions.get(func["config"]["FunctionName"])
+            if current is None:
+                break
+            result = execute({**func, "concurrency": current["concurrency"]}, event)
         return result
 
     functions.invoke_async_with_retry = invoke_async
