@@ -101,6 +101,13 @@ def test_an_api_that_cannot_be_reached_is_named(stack: Stack) -> None:
             HttpApi(replace(stack, api_url=url, api_key_id="")).get("/model")
 
 
+class Server(ThreadingHTTPServer):
+    """A server that is silent about clients that leave."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 class TextOverTls(BaseHTTPRequestHandler):
     """The API."""
 
@@ -145,7 +152,7 @@ def pass_on(source: socket.socket, sink: socket.socket) -> None:
 @contextmanager
 def serving(handler: type[socketserver.BaseRequestHandler], certificate: Path | None = None) -> Iterator[str]:
     """Serve on a free port, over TLS if there is a certificate; give the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
