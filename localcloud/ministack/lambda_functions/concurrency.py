@@ -93,7 +93,7 @@ def _name_errors() -> None:
 
 def _is_throttled(cause: str) -> bool:
     try:
-        return json.loads(cause)["__type"] == "TooManyRequestsException"
+        return bool(json.loads(cause)["__type"] == "TooManyRequestsException")
     except (ValueError, TypeError, KeyError):
         return False
 
