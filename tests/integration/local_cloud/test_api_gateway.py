@@ -88,7 +88,7 @@ def template(function: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL, as the stack's outputs have it, the key of each usage plan, and the ARN of its function."""
+    """The API's URL, as the stack's outputs have it, each usage plan's key, and the function's ARN."""
     formation, name, function = lab.client("cloudformation"), unique("api"), lab.function(FUNCTION)
     formation.create_stack(StackName=name, TemplateBody=json.dumps(template(function)))
     formation.get_waiter("stack_create_complete").wait(
@@ -186,6 +186,6 @@ def test_a_throttled_function_is_an_error_of_the_server(lab: Lab, api: dict[str,
     function = api["function"]
     lab.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
     try:
-        assert get(f"{api['url']}/open") == (500, {"message": "Internal server error"})
+        assert get(f"{api['url']}/open") == (500, {"refused": "Internal server error"})
     finally:
         lab.functions.delete_function_concurrency(FunctionName=function)
