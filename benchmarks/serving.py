@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import generation
 from localcloud.sagemaker.processes.fleet import Fleet, FleetLaunch
 
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
 SECONDS_TO_START = 300
 ROUNDS = 3
 _NOWHERE = {

@@ -23,7 +23,8 @@ from sagemaker.core import image_uris
 # are the values of the parameter HostingImage.
 IMAGES: dict[str, dict[str, str]] = {
     "training": {"framework": "pytorch-amzn2023", "version": "2.13", "image_scope": "training"},
-    "ray": {"framework": "ray-serve", "version": "1", "image_scope": "inference"},
+    # The tag of version 1 moves with each of AWS's releases; that of 1.4 (Ray 2.57.0) does not.
+    "ray": {"framework": "ray-serve", "version": "1.4", "image_scope": "inference"},
     "pytorch": {
         "framework": "pytorch",
         "version": "2.6.0",

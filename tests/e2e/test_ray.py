@@ -8,7 +8,7 @@ from tests.stack import DeployedStack
 
 pytestmark = pytest.mark.usefixtures("only_ray")
 
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
 
 
 def test_ray_serves_the_model_of_an_upload(stack: DeployedStack, corpus: bytes) -> None:

@@ -53,7 +53,7 @@ def test_the_images_are_the_versions_that_are_documented() -> None:
         },
         "ray": {
             "Repository": "ray",
-            "Cpu": "serve-ml-sagemaker-cpu-v1",
+            "Cpu": "serve-ml-sagemaker-cpu-v1.4",
         },
         "pytorch": {"Repository": "pytorch-inference", "Cpu": "2.6.0-cpu-py312"},
     }
