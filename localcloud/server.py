@@ -56,6 +56,9 @@ class Service(Protocol):
     def variant(self, endpoint: str, name: str) -> ServedVariant | None:
         """Return an endpoint's variant, or None if it does not exist."""
 
+    def tags(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """Return the ARN of each resource that has tags, with its tags."""
+
     def close(self) -> None:
         """End every process of every job and endpoint."""
 
@@ -110,7 +113,7 @@ async def _serve(
     stack = ministack.MiniStack(port)
     targets = ScalableTargets()
     service = factory(stack.host, state / "sagemaker", targets)
-    stack.serve("sagemaker", "SageMaker", service.handle)
+    stack.serve("sagemaker", "SageMaker", service.handle, service.tags)
     scaling = ApplicationAutoScaling(stack.host, targets, service.variant)
     stack.serve("application-autoscaling", "AnyScaleFrontendService", scaling.handle)
     key, secret = ministack.new_credentials()
