@@ -106,13 +106,13 @@ def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef | None) -
         Misconfigured: no run created the endpoint's config.
         InvalidInput: the run asks for a serverless endpoint, and this one is real-time.
     """
-    arns = [ownership.arn("endpoint", run.endpoint), ownership.arn("model-package-group", run.endpoint)]
     serving = live.get("EndpointConfigName", "") if live else ""
-    config = ownership.arn("endpoint-config", serving)
     # The roles allow access only to configs whose names begin so.
     named_by_a_run = serving.startswith(names.prefix(run.endpoint))
-    owners = ownership.read(*arns, *([config] if named_by_a_run else []))
-    ownership.check_all(owners)
+    config = ownership.arn("endpoint-config", serving)
+    values = aws.tags_of(config) if named_by_a_run else None
+    others = (ownership.arn("endpoint", run.endpoint), ownership.arn("model-package-group", run.endpoint))
+    ownership.check_all({**ownership.read(*others), config: values})
     if live is None:
         return {}
     if not named_by_a_run:
@@ -128,4 +128,4 @@ def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef | None) -
             "serverless. Use real-time; or tear the endpoint down with an execution whose input is "
             f"{request}, then start this run again."
         )
-    return dict(owners[config] or {})
+    return values or {}
