@@ -7,7 +7,6 @@ clients, so that few other modules need to know which one it is.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from localcloud.control import LocalCloud
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
-_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _AWS_BUILDS = "aws"
 """The folder in the home for builds for AWS. It is no sign of a local cloud."""
 
@@ -111,15 +109,9 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
     """Return the AWS account of a profile.
 
     Raises:
-        UsageError: The profile or its region is unknown, or the stack name is invalid.
+        UsageError: The profile or its region is unknown.
         NoCredentialsError: The profile has no credentials.
     """
-    # The name becomes part of a path, so check it before anything else.
-    if not _STACK_NAME.fullmatch(stack_name):
-        raise UsageError(
-            f'"{stack_name}" is not a valid stack name.',
-            "Give --stack at most 128 letters, digits and hyphens, beginning with a letter.",
-        )
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
     except ProfileNotFound as error:
