@@ -40,8 +40,8 @@ def check_stack_name(name: str) -> str:
     similar = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:30].strip("-")
     raise UsageError(
         f'"{name}" is not a valid stack name. The endpoint has the same name, and the bucket\'s name begins '
-        "with it, so it has at most 30 lower-case letters, digits and single inner hyphens, and begins with a "
-        "letter.",
+        "with it, so it has at most 30 lower-case letters, digits and single inner hyphens, and begins with "
+        "a letter.",
         f"Choose another name with --stack, for example {similar or DEFAULT_STACK}.",
     )
 

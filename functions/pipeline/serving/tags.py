@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contracts.registry import Registered
 from contracts.run import Run
-from core import aws, names, ownership
+from core import aws, environment, names, ownership
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import TagTypeDef
@@ -33,6 +33,7 @@ def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
     """Return the tags that describe the model, for a model or an endpoint config."""
     perplexity = registered.test_perplexity
     values = {
+        ownership.STACK: environment.stack_id(),
         RUN: run.name,
         MODEL: registered.model,
         DATASET: registered.dataset,
@@ -40,7 +41,7 @@ def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
         IDENTITY: registered.identity,
         PERPLEXITY: "" if perplexity is None else f"{perplexity:.4f}",
     }
-    return [ownership.tag(), *({"Key": key, "Value": value} for key, value in values.items() if value)]
+    return [{"Key": key, "Value": value} for key, value in values.items() if value]
 
 
 def of_config(sibling_arn: str, config: str) -> dict[str, str]:
