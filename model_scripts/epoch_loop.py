@@ -147,7 +147,8 @@ class Training:
                     finished = self._read_train(sigterm)
                 if sigterm.received or not finished:
                     self._stop()
-                # Until the next epoch there is nothing to save, and SIGTERM ends the process at once.
+                # The checkpoint is saved. SIGTERM is no longer deferred: it ends the process at once, and a
+                # resumed job evaluates again.
                 self._end_epoch()
         except Diverged as problem:
             if self.metrics.best is None:

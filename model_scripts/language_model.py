@@ -261,13 +261,16 @@ class LanguageModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _drop(self, values: Tensor, share: float) -> Tensor:
-        """Return (rows, columns, width) with dropout; if it is locked, with the same mask in every row."""
+        """Return (rows, columns, width). In training, with dropout; if locked, with one mask for all rows."""
         if not (self.training and share):
             return values
         return values * mask(values[:1] if self.dropout.locked else values, share)
 
     def _drop_words(self, words: Tensor) -> Tensor:
-        """Return the words' vectors. Those of a share of the vocabulary are zero in the whole batch."""
+        """Return the words' vectors.
+
+        In training, the vectors of randomly chosen words are zero: the same words in the whole batch.
+        """
         vectors: Tensor = self.encoder(words)
         share = self.dropout.words
         if not (self.training and share):

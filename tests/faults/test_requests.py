@@ -100,22 +100,26 @@ def test_scripts_come_from_git_without_showing_the_secret(pipeline: Pipeline, tm
     secrets = pipeline.client("secretsmanager")
     repository = Repository(tmp_path / "scripts")
     commit = repository.commit(SCRIPTS, branch="main")
-    secret = secrets.create_secret(
-        Name="lexline/git", SecretString=json.dumps({"username": "ada", "password": PASSWORD})
-    )["ARN"]
+    secret = secrets.create_secret(Name="lexline/git")["ARN"]
     try:
-        with serving(tmp_path, "dulwich") as server:
+        with serving(tmp_path, "dulwich") as server, serving(tmp_path, "dulwich") as other:
+            login = {"host": f"127.0.0.1:{server.port}", "username": "ada", "password": PASSWORD}
+            secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(login))
             server.login = f"ada:{PASSWORD}"
             source = {"repo": f"{server.url}/scripts", "secret": "lexline/git"}
             report = succeeded(pipeline.run({"dataset": pipeline.add_dataset("first"), "source": source}))
             assert report["source"]["commit"] == commit
             wrong = pipeline.run({"dataset": "first", "source": {**source, "branch": "nowhere"}})
             refused = pipeline.run({"dataset": "first", "source": {"repo": source["repo"]}})
+            stolen = {"repo": f"{other.url}/scripts", "secret": "lexline/git"}
+            elsewhere = pipeline.run({"dataset": "first", "source": stolen})
+            assert other.seen == []
     finally:
         repository.close()
         secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
     assert (wrong["error"], "nowhere" in wrong["cause"]) == ("SourceNotFound", True)
     assert refused["error"] == "SourceUnauthorized"
+    assert (elsewhere["error"], "another server" in elsewhere["cause"]) == ("InvalidSource", True)
     for execution in pipeline.executions():
         history = pipeline.states.get_execution_history(executionArn=execution["executionArn"])
         assert PASSWORD not in json.dumps(history, default=str)

@@ -5,6 +5,7 @@ before.
 """
 
 import os
+from urllib.parse import urlsplit
 
 from contracts.request import HostingResources
 from core.errors import Misconfigured
@@ -98,6 +99,12 @@ def hosting_image(hosting: HostingResources) -> str:
     """Return the URI of the inference image. A serverless endpoint never has a GPU."""
     gpu = hosting.endpoint_type == "real-time" and has_gpu(hosting.instance_type)
     return _required("HOSTING_IMAGE_GPU" if gpu else "HOSTING_IMAGE_CPU")
+
+
+def on_local_cloud() -> bool:
+    """Return whether the AWS services of this function are on the same machine, as on the local cloud."""
+    # The local cloud sets this variable on its functions, as it has to.
+    return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def has_gpu(instance_type: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 from core.errors import InvalidSource
@@ -22,22 +23,34 @@ class Credentials:
     secret: str
 
     @classmethod
-    def parse(cls, text: str, secret: str) -> Credentials:
-        """Return the credentials in the string of a secret. Raises InvalidSource, which never quotes it."""
+    def parse(cls, text: str, secret: str, server: str) -> Credentials:
+        """Return the credentials in the string of a secret, which names the server that may receive them.
+
+        Otherwise a person who may start an execution could send any secret of the stack to a server of their
+        own. Raises InvalidSource, which never quotes the secret.
+        """
         try:
-            fields = json.loads(text) if text.lstrip().startswith("{") else {"token": text.strip()}
+            parsed: Any = json.loads(text)
         except ValueError:
-            fields = {}
+            parsed = None
+        fields: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
         username = fields.get("username", DEFAULT_USER if "token" in fields else "")
-        password = fields.get("token", fields.get("password", ""))
-        lines = all(isinstance(part, str) and part and part.isprintable() for part in (username, password))
+        host, password = fields.get("host", ""), fields.get("token", fields.get("password", ""))
+        values = (host, username, password)
+        lines = all(isinstance(value, str) and value and value.isprintable() for value in values)
         both = {"token", "password"} <= fields.keys()
         # RFC 7617: a colon ends the user name. A token has no spaces.
         if not lines or both or ":" in username or " " in fields.get("token", ""):
             raise InvalidSource(
-                f"Secret {secret} does not hold credentials for a Git server. Store one of these in it: the "
-                'token alone, {"token": "..."}, {"username": "...", "token": "..."} or {"username": "...", '
-                '"password": "..."}. Every value is one line of text, and a user name has no colon.'
+                f"Secret {secret} does not hold credentials for a Git server. Store JSON in it: "
+                f'{{"host": "{server}", "token": "..."}}, also with a "username", or {{"host": "{server}", '
+                '"username": "...", "password": "..."}. Every value is one line of text, and a user name has '
+                "no colon."
+            )
+        if host.lower() != server:
+            raise InvalidSource(
+                f"source.secret: secret {secret} is for another server than {server} in source.repo. Name a "
+                f'secret with "host": "{server}".'
             )
         return cls(username, password, secret)
 

@@ -50,7 +50,8 @@ class Objects:
                 _check_sizes(contents, url)
             with packs.PackData("", SHA1, file, delta_base_cache_limit=8 * 1024**2) as data:
                 data.check()
-                # This index computes every name from its object, so no object can pass for another.
+                # This index computes an object's name (its hash) from its content. It takes no name from the
+                # server, which therefore cannot pass off one object as another.
                 with packs.Pack.from_objects(data, packs.MemoryPackIndex.for_pack(data)) as pack:
                     yield cls(pack, url)
         except errors.PipelineError:

@@ -13,7 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from urllib3.util import parse_url
+
 from contracts.request import GitSource
+from core import environment
 from core.errors import InvalidSource, SourceNotFound
 from git_source.credentials import Credentials
 
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 # How many commits of a branch are searched: first a few, because most commits that people ask for are recent.
 HISTORY = (100, 10_000)
-# Plain HTTP is for servers on this machine, which tests and the local cloud use.
 _URL = re.compile(
-    r"(https://([\w.-]+|\[[\da-f:.]+\])|http://(127\.0\.0\.1|localhost|\[::1\]))(:\d{1,5})?/+[^/?#\s][^?#\s]*",
+    r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?/+[^/?#\s][^?#\s]*",
     re.ASCII | re.IGNORECASE,
 )
 # git@github.com:owner/name.git is the short form of an SSH address.
@@ -120,12 +122,22 @@ def _only(commits: Collection[str], sought: str) -> str:
     return next(iter(commits))
 
 
+def server_of(url: str) -> str:
+    """Return the host of a repository's URL in lower case, with the port unless it is the default one."""
+    return str(parse_url(url).netloc).lower().removesuffix(":443")
+
+
 def address(repo: str) -> str:
-    """Return a repository's https URL, or http URL on this machine, without slashes at its end.
+    """Return a repository's https URL without slashes at its end.
+
+    On the local cloud it may be an http URL of a server on the same machine. On AWS that would lead into the
+    function itself.
 
     Raises InvalidSource for any other address, and does not quote one that may hold a secret.
     """
-    if _URL.fullmatch(repo) and repo.isascii() and repo.isprintable():
+    url = _URL.fullmatch(repo)
+    local = url and environment.on_local_cloud() and url["host"] in ("127.0.0.1", "localhost", "[::1]")
+    if url and (url["scheme"].lower() == "https" or local) and repo.isascii() and repo.isprintable():
         return repo.rstrip("/")
     if ssh := _SSH.fullmatch(repo):
         https = f"https://{ssh['host'] or 'HOST'}/{ssh['path'] or 'PATH'}"
@@ -140,5 +152,5 @@ def address(repo: str) -> str:
         )
     raise InvalidSource(
         "source.repo is not the address of a repository. Give an https:// URL without a query or fragment, "
-        "with %20 for a space. An http:// URL works only for a server on this machine."
+        "with %20 for a space. An http:// URL works only on a local cloud, for a server on the same machine."
     )

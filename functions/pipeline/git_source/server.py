@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
+from socket import socket
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
@@ -19,10 +21,12 @@ from dulwich.client import Urllib3HttpGitClient, default_user_agent_string
 from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.objects import ObjectID, valid_hexsha
 from dulwich.refs import HEADREF
+from urllib3 import HTTPSConnectionPool
 from urllib3 import exceptions as http
+from urllib3.connection import HTTPSConnection
 from urllib3.util import parse_url
 
-from core import errors
+from core import environment, errors
 from git_source.credentials import Credentials
 from git_source.objects import LARGEST_PACK, LARGEST_SCRIPT, Objects
 
@@ -43,6 +47,24 @@ class Tip(NamedTuple):
     commit: str
 
 
+class _PublicConnection(HTTPSConnection):
+    """A connection that ends before the TLS handshake if it leads into a private network."""
+
+    def _new_conn(self) -> socket:
+        connected = super()._new_conn()
+        peer = ip_address(connected.getpeername()[0])
+        # The address of the connection, not one of a lookup of our own: a second lookup may return another.
+        if not (getattr(peer, "ipv4_mapped", None) or peer).is_global:
+            connected.close()
+            problem = f"{self.host} has an address in a private network"
+            raise errors.InvalidSource(f"{problem}. Give a repository on a public server in source.repo.")
+        return connected
+
+
+class _PublicPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
 class GitServer(Urllib3HttpGitClient):
     """The repository at `url`, with at most `timeout` seconds for all requests together.
 
@@ -58,6 +80,8 @@ class GitServer(Urllib3HttpGitClient):
         username, password = [part.encode().decode("latin-1") for part in login] or (None, None)
         # Without retries, urllib3 also leaves redirects to _http_request.
         pool = urllib3.PoolManager(headers={"User-Agent": default_user_agent_string()}, retries=False)
+        if not environment.on_local_cloud():
+            pool.pool_classes_by_scheme = {"https": _PublicPool}
         super().__init__(url, pool_manager=pool, username=username, password=password)
 
     def refs(self) -> tuple[dict[str, Tip], str]:
@@ -185,7 +209,7 @@ class GitServer(Urllib3HttpGitClient):
         secret = self._credentials.secret if self._credentials else ""
         if status in (401, 403):
             problem = f"asks for credentials ({status}): it is private, or it does not exist"
-            advice = "Store a token in a secret, and give the secret's name in source.secret"
+            advice = "Store a token for it in a secret, and give the secret's name in source.secret"
             if secret:
                 problem = f"refuses the credentials in secret {secret} ({status})"
                 advice = "Check that they are not expired, may read it, and have the user name it expects"

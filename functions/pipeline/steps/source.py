@@ -17,7 +17,8 @@ def handler(given: SourceInput) -> Source:
     requested = given.run.source
     if requested is None:
         return _stored(script_package.own())
-    found = repository.checkout(requested, _credentials(requested.secret) if requested.secret else None)
+    credentials = _credentials(requested.secret, requested.repo) if requested.secret else None
+    found = repository.checkout(requested, credentials)
     packed = script_package.pack(found.files)
     return _stored(packed, repo=requested.repo, branch=found.branch, commit=found.commit)
 
@@ -27,7 +28,7 @@ def _stored(packed: bytes, **origin: str | None) -> Source:
     return Source(uri=uri, sha256=sha256, **origin)
 
 
-def _credentials(secret: str) -> Credentials:
+def _credentials(secret: str, repo: str) -> Credentials:
     try:
         text = aws.secretsmanager().get_secret_value(SecretId=secret).get("SecretString", "")
     except ClientError as error:
@@ -36,4 +37,4 @@ def _credentials(secret: str) -> Credentials:
         raise SourceUnauthorized(
             f"source.secret: there is no secret {secret} in Secrets Manager. Create it, or correct the name."
         ) from error
-    return Credentials.parse(text, secret)
+    return Credentials.parse(text, secret, repository.server_of(repo))

@@ -58,7 +58,11 @@ class TaskTokens:
     def _invoke_with_callback(
         self, resource: str, input_data: Any, token: str, state_def: dict[str, Any]
     ) -> Any:
-        """Run a .waitForTaskToken task. Return the token's response, or raise the error that came first."""
+        """Run a .waitForTaskToken task: invoke the function, and wait for a response to its token.
+
+        Return the response. Raise the function's own error if it fails before there is a response, the
+        failure that was sent for the token, or States.Timeout.
+        """
         if "states:::lambda:invoke" not in resource:
             return self._with_callback(resource, input_data, token, state_def)
         function = self._states._resolve_lambda_function_ref(input_data.get("FunctionName", ""), True)

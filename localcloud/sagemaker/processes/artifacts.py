@@ -132,8 +132,9 @@ def split_uri(uri: str) -> tuple[str, str]:
 def download_prefix(store: ObjectStore, uri: str, directory: Path, still_wanted: Callable[[], None]) -> int:
     """Download every object whose key begins with the URI's prefix.
 
-    A file's path is its key without the prefix's folder, as SageMaker lays out a channel. Keys that end in
-    "/" mark empty folders and are skipped.
+    A file's path is the part of its key after the prefix, if the prefix is a whole folder: `x` for the prefix
+    `data/train` and the key `data/train/x`. Otherwise it is the part after the prefix's last slash: `train/x`
+    for the prefix `data/tr`. Keys that end in "/" mark empty folders and are skipped.
 
     Args:
         store: The store to read.

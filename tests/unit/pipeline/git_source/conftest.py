@@ -9,6 +9,12 @@ import pytest
 from tests.unit.pipeline.git_source.git_server import HAS_GIT, SCRIPTS, Door, Files, Kind, Repository, serving
 
 
+@pytest.fixture(autouse=True)
+def on_the_local_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what the local cloud sets on its functions: there, a Git server may be on the same machine."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+
+
 @pytest.fixture(
     params=[
         "dulwich",

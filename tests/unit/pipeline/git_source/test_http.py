@@ -4,6 +4,7 @@ import base64
 import datetime
 import ipaddress
 import itertools
+import json
 import logging
 import re
 import socket
@@ -27,6 +28,8 @@ PASSWORD = "glpat-Zm9v/b+r=secret"
 LOGIN = f"reader:{PASSWORD}"
 ENCODED = base64.b64encode(LOGIN.encode()).decode()
 GIVEN = Credentials("reader", PASSWORD, secret="lexline/git")
+HOST = "git.example.com:8443"
+TOKEN = Credentials.parse(json.dumps({"host": HOST, "token": PASSWORD}), "lexline/git", HOST)
 ADVERTISED = "application/x-git-upload-pack-advertisement"
 RESULT = "application/x-git-upload-pack-result"
 UNSAFE = "which is not safe or not a repository"
@@ -89,7 +92,7 @@ def packet(line: bytes) -> bytes:
     ("login", "credentials"),
     [
         (LOGIN, GIVEN),
-        (f"x-access-token:{PASSWORD}", Credentials.parse(PASSWORD, "lexline/git")),
+        (f"x-access-token:{PASSWORD}", TOKEN),
         ("reader:Grüße€", Credentials("reader", "Grüße€", "lexline/git")),
     ],
 )
@@ -107,7 +110,12 @@ def test_credentials_open_a_repository(
     [
         (GIVEN, "401 No", errors.SourceUnauthorized, "the credentials in secret lexline/git (401). Check"),
         (GIVEN, "403 No", errors.SourceUnauthorized, "the credentials in secret lexline/git (403). Check"),
-        (None, "401 No", errors.SourceUnauthorized, "it is private, or it does not exist. Store a token"),
+        (
+            None,
+            "401 No",
+            errors.SourceUnauthorized,
+            "it is private, or it does not exist. Store a token for it",
+        ),
         (GIVEN, "404 No", errors.SourceNotFound, "or the credentials in secret lexline/git may not see it"),
         (GIVEN, "410 No", errors.InvalidSource, "is no Git repository (status 410, "),
         (GIVEN, "429 No", errors.Throttled, "asks for fewer requests"),
@@ -151,43 +159,66 @@ def test_no_representation_shows_the_password() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "username"),
+    ("fields", "username"),
     [
-        (f"{PASSWORD}\n", "x-access-token"),
-        (f'{{"token": "{PASSWORD}"}}', "x-access-token"),
-        (f'{{"username": "x-token-auth", "token": "{PASSWORD}"}}', "x-token-auth"),
-        (f' {{"username": "reader", "password": "{PASSWORD}", "host": "x"}}', "reader"),
+        ({"token": PASSWORD}, "x-access-token"),
+        ({"username": "x-token-auth", "token": PASSWORD}, "x-token-auth"),
+        ({"username": "reader", "password": PASSWORD, "note": "x"}, "reader"),
     ],
 )
-def test_a_secret_has_one_of_four_forms(text: str, username: str) -> None:
-    assert Credentials.parse(text, "lexline/git") == Credentials(username, PASSWORD, "lexline/git")
+@pytest.mark.parametrize("host", [HOST, HOST.upper()])
+def test_a_secret_has_one_of_three_forms(host: str, fields: dict[str, str], username: str) -> None:
+    credentials = Credentials.parse(json.dumps({"host": host, **fields}), "lexline/git", HOST)
+    assert credentials == Credentials(username, PASSWORD, "lexline/git")
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        " \n",
-        f"token {PASSWORD}",
-        f"{PASSWORD}\n{PASSWORD}",
+        PASSWORD,
         f"{{{PASSWORD}",
-        "{}",
-        f'{{"{PASSWORD}": ""}}',
-        f'{{"password": "{PASSWORD}"}}',
-        f'{{"token": "{PASSWORD}", "password": "{PASSWORD}"}}',
-        '{"token": ""}',
-        f'{{"token": ["{PASSWORD}"]}}',
-        f'{{"token": "{PASSWORD}\\r\\nX: y"}}',
-        f'{{"username": "a:b", "password": "{PASSWORD}"}}',
-        f'{{"username": 7, "password": "{PASSWORD}"}}',
-        f'{{"username": "reader", "password": null, "x": "{PASSWORD}"}}',
+        f'["{PASSWORD}"]',
+        *(
+            json.dumps({"host": HOST, **fields})
+            for fields in (
+                {},
+                {PASSWORD: ""},
+                {"password": PASSWORD},
+                {"token": PASSWORD, "password": PASSWORD},
+                {"token": ""},
+                {"token": f"token {PASSWORD}"},
+                {"token": [PASSWORD]},
+                {"token": f"{PASSWORD}\r\nX: y"},
+                {"username": "a:b", "password": PASSWORD},
+                {"username": 7, "password": PASSWORD},
+                {"username": "reader", "password": None, "x": PASSWORD},
+            )
+        ),
+        json.dumps({"token": PASSWORD}),
+        json.dumps({"host": None, "token": PASSWORD}),
+        json.dumps({"host": "", "token": PASSWORD}),
     ],
 )
 def test_other_secrets_are_refused_without_quoting_them(text: str) -> None:
     with pytest.raises(errors.InvalidSource, match="Secret lexline/git does not hold credentials") as raised:
-        Credentials.parse(text, "lexline/git")
+        Credentials.parse(text, "lexline/git", HOST)
+    assert f'"host": "{HOST}"' in str(raised.value)
     assert_without_password("".join(traceback.format_exception(raised.value)))
     assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "host", ["github.com", "git.example.com", f"{HOST}.attacker.example", f"https://{HOST}"]
+)
+def test_a_secret_of_another_server_is_refused(host: str) -> None:
+    secret = json.dumps({"host": host, "token": PASSWORD})
+    with pytest.raises(
+        errors.InvalidSource, match=r"source\.secret: .* is for another server than"
+    ) as raised:
+        Credentials.parse(secret, "lexline/git", HOST)
+    assert f'Name a secret with "host": "{HOST}"' in str(raised.value)
+    assert_without_password(str(raised.value))
 
 
 def test_the_environment_has_no_effect(
@@ -353,6 +384,41 @@ def test_only_a_valid_certificate_is_accepted(
         assert "certificate is not valid for 'localhost'" in message
         assert door.seen == []
         assert checkout(url, credentials=GIVEN).commit == commit
+
+
+def test_on_aws_no_connection_leads_into_a_private_network(
+    tmp_path: Path, certificate: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    with serving(tmp_path, "dulwich", certificate) as door:
+        message = refusal(errors.InvalidSource, f"{door.url}/scripts.git", GIVEN)
+        assert message.startswith("127.0.0.1 has an address in a private network.")
+        assert door.seen == []
+
+
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
+)
+def test_private_and_link_local_addresses_are_refused_and_public_ones_are_not(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the server's name is resolved to, the address of the connection counts."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    peer = [address]
+
+    class Connected(socket.socket):
+        def getpeername(self) -> tuple[str, int]:
+            return peer[0], 443
+
+    monkeypatch.setattr("urllib3.connection.connection.create_connection", lambda *_, **__: Connected())
+    message = refusal(errors.InvalidSource, "https://git.example.com/scripts.git")
+    assert "git.example.com has an address in a private network. Give a repository" in message
+    peer[0] = "140.82.121.4"
+    # The socket is not connected: the TLS handshake fails, so the address was accepted.
+    assert "The connection to git.example.com failed" in refusal(
+        errors.ServiceUnavailable, "https://git.example.com/scripts.git"
+    )
 
 
 def test_a_server_without_tls(door: Door) -> None:

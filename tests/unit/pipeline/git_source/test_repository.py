@@ -6,7 +6,7 @@ import pytest
 
 from core import errors
 from git_source import repository as git_repository
-from git_source.repository import Checkout, address
+from git_source.repository import Checkout, address, server_of
 from tests.unit.pipeline.git_source.conftest import version
 from tests.unit.pipeline.git_source.git_server import (
     LINK,
@@ -242,6 +242,34 @@ def test_no_file_stays_on_disk(
 )
 def test_https_addresses_and_servers_on_this_machine_are_accepted(repo: str) -> None:
     assert address(f"{repo}/") == repo
+
+
+@pytest.mark.parametrize(
+    "endpoint", [None, "", "https://s3.eu-west-1.amazonaws.com", "http://127.0.0.1.example.org"]
+)
+def test_on_aws_a_server_on_the_same_machine_is_refused(
+    endpoint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(
+        errors.InvalidSource, match=r"^source\.repo is not the address of a repository\. Give an https"
+    ):
+        address("http://127.0.0.1:8000/name.git")
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://GitHub.com/owner/name", "github.com"),
+        ("https://github.com:443/owner/name", "github.com"),
+        ("https://git.example.com:8443/name.git", "git.example.com:8443"),
+        ("https://github.com/@evil.example/name", "github.com"),
+    ],
+)
+def test_the_server_of_a_repository(url: str, server: str) -> None:
+    assert server_of(url) == server
 
 
 SECRET = "ghp_0123456789abcdef"

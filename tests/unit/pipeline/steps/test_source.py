@@ -1,6 +1,7 @@
 """The scripts of a run are identified by their content, and the secret of a repository stays secret."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_the_scripts_are_the_deployments_own_or_those_of_a_repository(
     documents.run["source"] = repo
     credentials = Credentials("x-access-token", "ghp_hidden1234", "git/models")
     if repo and repo["secret"]:
-        secret = {"SecretString": credentials.password}
+        secret = {"SecretString": json.dumps({"host": "git.example.com", "token": credentials.password})}
         stubbed.answers("secretsmanager", "get_secret_value", secret, SecretId="git/models")
     packed = script_package.pack(FILES) if repo else script_package.own()
     digest = hashlib.sha256(packed).hexdigest()
@@ -91,5 +92,5 @@ def test_a_secret_that_cannot_be_read(
 
 def test_a_source_without_a_repository_names_the_field(documents: Documents, context: LambdaContext) -> None:
     documents.run["source"] = {"branch": "main"}
-    with pytest.raises(InvalidInput, match=r"run\.source\.repo: Field required"):
+    with pytest.raises(InvalidInput, match=r"run\.source\.repo: is missing"):
         source.handler({"run": documents.run}, context)
