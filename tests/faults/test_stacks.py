@@ -85,7 +85,9 @@ def test_two_stacks_run_at_the_same_time_and_one_is_deleted(
 def test_a_run_changes_no_endpoint_of_another_stack(pipeline: Pipeline, owner: str | None) -> None:
     """The error has the command that makes the resources the stack's own, if an earlier version made them."""
     pipeline.serve_first_model()
-    dataset, sagemaker = pipeline.add_dataset("second"), pipeline.sagemaker
+    pipeline.faults.event("upload", "lost")
+    pipeline.upload("second", 1)
+    request, sagemaker = {"dataset": "second"}, pipeline.sagemaker
     before, jobs = sagemaker.describe_endpoint(EndpointName=pipeline.endpoint), pipeline.jobs()
     config = (
         before["EndpointArn"]
@@ -97,7 +99,7 @@ def test_a_run_changes_no_endpoint_of_another_stack(pipeline: Pipeline, owner: s
             sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "lexline:stack", "Value": owner}])
         else:
             sagemaker.delete_tags(ResourceArn=arn, TagKeys=["lexline:stack"])
-    failed = pipeline.run({"dataset": dataset})
+    failed = pipeline.run(request)
     assert failed["error"] == "NotOwned"
     assert pipeline.jobs() == jobs
     after = sagemaker.describe_endpoint(EndpointName=pipeline.endpoint)
@@ -111,4 +113,4 @@ def test_a_run_changes_no_endpoint_of_another_stack(pipeline: Pipeline, owner: s
     assert [arn for arn, _, _ in commands] == [before["EndpointArn"], config]
     for arn, key, value in commands:
         sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": key, "Value": value}])
-    assert pipeline.run({"dataset": dataset})["output"]["status"] == "Succeeded"
+    assert pipeline.run(request)["output"]["status"] == "Succeeded"
