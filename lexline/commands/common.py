@@ -35,7 +35,7 @@ def check_stack_name(name: str) -> str:
     Raises:
         UsageError: The name is too long, or has other characters.
     """
-    if re.fullmatch(r"[a-z](-?[a-z0-9]){0,29}", name):
+    if len(name) <= 30 and re.fullmatch(r"[a-z](-?[a-z0-9])*", name):
         return name
     similar = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:30].strip("-")
     raise UsageError(

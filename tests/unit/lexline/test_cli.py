@@ -69,6 +69,7 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
                 ("My_Stack", "for example my-stack."),
                 ("two--hyphens", "for example two-hyphens."),
                 (f"{'a' * 30}-b", f"for example {'a' * 30}."),
+                (f"{'a-' * 15}b", f"for example {'a-' * 14}a."),
                 ("1st", "for example st."),
                 ("../../thesis", "for example thesis."),
                 ("42", "for example lexline."),
