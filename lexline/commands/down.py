@@ -11,7 +11,8 @@ from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.aws.target import Target
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
-from lexline.core import paths
+from lexline.core import lock, paths
+from lexline.core.errors import UserError
 from lexline.display import terminal
 
 
@@ -55,7 +56,8 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
             console.print(f"The local cloud keeps running. Its stacks: {', '.join(others)}.")
         return
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
-    control.stop(home)
+    with lock.only_one(home):
+        control.stop(home)
     console.print(
         f"{home} is not a folder of the local cloud, so nothing was deleted."
         if home.exists()
@@ -92,5 +94,14 @@ def _delete_stack(where: Target, *, yes: bool) -> bool:
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    if not yes:
-        typer.confirm(question, abort=True)
+    try:
+        confirmed = yes or typer.confirm(question)
+    except typer.Abort:
+        # The input has ended: there is no terminal.
+        typer.echo()
+        confirmed = False
+    if not confirmed:
+        raise UserError(
+            "The deletion was not confirmed, so nothing was deleted.",
+            "To confirm without a terminal, add --yes.",
+        )
