@@ -44,7 +44,9 @@ class Caller:
 
 def keys_of_tags(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the condition keys about the tags that a request adds or deletes."""
-    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
+    given = request.get("Tags", ())
+    # Application Auto Scaling's are a mapping.
+    tags = given if isinstance(given, Mapping) else {tag["Key"]: tag["Value"] for tag in given}
     names = [*tags, *request.get("TagKeys", ())]
     return {f"aws:RequestTag/{key}": value for key, value in tags.items()} | (
         {"aws:TagKeys": names} if names else {}
