@@ -54,7 +54,8 @@ def delete(kind: Kind, name: str) -> None:
 
 def delete_endpoint(name: str) -> None:
     """Start deleting the endpoint, which takes minutes. Do nothing if it is deleted or being deleted."""
-    ownership.check("endpoint", name)
+    if not ownership.check("endpoint", name):
+        return
     with aws.allowing(aws.is_missing, aws.is_in_progress):
         aws.sagemaker().delete_endpoint(EndpointName=name)
         logger.info("Endpoint is being deleted", endpoint=name)
@@ -78,11 +79,13 @@ def delete_config_and_model(run: str) -> list[str]:
 
 def delete_config(name: str) -> bool:
     """Delete an endpoint config, which the caller knows to be unused. Return whether it existed."""
-    ownership.check("endpoint-config", name)
+    if not ownership.check("endpoint-config", name):
+        return False
     return aws.or_none(lambda: aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)) is not None
 
 
 def delete_model(name: str) -> bool:
     """Delete a model that no endpoint config uses. Return whether it existed."""
-    ownership.check("model", name)
+    if not ownership.check("model", name):
+        return False
     return aws.or_none(lambda: aws.sagemaker().delete_model(ModelName=name)) is not None

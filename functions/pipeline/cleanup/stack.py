@@ -91,7 +91,8 @@ def _delete_endpoint(name: str, deadline: float) -> None:
 
 def _delete_registry(name: str) -> None:
     """Delete the model package group with all its versions."""
-    ownership.check("model-package-group", name)
+    if not ownership.check("model-package-group", name):
+        return
     sagemaker = aws.sagemaker()
     # The list is complete before it is used: deleting during a paginated listing would move the pages.
     for package in list(model_packages.packages(name)):

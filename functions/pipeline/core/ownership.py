@@ -43,9 +43,15 @@ def is_own(tags: Tags) -> bool:
     return tags.get(STACK) == environment.stack_id()
 
 
-def check(kind: names.ArnKind, name: str) -> None:
-    """Raise NotOwned if the resource exists and does not belong to this stack."""
-    check_all(read(arn(kind, name)))
+def check(kind: names.ArnKind, name: str) -> bool:
+    """Return whether the resource exists; raise NotOwned if it does and does not belong to this stack.
+
+    A caller that deletes must not go on if it does not exist: the roles require the tag, and what does not
+    exist has none, so SageMaker would return AccessDenied.
+    """
+    found = read(arn(kind, name))
+    check_all(found)
+    return None not in found.values()
 
 
 def check_all(resources: Mapping[str, Tags | None]) -> None:

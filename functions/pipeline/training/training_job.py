@@ -118,7 +118,8 @@ def stop(name: str) -> None:
     Raises:
         NotOwned: the job is not this stack's.
     """
-    ownership.check("training-job", name)
+    if not ownership.check("training-job", name):
+        return
     # SageMaker refuses to stop a job that is not in progress.
     with aws.allowing(lambda error: code_of(error) == "ValidationException"):
         aws.sagemaker().stop_training_job(TrainingJobName=name)

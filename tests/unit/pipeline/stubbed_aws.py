@@ -308,12 +308,16 @@ class Owners:
     """The tags of all resources, for the checks of their owners. By default, each is this stack's."""
 
     def __init__(self) -> None:
-        self._tags: dict[str, dict[str, str]] = {}
+        self._tags: dict[str, dict[str, str] | None] = {}
 
     def belongs_to(self, resource: str, stack: str | None) -> None:
         """Give a resource, such as `model/NAME`, to a stack; with None, to no stack."""
         self._tags[f"{SAGEMAKER}:{resource}"] = {"lexline:stack": stack} if stack else {}
 
-    def read(self, *arns: str) -> dict[str, dict[str, str]]:
+    def lack(self, resource: str) -> None:
+        """Let a resource not exist."""
+        self._tags[f"{SAGEMAKER}:{resource}"] = None
+
+    def read(self, *arns: str) -> dict[str, dict[str, str] | None]:
         """Take the place of `ownership.read`."""
         return {arn: self._tags.get(arn, {"lexline:stack": STACK_ID}) for arn in arns}

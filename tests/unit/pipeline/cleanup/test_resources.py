@@ -49,6 +49,16 @@ def test_nothing_that_is_not_the_stacks_is_deleted(
     assert stubbed.calls == []
 
 
+def test_what_does_not_exist_is_not_deleted(stubbed: StubbedAws, owners: Owners) -> None:
+    """It has no tag, so the roles would not allow the call."""
+    for resource in (f"training-job/{NAME}", f"endpoint-config/{NAME}", f"model/{NAME}", "endpoint/lexline"):
+        owners.lack(resource)
+    resources.delete("training-job", NAME)
+    resources.delete_endpoint("lexline")
+    assert resources.delete_config_and_model(NAME) == []
+    assert stubbed.calls == []
+
+
 @pytest.mark.parametrize("refusal", [None, NO_ENDPOINT, IN_PROGRESS])
 def test_an_endpoint_that_is_deleted_already_is_still_waited_for(
     stubbed: StubbedAws, expect: ExpectedCalls, refusal: tuple[str, str] | None

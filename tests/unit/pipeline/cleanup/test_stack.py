@@ -163,6 +163,18 @@ def test_the_deletion_of_an_empty_account_waits_for_nothing(account: Account, cl
     assert clock.slept == []
 
 
+def test_a_registry_that_does_not_exist_is_not_deleted(account: Account, owners: Owners) -> None:
+    """It has no tag, so the role would not allow the call."""
+    owners.lack("model-package-group/lexline")
+    account.executions()
+    account.list_training_jobs()
+    account.endpoint()
+    account.resources()
+    account.list_training_jobs(status="Stopping")
+    account.bucket()
+    assert stack.delete_everything(840) == []
+
+
 def test_a_failed_endpoint_is_deleted(account: Account) -> None:
     account.until_the_bucket("Failed")
     account.bucket()

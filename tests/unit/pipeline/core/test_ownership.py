@@ -21,9 +21,9 @@ def test_a_resource_with_the_stacks_tag_and_one_that_does_not_exist_may_be_chang
     stubbed: StubbedAws,
 ) -> None:
     has_tags(stubbed, ENDPOINT_ARN)
-    ownership.check("endpoint", "lexline")
+    assert ownership.check("endpoint", "lexline") is True
     stubbed.refuses("sagemaker", "list_tags", *NO_ENDPOINT, ResourceArn=ENDPOINT_ARN)
-    ownership.check("endpoint", "lexline")
+    assert ownership.check("endpoint", "lexline") is False
 
 
 def test_another_stacks_resource_is_refused_with_its_owner(stubbed: StubbedAws) -> None:
