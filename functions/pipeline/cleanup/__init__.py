@@ -12,8 +12,8 @@ CloudFormation knows the stack. It does not know what the runs create:
 | model package | a version in the group named after the endpoint | nobody: the registry keeps every model |
 | objects under `prepared/`, `code/`, `runs/`, `checkpoints/`, `reports/` | - | the bucket's lifecycle rules |
 
-Deleting the stack deletes all of it except the uploads. Only what has the stack's tag is deleted, whatever its
-name (`core.ownership`).
+Deleting the stack deletes all of it except the uploads. Only what has the stack's tag is deleted, whatever
+its name (`core.ownership`).
 
 `resources` lists and deletes; `rollback` puts the former model back on the endpoint; `orphans` tells which
 resources no run needs; `idle` and `schedules` decide when an endpoint's time has come; `stack` deletes
