@@ -126,7 +126,7 @@ class Target:
     @cached_property
     def service_quotas(self) -> Any:
         """Client of Service Quotas, for which no type stubs are installed."""
-        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def stepfunctions(self) -> SFNClient:
