@@ -31,6 +31,7 @@ import contextlib
 import gzip
 import json
 import math
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -260,8 +261,11 @@ def unpack(archive: Path, directory: Path) -> None:
                 left -= member.size
                 if left < 0:
                     break
-                if str(PurePosixPath(member.name)) in NEEDED and member.isfile():
-                    tar.extract(member, directory, set_attrs=False, filter="data")
+                name = str(PurePosixPath(member.name))
+                content = tar.extractfile(member) if name in NEEDED and member.isfile() else None
+                if content:
+                    with (directory / name).open("wb") as file:
+                        shutil.copyfileobj(content, file)
         while left >= 0 and (block := stream.read(BLOCK_BYTES)):
             left -= len(block)
     if left < 0:

@@ -314,6 +314,21 @@ def test_a_damaged_archive_is_incomparable(
     assert re.search(expected, reason(tmp_path, text, champion))
 
 
+def test_a_champion_is_read_by_releases_without_tarfiles_filter(
+    tmp_path: Path, text: Corpus, artifact: Path, monkeypatch: Patch
+) -> None:
+    """Python 3.11.0 to 3.11.3, for example Debian 12's, have no `filter` in tarfile."""
+    extract = tarfile.TarFile.extract
+
+    def without_filter(
+        tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, set_attrs: bool = True
+    ) -> None:
+        extract(tar, member, path, set_attrs)
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", without_filter)
+    assert isinstance(outcome(tmp_path, text, packed(artifact, tmp_path / "champion")), Comparison)
+
+
 def test_too_large_an_artifact_is_refused(
     tmp_path: Path, text: Corpus, artifact: Path, monkeypatch: Patch
 ) -> None:
