@@ -1,6 +1,6 @@
 """An artifact of the training image's PyTorch is served by that of the hosting image.
 
-AWS's Ray image has another Python and another PyTorch than the training image. One environment cannot hold both:
+AWS's Ray image has another Python and another PyTorch than the training image, so it needs its own environment:
 HOSTING_PYTHON names the interpreter of a second one.
 """
 
