@@ -1,7 +1,7 @@
 """An artifact of the training image's PyTorch is served by that of the hosting image.
 
-AWS's Ray image has another Python and another PyTorch than the training image, so it needs its own environment:
-HOSTING_PYTHON names the interpreter of a second one.
+AWS's Ray image has another Python and another PyTorch than the training image, so it needs an environment of
+its own. HOSTING_PYTHON names that environment's interpreter.
 """
 
 import json
