@@ -4,17 +4,18 @@ import argparse
 from pathlib import Path
 
 from localcloud import control, server
+from localcloud.regions import ServiceFactory
 from localcloud.sagemaker.service import SageMaker
 
 _DESCRIPTION = """Run the local cloud in the foreground. Exit codes: 0 after SIGTERM, SIGINT or the end of its
 owner; 1 if the cloud cannot start or fails; 2 if the arguments are invalid."""
 
 
-def main(factory: server.ServiceFactory, module: str = "localcloud") -> None:
+def main(factory: ServiceFactory, module: str = "localcloud") -> None:
     """Serve until the process ends.
 
     Args:
-        factory: Creates the SageMaker service.
+        factory: Creates the SageMaker service of a region.
         module: The module's name in the help text.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=_DESCRIPTION)

@@ -26,41 +26,20 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from localcloud import control, ministack
-from localcloud.application_autoscaling.records import ScalableTargets
-from localcloud.application_autoscaling.service import ApplicationAutoScaling
-from localcloud.sagemaker.core.host import Host
-from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
+from localcloud.regions import Regions, ServiceFactory
 
 logger = logging.getLogger("localcloud")
 
 ADMINISTRATOR = "lexline"
 _STATE = ("s3", "tmp", "sagemaker", "ministack")
 _OWNER_POLL = 0.5
-
-
-class Service(Protocol):
-    """The methods of the SageMaker service that the server calls."""
-
-    async def handle(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Return the response to a request."""
-
-    def variant(self, endpoint: str, name: str) -> ServedVariant | None:
-        """Return an endpoint's variant, or None if it does not exist."""
-
-    def close(self) -> None:
-        """End every process of every job and endpoint."""
-
-
-ServiceFactory = Callable[[Host, Path, Targets], Service]
 
 
 class AlreadyRunning(RuntimeError):
@@ -73,7 +52,7 @@ def main(state_dir: Path, owner: int | None, factory: ServiceFactory) -> None:
     Args:
         state_dir: The directory for everything that the cloud stores.
         owner: The id of a process. The server ends after it.
-        factory: Creates the SageMaker service.
+        factory: Creates the SageMaker service of a region.
 
     Raises:
         AlreadyRunning: The state directory has a server.
@@ -108,11 +87,7 @@ async def _serve(
     state: Path, listener: socket.socket, port: int, owner: int | None, factory: ServiceFactory
 ) -> None:
     stack = ministack.MiniStack(port)
-    targets = ScalableTargets()
-    service = factory(stack.host, state / "sagemaker", targets)
-    stack.serve("sagemaker", "SageMaker", service.handle)
-    scaling = ApplicationAutoScaling(stack.host, targets, service.variant)
-    stack.serve("application-autoscaling", "AnyScaleFrontendService", scaling.handle)
+    regions = Regions(stack, state / "sagemaker", factory)
     key, secret = ministack.new_credentials()
 
     ended = asyncio.Event()
@@ -123,7 +98,7 @@ async def _serve(
 
     async def ready() -> None:
         await stack.add_administrator(ADMINISTRATOR, key, secret)
-        host = stack.host
+        host = stack.current_host()
         place = {"endpoint_url": host.endpoint_url, "region": host.region, "account": host.account}
         credentials = {"access_key_id": key, "secret_access_key": secret}
         _write_private(state / "server.json", {**_identity(), **place, **credentials})
@@ -138,7 +113,7 @@ async def _serve(
     finally:
         if watch is not None:
             watch.cancel()
-        await asyncio.to_thread(service.close)
+        await asyncio.to_thread(regions.close)
         await asyncio.to_thread(stack.close)
 
 

@@ -79,4 +79,4 @@ def parsed(event: dict[str, Any], contract: type[Given]) -> Given:
     try:
         return parse(event=event, model=contract)
     except ValidationError as error:
-        raise InvalidInput(sentence(error)) from error
+        raise InvalidInput(sentence(error, contract)) from error

@@ -86,10 +86,12 @@ def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
     response = stack.target.stepfunctions.list_executions(
         stateMachineArn=stack.state_machine_arn, maxResults=count
     )
-    return [
+    runs = [
         Run(item["executionArn"], item["status"], item["startDate"], item.get("stopDate"))
         for item in response["executions"]
     ]
+    # Step Functions orders the executions that have ended by their ends.
+    return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
 def find(stack: Stack, wanted: str | None) -> Run:

@@ -33,7 +33,7 @@ class Stack:
         state_machine_arn: ARN of the pipeline's state machine.
         endpoint: Name of the SageMaker endpoint, which need not exist.
         table: Name of the DynamoDB table that holds the lease.
-        api_url: URL of the HTTP API, reachable from this machine.
+        api_url: URL of the HTTP API.
         api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
     """
 
@@ -84,12 +84,6 @@ def read(target: Target) -> Stack:
         state_machine_arn=outputs["StateMachineArn"],
         endpoint=outputs["EndpointName"],
         table=outputs["TableName"],
-        api_url=_reachable(target, outputs["ApiId"], outputs["ApiUrl"].rstrip("/")),
+        api_url=outputs["ApiUrl"].rstrip("/"),
         api_key_id=outputs.get("ApiKeyId", ""),
     )
-
-
-def _reachable(target: Target, api_id: str, url: str) -> str:
-    # The stack's output has the API's host on AWS. The local cloud serves the API under its own address.
-    stage = url.rsplit("/", 1)[1]
-    return f"{target.endpoint_url}/restapis/{api_id}/{stage}/_user_request_" if target.local else url

@@ -3,12 +3,12 @@
 MiniStack has no plug-in interface. The modules here therefore replace functions of MiniStack's modules, and
 no other package knows these functions. Each AWS service has a folder:
 
-api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, scheduler, step_functions
+api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, s3, scheduler, step_functions
 
 In each folder, `__init__.py` lists the modules, and its `patch()` applies them. The docstring of each module
 says what AWS does, what MiniStack does, and what the module changes. Beside the folders:
 
-core       options, credentials, and the types of requests and responses
+core       options, regions, credentials, and the types of requests and responses
 host       MiniStack's services, for the services that the local cloud adds
 internals  a list of everything of MiniStack's that the modules use; another MiniStack is refused
 
@@ -17,9 +17,12 @@ MiniStack reads its options while it is imported: put `options()` into os.enviro
 """
 
 import contextlib
+import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from localcloud.ministack import (
@@ -29,9 +32,11 @@ from localcloud.ministack import (
     eventbridge,
     iam,
     lambda_functions,
+    s3,
     scheduler,
     step_functions,
 )
+from localcloud.ministack.core import regions
 from localcloud.ministack.core.asgi import AsgiApp, Handler, Receive, Scope, Send
 from localcloud.ministack.core.credentials import new_credentials
 from localcloud.ministack.core.options import options
@@ -42,7 +47,8 @@ from localcloud.ministack.internals import MiniStackMoved, raise_if_moved
 __all__ = ["AsgiApp", "MiniStack", "MiniStackMoved", "Receive", "Scope", "Send", "new_credentials", "options"]
 
 _SERVICES = (
-    api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, scheduler, step_functions,
+    api_gateway, cloudformation, cloudwatch, eventbridge, iam, lambda_functions, s3, scheduler,
+    step_functions,
 )  # fmt: skip
 # The X-Ray SDK creates this file when a function imports it. It tells Lambda's daemon that the SDK is in use.
 _TRACING_MARK = Path("/tmp/.aws-xray/initialized")  # noqa: S108 - the SDK's own choice
@@ -55,7 +61,6 @@ class MiniStack:
 
     Attributes:
         app: The ASGI application to serve.
-        host: MiniStack's services, for the services that are added with `serve`.
     """
 
     def __init__(self, port: int) -> None:
@@ -76,10 +81,17 @@ class MiniStack:
         self._router = router
         self._runtime = lambda_runtime
         self._users = users
-        self.host = MiniStackHost(f"http://127.0.0.1:{port}")
+        self._host = functools.cache(functools.partial(MiniStackHost, f"http://127.0.0.1:{port}"))
         for service in _SERVICES:
             service.patch()
+        self._added: set[str] = set()
+        app.fix_error_content_type = self._unless_added(app.fix_error_content_type)
+        app.fix_success_content_type = self._unless_added(app.fix_success_content_type)
         self.app: AsgiApp = RequireSignature()
+
+    def current_host(self) -> MiniStackHost:
+        """Return MiniStack's services in the current request's region, for services added with `serve`."""
+        return self._host(regions.current())
 
     async def add_administrator(self, name: str, access_key_id: str, secret_access_key: str) -> None:
         """Create an IAM user with these credentials who may do everything.
@@ -105,7 +117,7 @@ class MiniStack:
         """Add a service.
 
         MiniStack verifies the signatures of its requests. The handler itself authorizes them (see
-        `host.authorize`), because only the handler knows the resources that a request names.
+        `MiniStackHost.authorize`), because only the handler knows the resources that a request names.
 
         Args:
             service: The service's name in the credential scope of signatures. It identifies REST calls, e.g.
@@ -113,6 +125,7 @@ class MiniStack:
             target_prefix: The start of the service's x-amz-target headers.
             handler: Returns the response to each request.
         """
+        self._added.add(service)
         self._app.SERVICE_HANDLERS[service] = handler
         self._router.SERVICE_PATTERNS[service] = {
             "target_prefixes": [f"{target_prefix}."],
@@ -124,6 +137,15 @@ class MiniStack:
         """End every Lambda worker."""
         self._runtime.reset()
         remove_tracing_mark()
+
+    def _unless_added(self, change: Callable[[str, int, dict[str, str]], None]) -> Any:
+        """Return a function that leaves the Content-Type of the added services as it is."""
+
+        def change_unless_added(service: str, status: int, headers: dict[str, str]) -> None:
+            if service not in self._added:
+                change(service, status, headers)
+
+        return change_unless_added
 
     async def _call_iam(self, action: str, **parameters: str) -> None:
         form = urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()

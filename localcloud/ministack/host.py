@@ -6,8 +6,9 @@ from typing import Any
 
 from localcloud.ministack.cloudwatch import logs
 from localcloud.ministack.cloudwatch.measurements import Measurements
+from localcloud.ministack.core import regions
 from localcloud.ministack.core.credentials import new_credentials
-from localcloud.ministack.core.options import ACCOUNT, REGION, client_environment
+from localcloud.ministack.core.options import ACCOUNT, client_environment
 from localcloud.ministack.eventbridge.service_events import put_event
 from localcloud.ministack.iam.callers import caller_denial, pass_role_denial
 from localcloud.ministack.iam.roles import assume_role_denial, role_denial
@@ -21,10 +22,10 @@ _CONTEXT = {"application-autoscaling": {"application-autoscaling:service-namespa
 class MiniStackHost:
     """Implementation of `localcloud.sagemaker.core.host.Host`, which documents the methods in full."""
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, region: str) -> None:
         from ministack.services import cloudwatch, iam, stepfunctions, sts
 
-        self.region = REGION
+        self.region = region
         self.account = ACCOUNT
         self.endpoint_url = endpoint_url
         self.wait_scale = float(stepfunctions._SFN_WAIT_SCALE)
@@ -35,25 +36,29 @@ class MiniStackHost:
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
         """Put one event of the source aws.sagemaker on the default bus."""
-        put_event("aws.sagemaker", detail_type, detail, resources)
+        with regions.entered(self.region):
+            put_event("aws.sagemaker", detail_type, detail, resources)
 
     def log(self, group: str, stream: str, lines: list[tuple[int, str]]) -> None:
         """Append lines to a log stream."""
-        logs.append(group, stream, lines)
+        with regions.entered(self.region):
+            logs.append(group, stream, lines)
 
     def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
         """Add measurements to CloudWatch's metrics."""
-        self._measurements.put(namespace, measurements)
+        with regions.entered(self.region):
+            self._measurements.put(namespace, measurements)
 
     def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
         """Return the states of the alarms that exist, by name."""
-        for name in names:
-            arn = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
-            _raise_denial(role_denial(role_arn, "SageMaker", "cloudwatch:DescribeAlarms", arn))
-        alarms = {
-            name: self._cloudwatch._alarms.get(name) or self._cloudwatch._composite_alarms.get(name)
-            for name in names
-        }
+        with regions.entered(self.region):
+            for name in names:
+                arn = f"arn:aws:cloudwatch:{self.region}:{ACCOUNT}:alarm:{name}"
+                _raise_denial(role_denial(role_arn, "SageMaker", "cloudwatch:DescribeAlarms", arn))
+            alarms = {
+                name: self._cloudwatch._alarms.get(name) or self._cloudwatch._composite_alarms.get(name)
+                for name in names
+            }
         return {name: alarm["StateValue"] for name, alarm in alarms.items() if alarm}
 
     def role_environment(self, role_arn: str, session: str) -> dict[str, str]:
@@ -71,7 +76,10 @@ class MiniStackHost:
                 "SessionToken": token,
             },
         )
-        return {**client_environment(self.endpoint_url, key, secret), "AWS_SESSION_TOKEN": token}
+        return {
+            **client_environment(self.endpoint_url, key, secret, self.region),
+            "AWS_SESSION_TOKEN": token,
+        }
 
     def authorize(
         self, headers: Mapping[str, str], query: Mapping[str, Any], action: str, resource: str

@@ -17,6 +17,8 @@ VERSION = "1.5.33"
 INTERNALS = {
     "ministack.app:app": "(scope, receive, send)",
     "ministack.app:_credential_failure": "(service, iam_action, request_id, denied, headers)",
+    "ministack.app:fix_error_content_type": "(service, status, headers)",
+    "ministack.app:fix_success_content_type": "(service, status, headers)",
     "ministack.app:pin_request_origin": "(source_ip, secure_transport)",
     "ministack.app:_parse_execute_api_url": "(host, path)",
     "ministack.core.iam_actions:dynamodb_service_context": "(body)",
@@ -42,6 +44,8 @@ INTERNALS = {
     ),
     "ministack.core.lambda_runtime:execution_credentials": "(config)",
     "ministack.core.lambda_runtime:reset": "()",
+    "ministack.core.responses:get_region": "()",
+    "ministack.core.responses:request_scope": "(account_id, region)",
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
     "ministack.core.sigv4:decode_header_value": "(value)",
@@ -57,8 +61,12 @@ INTERNALS = {
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"
     ),
+    "ministack.services.cloudformation.provisioners:_s3_create": "(logical_id, props, stack_name)",
     "ministack.services.cloudformation.stacks:_delete_resource": (
         "(resource_type, physical_id, props, stack_name, logical_id)"
+    ),
+    "ministack.services.cloudformation.stacks:_resolve_stack_outputs": (
+        "(outputs_defs, conditions, resources, param_values, mappings, stack_name, stack_id)"
     ),
     "ministack.services.cloudwatch:_calc_stats": "(points)",
     "ministack.services.cloudwatch:_dims_from_list": "(dimensions)",
@@ -92,6 +100,7 @@ INTERNALS = {
     "ministack.services.lambda_svc:_execute_function_warm": "(func, event, request_id)",
     "ministack.services.lambda_svc:_execution_record_for_config": "(func, config)",
     "ministack.services.lambda_svc:_get_func_record_for_ref": "(function_ref)",
+    "ministack.services.lambda_svc:_probe_peak_memory_mb": "(func)",
     "ministack.services.lambda_svc:_resolve_layer_zip": "(attachment)",
     "ministack.services.lambda_svc:execution_credentials": "(config)",
     "ministack.services.lambda_svc:function_policy_for_arn": "(resource_arn)",
@@ -100,6 +109,7 @@ INTERNALS = {
         "(bucket_name, key, event_name, size, etag, deletion_type, restore_event_data, version_id, "
         "sequencer, object_extra, record_extra)"
     ),
+    "ministack.services.s3:_validate_bucket_name": "(name)",
     "ministack.services.scheduler:_create_schedule": "(name, body)",
     "ministack.services.scheduler:_create_schedule_group": "(name, body)",
     "ministack.services.scheduler:_delete_schedule": "(name, query)",
@@ -128,13 +138,17 @@ INTERNALS = {
     "ministack.services.stepfunctions:_invoke_resource": "(resource, input_data)",
     "ministack.services.stepfunctions:_invoke_resource_with_timeout": "(resource, input_data, timeout)",
     "ministack.services.stepfunctions:_invoke_with_callback": "(resource, input_data, token, state_def)",
+    "ministack.services.stepfunctions:_list_executions": "(data)",
     "ministack.services.stepfunctions:_resolve_lambda_function_ref": "(value, optimized)",
+    "ministack.services.stepfunctions:_resolve_state_machine_arn": "(arn)",
     "ministack.services.stepfunctions:_run_execution": "(exec_arn)",
     "ministack.services.stepfunctions:_run_sub_machine": "(states, start_at, input_data, execution, ctx)",
     "ministack.services.stepfunctions:_scaled_sleep": "(seconds)",
     "ministack.services.stepfunctions:_send_task_failure": "(data)",
     "ministack.services.stepfunctions:_send_task_heartbeat": "(data)",
     "ministack.services.stepfunctions:_send_task_success": "(data)",
+    "ministack.services.stepfunctions:_start_execution": "(data)",
+    "ministack.services.stepfunctions:_start_sync_execution": "(data)",
     "ministack.services.stepfunctions:_state_query_language": "(state_def, ctx)",
     "ministack.services.stepfunctions:_stop_execution": "(data)",
     "ministack.services.stepfunctions:_test_state": "(data)",

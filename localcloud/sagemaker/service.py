@@ -25,7 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.api.protocol import JsonApi, Operation, Request, Response, anything, failure
+from localcloud.sagemaker.api.protocol import (
+    REST_JSON,
+    JsonApi,
+    Operation,
+    Request,
+    Response,
+    anything,
+    failure,
+)
 from localcloud.sagemaker.core.context import Context
 from localcloud.sagemaker.core.errors import InternalError, RuntimeAccessDeniedError, ServiceError
 from localcloud.sagemaker.core.events import Announcer
@@ -166,10 +174,10 @@ class SageMaker:
             caller.authorize("sagemaker:InvokeEndpoint", self._endpoints.arn(endpoint))
             return self._invocations.invoke(endpoint, request.lowered(), request.body)
         except ServiceError as error:
-            return failure(error)
+            return failure(error, REST_JSON)
         except Exception:
             _log.exception("An invocation failed")
-            return failure(InternalError())
+            return failure(InternalError(), REST_JSON)
 
     async def _on(self, pool: ThreadPoolExecutor, call: Callable[[], Response]) -> Response:
         # The host finds the request in context variables, so the thread runs in a copy of the context.

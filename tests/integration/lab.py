@@ -161,12 +161,13 @@ class Lab:
 
     # --- Step Functions ---
 
-    def machine(self, definition: Mapping[str, Any], *, role: str = "") -> str:
+    def machine(self, definition: Mapping[str, Any], *, role: str = "", **more: str) -> str:
         """Create a JSONata state machine; without `role` it may invoke every function. Return its ARN."""
         created = self.states.create_state_machine(
             name=unique("machine"),
             definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
             roleArn=role or self.role("states.amazonaws.com", allow("lambda:InvokeFunction")),
+            **more,
         )
         return str(created["stateMachineArn"])
 

@@ -81,8 +81,7 @@ def signing_stack(stack: DeployedStack) -> Iterator[DeployedStack]:
     formation.get_waiter("stack_create_complete").wait(StackName="lexline-signed", WaiterConfig={"Delay": 1})
     described = formation.describe_stacks(StackName="lexline-signed")["Stacks"][0]
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in described["Outputs"]}
-    url = stack.api_url.replace(stack.outputs["ApiId"], outputs["ApiId"])
-    yield DeployedStack(stack.cloud, "lexline-signed", outputs, url)
+    yield DeployedStack(stack.cloud, "lexline-signed", outputs, outputs["ApiUrl"])
     formation.delete_stack(StackName="lexline-signed")
     formation.get_waiter("stack_delete_complete").wait(StackName="lexline-signed", WaiterConfig={"Delay": 1})
 

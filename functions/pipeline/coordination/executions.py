@@ -65,7 +65,10 @@ def start(purpose: str, cause: str, request: Mapping[str, Any]) -> str:
 
 
 def start_anew(purpose: str, cause: str, request: Mapping[str, Any]) -> str | None:
-    """Start an execution like `start`, but return None if the cause has had one."""
+    """Start an execution like `start`, but return None if the cause has had one that has ended.
+
+    Step Functions returns the running execution again that has the same name and input.
+    """
     with aws.allowing(lambda error: code_of(error) == "ExecutionAlreadyExists"):
         return aws.stepfunctions().start_execution(
             stateMachineArn=environment.state_machine_arn(),

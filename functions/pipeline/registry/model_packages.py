@@ -110,7 +110,7 @@ def read(arn: str) -> Registered:
     except ValidationError as error:
         raise ModelNotFound(
             f"Model package {arn} was not registered by a run of this pipeline: its metadata lacks fields "
-            f"that a deployment needs: {sentence(error)}"
+            f"that a deployment needs: {sentence(error, Registered)}"
         ) from error
 
 

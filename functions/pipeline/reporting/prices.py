@@ -58,7 +58,7 @@ class PriceTable(Contract):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise InvalidInput(f"The price table is invalid. {sentence(error)}") from error
+            raise InvalidInput(f"The price table is invalid. {sentence(error, cls)}") from error
 
 
 @functools.cache

@@ -46,5 +46,5 @@ def generate(name: str, seed: int, temperature: float, prompt: str) -> Generated
         return Generated.model_validate_json(body)
     except ValidationError as error:
         raise SmokeTestFailed(
-            f"Endpoint {name} returned {body[:200]!r}, which is not generated text: {sentence(error)}"
+            f"Endpoint {name} returned {body[:200]!r}, not a generated text: {sentence(error, Generated)}"
         ) from error

@@ -16,6 +16,10 @@ from entry_point import parsed, step
 from git_source.repository import address
 from uploads.file_names import is_incidental
 
+# The second marks executions that another state machine starts, and the console's first input is the first.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-nested-workflows.html
+_ADDED_BY_AWS = {"Comment", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"}
+
 
 @step(PlanInput)
 def handler(given: PlanInput) -> Run:
@@ -50,12 +54,14 @@ def handler(given: PlanInput) -> Run:
 def execution_input(request: Mapping[str, object], defaults: Mapping[str, object]) -> ExecutionInput:
     """Return the request with the deployment's defaults for each field that it leaves out.
 
+    The fields that AWS adds are ignored.
+
     Raises:
         InvalidInput: a field is wrong or unknown; the message names each.
     """
     document = dict(defaults)
-    for field, value in request.items():
-        default = document.get(field)
+    for field in request.keys() - _ADDED_BY_AWS:
+        value, default = request[field], document.get(field)
         both_objects = isinstance(value, Mapping) and isinstance(default, Mapping)
         document[field] = {**default, **value} if both_objects else value  # type: ignore[dict-item]
     return parsed(document, ExecutionInput)

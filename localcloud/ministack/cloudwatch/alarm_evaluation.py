@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from localcloud.ministack.core import regions
+
 _INTERVAL = 1.0
 """Seconds between two evaluations."""
 _MIN_DURATION = 10
@@ -41,7 +43,8 @@ def patch() -> None:
     def evaluate_regularly() -> None:
         while True:
             time.sleep(_INTERVAL)
-            cloudwatch._evaluate_all_alarms()
+            for _ in regions.each_with(cloudwatch._alarms):
+                cloudwatch._evaluate_all_alarms()
 
     threading.Thread(target=evaluate_regularly, name="alarms", daemon=True).start()
 

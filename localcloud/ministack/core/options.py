@@ -9,6 +9,7 @@ from pathlib import Path
 from localcloud.ministack.core.credentials import new_credentials
 
 REGION = "us-east-1"
+"""The region of requests that are not signed, and of the command."""
 ACCOUNT = "000000000000"
 
 SERVICES = (
@@ -58,13 +59,15 @@ def options(state: Path, port: int) -> dict[str, str]:
     }
 
 
-def client_environment(endpoint_url: str, access_key_id: str, secret_access_key: str) -> dict[str, str]:
+def client_environment(
+    endpoint_url: str, access_key_id: str, secret_access_key: str, region: str = REGION
+) -> dict[str, str]:
     """Return the environment variables with which AWS's SDKs use the local cloud."""
     return {
         "AWS_ACCESS_KEY_ID": access_key_id,
         "AWS_SECRET_ACCESS_KEY": secret_access_key,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_EC2_METADATA_DISABLED": "true",
     }

@@ -13,7 +13,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.core import regions
+from localcloud.ministack.core.options import ACCOUNT
 from localcloud.ministack.iam.roles import role_denial
 
 logger = logging.getLogger("localcloud")
@@ -73,7 +74,7 @@ def _policy_allows(function_arn: str, rule_arn: str) -> bool:
         principal_account=ACCOUNT,
         action="lambda:InvokeFunction",
         resource_arn=function_arn,
-        region=REGION,
+        region=regions.current(),
         service_context={"aws:sourcearn": rule_arn, "aws:sourceaccount": ACCOUNT},
     )
     policy = found[0] if found else None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from localcloud.ministack.core.options import REGION
+from localcloud.ministack.core import regions
 
 
 def caller_denial(
@@ -34,7 +34,12 @@ def caller_denial(
     if not key:
         return f"The request for {action} on {resource} is not signed"
     denied = evaluator.enforce(
-        key, action, action.split(":")[0], REGION, resource_arn=resource, service_context=dict(context or {})
+        key,
+        action,
+        action.split(":")[0],
+        regions.current(),
+        resource_arn=resource,
+        service_context=dict(context or {}),
     )
     if denied is None:
         return None

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.core import regions
+from localcloud.ministack.core.options import ACCOUNT
 
 
 def role_denial(role_arn: str, session: str, action: str, resource: str) -> str | None:
@@ -28,7 +29,7 @@ def role_denial(role_arn: str, session: str, action: str, resource: str) -> str 
         principal_account=ACCOUNT,
         action=action,
         resource_arn=resource,
-        region=REGION,
+        region=regions.current(),
     )
     policies = evaluator._gather_role_policies(name, ACCOUNT)
     limits = evaluator._permissions_boundary(iam._roles, name, ACCOUNT)

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.core import regions
+from localcloud.ministack.core.options import ACCOUNT
 from localcloud.ministack.iam.roles import assume_role_denial, role_denial
 from localcloud.ministack.scheduler.expressions import Schedule, next_due
 
@@ -51,6 +52,12 @@ class _Clock:
 
     def tick(self) -> None:
         """Execute every enabled schedule that is due."""
+        from ministack.services import scheduler
+
+        for _ in regions.each_with(scheduler._schedules):
+            self._tick_region()
+
+    def _tick_region(self) -> None:
         from ministack.services import scheduler
 
         now = time.time()
@@ -104,7 +111,7 @@ def _payload(schedule: Schedule, due: datetime) -> str:
             "source": "aws.scheduler",
             "account": ACCOUNT,
             "time": moment,
-            "region": REGION,
+            "region": regions.current(),
             "resources": [schedule["Arn"]],
             "detail": "{}",
         }

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from localcloud.ministack.core import regions
 from localcloud.ministack.core.asgi import Handler, Response, json_error
-from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.core.options import ACCOUNT
 from localcloud.ministack.iam.callers import pass_role_denial
 from localcloud.ministack.iam.roles import assume_role_denial
 from localcloud.ministack.scheduler.clock import ACTIONS, SERVICE, target_service
@@ -85,7 +86,9 @@ def _with_groups(resource_arn: Callable[..., str]) -> Callable[..., str]:
             writes = method in ("POST", "PUT")
             value = _document(body).get("GroupName") if writes else query.get("groupName")
             group = (value[0] if isinstance(value, list) else value) or "default"
-            return f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/{group}/{path.rsplit('/', 1)[1]}"
+            return (
+                f"arn:aws:scheduler:{regions.current()}:{ACCOUNT}:schedule/{group}/{path.rsplit('/', 1)[1]}"
+            )
         return resource_arn(service, method, path, headers, body, query, *rest)
 
     return resource_arn_with_group

@@ -14,7 +14,8 @@ import functools
 import secrets
 from typing import Any
 
-from localcloud.ministack.core.options import ACCOUNT, REGION
+from localcloud.ministack.core import regions
+from localcloud.ministack.core.options import ACCOUNT
 from localcloud.ministack.iam.roles import role_denial
 from localcloud.ministack.step_functions import executions
 
@@ -65,7 +66,9 @@ def _authorize(execution: dict[str, Any], func_ref: str) -> None:
 
     machine = states._state_machines.get(execution["stateMachineArn"]) or {}
     arn = (
-        func_ref if func_ref.startswith("arn:") else f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{func_ref}"
+        func_ref
+        if func_ref.startswith("arn:")
+        else f"arn:aws:lambda:{regions.current()}:{ACCOUNT}:function:{func_ref}"
     )
     denial = role_denial(machine.get("roleArn", ""), execution["name"][:64], "lambda:InvokeFunction", arn)
     if denial is not None:

@@ -29,6 +29,9 @@ from localcloud.sagemaker.core.host import Host
 Response = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""
 
+JSON, REST_JSON = "application/x-amz-json-1.1", "application/json"
+"""The Content-Type of the control plane's responses, and of the runtime's errors."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -113,9 +116,9 @@ class JsonApi:
             self._authorize(request.caller(self._host, AccessDeniedError), name, operation, parameters)
             result = operation.run(parameters)
             if model.output_shape is None:
-                return response(200, b"", "application/x-amz-json-1.1")
+                return response(200, b"", JSON)
             body = json.dumps(shapes.document(model.output_shape, result or {}), allow_nan=False)
-            return response(200, body.encode(), "application/x-amz-json-1.1")
+            return response(200, body.encode(), JSON)
         except ServiceError as error:
             return failure(error)
         except Exception:
@@ -160,10 +163,10 @@ def response(
     return status, always | dict(headers or {}), body
 
 
-def failure(error: ServiceError) -> Response:
+def failure(error: ServiceError, content_type: str = JSON) -> Response:
     """Return an error in both protocols: JSON 1.1 reads __type, REST reads the header; 413 has no code."""
     document = {"message": str(error), "Message": str(error)} | error.members()
     if error.code == str(error.status):
-        return response(error.status, json.dumps(document).encode(), "application/json")
+        return response(error.status, json.dumps(document).encode(), REST_JSON)
     body = json.dumps({"__type": error.code} | document).encode()
-    return response(error.status, body, "application/x-amz-json-1.1", {"x-amzn-ErrorType": error.code})
+    return response(error.status, body, content_type, {"x-amzn-ErrorType": error.code})

@@ -29,7 +29,9 @@ from localcloud.sagemaker.core.errors import SerializationError, ValidationError
 # The models' patterns are Java's. These parts do not exist in Python's `re`.
 _JAVA_CLASSES = {
     r"\p{Alnum}": "a-zA-Z0-9",
-    r"\p{Print}": "[ -~]",  # stands alone in the models; all others stand in a character class
+    # These two stand alone in the models; all others stand in a character class.
+    r"\p{ASCII}": r"[\x00-\x7F]",
+    r"\p{Print}": "[ -~]",
     r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",  # surrogate pairs
 }
 _JAVA_CATEGORY = re.compile(r"\\p\{([A-Z])\}")

@@ -15,6 +15,8 @@ from localcloud.control import LocalCloud
 from tests.integration.lab import Lab, unique
 
 FUNCTION = "def handler(event, context): return {'statusCode': 200, 'body': '\"in\"'}"
+URL = "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/v1"
+"""The URL of an API as templates compose it."""
 REFUSAL = {"responseTemplates": {"application/json": '{"refused": $context.error.messageString}'}}
 
 
@@ -56,13 +58,13 @@ def template(function: str) -> dict[str, Any]:
             name: {"Type": f"AWS::{kind}", "Properties": properties}
             for name, (kind, properties) in resources.items()
         },
-        "Outputs": {"Api": {"Value": api}, "Key": {"Value": key_id}},
+        "Outputs": {"Url": {"Value": {"Fn::Sub": URL}}, "Key": {"Value": key_id}},
     }
 
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL and key."""
+    """The API's URL, as the stack's outputs have it, and its key."""
     formation, name = lab.client("cloudformation"), unique("api")
     formation.create_stack(StackName=name, TemplateBody=json.dumps(template(lab.function(FUNCTION))))
     formation.get_waiter("stack_create_complete").wait(
@@ -71,7 +73,7 @@ def api(lab: Lab) -> Iterator[dict[str, str]]:
     described = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
     key = lab.client("apigateway").get_api_key(apiKey=outputs["Key"], includeValue=True)["value"]
-    yield {"url": f"{lab.cloud.endpoint_url}/_aws/execute-api/{outputs['Api']}/v1", "key": key}
+    yield {"url": outputs["Url"], "key": key}
     formation.delete_stack(StackName=name)
 
 

@@ -60,13 +60,13 @@ class Stacks:
             if resource["ResourceStatus"] != "DELETE_COMPLETE"
         }
 
-    def reason(self, stack: str, status: str) -> str:
-        """The reason for this status of the custom resource."""
+    def reason(self, stack: str, status: str, resource: str = "Sweep") -> str:
+        """The reason for this status of a resource, by default of the custom resource."""
         events = self._formation.describe_stack_events(StackName=stack)["StackEvents"]
         return next(
             str(event["ResourceStatusReason"])
             for event in events
-            if (event["LogicalResourceId"], event["ResourceStatus"]) == ("Sweep", status)
+            if (event["LogicalResourceId"], event["ResourceStatus"]) == (resource, status)
         )
 
     def _describe(self, stack: str) -> dict[str, Any]:
@@ -435,3 +435,15 @@ def test_a_stack_has_alarms_and_dashboards(stacks: Stacks, lab: Lab) -> None:
     assert states() == []
     with pytest.raises(cloudwatch.exceptions.ResourceNotFound):
         cloudwatch.get_dashboard(DashboardName=outputs["Stack"])
+
+
+# --- buckets ---
+
+
+# The names that a stack's capitals and a long stack's name would give its bucket.
+@pytest.mark.parametrize("name", ["Lexline-000000000000-us-east-1", f"{'a' * 45}-000000000000-us-east-1"])
+def test_a_stack_cannot_create_a_bucket_that_s3_refuses(stacks: Stacks, name: str) -> None:
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}
+    stack, status = stacks.create({"Resources": {"Bucket": bucket}})
+    assert status == "ROLLBACK_COMPLETE"
+    assert "Error Code: InvalidBucketName" in stacks.reason(stack, "CREATE_FAILED", "Bucket")

@@ -204,6 +204,18 @@ def test_every_line_of_an_invocation_is_in_its_log_and_powertools_adds_none(lab:
     assert last == {"message": "a last line without an end"}
 
 
+def test_the_report_has_the_memory_of_the_functions_own_process(lab: Lab, make: Make) -> None:
+    megabytes = []
+    # The second function is invoked after the first, which has used much more.
+    for size in (400, 1):
+        function = make(f"def handler(event, context): len(b'x' * {size} * 1024 * 1024)")
+        lab.invoke(function)
+        report = log_of(lab, function)[-1]
+        megabytes.append(int(report.split("Max Memory Used: ")[1].removesuffix(" MB")))
+    assert megabytes[0] > 400
+    assert 0 < megabytes[1] < 400
+
+
 def test_functions_share_the_files_of_a_layer_and_nothing_else(lab: Lab, layer: str) -> None:
     source = """
         import os

@@ -77,6 +77,121 @@ def test_the_machines_role_must_allow_the_invocation(lab: Lab, resource: str) ->
     assert role.rsplit("/", 1)[1] in output["Cause"]
 
 
+# --- starting and listing executions ---
+
+PASS = {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}}
+MISSING = "arn:aws:states:us-east-1:000000000000:stateMachine:no"
+ILLEGAL = ' \t\n<>{}[]?*"#%\\^|~`$&,;:/\x00\x7f\x9f\ufffe'
+PAUSE = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+
+
+def refusal(call: Callable[..., Any], **parameters: Any) -> str:
+    """Make a call that must fail; return the error's code."""
+    with pytest.raises(ClientError) as refused:
+        call(**parameters)
+    return str(refused.value.response["Error"]["Code"])
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 80, "A-b_c.1", "weiß", "a(b)=c+d@e!'"])
+def test_a_legal_name_is_accepted(lab: Lab, name: str) -> None:
+    machine = lab.machine(PASS)
+    request = {"name": name, "input": '{"größe": [1]}', "traceHeader": "Root=1-5759e988-bd862e3fe1be46a9"}
+    started = lab.states.start_execution(stateMachineArn=machine, **request)
+    assert lab.finish(started["executionArn"])["output"] == {"größe": [1]}
+
+
+@pytest.mark.parametrize(
+    ("code", "request_"),
+    [
+        *(("InvalidName", {"name": f"a{character}b"}) for character in ILLEGAL),
+        ("ValidationException", {"name": "a" * 81}),
+        ("InvalidExecutionInput", {"input": "{bad"}),
+        ("InvalidExecutionInput", {"input": ""}),
+        ("InvalidExecutionInput", {"input": '{"a": NaN}'}),
+        ("InvalidExecutionInput", {"input": "{} {}"}),
+        ("ValidationException", {"input": f'"{"ä" * 131_072}"'}),
+        ("StateMachineDoesNotExist", {"stateMachineArn": MISSING}),
+    ],
+)
+def test_an_execution_that_aws_would_not_start_is_refused(
+    lab: Lab, code: str, request_: dict[str, str]
+) -> None:
+    machine = lab.machine(PASS)
+    assert refusal(lab.states.start_execution, **{"stateMachineArn": machine, **request_}) == code
+    assert lab.executions(machine) == []
+
+
+def test_an_input_may_have_256_kibibytes(lab: Lab) -> None:
+    lab.start(lab.machine(PASS), "x" * (262_144 - len('""')))
+
+
+def test_a_name_is_used_once_and_repeating_its_request_is_harmless(lab: Lab) -> None:
+    machine = lab.machine(PAUSE)
+    request = {"stateMachineArn": machine, "name": "once", "input": "{}"}
+    first = lab.states.start_execution(**request)
+    again = lab.states.start_execution(**request)
+    assert (again["executionArn"], again["startDate"]) == (first["executionArn"], first["startDate"])
+    assert refusal(lab.states.start_execution, **{**request, "input": "[]"}) == "ExecutionAlreadyExists"
+    lab.states.stop_execution(executionArn=first["executionArn"])
+    assert refusal(lab.states.start_execution, **request) == "ExecutionAlreadyExists"
+
+
+def test_only_an_express_machine_runs_synchronously(lab: Lab) -> None:
+    express = lab.machine(PASS, type="EXPRESS")
+    run = lab.states.start_sync_execution
+    assert run(stateMachineArn=express, input='{"a": 1}')["output"] == '{"a": 1}'
+    assert refusal(run, stateMachineArn=lab.machine(PASS)) == "StateMachineTypeNotSupported"
+    assert refusal(run, stateMachineArn=express, input="{bad") == "InvalidExecutionInput"
+    assert refusal(run, stateMachineArn=express, name="a b") == "InvalidName"
+
+
+def test_executions_are_listed_by_status_in_the_documented_order(lab: Lab) -> None:
+    """Running executions count by their start, and all others by their end."""
+    machine = lab.machine(PAUSE)
+    first, second, third = [lab.start(machine) for _ in range(3)]
+    lab.states.stop_execution(executionArn=first)
+
+    def listed(**more: str) -> list[str]:
+        found = lab.states.list_executions(stateMachineArn=machine, **more)["executions"]
+        return [execution["executionArn"] for execution in found]
+
+    assert listed() == [first, third, second]
+    assert listed(statusFilter="RUNNING") == [third, second]
+    assert listed(statusFilter="ABORTED") == [first]
+    assert listed(statusFilter="FAILED") == []
+
+
+def test_a_page_of_executions_has_100_unless_the_request_says_more(lab: Lab) -> None:
+    machine = lab.machine(PASS)
+    started = {lab.start(machine) for _ in range(101)}
+    wait_until(
+        lambda: not lab.states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"],
+        "the executions to end",
+    )
+    first = lab.states.list_executions(stateMachineArn=machine)
+    rest = lab.states.list_executions(stateMachineArn=machine, nextToken=first["nextToken"])
+    assert (len(first["executions"]), len(rest["executions"])) == (100, 1)
+    assert "nextToken" not in rest
+    pages = [*first["executions"], *rest["executions"]]
+    assert {execution["executionArn"] for execution in pages} == started
+    assert len(lab.states.list_executions(stateMachineArn=machine, maxResults=1000)["executions"]) == 101
+
+
+@pytest.mark.parametrize(
+    ("code", "request_"),
+    [
+        ("ValidationException", {"statusFilter": "RUNING"}),
+        ("ValidationException", {"statusFilter": "PENDING_REDRIVE"}),
+        ("ValidationException", {"maxResults": 1001}),
+        ("InvalidToken", {"nextToken": "x"}),
+        ("StateMachineDoesNotExist", {"stateMachineArn": MISSING}),
+    ],
+)
+def test_a_list_that_aws_would_not_return_is_refused(lab: Lab, code: str, request_: dict[str, Any]) -> None:
+    machine = lab.machine(PASS)
+    assert refusal(lab.states.list_executions, **{"stateMachineArn": machine, **request_}) == code
+
+
 # --- task tokens ---
 
 

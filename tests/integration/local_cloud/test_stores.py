@@ -1,4 +1,4 @@
-"""DynamoDB, Secrets Manager and SNS: where the pipeline stores and sends things."""
+"""DynamoDB, S3, Secrets Manager and SNS: where the pipeline stores and sends things."""
 
 import threading
 from collections.abc import Callable
@@ -176,6 +176,32 @@ def test_a_role_can_be_limited_to_its_own_items(lab: Lab, table: str, table_arn:
         own()
         with pytest.raises(ClientError, match="AccessDeniedException"):
             foreign()
+
+
+# --- S3 ---
+
+
+@pytest.mark.parametrize("name", ["texts", "a.b-c", "1texts2", "a" * 63])
+def test_a_bucket_may_have_a_name_that_s3_allows(lab: Lab, name: str) -> None:
+    s3 = lab.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.delete_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ab", "a" * 64, "Texts", "my_texts", "-texts", "texts-", "texts.", "a..b", "192.168.5.4"),
+        *("xn--texts", "sthree-texts", "amzn-s3-demo-texts"),
+        *("texts-s3alias", "texts--ol-s3", "texts.mrap", "texts--table-s3"),
+    ],
+)
+def test_a_bucket_name_that_s3_refuses_is_refused(lab: Lab, name: str) -> None:
+    s3 = lab.client("s3")
+    with pytest.raises(ClientError) as refused:
+        s3.create_bucket(Bucket=name)
+    assert refused.value.response["Error"]["Code"] == "InvalidBucketName"
+    assert name not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
 
 
 # --- Secrets Manager and SNS ---

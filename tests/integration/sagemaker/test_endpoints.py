@@ -36,6 +36,8 @@ def test_an_endpoint_responds(sagemaker: Sagemaker, endpoint: str) -> None:
         EndpointName=endpoint, Body=b"{}", ContentType="application/json", TargetVariant="AllTraffic"
     )
     assert response["InvokedProductionVariant"] == "AllTraffic"
+    # The container's own, and not the one of the control plane.
+    assert response["ContentType"] == "application/json"
     arn = sagemaker.api.describe_endpoint(EndpointName=endpoint)["EndpointArn"]
     assert sagemaker.api.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "lexline:run", "Value": RUN}]
 
@@ -47,6 +49,10 @@ def test_a_models_exception_is_a_model_error(sagemaker: Sagemaker, endpoint: str
     assert response["Error"]["Code"] == "ModelError"
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert response["OriginalStatusCode"] == 500
+    assert response["OriginalMessage"]
+    assert f":log-group:/aws/sagemaker/Endpoints/{endpoint}" in response["LogStreamArn"]
+    headers = response["ResponseMetadata"]["HTTPHeaders"]
+    assert (headers["content-type"], headers["x-amzn-errortype"]) == ("application/json", "ModelError")
     assert sagemaker.invoke(endpoint)["model"] == serving(sagemaker, endpoint)
 
 

@@ -149,7 +149,7 @@ def test_a_wrong_input_is_refused_by_field_before_any_work(
     stubbed: StubbedAws, event: Document, context: LambdaContext, worked: list[str], work: Any
 ) -> None:
     event["lease"]["generation"] = 0
-    with pytest.raises(InvalidInput, match=r"lease\.generation: .* \(given: 0\); surprise: Extra inputs"):
+    with pytest.raises(InvalidInput, match=r"lease\.generation: .* \(given: 0\); surprise: is not a field"):
         step(Fenced)(work)({**event, "surprise": 1}, context)
     assert (worked, stubbed.calls) == ([], [])
 

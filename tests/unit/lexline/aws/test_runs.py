@@ -1,5 +1,7 @@
 import json
+import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -132,5 +134,15 @@ def test_an_execution_is_started_with_the_request_and_named_after_its_subject(
     runs.start(stack, "a.very.long_dataset" * 3, {"dataset": "x", "teardown": "always"})
     assert json.loads(started["input"]) == {"dataset": "x", "teardown": "always"}
     assert started["name"].startswith("a-very-long-dataset")
-    # Step Functions accepts names of at most 80 characters.
-    assert len(started["name"]) <= 80
+    # Only these characters are both legal and usable in the name of a log stream.
+    assert re.fullmatch(r"[0-9A-Za-z_-]{1,80}", started["name"])
+
+
+def test_the_newest_run_is_the_one_that_started_last(stack: Stack, stubs: Stubs) -> None:
+    """Step Functions lists an execution that has ended by its end."""
+    hour = timedelta(hours=1)
+    ended = {"name": "early", "status": "SUCCEEDED", "startDate": WHEN, "stopDate": WHEN + 2 * hour}
+    running = {"name": "late", "status": "RUNNING", "startDate": WHEN + hour}
+    executions = [{"executionArn": EXECUTION + each["name"], **each} for each in (ended, running)]
+    stubs.returns("stepfunctions", "list_executions", executions=executions)
+    assert [run.name for run in runs.recent(stack)] == ["late", "early"]

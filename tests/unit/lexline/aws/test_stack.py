@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ OUTPUTS = {
     "EndpointName": "lexline",
     "TableName": "lexline-waits",
     "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1",
-    "ApiId": "abc",
     "ApiKeyId": "keyid",
 }
 
@@ -30,12 +28,6 @@ def test_a_stack_is_read_from_its_outputs(target: Target, stubs: Stubs) -> None:
     stack = stacks.read(target)
     assert (stack.bucket, stack.table, stack.api_key_id) == ("lexline-bucket", "lexline-waits", "keyid")
     assert stack.api_url == OUTPUTS["ApiUrl"]
-
-
-def test_the_api_of_a_local_stack_is_on_this_machine(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = replace(target, endpoint_url="http://127.0.0.1:4566")
-    monkeypatch.setattr(local.cloudformation, "describe_stacks", lambda **_: described())
-    assert stacks.read(local).api_url == "http://127.0.0.1:4566/restapis/abc/v1/_user_request_"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """executions: status and input as Step Functions returns them, and one execution for each cause."""
 
+import re
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -70,9 +72,10 @@ def test_other_causes_and_purposes_have_executions_of_their_own(machine: Executi
     assert len({executions.start(purpose, cause, {}) for purpose, cause in causes}) == 3
 
 
-def test_an_executions_name_has_at_most_80_characters(stubbed: StubbedAws) -> None:
-    """This is the limit of StartExecution."""
+@pytest.mark.parametrize("purpose", ["cleanup", "gathered", "lost-upload", "teardown"])
+def test_an_executions_name_is_legal(stubbed: StubbedAws, purpose: str) -> None:
+    """Only these characters are both legal and usable in the name of a log stream."""
     stubbed.refuses("stepfunctions", "start_execution", "StateMachineDoesNotExist")
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
-        executions.start("lost-upload", "x" * 5000, {})
-    assert len(stubbed.parameters["StartExecution"]["name"]) <= 80
+        executions.start(purpose, "x y/z:ä" * 5000, {})
+    assert re.fullmatch(r"[0-9A-Za-z_-]{1,80}", stubbed.parameters["StartExecution"]["name"])

@@ -118,6 +118,20 @@ def test_a_wrong_upload_is_refused_by_field(plans: Plans, upload: Document, mess
         plans(uploaded(**upload))
 
 
+# --- fields that AWS adds
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Comment", "Insert your JSON here"),
+        ("AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID", "arn:aws:states:us-east-1:1:execution:other:one"),
+    ],
+)
+def test_a_field_that_aws_adds_is_ignored(plans: Plans, field: str, value: str) -> None:
+    assert plans({"dataset": "sotu", field: value}) == plans({"dataset": "sotu"})
+
+
 # --- refusals
 
 
@@ -125,7 +139,10 @@ def test_a_wrong_upload_is_refused_by_field(plans: Plans, upload: Document, mess
     ("request_", "message"),
     [
         ({}, "exactly one of"),
-        ({"Comment": "Insert your JSON here"}, "Comment: Extra inputs are not permitted"),
+        ({"Comment": "Insert your JSON here"}, "exactly one of"),
+        ({"dataset": "a", "comment": "mine"}, "comment: is not a field here"),
+        ({"dataset": "a", "Comments": "mine"}, "Comments: is not a field here"),
+        ({"datset": "a"}, r"datset: is not a field here; did you mean dataset\? \(given: 'a'\)"),
         ({"dataset": "a", "hyperparameters": {"epochs": 0}}, r"hyperparameters.epochs: .*\(given: 0\)"),
         ({"dataset": "a", "hyperparameters": 3}, "hyperparameters: "),
         ([1], "request: "),

@@ -92,5 +92,5 @@ def test_a_secret_that_cannot_be_read(
 
 def test_a_source_without_a_repository_names_the_field(documents: Documents, context: LambdaContext) -> None:
     documents.run["source"] = {"branch": "main"}
-    with pytest.raises(InvalidInput, match=r"run\.source\.repo: Field required"):
+    with pytest.raises(InvalidInput, match=r"run\.source\.repo: is missing"):
         source.handler({"run": documents.run}, context)
