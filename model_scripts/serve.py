@@ -1,7 +1,7 @@
 """Serve texts under Ray Serve, which AWS's Ray image starts as config.yaml says.
 
-POST / takes the requests of inference.py and returns its responses. An invalid request gets status 400 and a
-sentence.
+POST / takes the requests of request_body.py and returns the responses of inference.py. An invalid request
+gets status 400 and a sentence.
 
 Requests are batched token by token (iteration-level scheduling; Yu et al., Orca, OSDI 2022): a request joins
 the running batch, each step draws one token for every request, and a request leaves when its text is

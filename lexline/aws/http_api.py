@@ -20,6 +20,7 @@ _HINTS = {
     "no_endpoint": "`lexline run FILE` trains and deploys a model.",
     "deploying": "`lexline status` shows the progress.",
     "model_failed": "`lexline logs --source endpoint` shows the model's output.",
+    "model_unavailable": "If this goes on, see `lexline logs --source endpoint`.",
     "model_unreachable": "See `lexline status` and `lexline logs --source endpoint`.",
     "internal_server_error": "`lexline logs --source functions` shows what went wrong.",
 }
@@ -92,5 +93,4 @@ class HttpApi:
 
 def _error(status: int, body: dict[str, Any]) -> UserError:
     message = body.get("message") or f"The API returned HTTP status {status}."
-    fields = "".join(f"\n  {error['field']} {error['message']}" for error in body.get("errors", []))
-    return UserError(f"{message}{fields}", _HINTS.get(str(body.get("code")), ""))
+    return UserError(message, _HINTS.get(str(body.get("code")), ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,13 +13,27 @@ from lexline.commands.common import DEFAULT_STACK, AsJson, Profile, Region, Stac
 from lexline.display import terminal
 
 
+def _parsed(text: str) -> float:
+    """Return a number, as an int if it is whole: 100.0 is 100, as in JSON. The API refuses all others."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a number.") from None
+    return int(number) if number.is_integer() else number
+
+
+def _whole_number(description: str) -> Any:
+    return typer.Option(parser=_parsed, metavar="<int>", help=description)
+
+
 def generate(
-    words: Annotated[
-        int | None, typer.Option(help="Number of words, from 1 to 1,000.  [default: 100]")
-    ] = None,
+    words: Annotated[float | None, _whole_number("Number of words, from 1 to 1,000.  [default: 100]")] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(help="Random seed. The same seed gives the same text.  [default: a random one]"),
+        float | None,
+        _whole_number(
+            "Random seed, from 0 to 4,294,967,295. The same seed gives the same text.  "
+            "[default: a random one]"
+        ),
     ] = None,
     temperature: Annotated[
         float | None,

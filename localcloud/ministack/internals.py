@@ -49,7 +49,14 @@ INTERNALS = {
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
     "ministack.core.sigv4:decode_header_value": "(value)",
+    "ministack.services.apigateway_v1:_execute_in_scope": (
+        "(request, api_id, stage_name, method, path, headers, body, query_params, owner_account_id, "
+        "owner_region)"
+    ),
+    "ministack.services.apigateway_v1:_gateway_error_response": "(error, request)",
+    "ministack.services.apigateway_v1:_gw_error": "(response_type, message)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
+    "ministack.services.apigateway_v1:_lambda_proxy_response": "(result)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
     "ministack.services.cloudformation.custom_resource:_normalise_resource_properties": "(value)",
     "ministack.services.cloudformation.custom_resource:_response_url": "(token)",
@@ -57,6 +64,13 @@ INTERNALS = {
         "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)"
     ),
     "ministack.services.cloudformation.custom_resource:register_token": "(token)",
+    "ministack.services.cloudformation.changesets:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_resolve_refs": (
+        "(value, resources, params, conditions, mappings, stack_name, stack_id)"
+    ),
+    "ministack.services.cloudformation.handlers:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.stacks:_evaluate_conditions": "(template, params)",
     "ministack.services.cloudformation.engine:_extract_deps": "(resource_def, all_resource_names)",
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"

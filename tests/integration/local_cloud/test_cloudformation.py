@@ -1,4 +1,4 @@
-"""CloudFormation: custom resources, the order of deletion, and the resources of a stack."""
+"""CloudFormation: conditions, custom resources, the order of deletion, and the resources of a stack."""
 
 import json
 import textwrap
@@ -86,6 +86,22 @@ def stacks(lab: Lab) -> Iterator[Stacks]:
     yield created
     for stack in created.created:
         created.delete(stack)
+
+
+# --- conditions ---
+
+
+@pytest.mark.parametrize(("origins", "one"), [("a", "yes"), ("a,b", "no"), ("", "yes")])
+def test_a_condition_compares_composed_texts(stacks: Stacks, origins: str, one: str) -> None:
+    joined = {"Fn::Join": ["", {"Fn::Split": [",", {"Ref": "Origins"}]}]}
+    template = {
+        "Parameters": {"Origins": {"Type": "String", "Default": origins}},
+        "Conditions": {"One": {"Fn::Equals": [joined, {"Fn::Sub": "${Origins}"}]}},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"One": {"Value": {"Fn::If": ["One", "yes", "no"]}}},
+    }
+    stack, status = stacks.create(template)
+    assert (status, stacks.outputs(stack)) == ("CREATE_COMPLETE", {"One": one})
 
 
 # --- custom resources ---

@@ -142,7 +142,12 @@ def test_concurrent_requests_get_the_responses_they_get_alone(sagemaker: Sagemak
 @pytest.mark.parametrize(
     ("body", "content_type", "sentence"),
     [
-        (b'{"words": 0}', "application/json", "words must be from 1 to 1,000."),
+        (b'{"words": 0}', "application/json", "words must be a whole number from 1 to 1,000."),
+        (
+            b'{"prompt": "caf\xe9"}',
+            "application/json",
+            "The body is not UTF-8: the byte at offset 15 is invalid.",
+        ),
         (b"{}", "text/csv", "The content type must be application/json, not text/csv."),
     ],
 )

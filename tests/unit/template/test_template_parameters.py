@@ -58,6 +58,18 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "Dropout": (["auto", "0", "0.999999999"], ["1", "1.5", "1.0", ".5", "-0.1"]),
     "Seed": (["0", "999999999"], ["-1", "1000000000"]),
     "LogInterval": (["1", "999999"], ["0", "1000000"]),
+    "ApiAllowedOrigins": (
+        ["", "https://a.example", "http://localhost:3000,https://b.a-1.example"],
+        [
+            "*",
+            "null",
+            "a.example",
+            "https://A.example",
+            "https://a.example/",
+            "https://a.example,",
+            "https://a b",
+        ],
+    ),
     "ApiRate": (["1", "9999"], ["0", "10000"]),
     "ApiBurst": (["1", "9999"], ["0", "10000"]),
     "ApiDailyQuota": (["1", "999999999"], ["0"]),

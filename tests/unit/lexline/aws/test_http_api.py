@@ -61,15 +61,15 @@ def test_without_a_key_requests_are_signed(stack: Stack, gateway: Gateway) -> No
 
 INVALID = {
     "code": "invalid_request",
-    "message": "These fields are invalid: words.",
-    "errors": [{"field": "words", "message": "must be an integer from 1 to 1000"}],
+    "message": "words must be a whole number from 1 to 1,000.",
+    "errors": [{"field": "words", "message": "must be a whole number from 1 to 1,000"}],
 }
 
 
 @pytest.mark.parametrize(
     ("status", "response", "message", "hint"),
     [
-        (400, json.dumps(INVALID), "are invalid: words.\n  words must be an integer from 1 to 1000", ""),
+        (400, json.dumps(INVALID), "words must be a whole number from 1 to 1,000.", ""),
         (404, '{"code": "no_endpoint", "message": "There is no model yet."}', "no model yet", "lexline run"),
         (502, "<html>", "HTTP status 502", ""),
         (200, "[]", "HTTP status 200", ""),

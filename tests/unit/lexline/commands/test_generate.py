@@ -17,6 +17,21 @@ def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None
     assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"), [("100", 100), ("100.0", 100), ("1e2", 100), ("-1", -1), ("100.5", 100.5)]
+)
+def test_a_whole_number_is_read_as_the_api_reads_it(given: str, sent: float) -> None:
+    """The API checks the ranges, so that its message names them."""
+    result = run_lexline("generate", "--words", given, "--seed", given)
+    assert result.output == f"/generate [('seed', {sent}), ('words', {sent})]\n"
+
+
+def test_a_value_that_is_no_number_is_named() -> None:
+    result = run_lexline("generate", "--seed", "first")
+    assert result.exit_code == 2
+    assert "'--seed': first is not a number." in result.output
+
+
 def test_a_text_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpApi, "post", lambda *_: {"text": "a\x1b]0;title\x07 b\x9b31m\nc\td\u200c"})
     assert run_lexline("generate", color=True).output == "a]0;title b31m\nc\td\u200c\n"
