@@ -148,14 +148,18 @@ def start(
             start_new_session=True,
         )
     deadline = time.monotonic() + timeout
-    while process.poll() is None:
-        cloud = load(state)
-        if cloud is not None and cloud.pid == process.pid:
-            return cloud
-        if time.monotonic() > deadline:
-            _end(psutil.Process(process.pid), grace=1.0)
-            raise LocalCloudError(f"The local cloud was not ready within {timeout:g} s{_tail(log)}")
-        time.sleep(0.05)
+    try:
+        while process.poll() is None:
+            cloud = load(state)
+            if cloud is not None and cloud.pid == process.pid:
+                return cloud
+            if time.monotonic() > deadline:
+                _end(psutil.Process(process.pid), grace=1.0)
+                raise LocalCloudError(f"The local cloud was not ready within {timeout:g} s{_tail(log)}")
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        _end(psutil.Process(process.pid), grace=1.0)
+        raise
     raise LocalCloudError(f"The local cloud ended with code {process.returncode} while starting{_tail(log)}")
 
 

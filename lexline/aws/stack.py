@@ -69,9 +69,10 @@ def read(target: Target) -> Stack:
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
     if "StateMachineArn" not in outputs:
         reason = stacks[0].get("StackStatusReason", "")
+        wait = "Wait until CloudFormation has finished. " if status.endswith("_IN_PROGRESS") else ""
         raise NotUsable(
             f"The deployment of the stack {name} is not complete. Its status is {status}. {reason}".strip(),
-            "Run `lexline up` again. If that fails, run `lexline down` and then `lexline up`.",
+            f"{wait}Run `lexline up` again. If that fails, run `lexline down` and then `lexline up`.",
         )
     if "TableName" not in outputs:
         raise Outdated(
@@ -87,3 +88,10 @@ def read(target: Target) -> Stack:
         api_url=outputs["ApiUrl"].rstrip("/"),
         api_key_id=outputs.get("ApiKeyId", ""),
     )
+
+
+def quiet_seconds(stack: Stack) -> float:
+    """Return how long a dataset must be without uploads before its run begins."""
+    described = stack.target.cloudformation.describe_stacks(StackName=stack.target.stack_name)["Stacks"][0]
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])}
+    return float(values["QuietSeconds"])

@@ -19,12 +19,13 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from lexline.core.errors import UsageError, UserError
+from lexline.core.errors import Stopped, UsageError, UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -87,6 +88,11 @@ class Target:
         return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=_CONFIG)
 
     @cached_property
+    def functions(self) -> LambdaClient:
+        """Client of Lambda."""
+        return self.session.client("lambda", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """Client of CloudWatch Logs."""
         return self.session.client("logs", endpoint_url=self.endpoint_url, config=_CONFIG)
@@ -133,9 +139,12 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f"The profile {profile} has no region.",
             "Give one with --region, for example --region us-east-1.",
         )
-    if session.get_credentials() is None:
-        # Checked here, because SAM would notice only after a minute of building.
+    # Checked here, because SAM would notice only after a minute of building. With SSO, boto3 reads the login
+    # only when it needs the keys.
+    credentials = session.get_credentials()
+    if credentials is None:
         raise NoCredentialsError
+    credentials.get_frozen_credentials()
     regions = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), session.region_name)
     environment = {**os.environ, "AWS_PROFILE": profile, **regions}
     return Target(stack_name, session, environment, home / _AWS_BUILDS / stack_name)
@@ -174,19 +183,26 @@ def start_cloud(home: Path, stack_name: str) -> Target:
 
     Raises:
         UserError: The local cloud cannot be started.
+        Stopped: The user stopped the command.
     """
     from localcloud import control
 
     try:
         return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
     except control.LocalCloudError as error:
-        raise UserError(str(error)) from error
+        raise UserError(
+            str(error), f"Look at {home / 'server.log'} if it exists. `lexline down` deletes what is left."
+        ) from error
+    except KeyboardInterrupt as interrupt:
+        raise Stopped(
+            "The local cloud had not started completely, and was ended.", "`lexline up` starts it again."
+        ) from interrupt
 
 
 def not_running(home: Path) -> tuple[str, str]:
     """Return the message and the hint for a local cloud that is not running."""
     on_aws = "To work on AWS instead, give --profile or set LEXLINE_PROFILE."
-    if home.exists() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
+    if home.is_dir() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
         return (
             "The local cloud has stopped. Its data is lost.",
             f"`lexline up` starts a new one; `lexline down` deletes the files that are left. {on_aws}",

@@ -39,6 +39,17 @@ def generate(
         float | None,
         typer.Option(help="Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
     ] = None,
+    top_k: Annotated[
+        float | None,
+        _whole_number("Draw only from this many of the most probable words.  [default: all words]"),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw only from the most probable words that together have this probability, above 0 to 1.  "
+            "[default: all words]"
+        ),
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
     curl: Annotated[
         bool, typer.Option("--curl", help="Also print the request as a curl command. It has the API key.")
@@ -49,7 +60,9 @@ def generate(
     region: Region = None,
 ) -> None:
     """Generate text with the current model, over the HTTP API."""
-    body = request.without_defaults(words=words, seed=seed, temperature=temperature, prompt=prompt)
+    body = request.without_defaults(
+        words=words, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, prompt=prompt
+    )
     api = HttpApi(connect(profile, stack, region))
     if curl:
         typer.echo(f"$ {api.curl('/generate', body)}\n")

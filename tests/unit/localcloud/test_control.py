@@ -117,10 +117,15 @@ def test_a_failed_start_shows_the_servers_output(tmp_path: Path, monkeypatch: py
         control.start(state, owner=7, module="program")
 
 
-def test_start_ends_a_server_that_is_not_ready_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["not ready in time", "Ctrl-C"])
+def test_start_ends_a_server_that_it_does_not_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     started: list[psutil.Process] = []
+
+    def interrupt(state: Path) -> None:
+        if started and how == "Ctrl-C":
+            raise KeyboardInterrupt
 
     class Popen(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -128,8 +133,10 @@ def test_start_ends_a_server_that_is_not_ready_in_time(
             started.append(psutil.Process(self.pid))
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(control, "load", interrupt)
     program(tmp_path, "import time; time.sleep(3600)", monkeypatch)
-    with pytest.raises(control.LocalCloudError, match="not ready within 1 s"):
+    ends = {"Ctrl-C": (KeyboardInterrupt, None)}.get(how, (control.LocalCloudError, "not ready within 1 s"))
+    with pytest.raises(ends[0], match=ends[1]):
         control.start(tmp_path / "state", timeout=1, module="program")
     assert [control.alive(process) for process in started] == [False]
 

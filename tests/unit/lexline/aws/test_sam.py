@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lexline.aws.sam import deploy, parameters_from
+from lexline.aws.sam import deploy
 from lexline.aws.target import Target
-from lexline.core.errors import UsageError, UserError
+from lexline.core.errors import UserError
 
 SAM = """#!/bin/sh
 exec "{python}" - "$@" <<'END'
@@ -109,10 +109,3 @@ def test_if_sam_fails_the_end_of_its_output_is_shown_and_nothing_is_deployed(
         deploy(failing(target, "build"), project, {}, lambda line: None)
     assert "sam.log" in error.value.hint
     assert len(calls()) == 1
-
-
-def test_parameters_are_name_and_value() -> None:
-    for invalid in ("Epochs", "=3", "Ep ochs=3"):
-        with pytest.raises(UsageError, match="is invalid"):
-            parameters_from([invalid])
-    assert parameters_from(["Lr=20", "Tokenizer=a=b"]) == {"Lr": "20", "Tokenizer": "a=b"}

@@ -15,6 +15,8 @@ def _api(patch: Patch) -> None:
 def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None:
     result = run_lexline("generate", "--words", "7", "--prompt", "My fellow")
     assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
+    result = run_lexline("generate", "--top-k", "40", "--top-p", "0.9")
+    assert result.output == "/generate [('top_k', 40), ('top_p', 0.9)]\n"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,8 @@ def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None
 )
 def test_a_whole_number_is_read_as_the_api_reads_it(given: str, sent: float) -> None:
     """The API checks the ranges, so that its message names them."""
-    result = run_lexline("generate", "--words", given, "--seed", given)
-    assert result.output == f"/generate [('seed', {sent}), ('words', {sent})]\n"
+    result = run_lexline("generate", "--words", given, "--seed", given, "--top-k", given)
+    assert result.output == f"/generate [('seed', {sent}), ('top_k', {sent}), ('words', {sent})]\n"
 
 
 def test_a_value_that_is_no_number_is_named() -> None:
