@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.stack import PROJECT, running
 
 
+@pytest.mark.timeout(3600)
 def test_two_local_clouds_agree_and_nothing_is_left(tmp_path: Path) -> None:
     config, output = tmp_path / "config", tmp_path / "seen" / "verification.json"
     with running(tmp_path / "cloud", os.environ) as cloud:
@@ -24,7 +27,6 @@ def test_two_local_clouds_agree_and_nothing_is_left(tmp_path: Path) -> None:
             env={**os.environ, "AWS_CONFIG_FILE": str(config), "LAYER_TARGETS": wheels},
             capture_output=True,
             text=True,
-            timeout=800,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
