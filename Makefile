@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+WHEELS := $(VENV)/wheels
 TORCH := torch==2.13.0
 # PyTorch's own index has wheels without the gigabytes of CUDA packages. If it cannot be reached, pip takes the same
 # release from its default index.
@@ -19,7 +20,7 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-env: $(STAMP) ## create the one environment, .venv, with every dependency pinned
+env: $(STAMP) $(WHEELS) ## create the one environment, .venv, with every dependency pinned
 
 # Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
 # requirement is installed, and installs what is missing.
@@ -35,19 +36,24 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP) ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
+# `lexline up` on the local cloud installs the functions' packages from here, so it needs no internet.
+$(WHEELS): functions/dependencies/requirements.txt $(STAMP)
+	@$(BIN)/pip download -qq --no-deps --only-binary=:all: --platform manylinux2014_$$(uname -m) --dest $@ -r $<
+	@touch $@
+
+demo: env ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
 # Three processes keep two cores busy, because each waits for a part of its time.
-test: $(STAMP) ## run every test: unit, integration, faults, end to end
+test: env ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Two local clouds, one in AWS's place: this takes minutes. HOSTING_PYTHON=path also tests the hosting image's PyTorch.
-test-verification: $(STAMP) ## test `make verify-aws` on two local clouds, one of them in AWS's place
+test-verification: env ## test `make verify-aws` on two local clouds, one of them in AWS's place
 	$(BIN)/pytest tests/verification
 
-verify-aws: $(STAMP) ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
+verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/verify_aws.py --profile "$(PROFILE)" --output build/verify-aws.json
 

@@ -13,7 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 from lexline.aws import client_errors
-from lexline.commands import cost, deploy, down, generate, logs, models, report, rollback, run, status, up
+from lexline.commands import (
+    cost,
+    deploy,
+    down,
+    env,
+    generate,
+    logs,
+    models,
+    report,
+    rollback,
+    run,
+    status,
+    up,
+)
 from lexline.core.errors import Stopped, UserError
 from lexline.display import terminal
 
@@ -86,7 +99,7 @@ def _lexline(
 
 for command in (
     up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy,
-    rollback.rollback, report.report, cost.cost, down.down,
+    rollback.rollback, report.report, cost.cost, env.env, down.down,
 ):  # fmt: skip
     follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
     app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)

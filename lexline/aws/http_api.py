@@ -37,6 +37,10 @@ class HttpApi:
         self._stack = stack
         self._target = stack.target
 
+    def api_key(self) -> str:
+        """Return the API key, which the stack must have."""
+        return self._target.apigateway.get_api_key(apiKey=self._stack.api_key_id, includeValue=True)["value"]
+
     def get(self, path: str) -> dict[str, Any]:
         """Send a GET request and return the JSON of the response."""
         return self._send("GET", path, None)
@@ -53,7 +57,7 @@ class HttpApi:
         words = ["curl", "-sS", "-X", "POST", f"{self._stack.api_url}{path}"]
         words += ["-H", "Content-Type: application/json"]
         if self._stack.api_key_id:
-            command = shlex.join([*words, "-H", f"x-api-key: {self._api_key()}"])
+            command = shlex.join([*words, "-H", f"x-api-key: {self.api_key()}"])
         else:
             command = (
                 f'{shlex.join(words)} --aws-sigv4 "aws:amz:{self._target.region}:execute-api"'
@@ -62,13 +66,10 @@ class HttpApi:
             )
         return f"{command} -d {shlex.quote(json.dumps(body))}"
 
-    def _api_key(self) -> str:
-        return self._target.apigateway.get_api_key(apiKey=self._stack.api_key_id, includeValue=True)["value"]
-
     def _send(self, method: str, path: str, body: str | None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if body else {}
         if self._stack.api_key_id:
-            headers["x-api-key"] = self._api_key()
+            headers["x-api-key"] = self.api_key()
         request = AWSRequest(method, f"{self._stack.api_url}{path}", headers, body)
         if not self._stack.api_key_id:
             credentials = self._target.session.get_credentials()

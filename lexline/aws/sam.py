@@ -82,14 +82,17 @@ def _logs_role(target: Target) -> dict[str, str]:
 
 
 def _layer_targets(target: Target) -> dict[str, str]:
-    """Return the variable that tells functions/dependencies/Makefile which wheels to fetch.
+    """Return the variables that tell functions/dependencies/Makefile which wheels to fetch, and from where.
 
-    The local cloud runs the functions on this machine, so one set of wheels is enough, and takes less time to
-    fetch. On AWS the layer needs wheels for all runtimes and processors that the parameters allow.
+    The local cloud runs the functions on this machine, so one set of wheels is enough: that which `make env`
+    downloaded. On AWS the layer needs wheels for all runtimes and processors that the parameters allow.
     """
     if not target.local:
         return {}
-    return {"LAYER_TARGETS": f"{_PYTHON}-{platform.machine().replace('arm64', 'aarch64')}"}
+    return {
+        "LAYER_TARGETS": f"{_PYTHON}-{platform.machine().replace('arm64', 'aarch64')}",
+        "WHEELS": str(Path(sys.prefix) / "wheels"),
+    }
 
 
 def _run(

@@ -33,6 +33,7 @@ class Stack:
         state_machine_arn: ARN of the pipeline's state machine.
         endpoint: Name of the SageMaker endpoint, which need not exist.
         table: Name of the DynamoDB table that holds the lease.
+        topic_arn: ARN of the SNS topic for messages.
         api_url: URL of the HTTP API.
         api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
     """
@@ -43,6 +44,7 @@ class Stack:
     state_machine_arn: str
     endpoint: str
     table: str
+    topic_arn: str
     api_url: str
     api_key_id: str
 
@@ -85,6 +87,7 @@ def read(target: Target) -> Stack:
         state_machine_arn=outputs["StateMachineArn"],
         endpoint=outputs["EndpointName"],
         table=outputs["TableName"],
+        topic_arn=outputs["TopicArn"],
         api_url=outputs["ApiUrl"].rstrip("/"),
         api_key_id=outputs.get("ApiKeyId", ""),
     )

@@ -35,6 +35,19 @@ if TYPE_CHECKING:
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
 _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+ACCESS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_DISABLE_HOST_PREFIX_INJECTION",
+)
+"""The environment variables that decide where the AWS SDK and the AWS CLI work, and as whom."""
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_BUILDS = "aws"
 """The folder in the home for builds for AWS. It is no sign of a local cloud."""
 
@@ -126,6 +139,10 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f'"{stack_name}" is not a valid stack name.',
             "Give --stack at most 128 letters, digits and hyphens, beginning with a letter.",
         )
+    if "//127.0.0.1:" in os.environ.get("AWS_ENDPOINT_URL", ""):
+        # `lexline env` has pointed this shell at the local cloud.
+        for name in ACCESS:
+            os.environ.pop(name, None)
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
     except ProfileNotFound as error:
@@ -146,7 +163,9 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
         raise NoCredentialsError
     credentials.get_frozen_credentials()
     regions = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), session.region_name)
-    environment = {**os.environ, "AWS_PROFILE": profile, **regions}
+    # The SDK prefers keys in the environment to the profile that AWS_PROFILE names.
+    others = {name: value for name, value in os.environ.items() if name not in _KEYS}
+    environment = {**others, "AWS_PROFILE": profile, **regions}
     return Target(stack_name, session, environment, home / _AWS_BUILDS / stack_name)
 
 

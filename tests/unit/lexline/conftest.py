@@ -43,6 +43,7 @@ def stack(target: Target) -> Stack:
         state_machine_arn=MACHINE,
         endpoint="lexline",
         table="lexline-waits",
+        topic_arn="arn:aws:sns:us-east-1:123456789012:lexline-results",
         api_url="https://abc.execute-api.us-east-1.amazonaws.com/v1",
         api_key_id="keyid",
     )

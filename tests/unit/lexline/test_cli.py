@@ -37,7 +37,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "down",
+        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env",
+        "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -45,7 +46,18 @@ def test_the_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "generate", "logs", "run --dataset a", "models", "deploy 3", "rollback", "report", "cost"],
+    [
+        "status",
+        "generate",
+        "logs",
+        "run --dataset a",
+        "models",
+        "deploy 3",
+        "rollback",
+        "report",
+        "cost",
+        "env",
+    ],
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
     result = run_lexline(*command.split())
@@ -200,6 +212,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "rollback": [],
     "report": [],
     "cost": [],
+    "env": [],
     "down": ["--yes"],
 }
 """By command: the arguments that it needs."""

@@ -89,6 +89,7 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
         assert call.environment["PATH"].startswith(f"{project.parent / 'bin'}:")
         # The local cloud's functions run on this machine, so the layer needs wheels for no other.
         assert call.environment["LAYER_TARGETS"].startswith(f"{PYTHON}-")
+        assert call.environment["WHEELS"] == str(Path(sys.prefix) / "wheels")
     # Lines that only draw are left out.
     assert shown == ["sam build: Building codeuri", "sam deploy: Building codeuri"]
 
@@ -98,7 +99,7 @@ def test_aws_uses_the_default_configuration(target: Target, project: Path, calls
     _, call = calls()
     assert after("--config-env", call)[0] == "default"
     assert "LogInterval=20" not in call.arguments
-    assert "LAYER_TARGETS" not in call.environment
+    assert not {"LAYER_TARGETS", "WHEELS"} & set(call.environment)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,34 @@ def test_a_profile_gives_account_and_region_to_clients_and_subprocesses(aws_conf
     assert targets.for_profile("full", "mine", "us-west-2", aws_config).region == "us-west-2"
 
 
+def test_a_profile_wins_over_the_keys_in_the_environment(
+    aws_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of another account")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "c")
+    target = targets.for_profile("full", "mine", None, aws_config)
+    credentials = target.session.get_credentials()
+    assert credentials is not None
+    assert credentials.access_key == "a"
+    # SAM would prefer keys to AWS_PROFILE, and deploy to the other account.
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(target.environment)
+
+
+def test_a_profile_means_aws_in_a_shell_that_is_set_up_for_the_local_cloud(
+    aws_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cloud(aws_config).environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(aws_config / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws_config / "credentials"))
+    target = targets.for_profile("full", "mine", None, aws_config)
+    assert target.region == "eu-west-1"
+    assert target.s3.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+    assert not {"AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"} & set(target.environment)
+
+
 @pytest.mark.parametrize(
     ("profile", "stack", "message"),
     [
