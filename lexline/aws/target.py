@@ -121,6 +121,11 @@ class Target:
         return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=_CONFIG)
 
     @cached_property
+    def service_quotas(self) -> Any:
+        """Client of Service Quotas, for which no type stubs are installed."""
+        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=_CONFIG)
+
+    @cached_property
     def stepfunctions(self) -> SFNClient:
         """Client of Step Functions."""
         return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=_CONFIG)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lexline.aws import parameters, sam, target
+from lexline.aws import parameters, quotas, sam, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName
 from lexline.core import lock, paths
@@ -47,6 +47,8 @@ def up(
                 where = target.start_cloud(home, stack)
         with terminal.working(console, f"Building and deploying the stack {stack} to {where.place}") as show:
             sam.deploy(where, repository, given_parameters, show)
+    for warning in quotas.warnings(where):
+        console.print(f"\n{warning}", markup=False)
     console.print(f"\nThe API is at {stacks.read(where).api_url}")
     given = {"--profile": profile, "--region": region, "--stack": stack if stack != DEFAULT_STACK else None}
     options = "".join(f" {option} {value}" for option, value in given.items() if value)

@@ -31,7 +31,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "HostingMaxInstanceCount": (["0", "1", "999"], ["1000", "-1"]),
     "InvocationsPerInstance": (["1", "999999"], ["0", "1000000"]),
     "ServerlessMaxConcurrency": (["1", "200"], ["0", "201"]),
-    "WatchSeconds": (["0", "3600"], ["3601", "-1", "1.5"]),
+    "WatchSeconds": (["0", "180", "200", "3600"], ["1", "179", "99", "3601", "-1", "180.5"]),
     "MaxLatencySeconds": (["1", "60"], ["0", "61"]),
     "Tolerance": (["0", "0.02", "9.999999"], ["-0.1", "10", ".5"]),
     "Teardown": (
@@ -102,7 +102,7 @@ CHANGED: dict[str, tuple[str, str, Any]] = {
     "ServerlessMemoryMb": ("4096", "hosting.serverless_memory_mb", 4096),
     "ServerlessMaxConcurrency": ("20", "hosting.serverless_max_concurrency", 20),
     "TrafficShifting": ("linear", "hosting.traffic_shifting", "linear"),
-    "WatchSeconds": ("60", "hosting.watch_seconds", 60),
+    "WatchSeconds": ("600", "hosting.watch_seconds", 600),
     "MaxLatencySeconds": ("5", "hosting.max_latency_seconds", 5),
     "Tolerance": ("0.02", "tolerance", 0.02),
     "Teardown": ("when_idle:PT2H", "teardown", {"when_idle": "PT2H"}),

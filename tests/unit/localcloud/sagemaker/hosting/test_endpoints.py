@@ -253,3 +253,24 @@ def test_closing_ends_every_fleet(cloud: Cloud) -> None:
     eventually(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
     cloud.service.close()
     assert [fleet.stopped for fleet in cloud.fleets.made] == [True, True]
+
+
+def test_an_update_needs_a_quota_for_old_and_new_instances(cloud: Cloud) -> None:
+    cloud.service._context.quotas.limits["ml.m5.large for endpoint usage"] = 3
+    cloud.config("first", InitialInstanceCount=2)
+    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.await_endpoint("InService")
+    cloud.config("second", InitialInstanceCount=2)
+    cloud.config("third", InitialInstanceCount=1)
+    update = cloud.sagemaker.update_endpoint
+    message = refusal(update, "ResourceLimitExceeded", EndpointName="lexline", EndpointConfigName="second")
+    assert message.startswith(
+        "The account-level service limit 'ml.m5.large for endpoint usage' is 3 Instances, with current "
+        "utilization of 2 Instances and a request delta of 2 Instances."
+    )
+    assert cloud.await_endpoint("InService")["EndpointConfigName"] == "first"
+    for config in ("third", "second"):
+        update(EndpointName="lexline", EndpointConfigName=config)
+        cloud.await_endpoint("InService")
+    another = {"EndpointName": "another", "EndpointConfigName": "second"}
+    assert "utilization of 2" in refusal(cloud.sagemaker.create_endpoint, "ResourceLimitExceeded", **another)
