@@ -1,4 +1,4 @@
-# Lexline's commands. `make demo` and `make test` need only Python 3.11+ and make.
+# Lexline's commands. `make demo` and `make test` need only Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ env: $(STAMP) $(WHEELS) ## create the one environment, .venv, with every depende
 # Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
 # requirement is installed, and installs what is missing.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) scripts/check_python.py
 	@echo "Creating the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null \

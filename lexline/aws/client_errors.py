@@ -113,7 +113,7 @@ def explain(error: Exception, profile: str | None = None) -> tuple[str, str]:
         )
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
         if "//127.0.0.1" in str(error):
-            return target.not_running(paths.home())
+            return target.not_reached(paths.home(), error)
         return f"AWS cannot be reached. {_sentence(error)}", "Check the network connection and the region."
     return (
         f"The request to AWS failed. {_sentence(error)}",

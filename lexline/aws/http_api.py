@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import Any
 
@@ -10,12 +11,13 @@ from botocore import exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from lexline.aws.stack import Stack
 from lexline.core.errors import UserError
 
-_TIMEOUT_SECONDS = 35
-"""API Gateway responds within 29 seconds, even if the function takes longer."""
+_TIMEOUTS = (10, 35)
+"""Seconds to wait for the connection and for the response. API Gateway responds within 29 seconds."""
 _HINTS = {
     "no_endpoint": "`lexline run FILE` trains and deploys a model.",
     "deploying": "`lexline status` shows the progress.",
@@ -66,6 +68,15 @@ class HttpApi:
             )
         return f"{command} -d {shlex.quote(json.dumps(body))}"
 
+    def _http(self) -> URLLib3Session:
+        """Return an HTTP session that takes the route of boto3's clients: proxies, certificates."""
+        options: dict[str, Any] = {"timeout": _TIMEOUTS}
+        if not self._target.local:
+            bundle = self._target.session._session.get_config_variable("ca_bundle")
+            options["verify"] = bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
+            options["proxies"] = get_environ_proxies(self._stack.api_url)
+        return URLLib3Session(**options)
+
     def _send(self, method: str, path: str, body: str | None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if body else {}
         if self._stack.api_key_id:
@@ -77,10 +88,10 @@ class HttpApi:
                 raise exceptions.NoCredentialsError
             SigV4Auth(credentials, "execute-api", self._target.region).add_auth(request)
         try:
-            response = URLLib3Session(timeout=_TIMEOUT_SECONDS).send(request.prepare())
+            response = self._http().send(request.prepare())
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise UserError(
-                f"The API at {self._stack.api_url} does not respond.",
+                f"The API at {self._stack.api_url} does not respond: {error}",
                 "Run `lexline status` to see the stack.",
             ) from error
         try:

@@ -85,50 +85,55 @@ class Target:
         """The target in words."""
         return f"the local cloud at {self.endpoint_url}" if self.local else f"AWS in {self.region}"
 
+    @property
+    def _config(self) -> Config:
+        # A proxy cannot reach the local cloud.
+        return _CONFIG.merge(Config(proxies={})) if self.local else _CONFIG
+
     @cached_property
     def apigateway(self) -> APIGatewayClient:
         """Client of API Gateway."""
-        return self.session.client("apigateway", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("apigateway", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """Client of CloudFormation."""
-        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """Client of DynamoDB."""
-        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def functions(self) -> LambdaClient:
         """Client of Lambda."""
-        return self.session.client("lambda", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """Client of CloudWatch Logs."""
-        return self.session.client("logs", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("logs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def s3(self) -> S3Client:
         """Client of S3."""
-        return self.session.client("s3", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def sagemaker(self) -> SageMakerClient:
         """Client of SageMaker."""
-        return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def service_quotas(self) -> Any:
         """Client of Service Quotas, for which no type stubs are installed."""
-        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def stepfunctions(self) -> SFNClient:
         """Client of Step Functions."""
-        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=self._config)
 
 
 def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -> Target:
@@ -221,6 +226,19 @@ def start_cloud(home: Path, stack_name: str) -> Target:
         raise Stopped(
             "The local cloud had not started completely, and was ended.", "`lexline up` starts it again."
         ) from interrupt
+
+
+def not_reached(home: Path, error: Exception) -> tuple[str, str]:
+    """Return the message and the hint for a request to a local cloud that failed with this error."""
+    from localcloud import control
+
+    if control.load(home) is None:
+        return not_running(home)
+    return (
+        f"The local cloud does not respond, but its process runs: {error}",
+        f"Try again in a moment. {home / 'server.log'} may show the reason. If nothing helps: `lexline down` "
+        "deletes the local cloud, and `lexline up` starts a new one.",
+    )
 
 
 def not_running(home: Path) -> tuple[str, str]:

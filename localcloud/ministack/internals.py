@@ -49,6 +49,7 @@ INTERNALS = {
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
     "ministack.core.sigv4:decode_header_value": "(value)",
+    "ministack.services.apigateway_v1:_call_lambda_raw": "(function_ref, event, account_id, region)",
     "ministack.services.apigateway_v1:_execute_in_scope": (
         "(request, api_id, stage_name, method, path, headers, body, query_params, owner_account_id, "
         "owner_region)"
@@ -111,6 +112,7 @@ INTERNALS = {
     "ministack.services.eventbridge:_parse_rate_seconds": "(expr)",
     "ministack.services.eventbridge:_put_events": "(data, allow_aws_source)",
     "ministack.services.iam:handle_request": "(method, path, headers, body, query_params)",
+    "ministack.services.lambda_svc:_execute_function": "(func, event)",
     "ministack.services.lambda_svc:_execute_function_warm": "(func, event, request_id)",
     "ministack.services.lambda_svc:_execution_record_for_config": "(func, config)",
     "ministack.services.lambda_svc:_get_func_record_for_ref": "(function_ref)",
@@ -188,6 +190,8 @@ STORES = (
     "ministack.services.cloudwatch:_composite_alarms",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",
+    "ministack.services.lambda_svc:_LAMBDA_ASYNC_RETRY_BASE_SECONDS",
+    "ministack.services.lambda_svc:_functions",
     "ministack.services.scheduler:_SCHEDULE_TICK_INTERVAL",
     "ministack.services.scheduler:_schedules",
     "ministack.services.stepfunctions:_ExecutionError",

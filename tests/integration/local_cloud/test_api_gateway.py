@@ -89,9 +89,9 @@ def template(function: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL, as the stack's outputs have it, and the key of each usage plan."""
-    formation, name = lab.client("cloudformation"), unique("api")
-    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(lab.function(FUNCTION))))
+    """The API's URL, as the stack's outputs have it, each usage plan's key, and the function's ARN."""
+    formation, name, function = lab.client("cloudformation"), unique("api"), lab.function(FUNCTION)
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(function)))
     formation.get_waiter("stack_create_complete").wait(
         StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 2400}
     )
@@ -101,7 +101,7 @@ def api(lab: Lab) -> Iterator[dict[str, str]]:
         name: lab.client("apigateway").get_api_key(apiKey=outputs[name], includeValue=True)["value"]
         for name in LIMITS
     }
-    yield {"url": outputs["Url"], **keys}
+    yield {"url": outputs["Url"], **keys, "function": function}
     formation.delete_stack(StackName=name)
 
 
@@ -210,3 +210,12 @@ def test_a_function_that_fails_has_the_apis_own_error(api: dict[str, str]) -> No
     status, headers, body = send("DELETE", f"{api['url']}/open")
     assert (status, headers["Retry-After"]) == (502, "7")
     assert json.loads(body) == {"refused": "Internal server error"}
+
+
+def test_a_throttled_function_is_an_error_of_the_server(lab: Lab, api: dict[str, str]) -> None:
+    function = api["function"]
+    lab.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        assert get(f"{api['url']}/open") == (500, {"refused": "Internal server error"})
+    finally:
+        lab.functions.delete_function_concurrency(FunctionName=function)

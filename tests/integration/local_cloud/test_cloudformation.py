@@ -453,6 +453,27 @@ def test_a_stack_has_alarms_and_dashboards(stacks: Stacks, lab: Lab) -> None:
         cloudwatch.get_dashboard(DashboardName=outputs["Stack"])
 
 
+# --- functions ---
+
+
+def test_a_functions_reserved_concurrency_is_the_templates(lab: Lab, stacks: Stacks) -> None:
+    def template(**properties: int) -> Template:
+        code = {"ZipFile": "def handler(event, context): pass"}
+        role = lab.role("lambda.amazonaws.com")
+        fixed = {"Runtime": "python3.12", "Handler": "index.handler", "Role": role, "Code": code}
+        function = {"Type": "AWS::Lambda::Function", "Properties": {**fixed, **properties}}
+        return {"Resources": {"Function": function}}
+
+    stack, status = stacks.create(template(ReservedConcurrentExecutions=3))
+    assert status == "CREATE_COMPLETE"
+    name = stacks.resources(stack)["Function"]
+    for expected, changed in ((3, template(ReservedConcurrentExecutions=0)), (0, template()), (None, None)):
+        found = lab.functions.get_function_concurrency(FunctionName=name)
+        assert found.get("ReservedConcurrentExecutions") == expected
+        if changed:
+            stacks.update(stack, changed)
+
+
 # --- buckets ---
 
 

@@ -120,7 +120,7 @@ def _start_head(directory: Path) -> Any:
             num_cpus=_WORKERS,
             num_gpus=0,
             object_store_memory=_OBJECT_STORE,
-            temp_dir=str(directory),
+            temp_dir=str(directory / "ray"),  # Ray lets everybody write to this folder.
             gcs_server_port=0,
             dashboard_agent_listen_port=0,
             include_dashboard=False,

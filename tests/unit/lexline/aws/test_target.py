@@ -1,7 +1,8 @@
+from functools import cached_property
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import NoCredentialsError, ReadTimeoutError
 
 from lexline.aws import target as targets
 from lexline.core.errors import UsageError, UserError
@@ -94,6 +95,15 @@ def test_the_local_cloud_is_used_whatever_profile_the_environment_names(
     assert "AWS_PROFILE" not in target.environment
 
 
+def test_no_client_of_the_local_cloud_uses_a_proxy(aws_config: Path) -> None:
+    target = targets.for_cloud(cloud(aws_config), "lexline")
+    names = [name for name, each in vars(targets.Target).items() if isinstance(each, cached_property)]
+    assert "s3" in names
+    # Without this setting, botocore takes the proxies of the environment.
+    assert {name: getattr(target, name).meta.config.proxies for name in names} == {name: {} for name in names}
+    assert targets.for_profile("full", "mine", None, aws_config).s3.meta.config.proxies is None
+
+
 def test_a_target_in_a_traceback_shows_no_credentials(aws_config: Path) -> None:
     target = targets.for_cloud(cloud(aws_config), "lexline")
     assert target.environment["AWS_SECRET_ACCESS_KEY"] == "secret"
@@ -122,3 +132,16 @@ def test_a_local_cloud_that_died_is_not_called_one_that_never_ran(tmp_path: Path
     with pytest.raises(UserError, match="has stopped") as stopped:
         targets.for_running_cloud(tmp_path, "lexline")
     assert "lexline up" in stopped.value.hint
+
+
+def test_a_local_cloud_is_called_stopped_only_if_its_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server.log").touch()
+    error = ReadTimeoutError(endpoint_url="http://127.0.0.1:4566")
+    assert "has stopped" in targets.not_reached(tmp_path, error)[0]
+    monkeypatch.setattr(control, "load", cloud)
+    message, hint = targets.not_reached(tmp_path, error)
+    assert "does not respond" in message
+    assert "Read timeout" in message
+    assert str(tmp_path / "server.log") in hint

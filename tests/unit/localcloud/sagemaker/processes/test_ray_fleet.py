@@ -5,6 +5,7 @@ Other tests cover what it serves and how it recovers, through SageMaker's own in
 
 import contextlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -86,7 +87,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[psutil.
         (supervisor,) = psutil.Process(server.pid).children()
         found = lasting(supervisor)
         (folder,) = {Path(environment["TMPDIR"]) for environment in of_each(found, psutil.Process.environ)}
-        assert list(folder.glob("session_*"))
+        assert list(folder.glob("ray/session_*"))
+        # Sockets are in the folder, and Ray lets everybody write to its own.
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield found
         server.kill()
     # Not every machine's init collects its zombies.
