@@ -40,14 +40,7 @@ from lexline.aws.target import Target
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # A model this small trains in seconds. A second model is about as good, so it needs some tolerance.
-PARAMETERS = {
-    "Emsize": "16",
-    "Nhid": "16",
-    "Nlayers": "1",
-    "Epochs": "1",
-    "QuietSeconds": "5",
-    "Tolerance": "1",
-}
+PARAMETERS = ["Emsize=16", "Nhid=16", "Nlayers=1", "Epochs=1", "QuietSeconds=5", "Tolerance=1"]
 DATASET = "verification"
 # Parts of error messages that are different at each call.
 _VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d{12}\b|[a-z]{2}(-[a-z]+)+-\d\b|verify-[0-9a-f]{6}")
@@ -80,6 +73,7 @@ class Scenario:
         environment: The environment of the command.
         connect: Returns the place for clients, once the command has deployed there.
         corpus: The text to train on.
+        parameters: Parameters of the stack, as NAME=VALUE.
         seen: The observations, by their names, in order.
     """
 
@@ -88,6 +82,7 @@ class Scenario:
     environment: Mapping[str, str]
     connect: Callable[[], Target]
     corpus: Path
+    parameters: list[str]
     seen: dict[str, Observation] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -128,7 +123,7 @@ class Scenario:
         return done.stdout, time.monotonic() - began
 
     def _deploy(self) -> None:
-        parameters = [part for item in PARAMETERS.items() for part in ("--parameter", "=".join(item))]
+        parameters = [part for each in self.parameters for part in ("--parameter", each)]
         _, seconds = self._lexline("up", *parameters)
         where = self.connect()
         pages = where.cloudformation.get_paginator("list_stack_resources").paginate(StackName=self.stack_name)
@@ -340,9 +335,17 @@ def main() -> int:
     parser.add_argument("--profile", required=True, help="AWS profile to deploy with")
     parser.add_argument("--region", help="AWS region; by default the profile's")
     parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another parameter of the stack",
+    )
+    parser.add_argument(
         "--output", type=Path, help="write everything that was observed to this file, as JSON"
     )
     given = parser.parse_args()
+    parameters = [*PARAMETERS, *given.parameter]
     name = f"verify-{secrets.token_hex(3)}"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("LEXLINE_")}
     region = ["--region", given.region] if given.region else []
@@ -356,7 +359,7 @@ def main() -> int:
         )
         places = {
             "the local cloud": Scenario(
-                name, [], environment, lambda: target.for_running_cloud(home, name), corpus
+                name, [], environment, lambda: target.for_running_cloud(home, name), corpus, parameters
             ),
             "AWS": Scenario(
                 name,
@@ -364,6 +367,7 @@ def main() -> int:
                 environment,
                 lambda: target.for_profile(given.profile, name, given.region, home),
                 corpus,
+                parameters,
             ),
         }
         for place, scenario in places.items():
