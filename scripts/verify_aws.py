@@ -43,7 +43,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PARAMETERS = ["Emsize=16", "Nhid=16", "Nlayers=1", "Epochs=1", "QuietSeconds=5", "Tolerance=1"]
 DATASET = "verification"
 # Parts of error messages that are different at each call.
-_VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d{12}\b|[a-z]{2}(-[a-z]+)+-\d\b|verify-[0-9a-f]{6}")
+_VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12}\b|[a-z]{2}(-[a-z]+)+-\d\b|verify-[0-9a-f]{6}")
 
 
 class Incomplete(Exception):
@@ -98,7 +98,7 @@ class Scenario:
             self._follow(stack, "first model", ["run", str(self.corpus), "--dataset", DATASET])
             self._generate(stack)
             again = ["run", "--dataset", DATASET, "--force"]
-            rejecting = [*again, "--max-perplexity", "1"]
+            rejecting = [*again, "--max-perplexity", "1.5"]
             self._follow(stack, "rejected model", rejecting, fails=True)
             self._follow(stack, "second model", [*again, "--set", "seed=2"])
             self._follow(stack, "rollback", ["rollback"])
@@ -231,18 +231,22 @@ class Scenario:
     def _delete(self) -> None:
         where, name = self.connect(), self.stack_name
         _, seconds = self._lexline("down", "--yes")
-        if where.local:
-            return  # The local cloud is stopped, so nothing of it can be left.
-        summaries = where.sagemaker
-        left = [
-            *(each["EndpointName"] for each in summaries.list_endpoints(NameContains=name)["Endpoints"]),
-            *(each["ModelName"] for each in summaries.list_models(NameContains=name)["Models"]),
-            *(
-                each["EndpointConfigName"]
-                for each in summaries.list_endpoint_configs(NameContains=name)["EndpointConfigs"]
-            ),
-        ]
+        # The deletion of the last stack stops the local cloud, so nothing can be left there.
+        left = [] if where.local else _names_of(where, name)
         self._note("left after the deletion", left, seconds)
+
+
+def _names_of(where: Target, part: str) -> list[str]:
+    """Return the names of endpoints, configs and models that contain a text."""
+    client = where.sagemaker
+    return [
+        *(each["EndpointName"] for each in client.list_endpoints(NameContains=part)["Endpoints"]),
+        *(
+            each["EndpointConfigName"]
+            for each in client.list_endpoint_configs(NameContains=part)["EndpointConfigs"]
+        ),
+        *(each["ModelName"] for each in client.list_models(NameContains=part)["Models"]),
+    ]
 
 
 def _other_than(resources: Mapping[str, str], status: str) -> dict[str, str]:

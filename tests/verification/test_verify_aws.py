@@ -42,4 +42,11 @@ def test_two_local_clouds_agree_and_nothing_is_left(tmp_path: Path) -> None:
         stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
         assert not [each["StackName"] for each in stacks if each["StackName"].startswith("verify-")]
     seen = json.loads(output.read_text())
-    assert seen["aws"].keys() == seen["local"].keys() | {"left after the deletion"}
+    outcomes = {name: each["value"] for name, each in seen["aws"].items() if name.endswith(": execution")}
+    assert outcomes == {
+        "first model: execution": ["SUCCEEDED", "Succeeded"],
+        "rejected model: execution": ["SUCCEEDED", "Rejected"],
+        "second model: execution": ["SUCCEEDED", "Succeeded"],
+        "rollback: execution": ["SUCCEEDED", "Succeeded"],
+    }
+    assert seen["aws"]["left after the deletion"]["value"] == []
