@@ -43,7 +43,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PARAMETERS = ["Emsize=16", "Nhid=16", "Nlayers=1", "Epochs=1", "QuietSeconds=5", "Tolerance=1"]
 DATASET = "verification"
 # Parts of error messages that are different at each call.
-_VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12}\b|[a-z]{2}(-[a-z]+)+-\d\b|verify-[0-9a-f]{6}")
+_VARIABLE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12}\b|[a-z]{2}(-[a-z]+)+-\d\b|verify-[0-9a-f]{6}"
+)
 
 
 class Incomplete(Exception):
