@@ -267,23 +267,26 @@ def _statuses(stack: Stack) -> Iterator[list[str]]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.2 if stack.target.local else 3):
-            try:
-                status = stack.target.sagemaker.describe_endpoint(EndpointName=stack.endpoint)[
-                    "EndpointStatus"
-                ]
-            except ClientError:
-                continue
-            if status not in seen[-1:]:
-                seen.append(status)
+        try:
+            status = stack.target.sagemaker.describe_endpoint(EndpointName=stack.endpoint)["EndpointStatus"]
+        except ClientError:
+            return
+        if status not in seen[-1:]:
+            seen.append(status)
 
-    thread = threading.Thread(target=look)
+    def look_repeatedly() -> None:
+        while not over.wait(0.2 if stack.target.local else 3):
+            look()
+
+    look()
+    thread = threading.Thread(target=look_repeatedly)
     thread.start()
     try:
         yield seen
     finally:
         over.set()
         thread.join()
+        look()
 
 
 def _request(stack: Stack, method: str, path: str, body: Any = None, *, keyed: bool = True) -> list[Any]:
