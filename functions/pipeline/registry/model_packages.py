@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from contracts.registry import Registered
-from core import aws
+from core import aws, ownership
 from core.errors import ModelNotFound
 from core.text import sentence
 
@@ -45,7 +45,11 @@ def register(
 
     Returns:
         The version's ARN.
+
+    Raises:
+        NotOwned: the group is not this stack's.
     """
+    ownership.check("model-package-group", group)
     for package in packages(group):
         if _model_of(package) == model:
             return package["ModelPackageArn"]
@@ -76,8 +80,10 @@ def find(group: str, name: str) -> Registered:
     """Return the model with this version, or the one that the run of this name trained.
 
     Raises:
+        NotOwned: the group is not this stack's.
         ModelNotFound: the group has no such model.
     """
+    ownership.check("model-package-group", group)
     for package in packages(group):
         if name in (_model_of(package), str(package.get("ModelPackageVersion"))):
             return read(package["ModelPackageArn"])
@@ -134,6 +140,7 @@ def _create(request: types.CreateModelPackageInputTypeDef) -> str:
             sagemaker.create_model_package_group(
                 ModelPackageGroupName=str(request["ModelPackageGroupName"]),
                 ModelPackageGroupDescription="Language models trained by Lexline.",
+                Tags=[ownership.tag()],
             )
         created = sagemaker.create_model_package(**request)
     return created["ModelPackageArn"]
