@@ -1,4 +1,4 @@
-"""Text to words and back, by two tokenizers.
+"""Text to words and back, by three tokenizers.
 
 `prose` is for ordinary text. It separates punctuation from words. A joiner marks each side on which a
 punctuation mark touched its neighbour, so that joining restores the text exactly, up to runs of spaces:
@@ -13,7 +13,10 @@ is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); if the text contains one, i
 only, so that counts agree with published ones. Joining undoes WikiText's conventions (@-@ @,@ @.@ n't and
 spaced punctuation) well enough to read.
 
-Both work line by line. The end of a line is the word <eos> (vocabulary.py).
+`joined` is for text that a tokenizer such as OpenNMT's has cut and marked with joiners. It splits at white
+space, and the joiners say how to join.
+
+All work line by line. The end of a line is the word <eos> (vocabulary.py).
 """
 
 import re
@@ -193,34 +196,53 @@ class Tokenized(Tokenizer):
         return word == "n't" or bool(_INFIX.fullmatch(word) or (word.startswith("'") and word[1:].isalpha()))
 
 
-BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}
+class Joined(Prose):
+    """The tokenizer for text that has spaces between all words and marks, and joiners where they touched."""
 
-# Not the full stop, which may belong to an abbreviation, nor marks that some languages print after a space.
-_COMMAS_AND_BRACKETS = frozenset(",()")
+    name = "joined"
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return the chunks, each of which is one word."""
+        return list(chunks), [1] * len(chunks)
+
+    def split_prompt(self, line: str) -> list[str]:
+        """Return typed text with joiners, as `prose` sets them."""
+        return BY_NAME["prose"].split(line)
+
+
+BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized(), Joined())}
+
+FEWEST_MARKED = 0.01
+"""The share of a text's chunks from which marks of a tokenizer are no accident.
+
+In WikiText one chunk in ten is a comma, a full stop, a bracket or <unk>; in ordinary text a few in a million.
+"""
+
+# Not the marks that some languages print after a space, such as the French question mark.
+_STOPS_AND_BRACKETS = frozenset(",.()،。，、（）।")
 _MADE_BY_TOKENIZERS = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 
 
 def choose(sample: Iterable[str]) -> Tokenizer:
     """Return the tokenizer that fits the training text, given lines of it.
 
-    Text with a mark that only tokenizers make (<unk>, @-@, @,@, @.@) is tokenized; the first one ends the
-    search. Text is also tokenized if at least nine in ten of its commas and brackets have spaces around them.
+    Shares decide, so that a stray mark changes nothing. Text is joined if FEWEST_MARKED of its chunks begin
+    or end with a joiner. It is tokenized if as many chunks are a comma, stop or bracket between spaces or a
+    mark that only tokenizers make (<unk>, @-@, @,@, @.@), and if no more commas, stops and brackets touch a
+    word. Some always do: tokenizers leave abbreviations whole.
     """
     chunks: Counter[str] = Counter()
     for line in sample:
-        of_line = line.split()
-        if not _MADE_BY_TOKENIZERS.isdisjoint(of_line):
-            return BY_NAME["tokenized"]
-        chunks.update(of_line)
-    return BY_NAME["tokenized" if _share_alone(chunks) >= 0.9 else "prose"]
-
-
-def _share_alone(chunks: Counter[str]) -> float:
-    """Return the share of chunks with a comma or bracket at an end that consist of nothing else."""
-    marked = {
-        chunk: count
-        for chunk, count in chunks.items()
-        if chunk[0] in _COMMAS_AND_BRACKETS or chunk[-1] in _COMMAS_AND_BRACKETS
-    }
-    alone = sum(count for chunk, count in marked.items() if _COMMAS_AND_BRACKETS.issuperset(chunk))
-    return alone / sum(marked.values()) if marked else 0.0
+        chunks.update(line.split())
+    joined, alone, touching = 0, 0, 0
+    for chunk, count in chunks.items():
+        if chunk[0] == JOINER or chunk[-1] == JOINER:
+            joined += count
+        elif chunk in _MADE_BY_TOKENIZERS or _STOPS_AND_BRACKETS.issuperset(chunk):
+            alone += count
+        elif chunk[0] in _STOPS_AND_BRACKETS or chunk[-1] in _STOPS_AND_BRACKETS:
+            touching += count
+    fewest = max(1, FEWEST_MARKED * chunks.total())
+    if joined >= fewest:
+        return BY_NAME["joined"]
+    return BY_NAME["tokenized" if alone >= max(fewest, touching) else "prose"]

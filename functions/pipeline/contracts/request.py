@@ -30,7 +30,7 @@ class Hyperparameters(Contract):
     tied: bool = True
     seed: int = Field(default=1111, ge=0, le=2**32 - 1)
     log_interval: int = Field(default=200, ge=1, le=1_000_000)
-    tokenizer: Literal["auto", "prose", "tokenized"] = "auto"
+    tokenizer: Literal["auto", "prose", "tokenized", "joined"] = "auto"
 
     @model_validator(mode="after")
     def _rate_is_of_the_recipe(self) -> Hyperparameters:

@@ -41,7 +41,7 @@ class NothingToLearn(Exception):
 
 
 def read(channel: Path, tokenizer: str) -> SimpleCorpus:
-    split_line = {"prose": split_prose, "tokenized": str.split}[tokenizer]
+    split_line = {"prose": split_prose, "tokenized": str.split, "joined": str.split}[tokenizer]
 
     def words(split: str) -> Iterator[str]:
         with (channel / split).open(encoding="utf-8-sig") as file:
@@ -50,7 +50,7 @@ def read(channel: Path, tokenizer: str) -> SimpleCorpus:
                 yield "<eos>"
 
     counts = Counter(words("train"))
-    fewest = 1 if counts["<unk>"] else 2
+    fewest = 1 if counts["<unk>"] >= max(2, 0.001 * counts.total()) else 2
     learnt = {word for word, count in counts.items() if count >= fewest} - {"<unk>", "<eos>"}
     if not learnt:
         raise NothingToLearn

@@ -37,7 +37,7 @@ def assert_as_simple(channel: Path, tokenizer: str, **how: int) -> None:
     assert {split: tokens.tolist() for split, tokens in found.splits.items()} == wanted.splits
 
 
-@pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
+@pytest.mark.parametrize("tokenizer", ["prose", "tokenized", "joined"])
 @given(train=TEXTS, valid=TEXTS, test=TEXTS, block_bytes=st.integers(1, 40))
 @example(train="<eos> <eos> <unk>\u2028<eos>￭", valid="\ufeff\ufeff ", test="\r", block_bytes=2)
 def test_a_corpus_equals_that_of_the_simple_way(

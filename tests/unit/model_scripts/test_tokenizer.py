@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tests.unit.model_scripts import simple_corpus
 from tokenizer import BY_NAME, JOINER, choose
 
-prose, tokenized = BY_NAME["prose"], BY_NAME["tokenized"]
+prose, tokenized, joined = BY_NAME.values()
+ENGLISH = "When he came, he saw (as they say) the king. "
 
 
 @pytest.mark.parametrize(
@@ -82,10 +83,18 @@ def test_a_typed_prompt_is_cut_as_the_tokenized_corpus_was(typed: str, words: st
     assert tokenized.split_prompt(typed) == words.split()
 
 
-@given(st.lists(st.sampled_from(["a", ".", '"', "@-@", "'s", "(", "=", "\"'"]), max_size=12))
+def test_joined_text_is_read_with_its_joiners() -> None:
+    words = joined.split("It is ( ￭well ￭-￭ known ￭) <unk> ￭.")
+    assert joined.join(words) == "It is (well-known) <unk>."
+    assert joined.split_prompt("(well-known)") == ["(￭", "well", "￭-￭", "known", "￭)"]
+    assert not any(joined.clings(word) for word in ("It", "(￭"))
+    assert joined.clings("￭.")
+
+
+@given(st.lists(st.sampled_from(["a", ".", '"', "@-@", "'s", "(", "=", "\"'", "￭,", "￭", "(￭"]), max_size=12))
 @example(["=", "=", "a", "=", "=", "a"])
 def test_each_word_adds_at_most_one_space_separated_piece(words: list[str]) -> None:
-    for tokenizer in (prose, tokenized):
+    for tokenizer in BY_NAME.values():
         pieces = [len(tokenizer.join(words[:end]).split()) for end in range(len(words) + 1)]
         assert all(after - before <= 1 for before, after in itertools.pairwise(pieces))
 
@@ -100,6 +109,11 @@ def test_each_word_adds_at_most_one_space_separated_piece(words: list[str]) -> N
         ("mr. vinken is chairman of n.v. , the dutch group . he is 61 , they say .", "tokenized"),
         ("no punctuation at all", "prose"),
         ("", "prose"),
+        ("He came ￭, saw ￭, and ( ￭as they say ￭) won ￭.", "joined"),
+        ("他们 决定 保护 花园 ， 我们 学习 。", "tokenized"),
+        *[(f"{stray} {ENGLISH * 40}", "prose") for stray in ("<unk>", "@-@", ",", "a ￭ b", "￭,")],
+        *[(f"{stray} {'no punctuation ' * 100}", "prose") for stray in ("<unk>", "@-@", ",", "￭,")],
+        (f"كتب , ثم عاد {'أمس كتب الطالب، كتابًا ' * 40}", "prose"),
     ],
 )
 def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
