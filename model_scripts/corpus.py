@@ -11,7 +11,7 @@ of memory; besides the tokens, only the distinct chunks and words are kept.
 """
 
 from array import array
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,10 +85,12 @@ class Wording:
     Attributes:
         words: Its distinct words, after <unk> and <eos>, which the text need not contain.
         indices: The text as indices of `words`.
+        characters: How often each character occurs. A chunk counts with one space, whatever stands after it.
     """
 
     words: list[str]
     indices: TokenIds
+    characters: Mapping[str, int]
 
     def in_numbers_of(self, known: Vocabulary) -> TokenIds:
         """Return the text in a vocabulary's numbers."""
@@ -101,7 +103,8 @@ def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
     parts = _read_split(split, split_files.find(channel)[split], chunks, split_files.BLOCK_BYTES)
     counts = _count(parts, len(chunks))
     unchanged = np.arange(len(chunks.words), dtype=np.int32)
-    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged))
+    characters = chunks.count_characters(counts)
+    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged), characters)
 
 
 class Chunks:
@@ -137,6 +140,14 @@ class Chunks:
         weights = np.repeat(counts, np.diff(self._starts))
         # bincount adds weights as floats, which are exact up to 2**53.
         return np.bincount(self._words, weights=weights, minlength=len(self.words)).astype(np.int64)
+
+    def count_characters(self, counts: Counts) -> Counter[str]:
+        """Return how often each character occurs in such a text, with one space after each chunk."""
+        found: Counter[str] = Counter({"\n": int(counts[END_OF_LINE_ID])})
+        for chunk, times in zip(self._table.words(2), counts[2:].tolist(), strict=True):
+            for character in f"{chunk} ":
+                found[character] += times
+        return found
 
     def replace(self, parts: list[Numbers], counts: Counts, ids: TokenIds) -> TokenIds:
         """Return a text as the ids of its words, in one array.

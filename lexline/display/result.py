@@ -108,7 +108,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
         ]
     challenger, former = (float(comparison[f"{which}_perplexity"]) for which in ("challenger", "champion"))
     figures = (
-        f"On the same words, it has a perplexity of {challenger:.2f}, and {champion}, which served before, "
+        f"On the same text, it has a perplexity of {challenger:.2f}, and {champion}, which served before, "
         f"has {former:.2f}."
     )
     return [" ".join([figures, *map(sentence, comparison.get("notes") or ())])]

@@ -180,6 +180,9 @@ class CleanupOf(Contract):
     status: str
 
 
+Incomparable = Literal["reject", "accept"]
+
+
 class ExecutionInput(Contract):
     """The input of an execution.
 
@@ -190,7 +193,8 @@ class ExecutionInput(Contract):
 
     All other fields have defaults. `force` trains even if nothing has changed, and deploys even a rejected
     model. `max_perplexity` is an absolute limit for the test perplexity. `tolerance` is the share by which
-    the new model's perplexity may exceed the champion's.
+    the new model's perplexity may exceed the champion's. `incomparable` says whether to accept a model that
+    cannot be compared with the champion.
     """
 
     dataset: DatasetName | None = None
@@ -205,6 +209,7 @@ class ExecutionInput(Contract):
     hosting: HostingResources = HostingResources()
     max_perplexity: float | None = Field(default=None, gt=1)
     tolerance: float = Field(default=0, ge=0, le=10)
+    incomparable: Incomparable = "reject"
     teardown: Teardown = "never"
 
     @model_validator(mode="after")

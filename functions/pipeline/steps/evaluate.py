@@ -1,8 +1,8 @@
 """Evaluate, the gate: may this model replace the one that serves?
 
 The gate asks two questions. Is the model good enough by itself (absolute limits)? And is it as good as the
-champion? The training job scored both models on the same new test text, over the same words. If they cannot
-be compared, the verdict says why.
+champion? The training job scored both models on the same new test text. If they cannot be compared, the
+request's `incomparable` decides, and the verdict says why.
 """
 
 import math
@@ -28,7 +28,7 @@ def handler(given: EvaluateInput) -> Evaluated:
     )
     scored = job_output.read(given.trained).metrics.comparison
     comparison = compare(given.run, given.champion, given.prepared.fingerprint, scored)
-    objection = objection_to(metrics, given.run.max_perplexity) or regression(comparison)
+    objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, comparison)
     reason = objection or (
         f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words. "
         f"{sentence_on(comparison)}"
@@ -84,10 +84,17 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
     )
 
 
-def regression(comparison: Comparison | None) -> str | None:
-    """Return why the champion stays, with both perplexities; None if the challenger may replace it."""
+def regression(run: Run, comparison: Comparison | None) -> str | None:
+    """Return why the champion stays; None if the challenger may replace it."""
     if comparison is None:
         return None
+    if comparison.reason is not None:
+        if run.incomparable == "accept":
+            return None
+        return (
+            f"{sentence_on(comparison)} To deploy the model nevertheless: lexline deploy {run.name} --force. "
+            'To accept such models: "incomparable": "accept" in the request.'
+        )
     champion, challenger = comparison.champion_perplexity, comparison.challenger_perplexity
     if champion is None or challenger is None or challenger <= champion * (1 + comparison.tolerance):
         return None

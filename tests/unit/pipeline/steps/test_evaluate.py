@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from steps import evaluate
-from tests.unit.pipeline.documents import FORMER, Document, Documents
+from tests.unit.pipeline.documents import FORMER, NAME, Document, Documents
 from training import job_output
 from training.job_output import JobMetrics, JobOutput
 
@@ -145,12 +145,18 @@ def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> No
         ),
     ],
 )
-def test_a_model_that_cannot_be_compared_is_accepted_by_itself(
-    evaluates: Evaluates, written: Document, comparison: Any, reason: str
+def test_the_request_decides_on_a_model_that_cannot_be_compared(
+    evaluates: Evaluates, documents: Documents, written: Document, comparison: Any, reason: str
 ) -> None:
     written["comparison"] = comparison
     if comparison == "missing":
         written.clear()
+    verdict = evaluates()
+    assert not verdict["accepted"]
+    assert verdict["reason"].startswith(f"It could not be compared with {FORMER}: {reason}")
+    assert f"lexline deploy {NAME} --force" in verdict["reason"]
+    assert '"incomparable": "accept"' in verdict["reason"]
+    documents.run["incomparable"] = "accept"
     verdict = evaluates()
     assert verdict["accepted"]
     assert verdict["reason"].endswith(f"It could not be compared with {FORMER}: {reason}")
@@ -177,7 +183,7 @@ def test_a_champion_without_an_artifact_cannot_be_compared(
     documents.champion |= champion
     written.clear()
     verdict = evaluates()
-    assert verdict["accepted"]
+    assert not verdict["accepted"]
     assert verdict["comparison"]["champion"] == name
     assert verdict["comparison"]["reason"] == f"The artifact of {name} does not exist any more."
 
