@@ -46,11 +46,13 @@ class Corpus:
         tokenizer: The name of the tokenizer that split the text.
         vocabulary: The words of train.
         splits: train, valid and test as word numbers, with an <eos> after each line.
+        unknown_words: How many different words of test are not in the vocabulary.
     """
 
     tokenizer: str
     vocabulary: Vocabulary
     splits: Mapping[str, TokenIds]
+    unknown_words: int
 
 
 def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BLOCK_BYTES) -> Corpus:
@@ -75,7 +77,9 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
     counts = {split: _count(parts, len(chunks)) for split, parts in texts.items()}
     known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]))
     splits = {split: chunks.replace(parts, counts[split], ids) for split, parts in texts.items()}
-    return Corpus(chosen.name, known, splits)
+    of_test = chunks.count_words(counts["test"]) > 0
+    unknown_words = int(np.count_nonzero(of_test[END_OF_LINE_ID:] & (ids[END_OF_LINE_ID:] == UNKNOWN_ID)))
+    return Corpus(chosen.name, known, splits, unknown_words)
 
 
 @dataclass(frozen=True)

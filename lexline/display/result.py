@@ -90,10 +90,11 @@ def _quality(report: Report) -> list[str]:
         return []
     # JSON has no infinity, so the report has it as a string.
     test = formatting.perplexity(float(metrics["test_perplexity"]))
-    vocabulary = metrics.get("vocabulary_size")
+    vocabulary, share = metrics.get("vocabulary_size"), metrics.get("test_unknown_share")
     return [
         f"Test perplexity {test}: on unseen text, the model is as uncertain about the next word as if it "
         f"chose at random among {test} words."
+        + (f" It does not know {share:.1%} of that text." if share is not None else "")
         + (f" Its vocabulary has {vocabulary:,} words." if vocabulary else "")
     ]
 

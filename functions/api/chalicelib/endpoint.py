@@ -47,7 +47,8 @@ class ServedModel:
 
     `since` (ISO 8601) is the creation time of the endpoint config, minutes before it served. Unlike the
     endpoint's LastModifiedTime, it does not change when the endpoint scales. `perplexity` is that of the test
-    split. `dataset` and `perplexity` are None if the pipeline did not create the config.
+    split, and `unknown_share` the share of its words that the model does not know. These and `dataset` are
+    None if the pipeline did not create the config.
     """
 
     endpoint: str
@@ -55,6 +56,7 @@ class ServedModel:
     model: str
     dataset: str | None
     perplexity: float | None
+    unknown_share: float | None
     since: str
 
 
@@ -129,13 +131,14 @@ class Endpoint:
                 raise errors.Deploying(
                     "The endpoint is changing to another model. Try again.", retry=1
                 ) from error
-        perplexity = tags.get("lexline:test-perplexity")
+        perplexity, unknown = tags.get("lexline:test-perplexity"), tags.get("lexline:test-unknown-share")
         return ServedModel(
             endpoint=self.name,
             status=endpoint["EndpointStatus"],
             model=tags.get("lexline:model") or config["ProductionVariants"][0]["ModelName"],
             dataset=tags.get("lexline:dataset"),
             perplexity=float(perplexity) if perplexity else None,
+            unknown_share=float(unknown) if unknown else None,
             since=config["CreationTime"].isoformat(),
         )
 

@@ -192,7 +192,8 @@ class ExecutionInput(Contract):
     `cleanup_of` come from schedules and from the pipeline itself.
 
     All other fields have defaults. `force` trains even if nothing has changed, and deploys even a rejected
-    model. `max_perplexity` is an absolute limit for the test perplexity. `tolerance` is the share by which
+    model. `max_perplexity` is an absolute limit for the test perplexity, unknown
+    words charged. `tolerance` is the share by which
     the new model's perplexity may exceed the champion's. `incomparable` says whether to accept a model that
     cannot be compared with the champion.
     """

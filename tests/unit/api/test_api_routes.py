@@ -71,6 +71,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
     name = {"EndpointConfigName": RUN}
     stubbed_api.sagemaker.add_response("describe_endpoint_config", {**name, **config}, name)
     tags = {"lexline:run": RUN, "lexline:dataset": "sotu", "lexline:test-perplexity": "208.3"}
+    tags["lexline:test-unknown-share"] = "0.021"
     listed = {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
     stubbed_api.sagemaker.add_response("list_tags", listed, {"ResourceArn": arn})
     assert stubbed_api.http.get("/model").json_body == {
@@ -79,6 +80,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
         "model": RUN,
         "dataset": "sotu",
         "perplexity": 208.3,
+        "unknown_share": 0.021,
         "since": "2026-11-23T12:00:00+00:00",
     }
 
