@@ -10,6 +10,7 @@ The slow tokenizer sees each distinct chunk once, and no Python loop runs over t
 of memory; besides the tokens, only the distinct chunks and words are kept.
 """
 
+import unicodedata
 from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,7 +61,7 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
 
     Args:
         channel: The folder.
-        wanted_tokenizer: A name, or `auto` to choose the tokenizer that fits train.
+        wanted_tokenizer: A name in tokenizer.CHOICES, or `auto` to choose the tokenizer that fits train.
         block_bytes: How much text to read at once.
 
     Raises:
@@ -70,7 +71,7 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
     if wanted_tokenizer == "auto":
         chosen = tokenizer.choose(split_files.sample(files["train"]))
     else:
-        chosen = tokenizer.BY_NAME[wanted_tokenizer]
+        chosen = tokenizer.CHOICES[wanted_tokenizer]
     _keep_freed_memory()
     chunks = Chunks(chosen)
     texts = {split: _read_split(split, path, chunks, block_bytes) for split, path in files.items()}
@@ -89,7 +90,7 @@ class Wording:
     Attributes:
         words: Its distinct words, after <unk> and <eos>, which the text need not contain.
         indices: The text as indices of `words`.
-        characters: How often each character occurs. A chunk counts with one space, whatever stands after it.
+        characters: How often each character occurs in the normal form NFC. A chunk counts with one space.
     """
 
     words: list[str]
@@ -149,7 +150,7 @@ class Chunks:
         """Return how often each character occurs in such a text, with one space after each chunk."""
         found: Counter[str] = Counter({"\n": int(counts[END_OF_LINE_ID])})
         for chunk, times in zip(self._table.words(2), counts[2:].tolist(), strict=True):
-            for character in f"{chunk} ":
+            for character in f"{unicodedata.normalize('NFC', chunk)} ":
                 found[character] += times
         return found
 

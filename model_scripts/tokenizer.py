@@ -9,6 +9,13 @@ Only punctuation carries joiners, so each word has one form and the model learns
 Numbers such as 1,000.5 stay whole. A clitic is separated at its apostrophe (nation ￭'s, don ￭'t). The joiner
 is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
 
+Scripts that are written without spaces are cut as Unicode's UAX #29 does without a dictionary: ideographs one
+by one, kana and the scripts of South-East Asia and Tibet by grapheme cluster. These words always touch the
+word before them. A space before one is a word of its own, ￭￭, and a lone joiner joins a word of another
+script to the one before it:
+
+    他用Python。 好   ->   ￭￭  他  用  ￭  Python  ￭。  ￭￭  好
+
 `tokenized` is for text with spaces between all words and marks, such as WikiText. It splits at white space
 only, so that counts agree with published ones. Joining undoes WikiText's conventions (@-@ @,@ @.@ n't and
 spaced punctuation) well enough to read.
@@ -16,7 +23,9 @@ spaced punctuation) well enough to read.
 `joined` is for text that a tokenizer such as OpenNMT's has cut and marked with joiners. It splits at white
 space, and the joiners say how to join.
 
-All work line by line. The end of a line is the word <eos> (vocabulary.py).
+All work line by line and put text into Unicode's normal form NFC. The end of a line is the word <eos>
+(vocabulary.py). An artifact names its tokenizer with the version of its conventions (prose-2). The first
+versions, prose and tokenized, have no normal form and no clusters; they serve artifacts of that time.
 """
 
 import re
@@ -27,6 +36,8 @@ from typing import Protocol
 
 JOINER = "￭"
 JOINER_IN_TEXT = "■"
+SPACE = JOINER + JOINER
+"""The word for a space before a word that otherwise touches the word before it."""
 
 
 class Tokenizer(Protocol):
@@ -63,21 +74,48 @@ def _combining() -> str:
 
 
 # Combining accents and vowel signs belong to their word, but Python's \w does not match them.
-_LETTER = rf"[\w{_combining()}]"
-_PIECES = re.compile(
-    rf"(\d+(?:[.,]\d+)+(?!{_LETTER}))"  # number
-    rf"|((?<={_LETTER})['’]{_LETTER}+)"  # clitic
-    rf"|({_LETTER}+)"  # word
-    r"|((.)\5*)",  # mark
-    re.DOTALL,
+_MARKS = _combining()
+
+# Letters and signs, but not digits, of the scripts without spaces: Han, kana, Tibetan, and those whose line
+# breaks need a dictionary (Line_Break=SA in UAX #14).
+_UNSPACED = (
+    "々-〇〡-〩〸-〻㐀-䶿一-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "ぁ-ゖ\u3099\u309aゝ-ゟァ-ヺー-ヿㇰ-ㇿｦ-ﾟ\U0001aff0-\U0001b16f"  # kana
+    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
+    "\u0e81-\u0ebd\u0ec0-\u0ece\u0edc-\u0edf"  # Lao
+    "\u0f00\u0f40-\u0f6c\u0f71-\u0f84\u0f86-\u0fbc"  # Tibetan
+    "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Myanmar
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
+    "\u1950-\u1974\u1980-\u19c9\u1a20-\u1a7c\uaa80-\uaac2"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
 )
+# Thai and Lao AM and the halfwidth voiced marks are letters that extend a cluster (UAX #29, table 2).
+_EXTENDING = rf"{_MARKS}\u0e33\u0eb3\uff9e\uff9f\u200c\u200d\U000e0100-\U000e01ef"
+_FIRST_UNSPACED = re.compile(f"[{_UNSPACED}]")
+
+
+def _pattern(letter: str, cluster: str) -> re.Pattern[str]:
+    """Return the pattern of a piece of a chunk, given those of a letter and of a cluster."""
+    return re.compile(
+        rf"(\d+(?:[.,]\d+)+(?!{letter}))"  # number
+        rf"|((?<={letter})['’](?:{letter})+)"  # clitic
+        rf"|({cluster})"
+        rf"|((?:{letter})+)"  # word
+        r"|((.)\6*)",  # mark
+        re.DOTALL,
+    )
+
+
+_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)")
+_PIECES_AND_CLUSTERS = _pattern(rf"(?![{_UNSPACED}])[\w{_MARKS}]", f"[{_UNSPACED}][{_EXTENDING}]*")
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 
 
 class Prose(Tokenizer):
     """The tokenizer for ordinary text, which can be restored exactly."""
 
-    name = "prose"
+    name = "prose-2"
+    _normal = True
+    _clusters = True
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return the words of all chunks, and the number of words of each."""
@@ -90,11 +128,11 @@ class Prose(Tokenizer):
         return pieces, lengths
 
     def _split_chunk(self, chunk: str) -> Sequence[str]:
-        """Return the pieces of a chunk. They touch, so each border between two needs one joiner.
-
-        Marks before the first word join to the right, as an opening quote does. Later marks join to the left,
-        and to both sides if a word follows.
-        """
+        """Return the pieces of a chunk."""
+        if self._normal and not chunk.isascii():
+            chunk = unicodedata.normalize("NFC", chunk)
+            if _FIRST_UNSPACED.search(chunk):
+                return self._cut(chunk, _PIECES_AND_CLUSTERS)
         # Fast paths for most of English: a single word, or a word with a mark after it.
         if chunk.isalnum():
             return (chunk,)
@@ -102,39 +140,61 @@ class Prose(Tokenizer):
             word = chunk.rstrip(chunk[-1])
             if word.isalnum():
                 return (word, JOINER + chunk[len(word) :])
+        return self._cut(chunk, _PIECES)
 
-        found = _PIECES.findall(chunk.replace(JOINER, JOINER_IN_TEXT))
+    def _cut(self, chunk: str, pattern: re.Pattern[str]) -> list[str]:
+        """Return the pieces of any chunk. They touch, so each border between two needs one joiner.
+
+        Marks before the first word join to the right, as an opening quote does. Later marks join to the left,
+        and to both sides if a word follows. Clusters join to the left by themselves.
+        """
+        found = pattern.findall(chunk.replace(JOINER, JOINER_IN_TEXT))
         pieces: list[str] = []
-        seen_word = False
-        for position, (number, clitic, word, mark, _) in enumerate(found, start=1):
-            last = position == len(found)
-            if number or word:
-                pieces.append(number or word)
+        seen_word, after_cluster = False, False
+        for position, (number, clitic, cluster, word, mark, _) in enumerate(found, start=1):
+            following = found[position] if position < len(found) else None
+            if cluster:
+                pieces += [cluster] if pieces else [SPACE, cluster]
+                seen_word = True
+            elif number or word:
+                pieces += [JOINER, number or word] if after_cluster else [number or word]
                 seen_word = True
             elif clitic:
                 pieces.append(JOINER + clitic)
             elif not seen_word:
-                pieces.append(mark if last else mark + JOINER)
+                pieces.append(mark + JOINER if following and not following[2] else mark)
             else:
-                before_word = not last and bool(found[position][0] or found[position][2])
+                before_word = following and (following[0] or following[3])
                 pieces.append(JOINER + mark + (JOINER if before_word else ""))
+            after_cluster = bool(cluster)
         return pieces
 
     def join(self, words: Sequence[str]) -> str:
         """Return the text of one line's words."""
         text: list[str] = []
-        touching = True
+        touching, spaced = True, False
         for word in words:
-            joins_left = word.startswith(JOINER)
-            if not touching and not joins_left:
+            if word == SPACE and self._clusters:
+                spaced = bool(text)
+                continue
+            joins_left = word.startswith(JOINER) or (self._clusters and _FIRST_UNSPACED.match(word))
+            if spaced or not (touching or joins_left):
                 text.append(" ")
             text.append(word.strip(JOINER))
-            touching = word.endswith(JOINER)
+            touching, spaced = word.endswith(JOINER), False
         return "".join(text)
 
     def clings(self, word: str) -> bool:
         """Return whether a word touches the word before it."""
         return word.startswith(JOINER)
+
+
+class FirstProse(Prose):
+    """The first version of `prose`."""
+
+    name = "prose"
+    _normal = False
+    _clusters = False
 
 
 _TOUCH_LEFT = frozenset([",", ".", ";", ":", "!", "?", "%", ")", "]", "}", "'", "''", "”", "’", "..."])
@@ -146,11 +206,11 @@ _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\
 class Tokenized(Tokenizer):
     """The tokenizer for text that has spaces between all words and marks, in WikiText's conventions."""
 
-    name = "tokenized"
+    name = "tokenized-2"
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the chunks, each of which is one word."""
-        return chunks, [1] * len(chunks)
+        return _in_normal_form(chunks), [1] * len(chunks)
 
     def split_prompt(self, line: str) -> list[str]:
         """Return typed text in WikiText's form.
@@ -196,21 +256,46 @@ class Tokenized(Tokenizer):
         return word == "n't" or bool(_INFIX.fullmatch(word) or (word.startswith("'") and word[1:].isalpha()))
 
 
+class FirstTokenized(Tokenized):
+    """The first version of `tokenized`."""
+
+    name = "tokenized"
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+        """Return the chunks, each of which is one word."""
+        return chunks, [1] * len(chunks)
+
+
 class Joined(Prose):
     """The tokenizer for text that has spaces between all words and marks, and joiners where they touched."""
 
     name = "joined"
+    _clusters = False
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return the chunks, each of which is one word."""
-        return list(chunks), [1] * len(chunks)
+        return [*_in_normal_form(chunks)], [1] * len(chunks)
 
     def split_prompt(self, line: str) -> list[str]:
-        """Return typed text with joiners, as `prose` sets them."""
-        return BY_NAME["prose"].split(line)
+        """Return typed text with joiners, as the first `prose` set them."""
+        return BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
 
 
-BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized(), Joined())}
+def _in_normal_form(chunks: Sequence[str]) -> Sequence[str]:
+    text = "\n".join(chunks)
+    # No chunk has a line end, and the normal form neither makes nor removes one.
+    return (
+        chunks if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text).split("\n")
+    )
+
+
+CHOICES: dict[str, Tokenizer] = {"prose": Prose(), "tokenized": Tokenized(), "joined": Joined()}
+"""The tokenizers to train with, by the names of the hyperparameter."""
+
+BY_NAME: dict[str, Tokenizer] = {
+    tokenizer.name: tokenizer for tokenizer in (*CHOICES.values(), FirstProse(), FirstTokenized())
+}
+"""All tokenizers, by their names in artifacts."""
 
 FEWEST_MARKED = 0.01
 """The share of a text's chunks from which marks of a tokenizer are no accident.
@@ -244,5 +329,5 @@ def choose(sample: Iterable[str]) -> Tokenizer:
             touching += count
     fewest = max(1, FEWEST_MARKED * chunks.total())
     if joined >= fewest:
-        return BY_NAME["joined"]
-    return BY_NAME["tokenized" if alone >= max(fewest, touching) else "prose"]
+        return CHOICES["joined"]
+    return CHOICES["tokenized" if alone >= max(fewest, touching) else "prose"]

@@ -47,7 +47,7 @@ def some_model(words: int, seed: int, **shape: Any) -> LanguageModel:
 
 
 def write_artifact(
-    folder: Path, model: LanguageModel, words: list[str], tokenizer: str = "tokenized"
+    folder: Path, model: LanguageModel, words: list[str], tokenizer: str = "tokenized-2"
 ) -> Path:
     folder.mkdir()
     language_model.save_weights(model, folder / "model.pt")
@@ -136,7 +136,7 @@ def test_both_models_predict_the_same_words(tmp_path: Path, text: Corpus, artifa
         assert judged.vocabulary_size == len(known)
         unknown = [word for word in test if word not in known or word == UNKNOWN]
         assert judged.unknown_share == pytest.approx(len(unknown) / len(test))
-        assert judged.tokenizer == "tokenized"
+        assert judged.tokenizer == "tokenized-2"
 
 
 def test_without_unknown_words_the_figure_is_test_perplexity(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_equal_models_whose_tokenizers_cut_alike_are_equal(tmp_path: Path) -> No
     assert found.champion.perplexity == found.challenger.perplexity
     assert found.champion.bits_per_character == found.challenger.bits_per_character
     assert found.words is None
-    assert found.notes[0].startswith("The champion's tokenizer is prose and the challenger's is tokenized.")
+    assert found.notes[0].startswith("The champion's tokenizer is prose and the challenger's is tokenized-2.")
 
 
 def test_each_model_pays_for_its_own_tokens_and_for_spelling(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ LISTED = "\n".join(foreign_words())
         (link("model.pt"), "contains no model.pt"),
         (
             configure(tokenizer="letters"),
-            "tokenizer is letters, and this version of Lexline has prose, tokenized, joined",
+            "tokenizer is letters, and this version of Lexline has prose-2, tokenized-2, joined, prose, tok",
         ),
         (configure(format=1), "has format 1, and this version of Lexline reads format 2"),
         (configure(nhid=9), r"cannot be read and scored \(RuntimeError: .*size mismatch"),
