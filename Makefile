@@ -1,8 +1,9 @@
-# Lexline's commands. `make demo` and `make test` need only Python 3.11+ and make.
+# Lexline's commands. `make demo` and `make test` need only Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+WHEELS := $(VENV)/wheels
 TORCH := torch==2.13.0
 # PyTorch's own index has wheels without the gigabytes of CUDA packages. If it cannot be reached, pip takes the same
 # release from its default index.
@@ -19,12 +20,12 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
-env: $(STAMP) ## create the one environment, .venv, with every dependency pinned
+env: $(STAMP) $(WHEELS) ## create the one environment, .venv, with every dependency pinned
 
 # Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
 # requirement is installed, and installs what is missing.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Lexline needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) scripts/check_python.py
 	@echo "Creating the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
@@ -35,11 +36,16 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP) ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
+# `lexline up` on the local cloud installs the functions' packages from here, so it needs no internet.
+$(WHEELS): functions/dependencies/requirements.txt $(STAMP)
+	@$(BIN)/pip download -qq --no-deps --only-binary=:all: --platform manylinux2014_$$(uname -m) --dest $@ -r $<
+	@touch $@
+
+demo: env ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
 # Three processes keep two cores busy, because each waits for a part of its time.
-test: $(STAMP) ## run every test: unit, integration, faults, end to end
+test: env ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## compare training and generation with a plain PyTorch loop, in 75 minutes (QUICK=1: a part, in 3; DATA=path)

@@ -19,8 +19,9 @@ import hyperparameters
 import inference
 import recipes
 import train
-from inference import Request, ServedModel
+from inference import ServedModel
 from language_model import WEIGHTS, save_weights
+from request_body import Request
 
 WORDS = 300
 

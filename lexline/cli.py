@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import shutil
-from typing import Any
+import sys
+from importlib import metadata
+from typing import Annotated, Any
 
-import botocore.exceptions
 import typer
 from typer.core import TyperGroup
 
 from lexline.aws import client_errors
-from lexline.commands import cost, deploy, down, generate, logs, models, report, rollback, run, status, up
-from lexline.core.errors import UserError
+from lexline.commands import (
+    cost,
+    deploy,
+    down,
+    env,
+    generate,
+    logs,
+    models,
+    report,
+    rollback,
+    run,
+    status,
+    up,
+)
+from lexline.core.errors import Stopped, UserError
 from lexline.display import terminal
 
-_EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 the arguments are invalid."
+_EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 the arguments are invalid, 130 stopped with Ctrl-C."
 _EXIT_CODES_OF_RUNS = (
     "Exit codes: 0 the run succeeded or had nothing to do, 1 the run failed or its model was rejected, "
     "2 the arguments are invalid, 130 stopped with Ctrl-C (the run continues)."
@@ -24,21 +40,43 @@ _EXIT_CODES_OF_RUNS = (
 class _Commands(TyperGroup):
     """The subcommands. Errors that the user can resolve end with a message instead of a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        # The terminal's encoding may lack a character of a text, a help text or a file name.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            problem: UserError = Stopped("The command did not complete.")
         except UserError as error:
-            terminal.print_error(error.message, error.hint)
-            raise typer.Exit(error.exit_code) from error
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            terminal.print_error(*client_errors.explain(error))
-            raise typer.Exit(1) from error
+            problem = error
+        except client_errors.ERRORS as error:
+            problem = UserError(*client_errors.explain(error, ctx.obj))
+        except OSError as error:
+            # Nobody reads the output any more, for example after `lexline logs | head`. Typer ends quietly.
+            if error.errno == errno.EPIPE:
+                raise
+            subject = f"{error.filename} cannot be used" if error.filename else "The system refused a request"
+            problem = UserError(
+                f"{subject}: {error.strerror or error}.",
+                "Check that it exists, that this user may read and write it, and that the disk is not full.",
+            )
+        terminal.print_error(problem)
+        raise typer.Exit(problem.exit_code)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"lexline {metadata.version('lexline')}")
+        raise typer.Exit
 
 
 app = typer.Typer(
     cls=_Commands,
-    help="Train a language model on a text corpus, and serve it over HTTP: on a local cloud on this machine, "
-    "or on AWS with --profile.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,9 +84,22 @@ app = typer.Typer(
     rich_markup_mode="markdown" if shutil.get_terminal_size().columns >= 80 else None,
 )
 
+
+@app.callback()
+def _lexline(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train a language model on a text corpus, and serve it over HTTP.
+
+    Commands work on a local cloud on this machine, or on AWS with --profile.
+    """
+
+
 for command in (
     up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy,
-    rollback.rollback, report.report, cost.cost, down.down,
+    rollback.rollback, report.report, cost.cost, env.env, down.down,
 ):  # fmt: skip
     follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
     app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)

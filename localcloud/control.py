@@ -29,6 +29,8 @@ import botocore.session
 import psutil
 from botocore.config import Config
 
+from localcloud.proxies import past_proxies
+
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _LOG_TAIL = 20
 # The longest wait for a server, or for a killed process, to end. Most machines need a second.
@@ -55,10 +57,13 @@ class LocalCloud:
     pid: int
 
     def environment(self) -> dict[str, str]:
-        """Return this process's environment with the local cloud's AWS_* variables instead of all others."""
+        """Return this process's environment with the local cloud's AWS_* variables instead of all others.
+
+        Requests to the local cloud go past the environment's proxies.
+        """
         others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {
-            **others,
+            **past_proxies(others),
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
@@ -75,7 +80,7 @@ class LocalCloud:
 
         A client without further arguments is created once for each service, because that takes 10 ms.
         """
-        merged = Config(inject_host_prefix=False).merge(config or Config())
+        merged = Config(inject_host_prefix=False, proxies={}).merge(config or Config())
         # A session is not thread-safe. Its clients are.
         with _creating_a_client:
             plain = config is None and not arguments
@@ -148,14 +153,18 @@ def start(
             start_new_session=True,
         )
     deadline = time.monotonic() + timeout
-    while process.poll() is None:
-        cloud = load(state)
-        if cloud is not None and cloud.pid == process.pid:
-            return cloud
-        if time.monotonic() > deadline:
-            _end(psutil.Process(process.pid), grace=1.0)
-            raise LocalCloudError(f"The local cloud was not ready within {timeout:g} s{_tail(log)}")
-        time.sleep(0.05)
+    try:
+        while process.poll() is None:
+            cloud = load(state)
+            if cloud is not None and cloud.pid == process.pid:
+                return cloud
+            if time.monotonic() > deadline:
+                _end(psutil.Process(process.pid), grace=1.0)
+                raise LocalCloudError(f"The local cloud was not ready within {timeout:g} s{_tail(log)}")
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        _end(psutil.Process(process.pid), grace=1.0)
+        raise
     raise LocalCloudError(f"The local cloud ended with code {process.returncode} while starting{_tail(log)}")
 
 

@@ -33,6 +33,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from localcloud import control, ministack
+from localcloud.proxies import past_proxies
 from localcloud.regions import Regions, ServiceFactory
 
 logger = logging.getLogger("localcloud")
@@ -166,10 +167,13 @@ def _clear(state: Path) -> None:
 
 
 def _set_environment(state: Path, port: int) -> None:
-    """Replace the AWS_* variables of this process, and so of its functions, with this cloud's."""
+    """Replace the AWS_* variables with this cloud's, and exempt this machine from proxies.
+
+    The functions, jobs and endpoints inherit the environment.
+    """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(ministack.options(state, port))
+    os.environ.update(past_proxies(os.environ) | ministack.options(state, port))
 
 
 def _raise_file_limit() -> None:

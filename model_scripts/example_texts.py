@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import inference
-from inference import Request
 from job_log import log_values, quoted, summary
+from request_body import Request
 from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))

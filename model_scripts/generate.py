@@ -1,12 +1,14 @@
 """Serve texts in SageMaker's PyTorch image: the four functions that its inference toolkit calls.
 
-The toolkit handles one request at a time. inference.py documents requests and responses.
+The toolkit handles one request at a time. request_body.py documents requests, and inference.py
+responses.
 """
 
 import json
 from typing import Any
 
-from inference import JSON, InvalidRequest, Request, ServedModel, load, parse
+from inference import JSON, ServedModel, load, parse
+from request_body import InvalidRequest, Request
 
 
 def model_fn(model_dir: str) -> ServedModel:

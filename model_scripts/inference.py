@@ -1,7 +1,6 @@
 """Requests for text and the responses to them, generated token by token.
 
-    request    {"seed": 111, "temperature": 0.8, "words": 100, "prompt": "My fellow citizens", "top_k": 40,
-               "top_p": 0.9}; every field is optional
+    request    a JSON object; request_body.py has its fields
     response   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": $LEXLINE_MODEL}
 
 `text` continues the prompt and does not repeat it. `words` counts words between spaces, so punctuation does
@@ -15,7 +14,6 @@ reads that token but the text omits it. The same request always gives the same t
 generated at the same time.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,47 +23,15 @@ from typing import Any
 import numpy as np
 
 import language_model
+import request_body
 import tokenizer
+from request_body import InvalidRequest, Request
 from sampler import Choice, Memory, Sampler
 from tokenizer import Tokenizer
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 
 JSON = "application/json"
 MOST_TOKENS_PER_WORD = 5
-MOST_PROMPT_CHARACTERS = 10_000
-LIMITS: dict[str, tuple[type, float, float]] = {
-    "seed": (int, 0, 2**32 - 1),
-    "temperature": (float, 0.001, 100),
-    "words": (int, 1, 1000),
-    "top_k": (int, 1, 1_000_000),
-    "top_p": (float, 0, 1),
-}
-"""Each number's type, lowest and highest value."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request.
-
-    Attributes:
-        seed: An unsigned 32-bit integer.
-        temperature: From 0.001 to 100.
-        words: The length of the text, from 1 to 1,000.
-        prompt: At most 10,000 characters.
-        top_k: From 1 to 1,000,000, or None for all words.
-        top_p: Above 0, at most 1, or None for all words.
-    """
-
-    seed: int = 1111
-    temperature: float = 1.0
-    words: int = 100
-    prompt: str = ""
-    top_k: int | None = None
-    top_p: float | None = None
-
-
-class InvalidRequest(ValueError):
-    """The request is invalid. The message is a sentence that names the field."""
 
 
 def parse(body: str | bytes, content_type: str | None) -> Request:
@@ -76,33 +42,9 @@ def parse(body: str | bytes, content_type: str | None) -> Request:
     """
     if content_type and content_type.split(";")[0].strip().lower() != JSON:
         raise InvalidRequest(f"The content type must be {JSON}, not {content_type}.")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    known = tuple(Request.__dataclass_fields__)
-    for name in document:
-        if name not in known:
-            raise InvalidRequest(f"Unknown field {name[:50]!r}; the known ones are {', '.join(known)}.")
-    request = Request(**document)
-    for name, (kind, least, most) in LIMITS.items():
-        value = getattr(request, name)
-        if value is None and name in ("top_k", "top_p"):
-            continue
-        # In Python, True is an int; in a request it is not.
-        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-            raise InvalidRequest(f"{name} must be {'a whole number' if kind is int else 'a number'}.")
-        if not least <= value <= most:
-            raise InvalidRequest(f"{name} must be from {least:,} to {most:,}.")
-    if request.top_p == 0:
-        raise InvalidRequest("top_p must be above 0.")
-    if not isinstance(request.prompt, str):
-        raise InvalidRequest("prompt must be text.")
-    if len(request.prompt) > MOST_PROMPT_CHARACTERS:
-        raise InvalidRequest(f"prompt must be at most {MOST_PROMPT_CHARACTERS:,} characters long.")
-    return request
+    if isinstance(body, str):
+        body = body.encode("utf-8", "surrogatepass")
+    return Request(**request_body.read(body))
 
 
 @dataclass(frozen=True)

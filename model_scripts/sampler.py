@@ -108,6 +108,8 @@ class Sampler:
             )
         ]
         self._head_words = model.shape.head
+        # All words but <unk> can be drawn.
+        self._drawable = model.shape.vocabulary_size - 1
         self._log_sizes = np.array([math.log(end - start) for start, end, _ in model.shape.tails])
 
     def start(self) -> Memory:
@@ -125,8 +127,8 @@ class Sampler:
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         """Draw the next word of each text from the model's distribution, given that it is not <unk>.
 
-        Without top_k and top_p, this is rejection sampling, which scores a tail only when it is drawn. At
-        temperature t, with a = 1/t:
+        If top_k and top_p exclude no word, this is rejection sampling, which scores a tail only when it is
+        drawn. At temperature t, with a = 1/t:
 
             weight of a word of the head   P(word)^a
             weight of a tail of n words    P(tail)^a * sum over its words of P(word | tail)^a
@@ -138,7 +140,7 @@ class Sampler:
         every tail would give.
         """
         hidden = self._layers[-1].outputs(memory)
-        cut = [choice.top_k is not None or choice.top_p is not None for choice in choices]
+        cut = [self._is_cut(choice) for choice in choices]
         if not any(cut):
             return self._draw_from_all(hidden, choices)
         words = [UNKNOWN_ID] * len(choices)
@@ -155,6 +157,10 @@ class Sampler:
         That of <unk> is minus infinity.
         """
         return self._log_weights(self._layers[-1].outputs(memory))
+
+    def _is_cut(self, choice: Choice) -> bool:
+        """Return whether top_k or top_p excludes a word."""
+        return (choice.top_k or self._drawable) < self._drawable or (choice.top_p or 1) < 1
 
     def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
         """Return the first layer's product with the vectors of words (n): (n, 4 * its width)."""

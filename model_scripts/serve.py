@@ -1,7 +1,7 @@
 """Serve texts under Ray Serve, which AWS's Ray image starts as config.yaml says.
 
-POST / takes the requests of inference.py and returns its responses. An invalid request gets status 400 and a
-sentence.
+POST / takes the requests of request_body.py and returns the responses of inference.py. An invalid request
+gets status 400 and a sentence.
 
 Requests are batched token by token (iteration-level scheduling; Yu et al., Orca, OSDI 2022): a request joins
 the running batch, each step draws one token for every request, and a request leaves when its text is
@@ -121,11 +121,25 @@ def processors() -> int:
     return max(1, min(found, int(os.environ.get("OMP_THREAD_LIMIT", found))))
 
 
+def app(_: dict[str, str]) -> serve.Application:
+    """Return the application that Ray Serve runs, after this process has generated a text.
+
+    Ray's health check, which SageMaker's /ping asks, says 200 from the moment that the application is built,
+    though its replicas have not loaded the model yet and may fail to. A model that cannot be loaded must not
+    get so far, so the build loads it, too. Ray calls this function in a process that then ends.
+    """
+    import inference
+
+    inference.load(MODEL).generate(inference.parse(b"{}", inference.JSON))
+    return generators.bind(MODEL)
+
+
+# The model is one folder above this file, wherever the artifact was unpacked.
+MODEL = str(Path(__file__).resolve().parent.parent)
 # num_cpus 0: an actor that reserves no processor also starts on the smallest instance. numpy multiplies with
-# OpenBLAS, which reads its number of threads when it is loaded. The model is one folder above this file,
-# wherever the artifact was unpacked.
-app = serve.deployment(
+# OpenBLAS, which reads its number of threads when it is loaded.
+generators = serve.deployment(
     num_replicas=processors(),
     max_ongoing_requests=MOST_AT_ONCE,
     ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OPENBLAS_NUM_THREADS": "1"}}},
-)(Generator).bind(str(Path(__file__).resolve().parent.parent))
+)(Generator)

@@ -59,6 +59,7 @@ SERVING_MODULES = (
     "generate.py",
     "inference.py",
     "language_model.py",
+    "request_body.py",
     "sampler.py",
     "serve.py",
     "tokenizer.py",

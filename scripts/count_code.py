@@ -47,11 +47,15 @@ def _docstring_lines(source: str) -> set[int]:
 
 
 def tracked(folder: str) -> list[Path]:
-    """Return the paths of the Python files below a folder that Git tracks, relative to the repository."""
+    """Return the paths of the Python files below a folder that Git tracks, relative to the repository.
+
+    A link is not counted: the file that it points to is.
+    """
     listing = subprocess.run(
         ["git", "ls-files", "--", folder], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    return [Path(line) for line in listing.splitlines() if line.endswith(".py")]
+    paths = [Path(line) for line in listing.splitlines() if line.endswith(".py")]
+    return [path for path in paths if not (ROOT / path).is_symlink()]
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ from sagemaker.core import image_uris
 # are the values of the parameter HostingImage.
 IMAGES: dict[str, dict[str, str]] = {
     "training": {"framework": "pytorch-amzn2023", "version": "2.13", "image_scope": "training"},
-    "ray": {"framework": "ray-serve", "version": "1", "image_scope": "inference"},
+    # The tag of version 1 moves with each of AWS's releases; that of 1.4 (Ray 2.57.0) does not.
+    "ray": {"framework": "ray-serve", "version": "1.4", "image_scope": "inference"},
     "pytorch": {
         "framework": "pytorch",
         "version": "2.6.0",
@@ -31,7 +32,7 @@ IMAGES: dict[str, dict[str, str]] = {
         "image_scope": "inference",
     },
 }
-# The SDK chooses between the CPU and the GPU image by the instance type.
+# The SDK chooses between the CPU and the GPU image by the instance type. Hosting needs no GPU.
 INSTANCES = {"Cpu": "ml.m5.large", "Gpu": "ml.g5.xlarge"}
 
 BEGIN = "  # BEGIN images: written by scripts/write_image_mappings.py\n"
@@ -65,6 +66,8 @@ def mappings() -> dict[str, dict[str, Any]]:
     for image in IMAGES:
         published = [region for region in listed if region in regions(image)]
         for processor, instance_type in INSTANCES.items():
+            if (processor, IMAGES[image]["image_scope"]) == ("Gpu", "inference"):
+                continue
             paths = {uri(image, region, instance_type).partition("/")[2] for region in published}
             if len(paths) != 1:
                 raise ValueError(f"Image {image} has several names: {', '.join(sorted(paths))}.")

@@ -1,8 +1,10 @@
 """One local cloud for all tests that need one, and the project deployed on it once."""
 
+import datetime
 import fcntl
 import functools
 import gc
+import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +13,14 @@ from typing import Any
 import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck
 from xdist.scheduler import LoadFileScheduling
 
 from localcloud.control import LocalCloud
-from tests.stack import TINY, DeployedStack, deploy, running
+from tests.stack import NO_SUCH_PROXY, TINY, DeployedStack, deploy, running
 
 # The user's own AWS profile and credentials must not influence a test.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -85,6 +90,23 @@ def compiled_in_a_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> 
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate of 127.0.0.1, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(
+        builder.add_extension(address, False).sign(key, hashes.SHA256()).public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return file
+
+
 @pytest.fixture(scope="module")
 def only_ray() -> Iterator[None]:
     """Let one module at a time start Ray, among all processes: two would compete for the processors."""
@@ -100,7 +122,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     State machines wait a fiftieth of the time that they name, before retries too. A function that failed on
     an event gets it again after a tenth of a second. Time limits are not scaled.
     """
-    environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
+    environment = {"SFN_WAIT_SCALE": "0.02", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1", **NO_SUCH_PROXY}
     with running(tmp_path_factory.mktemp("cloud") / "state", environment) as started:
         yield started
 

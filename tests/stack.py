@@ -38,6 +38,10 @@ that starts fastest. A run starts a moment after the last upload, an update is n
 twice as bad as the one of the test before."""
 
 
+NO_SUCH_PROXY = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
+"""A proxy at which nothing listens. The local cloud and its clients do not use it."""
+
+
 class Response(NamedTuple):
     """An HTTP response with a JSON body."""
 

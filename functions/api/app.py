@@ -5,8 +5,11 @@
     GET  /model     the model that serves, since when, and its perplexity
     GET  /health    whether the API itself works
 
+HEAD works like GET. docs/api.md describes requests, errors and limits.
+
 The Lambda handler is `app.app`, behind API Gateway's REST proxy integration. API Gateway authenticates
-callers (API key or AWS_IAM), so every request that arrives here is allowed.
+callers (API key or AWS_IAM), so every request that arrives here is allowed. The exception is a browser's
+preflight request (OPTIONS), which has no key and reaches nothing but `cross_origin`.
 """
 
 import os
@@ -31,6 +34,16 @@ _MESSAGES = {
 }
 
 
+_CROSS_ORIGIN = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": (
+        "Content-Type, X-Api-Key, Authorization, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token"
+    ),
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Max-Age": "3600",
+}
+
+
 @cache
 def endpoint() -> Endpoint:
     """Return the endpoint in ENDPOINT_NAME. Its clients are reused while the function stays warm."""
@@ -39,7 +52,7 @@ def endpoint() -> Endpoint:
 
 @app.route("/generate", methods=["POST"], content_types=["application/json"])
 def generate() -> dict[str, Any]:
-    """Generate text. chalicelib.errors says when the status is 400, 404, 413, 424, 429, 502 or 503."""
+    """Generate text. chalicelib.errors has the errors and their statuses."""
     request = parse_generate(_body())
     generated = endpoint().generate(request)
     # The prompt and the text belong to the caller, so neither is logged.
@@ -53,16 +66,30 @@ def generate() -> dict[str, Any]:
     return asdict(generated)
 
 
-@app.route("/model", methods=["GET"])
+@app.route("/model", methods=["GET", "HEAD"])
 def model() -> dict[str, Any]:
     """Describe the model that serves."""
     return asdict(endpoint().served())
 
 
-@app.route("/health", methods=["GET"])
+@app.route("/health", methods=["GET", "HEAD"])
 def health() -> dict[str, str]:
     """Return that the API works. GET /model says whether a model serves."""
     return {"status": "ok"}
+
+
+@app.middleware("http")
+def cross_origin(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
+    """Respond to preflight requests, and let web pages of ALLOWED_ORIGINS read every response."""
+    if request is None:
+        return get_response(request)
+    is_preflight = request.method == "OPTIONS"
+    response = Response("", status_code=HTTPStatus.NO_CONTENT) if is_preflight else get_response(request)
+    response.headers["Vary"] = "Origin"
+    origin = request.headers.get("origin")
+    if origin and origin in os.environ["ALLOWED_ORIGINS"].split(","):
+        response.headers.update({"Access-Control-Allow-Origin": origin, **_CROSS_ORIGIN})
+    return response
 
 
 @app.middleware("http")

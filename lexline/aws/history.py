@@ -113,19 +113,32 @@ def _error_of(event: HistoryEventTypeDef) -> str:
     return details.get("error") or "failed"
 
 
-def outputs_of(events: Sequence[HistoryEventTypeDef], state: str) -> Iterator[Any]:
-    """Yield what the tasks of a state returned, newest first, parsed from JSON."""
+def parsed(text: str) -> Any:
+    """Return what is in a JSON text; None if it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def outputs_of(events: Sequence[HistoryEventTypeDef], state: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents that the tasks of a state returned, newest first.
+
+    Anybody who may complete a task can give it any output. What is not a JSON object is left out.
+    """
     current = ""
     outputs = []
     for event in events:
         if "stateEnteredEventDetails" in event:
             current = event["stateEnteredEventDetails"]["name"]
         elif current == state and "taskSucceededEventDetails" in event:
-            outputs.append(event["taskSucceededEventDetails"].get("output", "null"))
+            outputs.append(event["taskSucceededEventDetails"].get("output", ""))
     for text in reversed(outputs):
-        output = json.loads(text)
+        output = parsed(text)
         # Lambda's response has the function's result in Payload.
-        yield output.get("Payload", output) if isinstance(output, dict) else output
+        document = output.get("Payload", output) if isinstance(output, dict) else output
+        if isinstance(document, dict):
+            yield document
 
 
 def joined(events: Sequence[HistoryEventTypeDef]) -> str | None:
@@ -136,5 +149,5 @@ def joined(events: Sequence[HistoryEventTypeDef]) -> str | None:
     """
     gathered = next(outputs_of(events, GATHER), None)
     if gathered is not None:
-        return gathered.get("joined") or ""
+        return str(gathered.get("joined") or "")
     return "" if any(event["type"] in _ENDS for event in events) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import Any
 
@@ -10,16 +11,18 @@ from botocore import exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from lexline.aws.stack import Stack
 from lexline.core.errors import UserError
 
-_TIMEOUT_SECONDS = 35
-"""API Gateway responds within 29 seconds, even if the function takes longer."""
+_TIMEOUTS = (10, 35)
+"""Seconds to wait for the connection and for the response. API Gateway responds within 29 seconds."""
 _HINTS = {
     "no_endpoint": "`lexline run FILE` trains and deploys a model.",
     "deploying": "`lexline status` shows the progress.",
     "model_failed": "`lexline logs --source endpoint` shows the model's output.",
+    "model_unavailable": "If this goes on, see `lexline logs --source endpoint`.",
     "model_unreachable": "See `lexline status` and `lexline logs --source endpoint`.",
     "internal_server_error": "`lexline logs --source functions` shows what went wrong.",
 }
@@ -35,6 +38,10 @@ class HttpApi:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._target = stack.target
+
+    def api_key(self) -> str:
+        """Return the API key, which the stack must have."""
+        return self._target.apigateway.get_api_key(apiKey=self._stack.api_key_id, includeValue=True)["value"]
 
     def get(self, path: str) -> dict[str, Any]:
         """Send a GET request and return the JSON of the response."""
@@ -52,7 +59,7 @@ class HttpApi:
         words = ["curl", "-sS", "-X", "POST", f"{self._stack.api_url}{path}"]
         words += ["-H", "Content-Type: application/json"]
         if self._stack.api_key_id:
-            command = shlex.join([*words, "-H", f"x-api-key: {self._api_key()}"])
+            command = shlex.join([*words, "-H", f"x-api-key: {self.api_key()}"])
         else:
             command = (
                 f'{shlex.join(words)} --aws-sigv4 "aws:amz:{self._target.region}:execute-api"'
@@ -61,13 +68,19 @@ class HttpApi:
             )
         return f"{command} -d {shlex.quote(json.dumps(body))}"
 
-    def _api_key(self) -> str:
-        return self._target.apigateway.get_api_key(apiKey=self._stack.api_key_id, includeValue=True)["value"]
+    def _http(self) -> URLLib3Session:
+        """Return an HTTP session that takes the route of boto3's clients: proxies, certificates."""
+        options: dict[str, Any] = {"timeout": _TIMEOUTS}
+        if not self._target.local:
+            bundle = self._target.session._session.get_config_variable("ca_bundle")
+            options["verify"] = bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
+            options["proxies"] = get_environ_proxies(self._stack.api_url)
+        return URLLib3Session(**options)
 
     def _send(self, method: str, path: str, body: str | None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if body else {}
         if self._stack.api_key_id:
-            headers["x-api-key"] = self._api_key()
+            headers["x-api-key"] = self.api_key()
         request = AWSRequest(method, f"{self._stack.api_url}{path}", headers, body)
         if not self._stack.api_key_id:
             credentials = self._target.session.get_credentials()
@@ -75,10 +88,10 @@ class HttpApi:
                 raise exceptions.NoCredentialsError
             SigV4Auth(credentials, "execute-api", self._target.region).add_auth(request)
         try:
-            response = URLLib3Session(timeout=_TIMEOUT_SECONDS).send(request.prepare())
+            response = self._http().send(request.prepare())
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise UserError(
-                f"The API at {self._stack.api_url} does not respond.",
+                f"The API at {self._stack.api_url} does not respond: {error}",
                 "Run `lexline status` to see the stack.",
             ) from error
         try:
@@ -92,5 +105,4 @@ class HttpApi:
 
 def _error(status: int, body: dict[str, Any]) -> UserError:
     message = body.get("message") or f"The API returned HTTP status {status}."
-    fields = "".join(f"\n  {error['field']} {error['message']}" for error in body.get("errors", []))
-    return UserError(f"{message}{fields}", _HINTS.get(str(body.get("code")), ""))
+    return UserError(message, _HINTS.get(str(body.get("code")), ""))

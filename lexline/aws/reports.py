@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lexline.aws import runs
+from lexline.aws import history, runs
 from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
 from lexline.core.errors import UserError
 
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+"""The errors of code that reads a report whose fields are not those that the pipeline writes.
+
+Anybody may start an execution, complete its tasks or write to the bucket.
+"""
 _FOLDER = "reports/"
 _PAGE = ".html"
 
@@ -79,12 +83,12 @@ def page(stack: Stack, report: Stored) -> bytes:
 
 
 def document(stack: Stack, run: str) -> dict[str, Any] | None:
-    """Return the report of a run as a JSON document, or None if the run has none."""
+    """Return the report of a run as a JSON document, or None if the run has none that can be read."""
     try:
         stored = stack.target.s3.get_object(Bucket=stack.bucket, Key=f"{_FOLDER}{run}.json")
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchKey":
             raise
         return None
-    report: dict[str, Any] = json.loads(stored["Body"].read())
-    return report
+    report = history.parsed(stored["Body"].read().decode(errors="replace"))
+    return report if isinstance(report, dict) else None

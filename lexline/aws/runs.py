@@ -11,10 +11,12 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from lexline.aws import history
 from lexline.aws.stack import Stack
@@ -24,6 +26,8 @@ from lexline.core.errors import UsageError, UserError
 _ID_IN_NAME = re.compile(r"-([0-9a-f]{12})$")
 _RECENT = 20
 """How many of the newest executions may belong to an upload."""
+_NEWEST, _MOST_IN_PROGRESS = 5, 10
+"""How many of the newest executions the overview has in any case, and of those in progress at most."""
 _LISTED = 1000
 """How many of the newest executions are searched by name: the most that ListExecutions returns at once."""
 
@@ -81,6 +85,28 @@ def start(stack: Stack, subject: str, request: Mapping[str, Any]) -> Run:
     return Run(started["executionArn"], "RUNNING", started["startDate"], None)
 
 
+def problem_with(stack: Stack, request: Mapping[str, Any]) -> str:
+    """Return what is invalid in a request, or "". It asks Plan, the first step, which changes nothing.
+
+    Return "" also if this user may not invoke functions. The run itself then names the problem.
+    """
+    now = datetime.now(UTC)
+    execution = stack.state_machine_arn.replace(":stateMachine:", ":execution:") + ":check"
+    given = {"execution": {"id": execution, "started": now.isoformat()}, "request": request}
+    try:
+        plan = stack.target.cloudformation.describe_stack_resource(
+            StackName=stack.target.stack_name, LogicalResourceId="PlanFunction"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        response = stack.target.functions.invoke(FunctionName=plan, Payload=json.dumps(given))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("AccessDenied", "AccessDeniedException"):
+            raise
+        return ""
+    result = history.parsed(response["Payload"].read().decode())
+    invalid = isinstance(result, dict) and result.get("errorType") == "InvalidInput"
+    return str(result["errorMessage"]) if invalid else ""
+
+
 def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
     """Return the newest executions, newest first."""
     response = stack.target.stepfunctions.list_executions(
@@ -94,13 +120,27 @@ def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
     return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
+def to_show(stack: Stack, names: Collection[str]) -> list[Run]:
+    """Return the runs that matter, newest first: the newest ones, those in progress, and the named ones.
+
+    Executions with invalid input may be many, and must not hide the others.
+    """
+    ids, in_progress, chosen = {id_in(name) for name in names}, 0, []
+    for number, run in enumerate(recent(stack, _LISTED)):
+        in_progress += run.status == "RUNNING"
+        running = run.status == "RUNNING" and in_progress <= _MOST_IN_PROGRESS
+        if number < _NEWEST or running or run.id in ids:
+            chosen.append(run)
+    return chosen
+
+
 def find(stack: Stack, wanted: str | None) -> Run:
     """Return one of the newest 1,000 runs.
 
     Args:
         stack: The stack to search.
-        wanted: The run's id, execution name, ARN or training job. None means the newest run; if that one is
-            an upload that joined another run, the other run.
+        wanted: The run's id, execution name, ARN or training job. None means the newest run that had a valid
+            request and something to do. If it is an upload that joined another run, it means the other run.
 
     Raises:
         UserError: There is no run.
@@ -110,8 +150,14 @@ def find(stack: Stack, wanted: str | None) -> Run:
     if not runs:
         raise UserError("There are no runs yet.", "Start one with `lexline run FILE`.")
     if wanted is None:
-        joined = history.joined(history.events_of(stack.target.stepfunctions, runs[0].arn))
-        return _named(joined, runs) or runs[0]
+        for run in runs[:_RECENT]:
+            events = history.events_of(stack.target.stepfunctions, run.arn)
+            planned = next(history.outputs_of(events, history.PLAN), None)
+            joined = _named(history.joined(events), runs)
+            report = next(history.outputs_of(events, history.REPORT), {})
+            if joined or run.status == "RUNNING" or (planned and report.get("status") != "Skipped"):
+                return joined or run
+        return runs[0]
     for run in runs:
         if wanted in (run.id, run.name, run.arn) or wanted.endswith(f"-{run.id}"):
             return run
@@ -170,9 +216,9 @@ def _named(name: str | None, runs: Sequence[Run]) -> Run | None:
 
 def _is_from(stack: Stack, run: Run, uploaded: Uploaded) -> bool:
     execution = stack.target.stepfunctions.describe_execution(executionArn=run.arn)
-    event = upload_in(json.loads(execution.get("input", "{}")))
+    event = upload_in(history.parsed(execution.get("input", "")))
     return (
         event.get("key") == uploaded.key
-        and event.get("etag", "").strip('"') == uploaded.etag
+        and str(event.get("etag")).strip('"') == uploaded.etag
         and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,30 +14,14 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from lexline.aws import parameters as stack_parameters
 from lexline.aws.target import Target
-from lexline.core.errors import UsageError, UserError
+from lexline.core.errors import Stopped, UserError
 
 _LOG_LINES = 25
 _NO_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}|^Commands you can use")
 """Lines that only draw, and SAM's advice on SAM's own commands."""
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def parameters_from(assignments: Sequence[str]) -> dict[str, str]:
-    """Return the stack parameters in a list of NAME=VALUE.
-
-    Raises:
-        UsageError: One of them has another form.
-    """
-    parameters = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals or not name.isalnum():
-            raise UsageError(
-                f"--parameter {assignment} is invalid.", "Give NAME=VALUE, for example --parameter Epochs=6."
-            )
-        parameters[name] = value
-    return parameters
 
 
 def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: Callable[[str], None]) -> None:
@@ -48,6 +35,7 @@ def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: C
 
     Raises:
         UserError: SAM failed; the message has the end of its output.
+        Stopped: The user stopped the command. SAM has ended.
     """
     sam = Path(sys.executable).with_name("sam")
     if not sam.exists():
@@ -72,7 +60,10 @@ def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: C
         "deploy": ["--template-file", str(build / "template.yaml"), "--stack-name", target.stack_name,
                    "--no-confirm-changeset"],
     }.items():  # fmt: skip
-        _run([str(sam), command, *config, *arguments, *overrides], project, environment, log, show)
+        try:
+            _run([str(sam), command, *config, *arguments, *overrides], project, environment, log, show)
+        except KeyboardInterrupt as interrupt:
+            raise _stopped(command, target) from interrupt
 
 
 def _overrides(project: Path, section: str, parameters: Mapping[str, str]) -> list[str]:
@@ -81,19 +72,22 @@ def _overrides(project: Path, section: str, parameters: Mapping[str, str]) -> li
     configured = (
         config.get(section, {}).get("deploy", {}).get("parameters", {}).get("parameter_overrides", [])
     )
-    merged = {"PythonRuntime": f"python{_PYTHON}", **parameters_from(configured), **parameters}
+    merged = {"PythonRuntime": f"python{_PYTHON}", **stack_parameters.parse(configured), **parameters}
     return [f"{name}={value}" for name, value in merged.items()]
 
 
 def _layer_targets(target: Target) -> dict[str, str]:
-    """Return the variable that tells functions/dependencies/Makefile which wheels to fetch.
+    """Return the variables that tell functions/dependencies/Makefile which wheels to fetch, and from where.
 
-    The local cloud runs the functions on this machine, so one set of wheels is enough, and takes less time to
-    fetch. On AWS the layer needs wheels for all runtimes and processors that the parameters allow.
+    The local cloud runs the functions on this machine, so one set of wheels is enough: that which `make env`
+    downloaded. On AWS the layer needs wheels for all runtimes and processors that the parameters allow.
     """
     if not target.local:
         return {}
-    return {"LAYER_TARGETS": f"{_PYTHON}-{platform.machine().replace('arm64', 'aarch64')}"}
+    return {
+        "LAYER_TARGETS": f"{_PYTHON}-{platform.machine().replace('arm64', 'aarch64')}",
+        "WHEELS": str(Path(sys.prefix) / "wheels"),
+    }
 
 
 def _run(
@@ -110,6 +104,8 @@ def _run(
         tempfile.TemporaryDirectory(prefix="lexline-sam-") as temporary,
         subprocess.Popen(
             command,
+            # Ctrl-C in the terminal reaches only this process, which then ends SAM and what SAM has started.
+            process_group=0,
             cwd=project,
             env={**environment, "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
@@ -120,13 +116,49 @@ def _run(
         ) as process,
     ):
         assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            if not _NO_STATUS.match(line):
-                show(f"{name}: {line.strip()}")
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if not _NO_STATUS.match(line):
+                    show(f"{name}: {line.strip()}")
+        except BaseException:
+            show(f"{name}: ending")
+            _end(process)
+            raise
     if process.returncode:
         last = log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
         raise UserError(
             f"{name} failed. Its last lines:\n\n" + "\n".join(f"  {line}" for line in last) + "\n",
             f"The whole output is in {log}.",
         )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End SAM's process group. SAM first gets the signal of Ctrl-C, so that it can end properly."""
+    # A second Ctrl-C would leave SAM behind.
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    for number, seconds in ((signal.SIGINT, 10), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            break
+    # What SAM has started may ignore the signal, and outlive SAM.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+def _stopped(command: str, target: Target) -> Stopped:
+    name = target.stack_name
+    cloud = " The local cloud runs on; `lexline down` ends it." if target.local else ""
+    again = f"`lexline up` with the same options deploys the stack.{cloud}"
+    if command == "build":
+        return Stopped(f"SAM was building. The stack {name} was not changed.", again)
+    return Stopped(
+        f"SAM was deploying. CloudFormation completes the change of the stack {name} that it has begun. That "
+        "may take some minutes.",
+        f"`lexline status` shows when the stack is complete. After that, {again}",
+    )

@@ -33,6 +33,7 @@ class Stack:
         state_machine_arn: ARN of the pipeline's state machine.
         endpoint: Name of the SageMaker endpoint, which need not exist.
         table: Name of the DynamoDB table that holds the lease.
+        topic_arn: ARN of the SNS topic for messages.
         api_url: URL of the HTTP API.
         api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
     """
@@ -43,6 +44,7 @@ class Stack:
     state_machine_arn: str
     endpoint: str
     table: str
+    topic_arn: str
     api_url: str
     api_key_id: str
 
@@ -69,9 +71,10 @@ def read(target: Target) -> Stack:
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
     if "StateMachineArn" not in outputs:
         reason = stacks[0].get("StackStatusReason", "")
+        wait = "Wait until CloudFormation has finished. " if status.endswith("_IN_PROGRESS") else ""
         raise NotUsable(
             f"The deployment of the stack {name} is not complete. Its status is {status}. {reason}".strip(),
-            "Run `lexline up` again. If that fails, run `lexline down` and then `lexline up`.",
+            f"{wait}Run `lexline up` again. If that fails, run `lexline down` and then `lexline up`.",
         )
     if "TableName" not in outputs:
         raise Outdated(
@@ -84,6 +87,14 @@ def read(target: Target) -> Stack:
         state_machine_arn=outputs["StateMachineArn"],
         endpoint=outputs["EndpointName"],
         table=outputs["TableName"],
+        topic_arn=outputs["TopicArn"],
         api_url=outputs["ApiUrl"].rstrip("/"),
         api_key_id=outputs.get("ApiKeyId", ""),
     )
+
+
+def quiet_seconds(stack: Stack) -> float:
+    """Return how long a dataset must be without uploads before its run begins."""
+    described = stack.target.cloudformation.describe_stacks(StackName=stack.target.stack_name)["Stacks"][0]
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])}
+    return float(values["QuietSeconds"])

@@ -19,12 +19,13 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from lexline.core.errors import UsageError, UserError
+from lexline.core.errors import Stopped, UsageError, UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
 _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+ACCESS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_DISABLE_HOST_PREFIX_INJECTION",
+)
+"""The environment variables that decide where the AWS SDK and the AWS CLI work, and as whom."""
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_BUILDS = "aws"
 """The folder in the home for builds for AWS. It is no sign of a local cloud."""
 
@@ -71,40 +85,55 @@ class Target:
         """The target in words."""
         return f"the local cloud at {self.endpoint_url}" if self.local else f"AWS in {self.region}"
 
+    @property
+    def _config(self) -> Config:
+        # A proxy cannot reach the local cloud.
+        return _CONFIG.merge(Config(proxies={})) if self.local else _CONFIG
+
     @cached_property
     def apigateway(self) -> APIGatewayClient:
         """Client of API Gateway."""
-        return self.session.client("apigateway", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("apigateway", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """Client of CloudFormation."""
-        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """Client of DynamoDB."""
-        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("dynamodb", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        """Client of Lambda."""
+        return self.session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """Client of CloudWatch Logs."""
-        return self.session.client("logs", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("logs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def s3(self) -> S3Client:
         """Client of S3."""
-        return self.session.client("s3", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def sagemaker(self) -> SageMakerClient:
         """Client of SageMaker."""
-        return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("sagemaker", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def service_quotas(self) -> Any:
+        """Client of Service Quotas, for which no type stubs are installed."""
+        return self.session.client("service-quotas", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def stepfunctions(self) -> SFNClient:
         """Client of Step Functions."""
-        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=_CONFIG)
+        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=self._config)
 
 
 def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -> Target:
@@ -120,6 +149,10 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f'"{stack_name}" is not a valid stack name.',
             "Give --stack at most 128 letters, digits and hyphens, beginning with a letter.",
         )
+    if "//127.0.0.1:" in os.environ.get("AWS_ENDPOINT_URL", ""):
+        # `lexline env` has pointed this shell at the local cloud.
+        for name in ACCESS:
+            os.environ.pop(name, None)
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
     except ProfileNotFound as error:
@@ -133,11 +166,16 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f"The profile {profile} has no region.",
             "Give one with --region, for example --region us-east-1.",
         )
-    if session.get_credentials() is None:
-        # Checked here, because SAM would notice only after a minute of building.
+    # Checked here, because SAM would notice only after a minute of building. With SSO, boto3 reads the login
+    # only when it needs the keys.
+    credentials = session.get_credentials()
+    if credentials is None:
         raise NoCredentialsError
+    credentials.get_frozen_credentials()
     regions = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), session.region_name)
-    environment = {**os.environ, "AWS_PROFILE": profile, **regions}
+    # The SDK prefers keys in the environment to the profile that AWS_PROFILE names.
+    others = {name: value for name, value in os.environ.items() if name not in _KEYS}
+    environment = {**others, "AWS_PROFILE": profile, **regions}
     return Target(stack_name, session, environment, home / _AWS_BUILDS / stack_name)
 
 
@@ -174,19 +212,39 @@ def start_cloud(home: Path, stack_name: str) -> Target:
 
     Raises:
         UserError: The local cloud cannot be started.
+        Stopped: The user stopped the command.
     """
     from localcloud import control
 
     try:
         return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
     except control.LocalCloudError as error:
-        raise UserError(str(error)) from error
+        raise UserError(
+            str(error), f"Look at {home / 'server.log'} if it exists. `lexline down` deletes what is left."
+        ) from error
+    except KeyboardInterrupt as interrupt:
+        raise Stopped(
+            "The local cloud had not started completely, and was ended.", "`lexline up` starts it again."
+        ) from interrupt
+
+
+def not_reached(home: Path, error: Exception) -> tuple[str, str]:
+    """Return the message and the hint for a request to a local cloud that failed with this error."""
+    from localcloud import control
+
+    if control.load(home) is None:
+        return not_running(home)
+    return (
+        f"The local cloud does not respond, but its process runs: {error}",
+        f"Try again in a moment. {home / 'server.log'} may show the reason. If nothing helps: `lexline down` "
+        "deletes the local cloud, and `lexline up` starts a new one.",
+    )
 
 
 def not_running(home: Path) -> tuple[str, str]:
     """Return the message and the hint for a local cloud that is not running."""
     on_aws = "To work on AWS instead, give --profile or set LEXLINE_PROFILE."
-    if home.exists() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
+    if home.is_dir() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
         return (
             "The local cloud has stopped. Its data is lost.",
             f"`lexline up` starts a new one; `lexline down` deletes the files that are left. {on_aws}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,14 +95,14 @@ class Watcher:
         ended = execution["status"] != "RUNNING"
         if not self._name:
             plan = next(history.outputs_of(events, history.PLAN), None) or {}
-            self._name = plan.get("name", "")
+            self._name = str(plan.get("name", ""))
         trains = bool(self._name) and any(step.name == history.TRAIN for step in steps)
         if trains:
             self._read_log()
         waits = any(step.name == history.ACQUIRE and step.state == "running" for step in steps)
         return Snapshot(
             run=self._run,
-            request=json.loads(execution.get("input", "{}")),
+            request=history.parsed(execution.get("input", "")),
             status=execution["status"],
             steps=steps,
             training=self._training,

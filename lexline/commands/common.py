@@ -13,15 +13,27 @@ from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core import paths
+from lexline.core.errors import Stopped
 from lexline.display import result, run_progress, terminal
 
 DEFAULT_STACK = "lexline"
-INTERRUPTED = 130
-"""The exit code that shells expect after Ctrl-C."""
+INTERRUPTED = Stopped.exit_code
+
+
+def _remember(context: typer.Context, profile: str | None) -> str | None:
+    """Keep the profile for messages about errors."""
+    context.find_root().obj = profile
+    return profile
+
 
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", envvar="LEXLINE_PROFILE", help="AWS profile. Without one: the local cloud."),
+    typer.Option(
+        "--profile",
+        envvar="LEXLINE_PROFILE",
+        callback=_remember,
+        help="AWS profile. Without one: the local cloud.",
+    ),
 ]
 StackName = Annotated[str, typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.")]
 Region = Annotated[
@@ -46,7 +58,7 @@ def follow(console: Console, stack: Stack, run: Run) -> None:
     Raises:
         typer.Exit: With code 1 if the run did not succeed, with 130 after Ctrl-C.
     """
-    console.print(f"Run {run.id} ({run.name})")
+    console.print(terminal.plain(f"Run {run.id} ({run.name})"), markup=False)
     try:
         last = run_progress.follow(Watcher(stack, run), console, local=stack.target.local)
     except KeyboardInterrupt:

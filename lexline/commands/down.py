@@ -9,7 +9,8 @@ import typer
 from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
-from lexline.core import paths
+from lexline.core import lock, paths
+from lexline.core.errors import UserError
 from lexline.display import terminal
 
 
@@ -35,7 +36,8 @@ def _delete_local_cloud(*, yes: bool) -> None:
         console.print("There is no local cloud, so there is nothing to delete.")
         return
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
-    control.stop(home)
+    with lock.only_one(home):
+        control.stop(home)
     console.print(
         f"{home} is not a folder of the local cloud, so nothing was deleted."
         if home.exists()
@@ -71,5 +73,14 @@ def _delete_on_aws(profile: str, stack_name: str, region: str | None, *, yes: bo
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    if not yes:
-        typer.confirm(question, abort=True)
+    try:
+        confirmed = yes or typer.confirm(question)
+    except typer.Abort:
+        # The input has ended: there is no terminal.
+        typer.echo()
+        confirmed = False
+    if not confirmed:
+        raise UserError(
+            "The deletion was not confirmed, so nothing was deleted.",
+            "To confirm without a terminal, add --yes.",
+        )

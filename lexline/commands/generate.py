@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,17 +13,42 @@ from lexline.commands.common import DEFAULT_STACK, AsJson, Profile, Region, Stac
 from lexline.display import terminal
 
 
+def _parsed(text: str) -> float:
+    """Return a number, as an int if it is whole: 100.0 is 100, as in JSON. The API refuses all others."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a number.") from None
+    return int(number) if number.is_integer() else number
+
+
+def _whole_number(description: str) -> Any:
+    return typer.Option(parser=_parsed, metavar="<int>", help=description)
+
+
 def generate(
-    words: Annotated[
-        int | None, typer.Option(help="Number of words, from 1 to 1,000.  [default: 100]")
-    ] = None,
+    words: Annotated[float | None, _whole_number("Number of words, from 1 to 1,000.  [default: 100]")] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(help="Random seed. The same seed gives the same text.  [default: a random one]"),
+        float | None,
+        _whole_number(
+            "Random seed, from 0 to 4,294,967,295. The same seed gives the same text.  "
+            "[default: a random one]"
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(help="Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
+    ] = None,
+    top_k: Annotated[
+        float | None,
+        _whole_number("Draw only from this many of the most probable words.  [default: all words]"),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw only from the most probable words that together have this probability, above 0 to 1.  "
+            "[default: all words]"
+        ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
     curl: Annotated[
@@ -35,7 +60,9 @@ def generate(
     region: Region = None,
 ) -> None:
     """Generate text with the current model, over the HTTP API."""
-    body = request.without_defaults(words=words, seed=seed, temperature=temperature, prompt=prompt)
+    body = request.without_defaults(
+        words=words, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, prompt=prompt
+    )
     api = HttpApi(connect(profile, stack, region))
     if curl:
         typer.echo(f"$ {api.curl('/generate', body)}\n")

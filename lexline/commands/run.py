@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lexline.aws import runs, uploads
+from lexline.aws import client_errors, runs, uploads
+from lexline.aws import stack as stacks
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.commands import request
@@ -23,14 +24,13 @@ from lexline.commands.common import (
     connect,
     follow,
 )
-from lexline.core.errors import UsageError
+from lexline.core.errors import UsageError, UserError
 from lexline.display import formatting, terminal
 
 
 def _for_this_run(*names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002 (Typer's name)
-    """Return an option for one run, which cannot be combined with an upload."""
-    panel = "Options for this run only (with --dataset, without FILE)"
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+    """Return an option that overrides the stack's parameters for one run."""
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel="Options for this run only")
 
 
 def run(
@@ -101,9 +101,9 @@ def run(
     A run checks and prepares the text, trains a model, and deploys it if it is good enough. Ctrl-C stops
     following; the run continues.
 
-    If several files are uploaded to a dataset within a short time, one run trains on all of them. An upload
-    always uses the parameters of the stack. To override them for one run, upload the corpus first, and then
-    run the dataset by its name: `lexline run --dataset sotu --set epochs=3`. To change them for all runs:
+    If several files are uploaded to a dataset within a short time, one run trains on all of them. It uses the
+    parameters of the stack. With options for this run only, the command starts the run itself after the
+    upload, and the run that the upload starts has nothing left to do. To change the parameters for all runs:
     `lexline up --parameter Epochs=3`.
     """
     fields = request.without_defaults(
@@ -114,13 +114,6 @@ def run(
         teardown=request.teardown(teardown),
         source=request.source(source_repo, source_branch, source_commit, source_secret),
     )
-    if files and fields:
-        raise UsageError(
-            "An upload starts its run with the parameters of the stack, so FILE cannot be combined with "
-            f"options for one run (here: {', '.join(fields)}).",
-            "Upload the file without these options. Then give them with --dataset, or change the parameters "
-            "for all runs with `lexline up --parameter NAME=VALUE`.",
-        )
     if not files and dataset is None:
         raise UsageError(
             "There is neither a file nor a dataset to run.",
@@ -133,14 +126,22 @@ def run(
     follow(
         console,
         connection,
-        _upload(console, connection, name, to_upload)
+        _upload(console, connection, name, to_upload, fields)
         if to_upload
         else runs.start(connection, name, {"dataset": name, **fields}),
     )
 
 
-def _upload(console: Console, stack: Stack, dataset: str, files: list[Path]) -> Run:
-    """Upload the files, and return the run that trains on them."""
+def _upload(console: Console, stack: Stack, dataset: str, files: list[Path], fields: dict[str, Any]) -> Run:
+    """Upload the files, and return the run that trains on them.
+
+    The upload starts an execution with the parameters of the stack. If the request has other fields, start a
+    run with them at once. It reads the files while the upload's execution waits for the quiet period, and
+    that one then ends as Skipped, because an earlier run has read the files.
+    """
+    request = {"dataset": dataset, **fields}
+    if fields:
+        _check(stack, request)
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         for file in files:
@@ -150,6 +151,8 @@ def _upload(console: Console, stack: Stack, dataset: str, files: list[Path]) -> 
         size = formatting.size(file.stat().st_size)
         folder = f"s3://{stack.bucket}/uploads/{dataset}/"
         console.print(f"Uploaded {file.name} ({size}) to {folder}", markup=False)
+    if fields:
+        return _start(stack, request)
     try:
         with terminal.working(console, "Waiting for the run to start"):
             # The run of the last file finds all files in the bucket.
@@ -159,3 +162,35 @@ def _upload(console: Console, stack: Stack, dataset: str, files: list[Path]) -> 
             "\nStopped waiting. The files are uploaded, and the run will start. See `lexline status`."
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _check(stack: Stack, request: dict[str, Any]) -> None:
+    """Check the request before the upload, whose own execution would train in place of an invalid one.
+
+    Raises:
+        UsageError: The request is invalid, or the upload's run would begin before this one.
+    """
+    if stacks.quiet_seconds(stack) == 0:
+        raise UsageError(
+            "The stack's parameter QuietSeconds is 0, so an upload starts its run at once, with the "
+            f"parameters of the stack. FILE cannot be combined with options for this run only "
+            f"({', '.join(list(request)[1:])}).",
+            "Upload the file without them, and then run the dataset with them: `lexline run --dataset "
+            f"{request['dataset']}`. Or set QuietSeconds with `lexline up --parameter QuietSeconds=5`.",
+        )
+    if problem := runs.problem_with(stack, request):
+        raise UsageError(
+            f"The request is invalid, so nothing was uploaded. {problem}", "Correct the options."
+        )
+
+
+def _start(stack: Stack, request: dict[str, Any]) -> Run:
+    try:
+        return runs.start(stack, request["dataset"], request)
+    except client_errors.ERRORS as error:
+        message, hint = client_errors.explain(error)
+        raise UserError(
+            f"The files are uploaded, but no run could be started with these options. {message}",
+            f"{hint} The upload starts a run with the parameters of the stack. To run again with these "
+            "options, give them with --dataset and without FILE.",
+        ) from error

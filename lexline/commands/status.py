@@ -17,7 +17,8 @@ def status(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help="Id or name of a run to show. With --follow, the default is the newest run."
+            metavar="RUN",
+            help="Id or name of a run to show. With --follow, the default is the newest valid run.",
         ),
     ] = None,
     follow_run: Annotated[
@@ -27,7 +28,10 @@ def status(
     stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
-    """Show the current model, its cost, the run that uses the endpoint, and the newest runs; or one run."""
+    """Show the current model, its cost, the run that uses the endpoint, and the runs that matter; or one run.
+
+    These are the runs in progress, the run that serves, the last run of each dataset, and the newest ones.
+    """
     console = terminal.stdout()
     connection = connect(profile, stack, region)
     if follow_run:

@@ -9,6 +9,7 @@ class UserError(Exception):
         hint: The next step, or "" if there is none.
     """
 
+    label = "Error:"
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -21,3 +22,11 @@ class UsageError(UserError):
     """The arguments are invalid, for example a file that does not exist."""
 
     exit_code = 2
+
+
+class Stopped(UserError):
+    """A person or a signal stopped the command. The message says what continues without it."""
+
+    label = "Stopped:"
+    # The exit code that shells expect after Ctrl-C.
+    exit_code = 130

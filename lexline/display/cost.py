@@ -7,7 +7,7 @@ that was current when its run ended.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.table import Table
 from lexline.aws import endpoint as endpoints
 from lexline.aws import prices, reports
 from lexline.aws.endpoint import Endpoint
-from lexline.aws.reports import Stored
+from lexline.aws.reports import UNREADABLE, Stored
 from lexline.aws.runs import id_in
 from lexline.aws.stack import Stack
 from lexline.core import paths
@@ -64,8 +64,10 @@ def current(stack: Stack, endpoint: Endpoint | None) -> Estimate | None:
     """
     document = reports.document(stack, endpoint.config) if endpoint and endpoint.config else None
     estimate: Estimate | None = (document or {}).get("standing_cost")
-    count = (estimate or {}).get("instance_count")
-    if not estimate or not endpoint or not count or not endpoint.instances:
+    if not estimate or not (_readable(of_endpoint, estimate) and _readable(_prices_of, estimate)):
+        return None
+    count = estimate.get("instance_count")
+    if not endpoint or not count or not endpoint.instances:
         return estimate
     rates = {
         name: estimate[name] * endpoint.instances / count
@@ -89,7 +91,7 @@ def show(console: Console, stack: Stack, count: int) -> None:
     trainings = list(itertools.islice(_trainings(stack), count))
     if trainings:
         console.print()
-        console.print(_table(trainings))
+        terminal.print_table(console, _table(trainings))
     else:
         console.print("No run has trained a model yet, so there are no training costs.")
     console.print()
@@ -102,8 +104,18 @@ def _trainings(stack: Stack) -> Iterator[_Training]:
     # Most runs train, so this reads few documents beyond those that are shown.
     for report in reports.newest_first(stack):
         document = reports.document(stack, report.run)
-        if document and document.get("cost"):
+        cost = (document or {}).get("cost")
+        if document and cost and _readable(_row, report, document) and _readable(_prices_of, cost):
             yield report, document
+
+
+def _readable(read: Callable[..., object], *arguments: object) -> bool:
+    """Check whether a function can read a report. Anybody may write one to the bucket."""
+    try:
+        read(*arguments)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _table(trainings: Sequence[_Training]) -> Table:
@@ -127,17 +139,21 @@ def _table(trainings: Sequence[_Training]) -> Table:
         whole = right or column in ("Run", "Trained on")
         table.add_column(column, footer, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for report, document in trainings:
-        cost = document["cost"]
-        table.add_row(
-            id_in(report.run),
-            escape((document.get("dataset") or {}).get("dataset", "")),
-            formatting.local_time(report.written),
-            _instances(cost),
-            formatting.duration(cost["billable_seconds"]),
-            "unknown" if cost.get("total") is None else formatting.money(cost["total"]),
-            _saved_by_spot(cost),
-        )
+        table.add_row(*_row(report, document))
     return table
+
+
+def _row(report: Stored, document: Mapping[str, Any]) -> list[str]:
+    cost = document["cost"]
+    return [
+        id_in(report.run),
+        escape((document.get("dataset") or {}).get("dataset", "")),
+        formatting.local_time(report.written),
+        _instances(cost),
+        formatting.duration(cost["billable_seconds"]),
+        "unknown" if cost.get("total") is None else formatting.money(cost["total"]),
+        _saved_by_spot(cost),
+    ]
 
 
 def _instances(estimate: Estimate) -> str:
@@ -152,8 +168,12 @@ def _saved_by_spot(cost: Estimate) -> str:
     return f"{share:.0%}" + (f", {formatting.money(dollars)}" if dollars else "")
 
 
+def _prices_of(estimate: Estimate) -> str:
+    return f"{estimate['prices_date']} for {estimate['prices_region']}"
+
+
 def _about_prices(stack: Stack, estimates: Sequence[Estimate]) -> Iterator[str]:
-    dates = {f"{each['prices_date']} for {each['prices_region']}": None for each in estimates}
+    dates = dict.fromkeys(map(_prices_of, estimates))
     if dates:
         yield f"Estimated with the prices of {formatting.listing(list(dates))}, in US dollars without tax."
     if stack.target.local:

@@ -34,8 +34,8 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
         "Approval",
         "Serves",
     ):
-        # On a narrow terminal, dates and dataset names may wrap, but no value to type or to compare.
-        folds = column in ("Dataset", "Trained")
+        # On a narrow terminal, dates, comparisons and dataset names may wrap, but no value to type.
+        folds = column in ("Dataset", "Trained", "Compared")
         table.add_column(column, no_wrap=not folds, overflow="fold", min_width=10 if folds else None)
     if commits:
         table.add_column("Commit", no_wrap=True)
@@ -52,7 +52,7 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
             f"[bold green]{_serves(model, endpoint)}[/]",
             *([model.commit[:_SHORT_COMMIT]] if commits else []),
         )
-    console.print(table)
+    terminal.print_table(console, table)
     notes = [
         f"Version {model.version} is {approval(model)}: {model.reason}"
         for model in models

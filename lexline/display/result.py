@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from lexline.aws.reports import UNREADABLE
 from lexline.aws.runs import id_in
 from lexline.aws.watcher import Snapshot
 from lexline.display import cost, formatting
@@ -22,7 +23,13 @@ _TEXT_LENGTH = 300
 def lines_for(snapshot: Snapshot) -> list[str]:
     """Return the result of a run that has ended, the most important line first."""
     if snapshot.report is not None:
-        return lines_of(snapshot.report, snapshot.run.id)
+        try:
+            return lines_of(snapshot.report, snapshot.run.id)
+        except UNREADABLE:
+            return [
+                f"The run ended with the status {snapshot.status}. Its report has an unknown form. See it "
+                f"with aws stepfunctions describe-execution --execution-arn {snapshot.run.arn}"
+            ]
     lines = [f"The run ended with the status {snapshot.status}. {snapshot.error}".rstrip()]
     if snapshot.status in _ABORTED and not snapshot.error.startswith(_STACK_DELETED):
         lines.append("Another run cleans up after it. `lexline status` lists that run.")

@@ -19,6 +19,8 @@ from lexline.aws.training_progress import Progress
 from lexline.aws.watcher import Queue, Snapshot, Watcher
 from lexline.display import formatting
 
+_WIDE = 80
+"""The least width of a terminal for remarks beside the steps."""
 LABELS = {
     "Plan": "Check the request",
     "Gather": "Gather the uploads",
@@ -90,24 +92,37 @@ class LiveView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot in place of the last one."""
-        self._live.update(_drawing(snapshot), refresh=True)
+        narrow = self._live.console.width < _WIDE
+        self._live.update(drawing(snapshot, narrow=narrow), refresh=True)
 
 
-def _drawing(snapshot: Snapshot) -> RenderableType:
+def drawing(snapshot: Snapshot, *, narrow: bool) -> RenderableType:
+    """Return a table of the steps, with a bar for the training.
+
+    Args:
+        snapshot: The run.
+        narrow: Print remarks below their step instead of beside it, and leave out the bar.
+    """
     table = Table.grid(padding=(0, 2))
-    table.add_column(width=2)
-    table.add_column(min_width=24)
-    table.add_column(justify="right", min_width=9)
+    table.add_column(width=1 if narrow else 2)
+    table.add_column(min_width=None if narrow else 24)
+    table.add_column(justify="right", min_width=9, no_wrap=True)
     table.add_column()
     for step in snapshot.steps:
-        remarks = ", ".join(filter(None, (_problems(step), _waits_for(snapshot, step))))
+        remarks = Text(
+            ", ".join(filter(None, (_problems(step), _waits_for(snapshot, step)))),
+            style="red" if step.state == "failed" else "dim",
+        )
+        name = Text(label(step), style="bold" if step.state == "running" else "")
         table.add_row(
             _sign(step),
-            Text(label(step), style="bold" if step.state == "running" else ""),
+            Group(name, remarks) if narrow and remarks else name,
             Text(formatting.duration(step.elapsed(snapshot.now)), style="dim"),
-            Text(remarks, style="red" if step.state == "failed" else "dim"),
+            *([] if narrow else [remarks]),
         )
-    return Group(table, _bar(snapshot)) if snapshot.in_progress(TRAIN) else table
+    if not snapshot.in_progress(TRAIN):
+        return table
+    return Group(table, _sentence(snapshot) if narrow else _bar(snapshot))
 
 
 def _sign(step: Step) -> RenderableType:
@@ -118,16 +133,27 @@ def _sign(step: Step) -> RenderableType:
 
 def _bar(snapshot: Snapshot) -> RenderableType:
     progress = snapshot.training
-    left = _seconds_left(snapshot)
     row = Table.grid(padding=(0, 1))
     row.add_row(
         " ",
         ProgressBar(total=1.0, completed=progress.fraction, width=20, pulse=not progress.epochs),
         f"{progress.fraction:4.0%}" if progress.epochs else "",
         Text(training(progress, snapshot.job_status), style="cyan"),
-        Text("" if left is None else f"about {formatting.duration(left)} left", style="dim"),
+        Text(_time_left(snapshot), style="dim"),
     )
     return row
+
+
+def _sentence(snapshot: Snapshot) -> RenderableType:
+    progress = snapshot.training
+    share = f"{progress.fraction:.0%}" if progress.epochs else ""
+    parts = (share, training(progress, snapshot.job_status), _time_left(snapshot))
+    return Text(", ".join(filter(None, parts)), style="cyan")
+
+
+def _time_left(snapshot: Snapshot) -> str:
+    left = _seconds_left(snapshot)
+    return "" if left is None else f"about {formatting.duration(left)} left"
 
 
 def _seconds_left(snapshot: Snapshot) -> float | None:

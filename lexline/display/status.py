@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lexline.aws import endpoint as endpoints
-from lexline.aws import lease, runs
+from lexline.aws import lease, reports, runs
 from lexline.aws.endpoint import Endpoint
 from lexline.aws.http_api import HttpApi
 from lexline.aws.lease import Lease
@@ -19,7 +19,8 @@ from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core.errors import UserError
 from lexline.display import cost, formatting, run_progress, terminal
 
-_RUNS = 5
+_DATASETS = 5
+"""For how many datasets the last run that had the lease is shown."""
 
 
 def show(console: Console, stack: Stack) -> None:
@@ -40,24 +41,33 @@ def show(console: Console, stack: Stack) -> None:
         if text:
             console.print(f"{name:<9} {text}", markup=False)
     console.print()
-    newest = runs.recent(stack, _RUNS)
-    if not newest:
+    serving = {endpoint.config, endpoint.model} if endpoint and endpoint.serves else set()
+    shown = runs.to_show(stack, serving.union(_last_of_each_dataset(stack)))
+    if not shown:
         console.print("There are no runs yet. Start one with `lexline run FILE`.")
         return
     table = terminal.table()
     for column in ("Run", "Work", "Started", "Duration", "Result"):
         table.add_column(column, no_wrap=column == "Run", overflow="fold")
-    for run in newest:
+    for run in shown:
         snapshot = Watcher(stack, run).look()
         duration = (run.stopped or snapshot.now) - run.started
         table.add_row(
             run.id,
-            escape(work(snapshot.request)),
+            escape(terminal.plain(work(snapshot.request))),
             f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
             formatting.duration(duration.total_seconds()),
-            outcome(snapshot),
+            escape(terminal.plain(outcome(snapshot))) + (", serves" if run.id in map(id_in, serving) else ""),
         )
-    console.print(table)
+    terminal.print_table(console, table)
+
+
+def _last_of_each_dataset(stack: Stack) -> list[str]:
+    """Return the names of the last run of each dataset. Every run that had the lease wrote a report."""
+    last: dict[str, str] = {}
+    for report in reports.newest_first(stack):
+        last.setdefault(report.run.removesuffix(id_in(report.run)), report.run)
+    return list(last.values())[:_DATASETS]
 
 
 def describe_lease(current: Lease) -> str:
@@ -117,7 +127,7 @@ def outcome(snapshot: Snapshot) -> str:
     if snapshot.report is None:
         return snapshot.status.lower()
     if snapshot.report.get("joined"):
-        return f"joined {id_in(snapshot.report['joined'])}"
-    status = str(snapshot.report["status"]).lower()
+        return f"joined {id_in(str(snapshot.report['joined']))}"
+    status = str(snapshot.report.get("status", snapshot.status)).lower()
     rolled_back = status == "failed" and snapshot.report.get("event") == "rolled_back"
     return f"{status}, rolled back" if rolled_back else status

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from lexline.core.errors import UserError
 from lexline.display import formatting
 
 _FILE_WIDTH = 200
 """Width of output to a file, wider than any table here."""
+_GAP = 2
+"""Spaces between two columns of a table."""
+_BROKEN = 12
+"""A longer word may be broken in a table."""
 
 
 def stdout() -> Console:
@@ -40,16 +47,44 @@ def prose(console: Console, text: str) -> None:
 
 def table(*, footer: bool = False) -> Table:
     """Return an empty table in the style of all tables here."""
-    return Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_footer=footer)
+    return Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_footer=footer)
 
 
-def print_error(message: str, hint: str) -> None:
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; on a terminal that is too narrow for it, a line for each value, so that none is cut."""
+    columns = [[str(column.header), *map(str, column.cells), str(column.footer)] for column in table.columns]
+    width = sum(map(_least_width, table.columns, columns))
+    for gap in (_GAP, 1):
+        if width + gap * (len(columns) - 1) <= console.width:
+            table.padding = (0, gap, 0, 0)
+            console.print(table)
+            return
+    names, *rows, total = zip(*columns, strict=True)
+    for number, row in enumerate([*rows, *([total] if table.show_footer else [])]):
+        if number:
+            console.print()
+        for name, text in zip(names, row, strict=True):
+            if Text.from_markup(text):
+                console.print(f"[bold]{name}:[/] {text}")
+
+
+def _least_width(column: Column, texts: Sequence[str]) -> int:
+    # A value that may wrap does so between words. Only a long word, such as a dataset's name, is broken.
+    lengths = [Text.from_markup(text).cell_len if column.no_wrap else _longest_word(text) for text in texts]
+    return max(*lengths, column.min_width or 0)
+
+
+def _longest_word(text: str) -> int:
+    return min(_BROKEN, max(map(cell_len, Text.from_markup(text).plain.split()), default=0))
+
+
+def print_error(error: UserError) -> None:
     """Print an error and the next step to stderr."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print("[bold red]Error:[/] ", end="")
-    console.print(message, markup=False)
-    if hint:
-        console.print(hint, markup=False)
+    console.print(f"[bold red]{error.label}[/] ", end="")
+    console.print(plain(error.message), markup=False)
+    if error.hint:
+        console.print(plain(error.hint), markup=False)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localcloud.ministack.cloudwatch import logs
-from localcloud.ministack.cloudwatch.measurements import Measurements
+from localcloud.ministack.cloudwatch.measurements import Measurements, delay_seconds
 from localcloud.ministack.core import regions
 from localcloud.ministack.core.credentials import new_credentials
 from localcloud.ministack.core.options import ACCOUNT, client_environment
@@ -32,7 +32,7 @@ class MiniStackHost:
         self._cloudwatch = cloudwatch
         self._iam = iam
         self._sts = sts
-        self._measurements = Measurements()
+        self._measurements = Measurements(delay_seconds() * self.wait_scale)
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
         """Put one event of the source aws.sagemaker on the default bus."""

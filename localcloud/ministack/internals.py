@@ -49,7 +49,15 @@ INTERNALS = {
     "ministack.core.router:detect_service": "(method, path, headers, query_params)",
     "ministack.core.router:extract_access_key_id": "(headers, query_params)",
     "ministack.core.sigv4:decode_header_value": "(value)",
+    "ministack.services.apigateway_v1:_call_lambda_raw": "(function_ref, event, account_id, region)",
+    "ministack.services.apigateway_v1:_execute_in_scope": (
+        "(request, api_id, stage_name, method, path, headers, body, query_params, owner_account_id, "
+        "owner_region)"
+    ),
+    "ministack.services.apigateway_v1:_gateway_error_response": "(error, request)",
+    "ministack.services.apigateway_v1:_gw_error": "(response_type, message)",
     "ministack.services.apigateway_v1:_import_rest_api": "(spec, base_data)",
+    "ministack.services.apigateway_v1:_lambda_proxy_response": "(result)",
     "ministack.services.apigateway_v1:_put_gateway_response": "(api_id, response_type, data)",
     "ministack.services.cloudformation.custom_resource:_normalise_resource_properties": "(value)",
     "ministack.services.cloudformation.custom_resource:_response_url": "(token)",
@@ -57,6 +65,13 @@ INTERNALS = {
         "(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id, old_props)"
     ),
     "ministack.services.cloudformation.custom_resource:register_token": "(token)",
+    "ministack.services.cloudformation.changesets:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.engine:_resolve_refs": (
+        "(value, resources, params, conditions, mappings, stack_name, stack_id)"
+    ),
+    "ministack.services.cloudformation.handlers:_evaluate_conditions": "(template, params)",
+    "ministack.services.cloudformation.stacks:_evaluate_conditions": "(template, params)",
     "ministack.services.cloudformation.engine:_extract_deps": "(resource_def, all_resource_names)",
     "ministack.services.cloudformation.provisioners:_physical_name": (
         "(stack_name, logical_id, lowercase, max_len, seeded)"
@@ -97,6 +112,7 @@ INTERNALS = {
     "ministack.services.eventbridge:_parse_rate_seconds": "(expr)",
     "ministack.services.eventbridge:_put_events": "(data, allow_aws_source)",
     "ministack.services.iam:handle_request": "(method, path, headers, body, query_params)",
+    "ministack.services.lambda_svc:_execute_function": "(func, event)",
     "ministack.services.lambda_svc:_execute_function_warm": "(func, event, request_id)",
     "ministack.services.lambda_svc:_execution_record_for_config": "(func, config)",
     "ministack.services.lambda_svc:_get_func_record_for_ref": "(function_ref)",
@@ -173,6 +189,8 @@ STORES = (
     "ministack.services.cloudwatch:_composite_alarms",
     "ministack.services.iam:_access_keys",
     "ministack.services.iam:_roles",
+    "ministack.services.lambda_svc:_LAMBDA_ASYNC_RETRY_BASE_SECONDS",
+    "ministack.services.lambda_svc:_functions",
     "ministack.services.scheduler:_SCHEDULE_TICK_INTERVAL",
     "ministack.services.scheduler:_schedules",
     "ministack.services.stepfunctions:_ExecutionError",

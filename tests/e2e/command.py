@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.stack import PROJECT, DeployedStack
+from tests.stack import NO_SUCH_PROXY, PROJECT, DeployedStack
 
 
 def lexline(stack: DeployedStack, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -11,7 +11,13 @@ def lexline(stack: DeployedStack, *arguments: str) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-m", "lexline.cli", *arguments],
         cwd=PROJECT,
-        env={**stack.cloud.environment(), "LEXLINE_HOME": str(stack.cloud.state_dir), "COLUMNS": "200"},
+        env={
+            **stack.cloud.environment(),
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
+            **NO_SUCH_PROXY,
+            "LEXLINE_HOME": str(stack.cloud.state_dir),
+            "COLUMNS": "200",
+        },
         capture_output=True,
         text=True,
         timeout=600,

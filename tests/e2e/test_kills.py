@@ -69,7 +69,7 @@ def test_a_killed_training_process_fails_the_run_and_leaves_nothing(
 
 
 def test_a_killed_endpoint_process_is_replaced(stack: DeployedStack, corpus: bytes) -> None:
-    """Meanwhile the API responds with an error that says so, and never with a wrong text."""
+    """Meanwhile the API asks callers to try again (503), and never responds with a wrong text."""
     for execution in stack.executions():
         stack.wait(execution)
     stack.report(stack.start_by_upload("served", "corpus.txt", corpus))
@@ -82,15 +82,15 @@ def test_a_killed_endpoint_process_is_replaced(stack: DeployedStack, corpus: byt
     # The former endpoint's process ends some time after the update.
     (server,) = wait_until(lambda: found if len(found := servers()) == 1 else [], "a single server")
     server.kill()
+    wait_until(lambda: not control.alive(server), "the end of the server")
 
     def responds() -> bool:
         time.sleep(0.3)  # More requests than the API's usage plan allows would get 429.
         response = stack.call_api("POST", "/generate", {"seed": 1})
-        assert response.status in (200, 424, 502, 503), response
+        assert response.status in (200, 503), response
         return response.status == 200
 
-    wait_until(responds, "a response")
-    assert not control.alive(server)  # Another process responded.
+    wait_until(responds, "a response of another process")
     sagemaker = stack.cloud.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=stack.outputs["EndpointName"])
     assert endpoint["EndpointStatus"] == "InService"

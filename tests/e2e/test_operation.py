@@ -1,8 +1,10 @@
 """Problems reach people: alarms through the results topic, unhandled events through a queue."""
 
+import contextlib
 import json
 from typing import Any
 
+from tests.e2e.command import lexline
 from tests.queues import Queue
 from tests.stack import DeployedStack
 from tests.waiting import wait_until
@@ -43,3 +45,18 @@ def test_an_event_that_a_function_fails_on_three_times_goes_to_a_queue(stack: De
     body = wait_until(received, "the event in the queue")
     assert body["requestContext"]["approximateInvokeCount"] == 3
     assert body["responsePayload"]["errorType"] == "InvalidInput"
+
+
+def test_the_command_survives_executions_that_others_have_started(stack: DeployedStack) -> None:
+    client = stack.cloud.client("stepfunctions")
+    for number, text in enumerate(("[1]", '"x"', "7", "null", "{bad", '{"upload": {"key": 7, "etag": []}}')):
+        # Step Functions refuses what is no JSON.
+        with contextlib.suppress(client.exceptions.InvalidExecutionInput):
+            client.start_execution(
+                stateMachineArn=stack.outputs["StateMachineArn"], name=f"by-hand_{number}.x", input=text
+            )
+    for command in ("status", "status by-hand_0.x", "report", "cost", "logs", "models", "logs by-hand_1.x"):
+        result = lexline(stack, *command.split())
+        assert result.returncode in (0, 1), command
+        assert "Traceback" not in result.stdout + result.stderr, command
+        assert result.stdout or result.stderr.startswith("Error: "), command

@@ -8,11 +8,11 @@ from tests.stack import DeployedStack
 
 pytestmark = pytest.mark.usefixtures("only_ray")
 
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
 
 
 def test_ray_serves_the_model_of_an_upload(stack: DeployedStack, corpus: bytes) -> None:
-    with stack.environment("CreateModelFunction", HOSTING_IMAGE_CPU=IMAGE):
+    with stack.environment("CreateModelFunction", HOSTING_IMAGE=IMAGE):
         stack.report(stack.start_by_upload("rays", "corpus.txt", corpus))
 
     endpoint = stack.outputs["EndpointName"]

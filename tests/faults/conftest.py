@@ -13,8 +13,12 @@ from tests.faults.harness.client import Faults
 from tests.faults.pipeline import KEPT, Pipeline
 from tests.stack import TINY, DeployedStack, deploy, running
 
-ENVIRONMENT = {"SFN_WAIT_SCALE": "0.002", "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05"}
-"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second."""
+ENVIRONMENT = {
+    "SFN_WAIT_SCALE": "0.002",
+    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05",
+    "SAGEMAKER_METRIC_DELAY_SECONDS": "0",
+}
+"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second. Metrics are never late."""
 
 
 @pytest.fixture(scope="session")

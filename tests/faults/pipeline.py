@@ -1,12 +1,15 @@
 """The deployed pipeline under faults: actions, observations, and the checks that hold after every fault."""
 
+import contextlib
 import hashlib
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import boto3.dynamodb.types
+from botocore.exceptions import ClientError
 
 from tests.faults.harness.client import Faults
 from tests.stack import DeployedStack
@@ -103,6 +106,24 @@ class Pipeline:
         assert "FunctionError" not in response, document
         self.wait_for_rest()
         return document
+
+    @contextlib.contextmanager
+    def requests(self) -> Iterator[None]:
+        """Send requests to the endpoint during the block, whatever it responds."""
+        ended = threading.Event()
+
+        def send() -> None:
+            while not ended.wait(0.05):
+                with contextlib.suppress(ClientError):
+                    self.serving_model()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     # --- waits
 

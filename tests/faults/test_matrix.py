@@ -53,6 +53,31 @@ def test_an_exhausted_quota_is_retried(pipeline: Pipeline) -> None:
     assert_upload_succeeds(pipeline)
 
 
+@pytest.mark.parametrize(
+    ("quota", "limit", "state"),
+    [
+        ("ml.m5.large for spot training job usage", 0, "Train"),
+        ("ml.t2.medium for endpoint usage", 0, "Deploy"),
+        # One instance serves, and an update starts the new one beside it.
+        ("ml.t2.medium for endpoint usage", 1, "Deploy"),
+    ],
+)
+def test_a_quota_that_is_too_small_fails_the_run_at_once(
+    pipeline: Pipeline, quota: str, limit: int, state: str
+) -> None:
+    served = pipeline.serve_first_model() if limit else None
+    pipeline.faults.set_quota(quota, limit)
+    execution = pipeline.run_upload("second", 1)
+    assert f"the quota '{quota}' must be at least {limit + 1}" in assert_failed(execution, "QuotaTooSmall")
+    events = pipeline.history(execution["executionArn"])
+    failed = [
+        event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event
+    ]
+    assert failed == ["QuotaTooSmall"]
+    assert state in pipeline.entered(execution["executionArn"])
+    pipeline.assert_sound(serves=served)
+
+
 def test_a_lost_response_creates_nothing_twice(pipeline: Pipeline) -> None:
     pipeline.serve_first_model()
     for operation in CREATIONS:
@@ -133,6 +158,27 @@ def test_a_failed_first_endpoint_is_deleted(pipeline: Pipeline) -> None:
     pipeline.faults.create_fails("The model could not be loaded.")
     assert "could not be loaded" in assert_failed(pipeline.run_upload("first", 1), "EndpointFailed")
     pipeline.assert_sound(serves=None)
+
+
+@pytest.mark.parametrize(
+    ("watch_seconds", "late", "error"),
+    [
+        (3600, 0, "UpdateReverted"),
+        # Only the smoke test notices the model if the watch is over before CloudWatch knows of the errors.
+        (180, 24 * 3600, "SmokeTestFailed"),
+    ],
+)
+def test_an_alarm_on_failed_requests_rolls_back_an_update_that_is_watched_long_enough(
+    pipeline: Pipeline, watch_seconds: int, late: float, error: str
+) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.delay_metrics(late)
+    execution, job = pipeline.start_training({**REQUEST, "hosting": {"watch_seconds": watch_seconds}})
+    pipeline.faults.respond("failing", name=job)
+    with pipeline.requests():
+        pipeline.faults.end_delays()
+        assert_failed(pipeline.wait_for(execution), error)
+    pipeline.assert_sound(serves=served)
 
 
 @pytest.mark.parametrize("reason", ["Alarm lexline-endpoint-errors", ""])

@@ -88,6 +88,18 @@ def test_teardown_when_idle(pipeline: Pipeline) -> None:
     pipeline.assert_sound(serves=None)
 
 
+def test_an_upload_with_a_request_of_its_own_is_trained_on_once(pipeline: Pipeline) -> None:
+    # As `lexline run FILE --set` does it.
+    pipeline.upload("first", 1)
+    report = succeeded(pipeline.run({"dataset": "first", "hyperparameters": {"seed": 7}}))
+    pipeline.wait_for_executions(2)
+    assert sorted(pipeline.statuses()) == ["Skipped", "Succeeded"]
+    reason = next(each["reason"] for each in pipeline.reports() if each["status"] == "Skipped")
+    assert "An earlier run has already read these uploads" in reason
+    assert report["registered"]["version"] == 1
+    pipeline.assert_newest_serves(jobs=1)
+
+
 def test_a_rollback_trains_nothing(pipeline: Pipeline) -> None:
     former = pipeline.serve_first_model()
     succeeded(pipeline.run({"dataset": "first", "force": True}))

@@ -1,8 +1,10 @@
 """template.yaml as `lexline up` deploys it: who may use the API, and what starts a run."""
 
 import json
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from localcloud.control import LocalCloud
 from tests.stack import DeployedStack, send
 
 ROUTES = [("GET", "/health"), ("GET", "/model"), ("POST", "/generate")]
+ORIGIN = "https://a.example"
+"""The origin that the second stack allows."""
 
 
 def signed(url: str, cloud: LocalCloud, credentials: Credentials) -> dict[str, str]:
@@ -37,6 +41,15 @@ def test_every_route_needs_the_key(stack: DeployedStack, method: str, path: str,
     message = "Send a valid API key in the x-api-key header."
     response = stack.call_api(method, path, body_for(method), key)
     assert response == (403, {"code": "forbidden", "message": message})
+
+
+def test_a_body_of_broken_utf_8_is_refused_by_its_byte(stack: DeployedStack) -> None:
+    headers = {"x-api-key": stack.api_key(), "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{stack.api_url}/generate", b'{"prompt": "caf\xe9"}', headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 400
+    assert "the byte at offset 15 is invalid" in json.load(refused.value)["message"]
 
 
 def test_the_key_gives_access(stack: DeployedStack) -> None:
@@ -67,6 +80,7 @@ def signing_stack(stack: DeployedStack) -> Iterator[DeployedStack]:
     plan = functions.get_function_configuration(FunctionName=f"{stack.name}-plan")
     parameters = {
         "ApiAuthorization": "AWS_IAM",
+        "ApiAllowedOrigins": ORIGIN,
         "EndpointName": "signed",
         "PythonRuntime": plan["Runtime"],
         # The first stack owns the account's role for logs.
@@ -110,6 +124,55 @@ def test_only_a_caller_who_may_invoke_the_api_gets_a_response(
         key = iam.create_access_key(UserName=name)["AccessKey"]
         credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
     assert send(url, headers=signed(url, cloud, credentials)).status == status
+
+
+# --- the API from web pages
+
+
+def headers_of(
+    url: str, method: str, origin: str, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str]]:
+    """Send a request of a web page; return the response's status and headers."""
+    request = urllib.request.Request(url, headers={"Origin": origin, **(headers or {})}, method=method)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+@pytest.mark.parametrize("path", ["/health", "/model", "/generate"])
+def test_only_the_allowed_origin_gets_its_preflight_request_answered(
+    signing_stack: DeployedStack, stack: DeployedStack, path: str
+) -> None:
+    status, headers = headers_of(f"{signing_stack.api_url}{path}", "OPTIONS", ORIGIN)
+    assert (status, headers["Access-Control-Allow-Origin"]) == (204, ORIGIN)
+    assert "Authorization" in headers["Access-Control-Allow-Headers"]
+    _, headers = headers_of(f"{signing_stack.api_url}{path}", "OPTIONS", "https://b.example")
+    assert "Access-Control-Allow-Origin" not in headers
+    # The first stack allows no origins.
+    status, headers = headers_of(f"{stack.api_url}{path}", "OPTIONS", ORIGIN)
+    assert (status, "Access-Control-Allow-Origin" in headers) == (404, False)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", 403), ("/nothing", 403)])
+def test_the_allowed_origin_may_read_the_errors_of_api_gateway(
+    signing_stack: DeployedStack, path: str, status: int
+) -> None:
+    found, headers = headers_of(f"{signing_stack.api_url}{path}", "GET", ORIGIN)
+    assert (found, headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
+
+
+@pytest.mark.parametrize(("method", "path"), [("HEAD", "/health"), ("GET", "/model")])
+def test_the_functions_responses_name_an_allowed_origin_only(
+    stack: DeployedStack, method: str, path: str
+) -> None:
+    key = {"x-api-key": stack.api_key()}
+    status, headers = headers_of(f"{stack.api_url}{path}", method, ORIGIN, key)
+    assert (status < 500, "Access-Control-Allow-Origin" in headers) == (True, False)
+    with stack.environment("ApiFunction", ALLOWED_ORIGINS=ORIGIN):
+        _, headers = headers_of(f"{stack.api_url}{path}", method, ORIGIN, key)
+    assert headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 def test_two_stacks_in_one_account_share_nothing(signing_stack: DeployedStack, stack: DeployedStack) -> None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import boto3
@@ -14,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from chalicelib import errors
-from chalicelib.validation import GenerateRequest
+from chalicelib.request_body import Request
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -23,12 +22,16 @@ if TYPE_CHECKING:
 
 # API Gateway times out after 29 s. One attempt of 25 s leaves time to respond. A slow model gets no second
 # request.
-_INVOKE = Config(connect_timeout=2, read_timeout=25, retries={"total_max_attempts": 1})
+_READ_SECONDS = 25
+_INVOKE = Config(connect_timeout=2, read_timeout=_READ_SECONDS, retries={"total_max_attempts": 1})
 _DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
 
 _THROTTLING = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _DENIED = {"AccessDeniedException", "AccessDenied"}
 _LONGEST_MODEL_MESSAGE = 500  # characters
+# The statuses of the model's container after which a retry may succeed. SageMaker reports 0 if the container
+# did not respond, because it restarts or needed more than a minute.
+_TEMPORARY = {0, 408, 429, 502, 503, 504}
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Endpoint:
         runtime = boto3.client("sagemaker-runtime", config=_INVOKE)
         return cls(name, runtime, boto3.client("sagemaker", config=_DESCRIBE))
 
-    def generate(self, request: GenerateRequest) -> Generated:
+    def generate(self, request: Request) -> Generated:
         """Return text from the model that serves; during an update that is the old model.
 
         Raises:
-            ApiError: InvalidRequest, NoEndpoint, Deploying, ModelFailed, ModelUnreachable, Throttled or
-                NotPermitted.
+            ApiError: InvalidRequest, NoEndpoint, Deploying, ModelFailed, ModelUnavailable, ModelUnreachable,
+                Throttled or NotPermitted.
         """
         # Absent fields are left out, so that models without top_k and top_p accept the request, too.
         body = {key: value for key, value in asdict(request).items() if value not in ("", None)}
@@ -96,8 +99,9 @@ class Endpoint:
                 if _code(error) != "ValidationError":
                     raise
                 # InvokeEndpoint returns ValidationError for an endpoint that does not exist or is not ready.
+                # If it serves now, it has become ready since.
                 self._live()
-                raise errors.ModelUnreachable("The endpoint refused the request.") from error
+                raise errors.ModelUnavailable("The endpoint has just started. Try again.", retry=1) from error
         try:
             answer = json.loads(content)
             return Generated(
@@ -112,7 +116,7 @@ class Endpoint:
         """Return the model that serves, from the endpoint's config and its tags.
 
         Raises:
-            ApiError: NoEndpoint, Deploying, ModelUnreachable, Throttled or NotPermitted.
+            ApiError: NoEndpoint, Deploying, ModelUnavailable, ModelUnreachable, Throttled or NotPermitted.
         """
         with _translated():
             endpoint = self._live()
@@ -172,16 +176,21 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ReadTimeoutError as error:
-        raise errors.ModelUnreachable("The model took too long. Ask for fewer words.") from error
+        # A serverless endpoint that starts takes this long, and so does an instance with too many requests.
+        message = f"The model did not respond within {_READ_SECONDS} seconds. It may be starting: try again."
+        raise errors.ModelUnavailable(message, retry=5) from error
     except BotoCoreError as error:
-        raise errors.ModelUnreachable("SageMaker cannot be reached.") from error
+        raise errors.ModelUnavailable("SageMaker did not respond. Try again.", retry=5) from error
     except ClientError as error:
         raise _api_error(error) from error
 
 
 def _api_error(error: ClientError) -> errors.ApiError:
     code = _code(error)
-    if code == "ModelError" and error.response.get("OriginalStatusCode") == HTTPStatus.BAD_REQUEST:
+    original = int(str(error.response.get("OriginalStatusCode", 500)))
+    if code == "ModelError" and original in _TEMPORARY:
+        return errors.ModelUnavailable("The model is restarting or overloaded. Try again.", retry=2)
+    if code == "ModelError" and original < 500:
         # Only the model knows, for example, its vocabulary. Its message is the first line; AWS's PyTorch
         # image adds a stack trace.
         message = str(error.response.get("OriginalMessage", "")).partition("\n")[0]
@@ -189,9 +198,11 @@ def _api_error(error: ClientError) -> errors.ApiError:
     if code == "ModelError":
         return errors.ModelFailed("The model failed on this request.")
     if code == "ModelNotReadyException":
-        return errors.Deploying("The model is starting. Try again in a moment.", retry=5)
+        return errors.ModelUnavailable("The model is starting. Try again.", retry=5)
     if code in _THROTTLING:
-        return errors.Throttled("There are too many requests. Try again in a moment.", retry=1)
+        return errors.Throttled("SageMaker refuses so many requests. Try again in a second.", retry=1)
     if code in _DENIED:
         return errors.NotPermitted(f"The API's role lacks the permission sagemaker:{error.operation_name}.")
-    return errors.ModelUnreachable("The endpoint cannot be reached.")
+    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        return errors.ModelUnavailable("SageMaker cannot serve for the moment. Try again.", retry=5)
+    return errors.ModelUnreachable("SageMaker refused the request.")

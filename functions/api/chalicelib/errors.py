@@ -78,13 +78,19 @@ class NotPermitted(ApiError):
 
 
 class ModelUnreachable(ApiError):
-    """The endpoint returned no usable response: it is down or too slow, or its JSON is not the model's."""
+    """The endpoint failed, or its response is not the model's. A retry does not help."""
 
     status = 502
 
 
 class Deploying(ApiError):
     """The first model is still being deployed."""
+
+    status = 503
+
+
+class ModelUnavailable(ApiError):
+    """The model cannot respond for a moment, for example because its instance restarts."""
 
     status = 503
 

@@ -73,9 +73,9 @@ class HostingResources(Contract):
     With `endpoint_type` serverless, only `serverless_memory_mb` and `serverless_max_concurrency` matter.
     `traffic_shifting` says how the traffic of a real-time endpoint moves to new instances; with a single
     instance it moves at once. Each shift is watched for `watch_seconds`, and the old instances stay for as
-    long after the last. If `max_instance_count` exceeds `instance_count`, target tracking adds instances to
-    keep each near `invocations_per_instance` requests a minute. `max_latency_seconds` limits each response of
-    the smoke test.
+    long after the last; 0 watches nothing. If `max_instance_count` exceeds `instance_count`, target tracking
+    adds instances to keep each near `invocations_per_instance` requests a minute. `max_latency_seconds`
+    limits each response of the smoke test.
     """
 
     endpoint_type: Literal["real-time", "serverless"] = "real-time"
@@ -84,7 +84,7 @@ class HostingResources(Contract):
     max_instance_count: int = Field(default=0, ge=0, le=1000)
     invocations_per_instance: int = Field(default=300, ge=1, le=1_000_000)
     traffic_shifting: Literal["all_at_once", "canary", "linear"] = "canary"
-    watch_seconds: int = Field(default=120, ge=0, le=3600)
+    watch_seconds: int = Field(default=300, ge=0, le=3600)
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 3072
     serverless_max_concurrency: int = Field(default=5, ge=1, le=200)
     max_latency_seconds: float = Field(default=10, gt=0, le=60)
@@ -93,6 +93,17 @@ class HostingResources(Contract):
     def scales(self) -> bool:
         """Whether instances are added and removed with the traffic."""
         return self.endpoint_type == "real-time" and self.max_instance_count > self.instance_count
+
+    @model_validator(mode="after")
+    def _alarms_have_time_to_go_off(self) -> HostingResources:
+        # A minute is the period of SageMaker's metrics, and they come a minute or two after its end:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+        if 0 < self.watch_seconds < 180:
+            raise ValueError(
+                f"watch_seconds {self.watch_seconds} is too short: an alarm may know of a failed request "
+                "only 180 seconds later. Choose 180 or more, or 0 to watch nothing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_scale(self) -> HostingResources:

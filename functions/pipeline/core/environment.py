@@ -91,9 +91,8 @@ def training_image(instance_type: str) -> str:
 
 
 def hosting_image(hosting: HostingResources) -> str:
-    """Return the URI of the inference image. A serverless endpoint never has a GPU."""
-    gpu = hosting.endpoint_type == "real-time" and has_gpu(hosting.instance_type)
-    return _required("HOSTING_IMAGE_GPU" if gpu else "HOSTING_IMAGE_CPU")
+    """Return the URI of the inference image: for processors, because the sampler does not use a GPU."""
+    return _required("SERVERLESS_IMAGE" if hosting.endpoint_type == "serverless" else "HOSTING_IMAGE")
 
 
 def on_local_cloud() -> bool:

@@ -4,6 +4,7 @@ Every message says what happened, to which field or resource, and what to do nex
 translated here and keep AWS's message, which names the denied action, the quota or the field.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -131,6 +132,10 @@ class CapacityUnavailable(PipelineError):
     """The quota or the capacity for an instance type is exhausted. Retried after minutes."""
 
 
+class QuotaTooSmall(PipelineError):
+    """The account's quota is too small for the request, however long one waits. The message names it."""
+
+
 class EndpointBusy(PipelineError):
     """The endpoint is being created, updated or deleted. Retried until it has settled."""
 
@@ -204,6 +209,14 @@ _DENIED = {
 }
 
 
+# SageMaker's sentence; every quota has it, with its own unit:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/distributed-data-parallel-support.html
+_QUOTA = re.compile(
+    r".*service limit '(?P<name>[^']+)' is (?P<limit>\d+) .* and a request delta of (?P<delta>\d+) "
+)
+_QUOTAS_CONSOLE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+
+
 def code_of(error: ClientError) -> str:
     """Return AWS's error code, for example ValidationException."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -214,8 +227,13 @@ def message_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Message", "")) or str(error)
 
 
-def translate(error: ClientError | BotoCoreError) -> PipelineError:
-    """Return the pipeline's error for an error of boto3, so that the state machine knows what to retry."""
+def translate(error: ClientError | BotoCoreError, kept: int = 0) -> PipelineError:
+    """Return the pipeline's error for an error of boto3, so that the state machine knows what to retry.
+
+    Args:
+        error: the error.
+        kept: how much of a quota the caller itself uses, and keeps until the request has succeeded.
+    """
     if isinstance(error, BotoCoreError):
         return ServiceUnavailable(f"{type(error).__name__}: {error}")
     code = code_of(error)
@@ -227,6 +245,13 @@ def translate(error: ClientError | BotoCoreError) -> PipelineError:
     if code in _THROTTLING or status == 429:
         return Throttled(sentence)
     if code in _CAPACITY:
+        quota = _QUOTA.match(message_of(error))
+        if quota and kept + int(quota["delta"]) > int(quota["limit"]):
+            return QuotaTooSmall(
+                f"{sentence} Waiting does not help: the quota '{quota['name']}' must be at least "
+                f"{kept + int(quota['delta'])}. Request an increase at {_QUOTAS_CONSOLE}, or choose another "
+                "instance type or size, and start the run again."
+            )
         return CapacityUnavailable(sentence)
     if status >= 500:
         return ServiceUnavailable(sentence)

@@ -18,7 +18,15 @@ from contracts.run import Lease, Run
 from contracts.serving import DeployInput
 from coordination import task_tokens
 from core import aws, environment, names
-from core.errors import EndpointBusy, LeaseLost, PipelineError, ServiceUnavailable, message_of
+from core.errors import (
+    CapacityUnavailable,
+    EndpointBusy,
+    LeaseLost,
+    PipelineError,
+    ServiceUnavailable,
+    message_of,
+    translate,
+)
 from core.logging import logger
 from entry_point import step
 from serving import endpoint, scaling, tags
@@ -80,8 +88,18 @@ def _create_or_update(
             raise EndpointBusy(f"Another caller is changing endpoint {run.endpoint}.") from error
         if aws.is_missing(error):
             raise _not_visible_yet(error) from error
+        if live and isinstance(translate(error), CapacityUnavailable):
+            raise translate(error, _kept_instances(run, live)) from error
         raise
     logger.info("Endpoint change accepted", endpoint=run.endpoint, config=run.name)
+
+
+def _kept_instances(run: Run, live: types.DescribeEndpointOutputTypeDef) -> int:
+    """Return how many instances of the run's type the endpoint keeps until the new ones serve."""
+    former = endpoint.variant(live.get("EndpointConfigName", ""))
+    if former is None or former.get("InstanceType") != run.hosting.instance_type:
+        return 0
+    return former.get("InitialInstanceCount", 0)
 
 
 def _update_request(

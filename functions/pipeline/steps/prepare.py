@@ -81,8 +81,8 @@ def _prepared(
         return NotPrepared(
             outcome="seen",
             dataset=dataset,
-            reason=f"An earlier run has read these uploads of dataset {dataset}; S3 announced them again. To "
-            f'run them again, start an execution with {{"dataset": "{dataset}"}}.',
+            reason=f"An earlier run has already read these uploads of dataset {dataset}. To run them again, "
+            f'start an execution with {{"dataset": "{dataset}"}}.',
         )
     logger.info("Prepared", uri=folder.uri, seconds=round(time.monotonic() - started, 1))
     return Prepared(

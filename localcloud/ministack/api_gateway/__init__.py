@@ -1,13 +1,17 @@
 """API Gateway: an API that a stack creates is complete, and has the URL at which it is served.
 
-gateway_responses  an API that is imported from OpenAPI keeps its gateway responses
-urls               the URL of an API in the outputs of a stack
+binary_media_types  an API that is imported from OpenAPI keeps its binary media types
+function_errors     the response to a request whose function fails
+gateway_responses   an API that is imported from OpenAPI keeps its gateway responses
+urls                the URL of an API in the outputs of a stack
 """
 
-from localcloud.ministack.api_gateway import gateway_responses, urls
+from localcloud.ministack.api_gateway import binary_media_types, function_errors, gateway_responses, urls
 
 
 def patch() -> None:
     """Apply every patch of this folder to MiniStack."""
+    binary_media_types.patch()
+    function_errors.patch()
     gateway_responses.patch()
     urls.patch()

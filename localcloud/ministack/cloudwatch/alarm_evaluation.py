@@ -1,8 +1,10 @@
 """The state of an alarm.
 
 AWS: an alarm watches the metric with exactly its dimensions. It is in ALARM if DatapointsToAlarm of the last
-EvaluationPeriods breach. TreatMissingData says how a period without data counts.
+EvaluationPeriods breach. Metrics come late, so an alarm looks further back, and judges the newest periods
+with data. TreatMissingData says how a period without data counts if there are fewer.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
 MiniStack: an alarm watches every metric of its name as one, and all periods as one. It is evaluated only when
 data is put.
 Here: alarms are evaluated as on AWS, when data is put and once a second. The current period counts as soon as
@@ -22,6 +24,9 @@ _INTERVAL = 1.0
 """Seconds between two evaluations."""
 _MIN_DURATION = 10
 """Seconds for which a state stays if no data comes: AWS's shortest interval between two evaluations."""
+
+_FURTHER_BACK = 2
+"""Periods before EvaluationPeriods that an alarm looks at, as in the example of AWS's documentation."""
 
 _BREACHES: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -104,12 +109,8 @@ def _values(alarm: Alarm, points: list[dict[str, Any]], now: float) -> list[floa
     periods: dict[int, list[dict[str, Any]]] = {}
     for point in points:
         periods.setdefault(int(point["Timestamp"] // period), []).append(point)
-    last = int(now // period)
-    if last not in periods:
-        last -= 1
-    return [
-        cloudwatch._stat_value(cloudwatch._calc_stats(periods[number]), statistic, periods[number])
-        if number in periods
-        else None
-        for number in range(last - count + 1, last + 1)
-    ]
+    newest = int(now // period)
+    looked_at = range(newest - count - _FURTHER_BACK + 1, newest + 1)
+    with_data = [periods[number] for number in looked_at if number in periods][-count:]
+    values = [cloudwatch._stat_value(cloudwatch._calc_stats(found), statistic, found) for found in with_data]
+    return [None] * (count - len(values)) + values

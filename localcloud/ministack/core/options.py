@@ -4,6 +4,7 @@ MiniStack reads its options from the environment while it is imported. Put `opti
 you create a `MiniStack`. For the same reason no module of this package imports MiniStack at its top.
 """
 
+import os
 from pathlib import Path
 
 from localcloud.ministack.core.credentials import new_credentials
@@ -17,6 +18,15 @@ SERVICES = (
     "scheduler", "secretsmanager", "sns", "sqs", "ssm", "states", "sts", "tagging",
 )  # fmt: skip
 """The services that MiniStack serves. None of them opens a port of its own."""
+
+ADJUSTABLE = {
+    # Invocations at the same time, of all functions. AWS's default is 1,000, or 10 in a new account. Here
+    # each needs a process of 25 MB. `lambda_functions.concurrency` says what happens beyond the limit.
+    "LAMBDA_ACCOUNT_CONCURRENCY": "40",
+    # A process without work ends after so many seconds, except the first one of each function.
+    "LAMBDA_WARM_TTL_SECONDS": "60",
+}
+"""Options with their defaults, which an environment variable of the same name replaces."""
 
 
 def options(state: Path, port: int) -> dict[str, str]:
@@ -37,6 +47,7 @@ def options(state: Path, port: int) -> dict[str, str]:
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "SERVICES": ",".join(SERVICES),
         "LAMBDA_EXECUTOR": "local",
+        **{name: os.environ.get(name, default) for name, default in ADJUSTABLE.items()},
         # These two servers would otherwise start by themselves and listen on every interface.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",

@@ -1,4 +1,4 @@
-"""State that every kind of resource shares: the host, the lock, the tags, the clock and the ARNs."""
+"""State that every kind of resource shares: the host, the lock, tags, quotas, the clock and the ARNs."""
 
 import threading
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from pathlib import Path
 from localcloud.sagemaker.core.errors import ValidationError
 from localcloud.sagemaker.core.events import Announcer
 from localcloud.sagemaker.core.host import Host
+from localcloud.sagemaker.core.quotas import Quotas
 from localcloud.sagemaker.core.tags import TagStore
 
 
@@ -30,6 +31,7 @@ class Context:
     announcer: Announcer
     lock: threading.RLock = field(default_factory=threading.RLock)
     tags: TagStore = field(default_factory=TagStore)
+    quotas: Quotas = field(default_factory=Quotas)
 
     def arn(self, kind: str, name: str) -> str:
         """Return a resource's ARN. SageMaker writes names in ARNs in lower case."""

@@ -85,6 +85,13 @@ class PayloadTooLargeError(ServiceError):
     status = 413
 
 
+class ServiceUnavailableError(ServiceError):
+    """InvokeEndpoint has no instance that passes its health check."""
+
+    code = "ServiceUnavailable"
+    status = 503
+
+
 class ModelError(ServiceError):
     """The model returned 4xx or 5xx, or did not respond in time."""
 

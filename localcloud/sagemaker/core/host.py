@@ -49,7 +49,7 @@ class Host(Protocol):
         """Append (epoch milliseconds, message) pairs to a log stream; create group and stream if needed."""
 
     def put_metrics(self, namespace: str, measurements: Sequence[Measurement]) -> None:
-        """Add measurements to CloudWatch's metrics and evaluate their alarms immediately."""
+        """Add measurements to CloudWatch's metrics, late as on AWS, and then evaluate their alarms."""
 
     def alarm_states(self, names: Sequence[str], role_arn: str) -> Mapping[str, str]:
         """Return the state of each alarm that exists, by name: OK, ALARM or INSUFFICIENT_DATA.

@@ -7,7 +7,7 @@ step. A request holds its deployment until the response, so a fleet ends only af
 import random
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,12 @@ DOWNLOAD_TIMEOUT = 600.0
 """Seconds for the download of the model data, unless the variant says otherwise."""
 
 
+def startup(variant: Mapping[str, Any]) -> float:
+    """Return how many seconds a variant's container has until /ping returns 200."""
+    seconds: float = variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PING_TIMEOUT)
+    return seconds
+
+
 class Fleet(Protocol):
     """The processes of one variant; see `processes.fleet.Fleet`."""
 
@@ -31,8 +37,8 @@ class Fleet(Protocol):
     def wait_ready(self, timeout: float) -> None:
         """Wait until every instance is ready."""
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
-        """Send one request to an instance."""
+    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult | None:
+        """Send one request to an instance; return None if none is in service."""
 
     def stop(self, drain: float = ...) -> None:
         """Finish the requests in flight, then end every process."""
@@ -74,9 +80,8 @@ class Variant:
     @property
     def timeout(self) -> float:
         """Seconds until the fleet must be ready."""
-        ping: float = self.config.get("ContainerStartupHealthCheckTimeoutInSeconds", PING_TIMEOUT)
         download: float = self.config.get("ModelDataDownloadTimeoutInSeconds", DOWNLOAD_TIMEOUT)
-        return ping + download
+        return startup(self.config) + download
 
     def summary(self) -> dict[str, Any]:
         """Return the variant's entry in DescribeEndpoint."""

@@ -13,10 +13,12 @@ CloudWatch alarm of the DeploymentConfig goes into ALARM. Each change of an endp
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.api import listing
+from localcloud.sagemaker.core import quotas
 from localcloud.sagemaker.core.context import Context, now
 from localcloud.sagemaker.core.errors import ServiceError, ValidationError
 from localcloud.sagemaker.core.resources import Resources
@@ -68,6 +70,7 @@ class Endpoints(Resources[Endpoint]):
             config = self._configs.get(request["EndpointConfigName"])
             check_guardrails(policy, config)
             models = self._models_of(config)
+            self._refuse_over_quota(config, sizes(config))
             self._context.tags.put(arn, tags_of(request))
             moment = now()
             endpoint = Endpoint(name, arn, config, moment, moment, deployment_config=policy)
@@ -95,6 +98,7 @@ class Endpoints(Resources[Endpoint]):
             check_update(endpoint.arn, endpoint.config, config, policy)
             new = sizes(config, endpoint, request)
             plan = update_plan.plan(policy, [size.instance_count for size in new.values()])
+            self._refuse_over_quota(config, new)
             endpoint.deployment_config = policy
             endpoint.failure_reason = None  # AWS keeps a reason only until the next update
             endpoint.update = update = Update(config, new, now())
@@ -245,6 +249,18 @@ class Endpoints(Resources[Endpoint]):
         if endpoint.status in _IN_PROGRESS:
             raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
+    def _refuse_over_quota(self, config: EndpointConfig, new: Mapping[str, Size]) -> None:
+        used: quotas.Needs = Counter()
+        for endpoint in self._records.values():
+            if endpoint.status == "Failed":
+                continue
+            serving = endpoint.serving
+            present = {each.name: each.size for each in serving.variants} if serving else None
+            used += _needs(endpoint.config, present or sizes(endpoint.config))
+            if endpoint.update:
+                used += _needs(endpoint.update.config, endpoint.update.sizes)
+        self._context.quotas.check(_needs(config, new), used)
+
     def _announce(self, endpoint: Endpoint) -> None:
         self._context.announcer.endpoint(endpoint.describe(), self._context.tags.mapping(endpoint.arn))
 
@@ -253,6 +269,10 @@ class Endpoints(Resources[Endpoint]):
 
     def _in_background(self, endpoint: Endpoint, change: Callable[[], None]) -> None:
         threading.Thread(target=change, name=f"endpoint-{endpoint.name}", daemon=True).start()
+
+
+def _needs(config: EndpointConfig, sizes: Mapping[str, Size]) -> quotas.Needs:
+    return quotas.of_variants(config.variants, {name: size.instance_count for name, size in sizes.items()})
 
 
 class _NotServing(Exception):

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 
 from localcloud.sagemaker.api.protocol import Response, response
 from localcloud.sagemaker.core.context import Context
-from localcloud.sagemaker.core.errors import ModelError, PayloadTooLargeError, RuntimeValidationError
+from localcloud.sagemaker.core.errors import (
+    ModelError,
+    PayloadTooLargeError,
+    RuntimeValidationError,
+    ServiceUnavailableError,
+)
 from localcloud.sagemaker.hosting.cloudwatch_metrics import Invocation
 from localcloud.sagemaker.hosting.endpoints import Endpoints
 from localcloud.sagemaker.hosting.launch import LOG_GROUP
@@ -50,6 +55,7 @@ class Invocations:
         Raises:
             RuntimeValidationError: No variant can serve the request.
             PayloadTooLargeError: The body is too large.
+            ServiceUnavailableError: /ping of no instance returns 200.
             ModelError: The model did not return 200.
         """
         began = time.perf_counter()
@@ -78,17 +84,20 @@ class Invocations:
                 headers.get("content-type", "application/octet-stream"),
                 headers.get("accept", "*/*"),
             )
+            status = 503 if result is None else result.status
             self._endpoints.metrics.add(
                 Invocation(
                     endpoint=deployment.endpoint,
                     config=deployment.config_name,
                     variant=variant.name,
                     instances=None if variant.serverless else variant.size.instance_count,
-                    status=result.status,
+                    status=status,
                     model_latency=time.perf_counter() - sent,
                     overhead_latency=sent - began,
                 )
             )
+        if result is None:
+            raise ServiceUnavailableError("No instance passes the health check. Try your call again.")
         if result.status != 200:
             raise self._model_error(name, result)
         return response(

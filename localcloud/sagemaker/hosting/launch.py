@@ -6,9 +6,10 @@ from typing import Any
 
 from localcloud.sagemaker.core.context import Context, now
 from localcloud.sagemaker.core.errors import ValidationError
-from localcloud.sagemaker.hosting.deployment import Deployment, Fleet, Size, Variant
+from localcloud.sagemaker.hosting.deployment import Deployment, Fleet, Size, Variant, startup
 from localcloud.sagemaker.hosting.records import Endpoint, EndpointConfig, Model
 from localcloud.sagemaker.processes.fleet import FleetFailed, FleetLaunch
+from localcloud.sagemaker.processes.images import unfit
 
 LOG_GROUP = "/aws/sagemaker/Endpoints/{}"
 
@@ -34,8 +35,12 @@ class Launcher:
             sizes: The size of each variant, by the variant's name.
 
         Raises:
-            FleetFailed: SageMaker cannot assume a model's execution role.
+            FleetFailed: SageMaker cannot assume a model's execution role, or an image cannot start on its
+                variant.
         """
+        for variant in config.variants:
+            if reason := unfit(models[variant["VariantName"]].container["Image"], variant):
+                raise FleetFailed(reason)
         environments = {role: self._environment(endpoint, role) for role in {m.role for m in models.values()}}
         directory = self._context.directory / "endpoints" / f"{endpoint.lower()}-{uuid.uuid4().hex[:8]}"
         group, moment = LOG_GROUP.format(endpoint), now()
@@ -52,6 +57,8 @@ class Launcher:
                 directory=directory / name,
                 environment=environments[model.role],
                 log=lambda stream, time, line: self._context.host.log(group, stream, [(time, line)]),
+                serverless=variant.get("ServerlessConfig"),
+                startup=startup(variant),
             )
             variants.append(Variant(variant, model.container["Image"], self._fleet(launch), size, moment))
         return Deployment(endpoint, config.name, variants, directory)

@@ -1,7 +1,7 @@
 """Transfers between S3 and the directory of a job or a model, and the archives that they hold."""
 
 import functools
-import tarfile
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 import boto3
 import botocore.config
 import botocore.exceptions
+
+# Older releases of tarfile have no `filter`.
+if sys.version_info < (3, 11, 4):
+    from backports import tarfile
+else:
+    import tarfile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

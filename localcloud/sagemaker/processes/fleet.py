@@ -1,7 +1,7 @@
 """The processes of one production variant.
 
     start        download the model archive with the model's execution role, unpack it once
-    wait_ready   wait until every instance has loaded the model and responded to /ping
+    wait_ready   wait until /ping of every instance has returned 200
     invoke       send the request to one instance after the other
     stop         end every process and remove every file
 
@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ _PROGRAMS = Path(__file__).parent / "programs"
 _CONTAINER_ROOT = "/opt/ml"
 _LONGEST_CAUSE = 800
 """Characters of a cause in a failure reason, which holds 1,024."""
+_RESTS_AFTER = 60.0
+"""Seconds without a request after which a serverless container ends."""
 _MOST_CORES = 4
 """The most cores that a fleet's instances share: enough for a server with a copy of the model on each."""
 
@@ -74,6 +77,8 @@ class FleetLaunch:
     """What one variant's fleet needs to run.
 
     container: the model's PrimaryContainer: Image, ModelDataUrl, Environment.
+    serverless: the variant's ServerlessConfig, or None if it has instances.
+    startup: seconds that a container has until /ping returns 200.
     directory: the fleet's own; the fleet creates it, and `stop` removes it.
     environment: AWS_* variables of a process that acts as the model's execution role.
     log: called with (stream, epoch milliseconds, line) for each line of an instance, on the fleet's threads;
@@ -88,6 +93,8 @@ class FleetLaunch:
     directory: Path
     environment: Mapping[str, str] = field(repr=False)
     log: Callable[[str, int, str], None]
+    serverless: Mapping[str, Any] | None = None
+    startup: float = 480.0
 
 
 class FleetFailed(Exception):
@@ -96,6 +103,21 @@ class FleetFailed(Exception):
 
 class _Stopped(Exception):
     """The fleet was stopped before it had started."""
+
+
+class _Output:
+    """Passes an instance's lines on to the log, and remembers the last one."""
+
+    def __init__(self, launch: FleetLaunch, instance: str, noise: re.Pattern[str]) -> None:
+        self._log = partial(launch.log, f"{launch.variant_name}/{instance}")
+        self._noise = noise
+        self.last = ""
+
+    def __call__(self, line: str) -> None:
+        """Log a line."""
+        if line.strip() and not self._noise.match(line):  # CloudWatch Logs refuses empty events
+            self.last = line.strip()
+            self._log(time.time_ns() // 1_000_000, line)
 
 
 class Fleet:
@@ -129,7 +151,7 @@ class Fleet:
         return [pid for instance in self._instances if (pid := instance.pid) is not None]
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until every instance has responded to /ping.
+        """Wait until /ping of every instance has returned 200.
 
         Raises:
             FleetFailed: The fleet cannot serve, or not in time. The caller must then call `stop`.
@@ -149,16 +171,17 @@ class Fleet:
             if self._stopping:
                 raise FleetFailed("The endpoint was deleted before it was in service.")
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
-        """Send one request to the next instance; block up to 60 s.
+    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult | None:
+        """Send one request to the next instance in service; block up to 60 s.
 
         Returns:
-            The response. Errors of the model are results, too: see `InvocationResult`.
+            The response, or None if no instance is in service. Errors of the model are results, too: see
+            `InvocationResult`.
         """
         with self._change:
             ready = [] if self._stopping else [instance for instance in self._instances if instance.ready]
             if not ready:
-                return InvocationResult(503, "text/plain", b"No container is up; try again shortly.")
+                return None
             self._turn += 1
             instance = ready[self._turn % len(ready)]
             self._in_flight += 1
@@ -230,15 +253,20 @@ class Fleet:
     def _start_instances(self, server: _Server) -> None:
         for _ in range(self._launch.instance_count):
             name = f"i-{uuid.uuid4().hex[:17]}"
+            output = _Output(self._launch, name, server.noise)
+            serverless = self._launch.serverless
+            cold = serverless is not None and not serverless.get("ProvisionedConcurrency")
             instance = Instance(
                 name,
-                server.program,
+                [server.program] if serverless is None else [_PROGRAMS / "serverless.py", server.program],
                 self._launch.directory / name,
                 self._container_environment(server),
                 grace=server.grace,
+                startup=self._launch.startup,
+                rests_after=_RESTS_AFTER if cold else None,
                 on_ready=self._ready,
-                on_failed=lambda cause: self._fail(self._unhealthy(cause)),
-                on_line=self._logger(f"{self._launch.variant_name}/{name}", server.noise),
+                on_failed=partial(self._failed, output),
+                on_line=output,
             )
             with self._change:
                 self._still_wanted()
@@ -273,13 +301,6 @@ class Fleet:
             },
         )
 
-    def _logger(self, stream: str, noise: re.Pattern[str]) -> Callable[[str], None]:
-        def log_line(line: str) -> None:
-            if line and not noise.match(line):  # CloudWatch Logs refuses empty events
-                self._launch.log(stream, time.time_ns() // 1_000_000, line)
-
-        return log_line
-
     def _still_wanted(self) -> None:
         if self._stopping:
             raise _Stopped
@@ -287,6 +308,12 @@ class Fleet:
     def _ready(self) -> None:
         with self._change:
             self._change.notify_all()
+
+    def _failed(self, output: "_Output", cause: str) -> None:
+        """Fail because an instance did not come into service. Say how its log ends, if the cause does not."""
+        if output.last and output.last not in cause:
+            cause = f"{cause[: _LONGEST_CAUSE // 2]}. Its log ends with: {output.last}"
+        self._fail(self._unhealthy(cause))
 
     def _fail(self, reason: str) -> None:
         with self._change:

@@ -6,8 +6,10 @@ works here. The tag is ignored, too, except in the repository `ray`, which holds
 """
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from fnmatch import fnmatchcase
+from typing import Any
 
 _IMAGE = re.compile(
     r"^(?P<account>\d{12})\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(?P<repository>[a-z0-9._/-]+)"
@@ -46,6 +48,46 @@ _HOSTING = {
     "ray:serve-ml-sagemaker-*": Runner.RAY_SERVE,
 }
 """Keys are repositories, or patterns of repository and tag."""
+
+_CUDA_OF_AMI = {
+    "al2-ami-sagemaker-inference-gpu-2": 12,
+    "al2-ami-sagemaker-inference-gpu-2-1": 12,
+    "al2-ami-sagemaker-inference-gpu-3-1": 12,
+    "al2023-ami-sagemaker-inference-gpu-4-1": 13,
+}
+"""The CUDA version of each InferenceAmiVersion, from ProductionVariant in the API reference."""
+_DEFAULT_CUDA = 11
+"""CUDA without an InferenceAmiVersion: too old for Ray's image (docs/ray/deployment/sagemaker.md in
+https://github.com/aws/deep-learning-containers)."""
+_CUDA_OF_IMAGE = {"ray:serve-ml-sagemaker-cuda-*": 12}
+_LARGEST_SERVERLESS = 10 * 2**30
+_SIZES = {"*gpu*": 13_279_248_421, "*cuda*": 13_279_248_421}
+"""Bytes of images that exceed serverless inference's limit. The number is an example: that of a GPU image in
+https://github.com/aws-solutions-library-samples/qnabot-on-aws/issues/691."""
+
+
+def unfit(image: str, variant: Mapping[str, Any]) -> str | None:
+    """Return the FailureReason of a variant on which the image cannot start; None if it can."""
+    name = image.rpartition("/")[2]
+    if "ServerlessConfig" in variant:
+        size = _first(_SIZES, name, 0)
+        return f"Image size {size} is greater than supported size {_LARGEST_SERVERLESS}" if size else None
+    # The accelerated families are g (ml.g5.xlarge) and p (ml.p4d.24xlarge).
+    has_gpu = variant["InstanceType"].removeprefix("ml.")[:1] in ("g", "p")
+    needed = _first(_CUDA_OF_IMAGE, name, 0)
+    found = _CUDA_OF_AMI.get(variant.get("InferenceAmiVersion", ""), _DEFAULT_CUDA)
+    if has_gpu and needed > found:
+        return (
+            "CannotStartContainerError. Please ensure the model container for variant"
+            f" {variant['VariantName']} starts correctly when invoked with 'docker run {image} serve'. (The"
+            f" image needs CUDA {needed}, and the host has CUDA {found}: give the variant an"
+            " InferenceAmiVersion with newer drivers.)"
+        )
+    return None
+
+
+def _first(table: Mapping[str, int], name: str, default: int) -> int:
+    return next((value for pattern, value in table.items() if fnmatchcase(name, pattern)), default)
 
 
 def _runner(image: str, known: dict[str, Runner], refusal: str) -> Runner:

@@ -5,11 +5,13 @@ then the event is sent.
 """
 
 import logging
+from collections import Counter
 from typing import Any
 
 from localcloud.sagemaker.api import listing
+from localcloud.sagemaker.core import quotas
 from localcloud.sagemaker.core.context import Context, now
-from localcloud.sagemaker.core.errors import ResourceInUseError, ResourceLimitError, ValidationError
+from localcloud.sagemaker.core.errors import ResourceInUseError, ValidationError
 from localcloud.sagemaker.core.resources import Resources
 from localcloud.sagemaker.core.tags import tags_of
 from localcloud.sagemaker.processes.training_run import TrainingLaunch, TrainingOutcome
@@ -18,8 +20,6 @@ from localcloud.sagemaker.training.log_metrics import LogMetrics
 from localcloud.sagemaker.training.records import RunFactory, TrainingJob
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-INSTANCE_QUOTA = 20
-"""Instances of one type in training at a time. AWS's quotas differ by type and account."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class TrainingJobs(Resources[TrainingJob]):
         reporter = _Reporter(self._context, job)
         with self._context.lock:
             self._refuse_taken(arn)
-            self._refuse_over_quota(request["ResourceConfig"])
+            self._refuse_over_quota(request)
             run = job.run = self._run(launch, reporter)
             self._context.tags.put(arn, tags_of(request))
             self._records[arn] = job
@@ -134,17 +134,9 @@ class TrainingJobs(Resources[TrainingJob]):
                 f"this name already exists ({arn})"
             )
 
-    def _refuse_over_quota(self, wanted: dict[str, Any]) -> None:
-        used = sum(
-            job.request["ResourceConfig"]["InstanceCount"]
-            for job in self._records.values()
-            if not job.outcome and job.request["ResourceConfig"]["InstanceType"] == wanted["InstanceType"]
-        )
-        if used + wanted["InstanceCount"] > INSTANCE_QUOTA:
-            raise ResourceLimitError(
-                f"The account-level service limit '{wanted['InstanceType']} for training job usage' is "
-                f"{INSTANCE_QUOTA} Instances, with current utilization of {used} Instances and a request "
-                f"delta of {wanted['InstanceCount']} Instances. Please use AWS Service Quotas to request an "
-                "increase for this quota. If AWS Service Quotas is not available, contact AWS support to "
-                "request an increase for this quota."
-            )
+    def _refuse_over_quota(self, request: dict[str, Any]) -> None:
+        used: quotas.Needs = Counter()
+        for job in self._records.values():
+            if not job.outcome:
+                used += quotas.of_training_job(job.request)
+        self._context.quotas.check(quotas.of_training_job(request), used)

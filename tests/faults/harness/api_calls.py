@@ -143,7 +143,7 @@ async def _strike(
         code, status = _DENIED.get(call.service, ("AccessDeniedException", 400))
         message = f"User: {'/'.join(call.by) or 'a user'} is not authorized to perform: {call.operation}"
         return _error(call.service, status, code, message)
-    return _error(call.service, fault["status"], fault["error"], "As planned by a test.")
+    return _error(call.service, fault["status"], fault["error"], fault["message"])
 
 
 def _former(response: Response, former_states: FormerStates) -> Response:

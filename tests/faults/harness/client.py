@@ -27,6 +27,7 @@ import botocore.credentials
 import botocore.httpsession
 
 from localcloud.control import LocalCloud
+from localcloud.sagemaker.core import quotas
 
 PATH = "/faults"
 """The path of the fault plan's HTTP API."""
@@ -72,8 +73,9 @@ class Faults:
         return self._call(operation, {"error": "throttled"}, **where)
 
     def limit(self, operation: str, **where: Unpack[Where]) -> Fault:
-        """Refuse the call with ResourceLimitExceeded: the account's quota is used up."""
-        return self.refuse(operation, "ResourceLimitExceeded", **where)
+        """Refuse the call with ResourceLimitExceeded: other jobs use the account's quota of one instance."""
+        said = quotas.refusal("ml.m5.large for spot training job usage", limit=1, used=1, delta=1)
+        return self.refuse(operation, "ResourceLimitExceeded", message=said, **where)
 
     def internal_error(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Return status 500, and do nothing."""
@@ -83,9 +85,17 @@ class Faults:
         """Refuse the call as IAM does."""
         return self._call(operation, {"error": "denied"}, **where)
 
-    def refuse(self, operation: str, code: str, *, status: int = 400, **where: Unpack[Where]) -> Fault:
+    def refuse(
+        self,
+        operation: str,
+        code: str,
+        *,
+        status: int = 400,
+        message: str = "As planned by a test.",
+        **where: Unpack[Where],
+    ) -> Fault:
         """Refuse the call with this error code."""
-        return self._call(operation, {"error": code, "status": status}, **where)
+        return self._call(operation, {"error": code, "status": status, "message": message}, **where)
 
     def lose_response(self, operation: str, **where: Unpack[Where]) -> Fault:
         """Perform the call, but return an internal error."""
@@ -143,6 +153,14 @@ class Faults:
         """
         where.setdefault("times", None)
         return self._add("response", "fleet", {"how": how, "seconds": seconds}, **where)
+
+    def set_quota(self, name: str, limit: int) -> None:
+        """Set one of the account's quotas, by its name in Service Quotas, until the next reset."""
+        self._request("POST", "/quotas", {name: limit})
+
+    def delay_metrics(self, seconds: float) -> None:
+        """Let the metrics of endpoints come so late, until the next reset. Otherwise they come at once."""
+        self._request("POST", "/metric-delay", {"seconds": seconds})
 
     # --- events
 

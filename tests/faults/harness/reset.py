@@ -28,8 +28,12 @@ def end_executions() -> None:
 
 
 def empty(keep: list[str]) -> None:
-    """Remove the items of every table, and every object whose key starts with none of `keep`."""
-    from ministack.services import dynamodb, eventbridge, s3
+    """Remove items of tables, metrics, alarms' states, and objects whose key starts with none of `keep`."""
+    from ministack.services import cloudwatch, dynamodb, eventbridge, s3
+
+    cloudwatch._metrics.clear()
+    for alarm in cloudwatch._alarms.values():
+        alarm["StateValue"] = "OK"
 
     for table in dynamodb._tables.values():
         table["items"].clear()

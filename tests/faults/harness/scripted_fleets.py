@@ -66,11 +66,11 @@ class ScriptedFleet:
         if self._failure is not None:
             raise FleetFailed(self._failure)
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
-        """Return a text, or the planned bad response."""
+    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult | None:
+        """Return a text, or the planned bad response; None if the fleet does not serve."""
         model = self._model
         if model is None:
-            return InvocationResult(503, "text/plain", b"No container is up; try again shortly.")
+            return None
         names = [self._launch.endpoint_name, self._name]
         fault = self._plan.take("response", ["fleet"], names) or {"how": ""}
         how = fault["how"]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from localcloud.ministack.host import MiniStackHost
 from localcloud.sagemaker.api.protocol import Response
 from localcloud.sagemaker.core.host import AccessDenied, Host
 from localcloud.sagemaker.hosting.scaling import ServedVariant, Targets
@@ -35,7 +36,9 @@ class FaultySageMaker:
     """The SageMaker of `localcloud.server`. Creating it also patches the rest of the cloud."""
 
     def __init__(self, host: Host, directory: Path, targets: Targets) -> None:
+        assert isinstance(host, MiniStackHost)
         self._host = host
+        self._measurements = host._measurements
         self._targets = targets
         self._directory = directory
         self._plan = FaultPlan()
@@ -86,6 +89,10 @@ class FaultySageMaker:
                 return {"in_flight": self._invocations.in_flight()}
             case "POST", "/token-waits":
                 self._token_waits.limit = document["seconds"]
+            case "POST", "/metric-delay":
+                self._measurements.delay = document["seconds"]
+            case "POST", "/quotas":
+                self._service._context.quotas.limits.update(document)
             case "POST", "/end-delays":
                 self._plan.end_delays()
                 self._former_states.clear()
@@ -107,6 +114,7 @@ class FaultySageMaker:
         self._plan.clear()
         self._former_states.clear()
         self._token_waits.limit = None
+        self._measurements.delay = 0.0
 
     def _reset(self, keep: list[str]) -> None:
         with self._delivery:

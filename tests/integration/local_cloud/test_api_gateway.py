@@ -1,5 +1,6 @@
-"""API Gateway: an API from an OpenAPI document admits the callers that the document names."""
+"""API Gateway: an API from an OpenAPI document admits the callers that the document and its plans name."""
 
+import base64
 import json
 import urllib.error
 import urllib.request
@@ -14,10 +15,27 @@ from botocore.credentials import Credentials
 from localcloud.control import LocalCloud
 from tests.integration.lab import Lab, unique
 
-FUNCTION = "def handler(event, context): return {'statusCode': 200, 'body': '\"in\"'}"
+FUNCTION = """
+    import json
+
+    def handler(event, context):
+        if event["httpMethod"] == "DELETE":
+            raise ValueError("a secret of the function")
+        body = [event["body"], event["isBase64Encoded"]] if event["body"] else "in"
+        return {"statusCode": 200, "body": json.dumps(body), "headers": {"X-Function": "yes"}}
+"""
+REFUSAL = {
+    "responseTemplates": {"application/json": '{"refused": $context.error.messageString}'},
+    "responseParameters": {"gatewayresponse.header.Retry-After": "'7'"},
+}
 URL = "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/v1"
 """The URL of an API as templates compose it."""
-REFUSAL = {"responseTemplates": {"application/json": '{"refused": $context.error.messageString}'}}
+LIMITS = {
+    "Free": {},
+    "Slow": {"Throttle": {"RateLimit": 0.001, "BurstLimit": 1}},
+    "Scant": {"Quota": {"Limit": 1, "Period": "DAY"}},
+}
+"""The API's usage plans, each with a key of its own, and their limits."""
 
 
 def template(function: str) -> dict[str, Any]:
@@ -26,7 +44,8 @@ def template(function: str) -> dict[str, Any]:
     integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri}
 
     def route(*security: dict[str, Any]) -> dict[str, Any]:
-        return {"get": {"security": list(security), "x-amazon-apigateway-integration": integration}}
+        method = {"security": list(security), "x-amazon-apigateway-integration": integration}
+        return dict.fromkeys(("get", "head", "options", "post", "delete"), method)
 
     key = {"type": "apiKey", "in": "header", "name": "x-api-key"}
     sign = {"type": "apiKey", "in": "header", "name": "Authorization"}
@@ -37,52 +56,69 @@ def template(function: str) -> dict[str, Any]:
             "securitySchemes": {"key": key, "sign": {**sign, "x-amazon-apigateway-authtype": "awsSigv4"}}
         },
         "paths": {"/open": route(), "/keyed": route({"key": []}), "/signed": route({"sign": []})},
-        "x-amazon-apigateway-gateway-responses": {"DEFAULT_4XX": REFUSAL},
+        "x-amazon-apigateway-gateway-responses": {"DEFAULT_4XX": REFUSAL, "DEFAULT_5XX": REFUSAL},
+        "x-amazon-apigateway-binary-media-types": ["*/*"],
     }
-    api, key_id = {"Ref": "Api"}, {"Ref": "Key"}
+    api = {"Ref": "Api"}
     stage = {"RestApiId": api, "DeploymentId": {"Ref": "Deployment"}, "StageName": "v1"}
-    plan = {"ApiStages": [{"ApiId": api, "Stage": {"Ref": "Stage"}}]}
-    plan_key = {"KeyId": key_id, "KeyType": "API_KEY", "UsagePlanId": {"Ref": "Plan"}}
+    stages = {"ApiStages": [{"ApiId": api, "Stage": {"Ref": "Stage"}}]}
     principal = {"FunctionName": function, "Principal": "apigateway.amazonaws.com"}
     resources = {
         "Api": ("ApiGateway::RestApi", {"Body": openapi}),
         "Deployment": ("ApiGateway::Deployment", {"RestApiId": api}),
         "Stage": ("ApiGateway::Stage", stage),
-        "Key": ("ApiGateway::ApiKey", {"Enabled": True}),
-        "Plan": ("ApiGateway::UsagePlan", plan),
-        "PlanKey": ("ApiGateway::UsagePlanKey", plan_key),
         "Permission": ("Lambda::Permission", {"Action": "lambda:InvokeFunction", **principal}),
     }
+    for name, limits in LIMITS.items():
+        link = {"KeyId": {"Ref": name}, "KeyType": "API_KEY", "UsagePlanId": {"Ref": f"{name}Plan"}}
+        resources[name] = ("ApiGateway::ApiKey", {"Enabled": True})
+        resources[f"{name}Plan"] = ("ApiGateway::UsagePlan", {**stages, **limits})
+        resources[f"{name}PlanKey"] = ("ApiGateway::UsagePlanKey", link)
     return {
         "Resources": {
             name: {"Type": f"AWS::{kind}", "Properties": properties}
             for name, (kind, properties) in resources.items()
         },
-        "Outputs": {"Url": {"Value": {"Fn::Sub": URL}}, "Key": {"Value": key_id}},
+        "Outputs": {
+            "Url": {"Value": {"Fn::Sub": URL}},
+            **{name: {"Value": {"Ref": name}} for name in LIMITS},
+        },
     }
 
 
 @pytest.fixture(scope="module")
 def api(lab: Lab) -> Iterator[dict[str, str]]:
-    """The API's URL, as the stack's outputs have it, and its key."""
-    formation, name = lab.client("cloudformation"), unique("api")
-    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(lab.function(FUNCTION))))
+    """The API's URL, as the stack's outputs have it, each usage plan's key, and the function's ARN."""
+    formation, name, function = lab.client("cloudformation"), unique("api"), lab.function(FUNCTION)
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template(function)))
     formation.get_waiter("stack_create_complete").wait(
         StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 2400}
     )
     described = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
-    key = lab.client("apigateway").get_api_key(apiKey=outputs["Key"], includeValue=True)["value"]
-    yield {"url": outputs["Url"], "key": key}
+    keys = {
+        name: lab.client("apigateway").get_api_key(apiKey=outputs[name], includeValue=True)["value"]
+        for name in LIMITS
+    }
+    yield {"url": outputs["Url"], **keys, "function": function}
     formation.delete_stack(StackName=name)
 
 
-def get(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+def send(
+    method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Send a request; return the response's status, headers and body."""
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {}))) as response:
-            return response.status, json.loads(response.read())
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        return error.code, error.headers, error.read()
+
+
+def get(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+    status, _, body = send("GET", url, headers)
+    return status, json.loads(body)
 
 
 def signed(cloud: LocalCloud, url: str) -> dict[str, str]:
@@ -99,7 +135,7 @@ def test_a_route_without_security_is_open(api: dict[str, str]) -> None:
 
 def test_a_route_that_requires_a_key_accepts_only_the_apis_own_key(api: dict[str, str]) -> None:
     url = f"{api['url']}/keyed"
-    assert get(url, {"x-api-key": api["key"]}) == (200, "in")
+    assert get(url, {"x-api-key": api["Free"]}) == (200, "in")
     assert get(url, {"x-api-key": "another"})[0] == 403
     # The refusal is the one in the document.
     assert get(url) == (403, {"refused": "Forbidden"})
@@ -111,4 +147,45 @@ def test_a_route_that_requires_a_signature_does_not_accept_a_key(
     url = f"{api['url']}/signed"
     assert get(url, signed(cloud, url)) == (200, "in")
     assert get(url)[0] == 403
-    assert get(url, {"x-api-key": api["key"]})[0] == 403
+    assert get(url, {"x-api-key": api["Free"]})[0] == 403
+
+
+@pytest.mark.parametrize(("plan", "message"), [("Slow", "Too Many Requests"), ("Scant", "Limit Exceeded")])
+def test_a_usage_plan_limits_its_own_key_only(api: dict[str, str], plan: str, message: str) -> None:
+    url = f"{api['url']}/keyed"
+    assert get(url, {"x-api-key": api[plan]}) == (200, "in")
+    status, headers, body = send("GET", url, {"x-api-key": api[plan]})
+    assert (status, json.loads(body)) == (429, {"refused": message})
+    assert headers["Retry-After"] == "7"
+    assert get(url, {"x-api-key": api["Free"]}) == (200, "in")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_the_function_responds_to_head_and_options(api: dict[str, str], method: str) -> None:
+    status, headers, body = send(method, f"{api['url']}/open")
+    assert (status, headers["X-Function"]) == (200, "yes")
+    assert body == (b"" if method == "HEAD" else b'"in"')
+    # API Gateway adds no headers for browsers.
+    assert not [name for name in headers if name.lower().startswith("access-control-")]
+
+
+def test_a_binary_body_arrives_with_every_byte(api: dict[str, str]) -> None:
+    _, _, body = send("POST", f"{api['url']}/open", {"Content-Type": "application/json"}, b"caf\xe9\0")
+    encoded, is_base64 = json.loads(body)
+    assert is_base64
+    assert base64.b64decode(encoded) == b"caf\xe9\0"
+
+
+def test_a_function_that_fails_has_the_apis_own_error(api: dict[str, str]) -> None:
+    status, headers, body = send("DELETE", f"{api['url']}/open")
+    assert (status, headers["Retry-After"]) == (502, "7")
+    assert json.loads(body) == {"refused": "Internal server error"}
+
+
+def test_a_throttled_function_is_an_error_of_the_server(lab: Lab, api: dict[str, str]) -> None:
+    function = api["function"]
+    lab.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        assert get(f"{api['url']}/open") == (500, {"refused": "Internal server error"})
+    finally:
+        lab.functions.delete_function_concurrency(FunctionName=function)

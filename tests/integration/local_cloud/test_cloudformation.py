@@ -1,4 +1,4 @@
-"""CloudFormation: custom resources, the order of deletion, and the resources of a stack."""
+"""CloudFormation: conditions, custom resources, the order of deletion, and the resources of a stack."""
 
 import json
 import textwrap
@@ -86,6 +86,22 @@ def stacks(lab: Lab) -> Iterator[Stacks]:
     yield created
     for stack in created.created:
         created.delete(stack)
+
+
+# --- conditions ---
+
+
+@pytest.mark.parametrize(("origins", "one"), [("a", "yes"), ("a,b", "no"), ("", "yes")])
+def test_a_condition_compares_composed_texts(stacks: Stacks, origins: str, one: str) -> None:
+    joined = {"Fn::Join": ["", {"Fn::Split": [",", {"Ref": "Origins"}]}]}
+    template = {
+        "Parameters": {"Origins": {"Type": "String", "Default": origins}},
+        "Conditions": {"One": {"Fn::Equals": [joined, {"Fn::Sub": "${Origins}"}]}},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"One": {"Value": {"Fn::If": ["One", "yes", "no"]}}},
+    }
+    stack, status = stacks.create(template)
+    assert (status, stacks.outputs(stack)) == ("CREATE_COMPLETE", {"One": one})
 
 
 # --- custom resources ---
@@ -435,6 +451,27 @@ def test_a_stack_has_alarms_and_dashboards(stacks: Stacks, lab: Lab) -> None:
     assert states() == []
     with pytest.raises(cloudwatch.exceptions.ResourceNotFound):
         cloudwatch.get_dashboard(DashboardName=outputs["Stack"])
+
+
+# --- functions ---
+
+
+def test_a_functions_reserved_concurrency_is_the_templates(lab: Lab, stacks: Stacks) -> None:
+    def template(**properties: int) -> Template:
+        code = {"ZipFile": "def handler(event, context): pass"}
+        role = lab.role("lambda.amazonaws.com")
+        fixed = {"Runtime": "python3.12", "Handler": "index.handler", "Role": role, "Code": code}
+        function = {"Type": "AWS::Lambda::Function", "Properties": {**fixed, **properties}}
+        return {"Resources": {"Function": function}}
+
+    stack, status = stacks.create(template(ReservedConcurrentExecutions=3))
+    assert status == "CREATE_COMPLETE"
+    name = stacks.resources(stack)["Function"]
+    for expected, changed in ((3, template(ReservedConcurrentExecutions=0)), (0, template()), (None, None)):
+        found = lab.functions.get_function_concurrency(FunctionName=name)
+        assert found.get("ReservedConcurrentExecutions") == expected
+        if changed:
+            stacks.update(stack, changed)
 
 
 # --- buckets ---

@@ -1,5 +1,6 @@
 """Lambda: what a function sees, and how its caller sees a failure."""
 
+import datetime
 import functools
 import io
 import json
@@ -8,6 +9,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from botocore.config import Config
 
 from localcloud import control
 from localcloud.control import LocalCloud
@@ -246,3 +248,44 @@ def test_functions_start_after_their_fork_server_was_killed(lab: Lab, layer: str
     # The first function starts without a fork. The next ones have a new fork server.
     assert parents[1] == parents[2] != parents[0]
     assert "FunctionError" not in lab.invoke(warm)[0]
+
+
+# --- concurrency ---
+
+
+def throttles(lab: Lab, function: str) -> float:
+    """How often the function was throttled, as CloudWatch counts it."""
+    now, hour = datetime.datetime.now(datetime.UTC), datetime.timedelta(hours=1)
+    name = function.rsplit(":", 1)[1]
+    found = lab.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName="Throttles",
+        Dimensions=[{"Name": "FunctionName", "Value": name}],
+        StartTime=now - hour,
+        EndTime=now + hour,
+        Period=3600,
+        Statistics=["Sum"],
+    )
+    return sum(point["Sum"] for point in found["Datapoints"])
+
+
+def test_a_caller_of_a_throttled_function_gets_an_error_and_an_event_waits(lab: Lab) -> None:
+    queue, function = lab.recorder()
+    # A function with a limit of 0 is always throttled.
+    lab.functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    once = lab.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+    with pytest.raises(once.exceptions.TooManyRequestsException) as refused:
+        once.invoke(FunctionName=function)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+
+    call = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    task = {**call, "Arguments": {"FunctionName": function, "Payload": {}}}
+    failed = lab.run(lab.machine({"StartAt": "Call", "States": {"Call": task}}))
+    assert (failed["status"], failed["error"]) == ("FAILED", "Lambda.TooManyRequestsException")
+
+    lab.functions.invoke(FunctionName=function, InvocationType="Event", Payload=b'{"patient": true}')
+    # An event on which a function fails would be gone after the third attempt.
+    wait_until(lambda: throttles(lab, function) > 6, "several attempts")
+    assert lab.count(queue) == 0
+    lab.functions.delete_function_concurrency(FunctionName=function)
+    assert lab.receive(queue) == {"patient": True}

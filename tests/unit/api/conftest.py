@@ -15,6 +15,9 @@ from chalice.test import Client, HTTPResponse
 import app as api
 from chalicelib.endpoint import Endpoint
 
+ORIGINS = ("https://a.example", "http://localhost:3000")
+"""The origins that the stack allows."""
+
 
 class Api:
     """Chalice's test client of the API, and stubbers of its SageMaker clients.
@@ -29,6 +32,7 @@ class Api:
         self.runtime, self.sagemaker = Stubber(runtime), Stubber(sagemaker)
         self.endpoint = Endpoint("lexline", runtime, sagemaker)
         monkeypatch.setattr(api, "endpoint", lambda: self.endpoint)
+        monkeypatch.setenv("ALLOWED_ORIGINS", ",".join(ORIGINS))
 
     def post(self, body: Any, content_type: str = "application/json") -> HTTPResponse:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

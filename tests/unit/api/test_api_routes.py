@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 import app as api
-from tests.unit.api.conftest import Api
+from tests.unit.api.conftest import ORIGINS, Api
 
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 RUN = "lexline--sotu-0123456789ab"
@@ -91,7 +91,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "code"),
     [
-        *((body, "", 400, "invalid_request") for body in (b"{", b"[1]", b'"text"', b"\xff", b"[" * 60_000)),
+        *((body, "", 400, "invalid_request") for body in (b"{", b"[1]", b'"text"', b"[" * 60_000)),
         ({"prompt": "x" * 140_000}, "", 413, "body_too_large"),
         (b"{}", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
     ],
@@ -103,10 +103,25 @@ def test_a_body_that_is_no_request_is_refused(
     assert (response.status_code, response.json_body["code"]) == (status, code)
 
 
+def test_broken_utf_8_is_named(stubbed_api: Api) -> None:
+    response = stubbed_api.post(b'{"prompt": "caf\xe9"}')
+    assert response.status_code == 400
+    assert response.json_body["message"] == "The body is not UTF-8: the byte at offset 15 is invalid."
+
+
 def test_another_method_is_405_and_says_which_are_allowed(stubbed_api: Api) -> None:
     response = stubbed_api.http.get("/generate")
     assert (response.status_code, response.json_body["code"]) == (405, "method_not_allowed")
     assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/health", "/model"])
+def test_head_is_answered_like_get(stubbed_api: Api, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        if path == "/model":
+            describe(stubbed_api, "")
+        response = stubbed_api.http.request(method, path)
+        assert response.status_code == (404 if path == "/model" else 200)
 
 
 def test_a_request_that_the_model_refuses_is_400_with_its_message(stubbed_api: Api) -> None:
@@ -126,11 +141,12 @@ def test_a_request_that_the_model_refuses_is_400_with_its_message(stubbed_api: A
 @pytest.mark.parametrize(
     ("aws_code", "http_status", "status", "code", "message"),
     [
-        ("ModelError", 424, 424, "model_failed", ""),
         ("ThrottlingException", 400, 429, "throttled", ""),
-        ("ModelNotReadyException", 429, 503, "deploying", ""),
-        ("ServiceUnavailable", 503, 502, "model_unreachable", ""),
-        ("InternalFailure", 500, 502, "model_unreachable", ""),
+        ("ModelNotReadyException", 429, 503, "model_unavailable", ""),
+        ("ServiceUnavailable", 503, 503, "model_unavailable", ""),
+        ("InternalFailure", 500, 503, "model_unavailable", ""),
+        ("InternalDependencyException", 530, 503, "model_unavailable", ""),
+        ("ValidationException", 400, 502, "model_unreachable", ""),
         ("AccessDeniedException", 403, 500, "not_permitted", "sagemaker:InvokeEndpoint"),
     ],
 )
@@ -142,8 +158,29 @@ def test_sagemaker_errors_are_translated_without_their_internals(
     assert (response.status_code, response.json_body["code"]) == (status, code)
     assert set(response.json_body) == {"code", "message"}
     assert message in response.json_body["message"]
+    assert (int(response.headers.get("Retry-After", 0)) > 0) == (status in (429, 503))
     assert "arn:" not in response.body.decode()
     assert "Traceback" not in response.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("original", "status", "code"),
+    [
+        # The container restarts, or did not respond.
+        *((original, 503, "model_unavailable") for original in (0, 408, 429, 502, 503, 504)),
+        # The model's own refusals and failures.
+        *((original, 400, "invalid_request") for original in (400, 415, 422)),
+        *((original, 424, "model_failed") for original in (500, 507)),
+    ],
+)
+def test_a_status_of_the_models_container_becomes_one_that_says_whose_turn_it_is(
+    stubbed_api: Api, original: int, status: int, code: str
+) -> None:
+    fields = {"OriginalStatusCode": original, "OriginalMessage": "The model says."}
+    stubbed_api.runtime.add_client_error("invoke_endpoint", "ModelError", SECRET, 424, modeled_fields=fields)
+    response = stubbed_api.post({})
+    assert (response.status_code, response.json_body["code"]) == (status, code)
+    assert (int(response.headers.get("Retry-After", 0)) > 0) == (status == 503)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +189,7 @@ def test_sagemaker_errors_are_translated_without_their_internals(
         ("", 404, "no_endpoint"),
         ("Deleting", 404, "no_endpoint"),
         ("Failed", 502, "model_unreachable"),
-        ("InService", 502, "model_unreachable"),
+        ("InService", 503, "model_unavailable"),
         ("Creating", 503, "deploying"),
     ],
 )
@@ -167,8 +204,8 @@ def test_an_endpoint_that_cannot_serve_says_why(
     assert (int(response.headers.get("Retry-After", 0)) > 0) == (status == 503)
 
 
-@pytest.mark.parametrize("failure", [ReadTimeoutError, ConnectTimeoutError])
-def test_an_endpoint_without_a_response_is_502(
+@pytest.mark.parametrize("failure", [ReadTimeoutError, ConnectTimeoutError, EndpointConnectionError])
+def test_an_endpoint_that_does_not_respond_is_503_with_a_time_to_retry(
     stubbed_api: Api, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
     def time_out(**_: object) -> None:
@@ -176,7 +213,8 @@ def test_an_endpoint_without_a_response_is_502(
 
     monkeypatch.setattr(stubbed_api.endpoint.runtime, "invoke_endpoint", time_out)
     response = stubbed_api.post({})
-    assert (response.status_code, response.json_body["code"]) == (502, "model_unreachable")
+    assert (response.status_code, response.json_body["code"]) == (503, "model_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("returned", [b"<html>", b"[]", b'{"text": "x"}', b"null"])
@@ -184,6 +222,34 @@ def test_a_response_that_is_not_the_models_is_502(stubbed_api: Api, returned: by
     stubbed_api.expect_invocation(returned)
     response = stubbed_api.post({})
     assert (response.status_code, response.json_body["code"]) == (502, "model_unreachable")
+
+
+# --- from web pages -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origin", [*ORIGINS, "https://other.example", "https://a.example.other.example", "null", ""]
+)
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/model", 404),
+        ("GET", "/generate", 405),
+        ("OPTIONS", "/generate", 204),
+    ],
+)
+def test_only_pages_of_an_allowed_origin_may_read_responses_and_errors(
+    stubbed_api: Api, origin: str, method: str, path: str, status: int
+) -> None:
+    if path == "/model":
+        describe(stubbed_api, "")
+    response = api.app({**proxied(path, httpMethod=method), "headers": {"Origin": origin}}, None)
+    assert response["statusCode"] == status
+    headers = response["headers"]
+    assert headers.get("Access-Control-Allow-Origin") == (origin if origin in ORIGINS else None)
+    assert ("X-Api-Key" in headers.get("Access-Control-Allow-Headers", "")) == (origin in ORIGINS)
+    assert headers["Vary"] == "Origin"
 
 
 # --- in any case -------------------------------------------------------------------------------------
@@ -200,12 +266,13 @@ def test_a_bug_is_500_in_the_same_format(stubbed_api: Api, monkeypatch: pytest.M
 
 
 def proxied(path: str, **context: str) -> dict[str, Any]:
-    """Return the event of a GET request, as API Gateway's proxy integration sends it."""
+    """Return the event of a request, by default GET, as API Gateway's proxy integration sends it."""
     missing = dict.fromkeys(("multiValueQueryStringParameters", "pathParameters", "stageVariables", "body"))
     request = {"resourcePath": path, "path": path, "httpMethod": "GET", **context}
     return {**missing, "headers": {}, "requestContext": request}
 
 
+@pytest.mark.usefixtures("stubbed_api")
 def test_a_path_that_only_the_gateway_has_is_404() -> None:
     response = api.app(proxied("/{proxy+}"), None)
     assert (response["statusCode"], json.loads(response["body"])["code"]) == (404, "not_found")

@@ -29,6 +29,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No environment variable names a proxy, a host without one, or certificates."""
+    for name in os.environ:
+        if name.lower().endswith("_proxy") or name.endswith("CA_BUNDLE"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
 def target(tmp_path: Path) -> Target:
     session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
     return Target("lexline", session, {"PATH": "/usr/bin:/bin"}, tmp_path / "work")
@@ -43,6 +51,7 @@ def stack(target: Target) -> Stack:
         state_machine_arn=MACHINE,
         endpoint="lexline",
         table="lexline-waits",
+        topic_arn="arn:aws:sns:us-east-1:123456789012:lexline-results",
         api_url="https://abc.execute-api.us-east-1.amazonaws.com/v1",
         api_key_id="keyid",
     )

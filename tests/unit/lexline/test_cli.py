@@ -1,20 +1,32 @@
 """The command as a user sees it: messages, exit codes, and tracebacks only for bugs."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import boto3.exceptions
+import botocore.exceptions
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from lexline.aws.stack import NotDeployed, NotUsable, Outdated
+from lexline.aws import sam
+from lexline.aws.stack import NotDeployed, NotUsable, Outdated, Stack
 from lexline.aws.target import Target
+from lexline.cli import app
 from lexline.core.errors import UserError
 from tests.unit.lexline.conftest import Patch, run_lexline
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def raising(error: Exception) -> object:
+def raising(error: BaseException) -> Callable[..., None]:
     def fail(*_: object) -> None:
         raise error
 
@@ -25,7 +37,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "down",
+        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env",
+        "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -33,7 +46,18 @@ def test_the_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "generate", "logs", "run --dataset a", "models", "deploy 3", "rollback", "report", "cost"],
+    [
+        "status",
+        "generate",
+        "logs",
+        "run --dataset a",
+        "models",
+        "deploy 3",
+        "rollback",
+        "report",
+        "cost",
+        "env",
+    ],
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
     result = run_lexline(*command.split())
@@ -53,10 +77,8 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
             for override in ("epochs", "=3", "model.size=3", "hosting.=1")
         ),
         ("run --dataset sotu --source-commit abcdef0", "Add --source-repo"),
-        ("run x.txt --set epochs=3 --force", "options for one run (here: hyperparameters, force)"),
         ("deploy 3 --set epochs=3", "this command trains nothing"),
         ("deploy 3 --set training.spot=false", "this command trains nothing"),
-        ("up --parameter Epochs", "--parameter Epochs is invalid"),
     ],
 )
 def test_invalid_arguments_end_with_2_and_are_named(arguments: str, message: str) -> None:
@@ -78,10 +100,15 @@ def test_down_without_a_local_cloud_has_nothing_to_delete() -> None:
     assert "no local cloud" in result.output
 
 
-def test_down_asks_before_it_deletes(home: Path) -> None:
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_down_deletes_nothing_unless_somebody_confirms_it(home: Path, answer: str) -> None:
     home.mkdir()
     (home / "lock").write_text("{}")
-    assert run_lexline("down", answer="n\n").exit_code == 1
+    result = run_lexline("down", answer=answer)
+    assert result.exit_code == 1
+    assert "nothing was deleted" in result.output
+    assert "--yes" in result.output
+    assert "Aborted" not in result.output
     assert home.exists()
 
 
@@ -114,8 +141,20 @@ def test_a_bug_shows_its_traceback(patch: Patch) -> None:
     assert isinstance(run_lexline("status").exception, ZeroDivisionError)
 
 
-def aws_error(code: str, message: str = "") -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}}, "DescribeStacks")
+def test_the_version_is_that_of_the_project() -> None:
+    project = Path(__file__).parents[3] / "pyproject.toml"
+    assert re.search(r'^version = "(.+)"$', project.read_text(), re.MULTILINE)
+    assert re.fullmatch(r"lexline \d+\.\d+\.\d+\n", run_lexline("--version").output)
+
+
+def aws_error(code: str, message: str = "", operation: str = "DescribeStacks") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def upload_failed(cause: Exception) -> S3UploadFailedError:
+    error = S3UploadFailedError(f"Failed to upload a.txt to b/a.txt: {cause}")
+    error.__context__ = cause
+    return error
 
 
 @pytest.mark.usefixtures("deployed")
@@ -125,14 +164,174 @@ def aws_error(code: str, message: str = "") -> ClientError:
         (NoCredentialsError(), "no AWS credentials"),
         (aws_error("ExpiredToken"), "does not accept these credentials"),
         (aws_error("AccessDenied", "not authorized: cloudformation:DescribeStacks"), "DescribeStacks"),
+        (aws_error("RequestTimeTooSkewed"), "clock"),
+        (aws_error("KMS.DisabledException", "The key is disabled"), "The key is disabled. Check in AWS KMS"),
+        (aws_error("ThrottlingException", "Rate exceeded"), "Try again in a minute."),
+        (aws_error("Odd", "No."), "AWS refused DescribeStacks with the error Odd. No."),
+        (upload_failed(aws_error("AccessDenied", "No", "PutObject")), "denied access to PutObject. No."),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"), "local cloud is not running"),
         (EndpointConnectionError(endpoint_url="https://s3.amazonaws.com/"), "AWS cannot be reached"),
-        (UserError("There is no stack.", "Deploy it."), "There is no stack.\nDeploy it."),
+        (UserError("There is no stack.", "Deploy it."), "There is no stack. Deploy it."),
+        (PermissionError(13, "Permission denied", "/a/b"), "/a/b cannot be used: Permission denied."),
+        (OSError(28, "No space left on device"), "No space left on device. Check"),
+        (KeyboardInterrupt(), "Stopped: The command did not complete."),
     ],
 )
-def test_errors_of_aws_are_explained_in_a_sentence(error: Exception, message: str, patch: Patch) -> None:
+def test_errors_are_explained_in_a_sentence(error: BaseException, message: str, patch: Patch) -> None:
     patch("aws.stack.read", raising(error))
     result = run_lexline("status")
-    assert result.exit_code == 1
-    assert message in result.output
+    assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+def exception_classes() -> list[type[Exception]]:
+    """Every exception class of boto3 and botocore, without warnings."""
+    named = {**vars(botocore.exceptions), **vars(boto3.exceptions)}.values()
+    classes = [each for each in named if isinstance(each, type) and issubclass(each, Exception)]
+    return [each for each in dict.fromkeys(classes) if not issubclass(each, Warning)]
+
+
+def instance(kind: type[Exception]) -> Exception:
+    """An exception of a class, made without its constructor: each has other arguments."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "It is odd")
+    if isinstance(error, ClientError):
+        error.response, error.operation_name = {"Error": {"Code": "Odd"}}, "DescribeStacks"
+    return error
+
+
+ARGUMENTS: dict[str, list[str]] = {
+    "up": [],
+    "run": ["--dataset", "sotu"],
+    "generate": [],
+    "status": [],
+    "logs": [],
+    "models": [],
+    "deploy": ["3"],
+    "rollback": [],
+    "report": [],
+    "cost": [],
+    "env": [],
+    "down": ["--yes"],
+}
+"""By command: the arguments that it needs."""
+
+
+def test_every_command_has_arguments_here() -> None:
+    assert list(ARGUMENTS) == [command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("command", [*ARGUMENTS, "run FILE"])
+def test_no_error_of_boto3_ends_a_command_with_a_traceback(
+    command: str, tmp_path: Path, stack: Stack, patch: Patch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpus.txt").write_text("My fellow citizens")
+    arguments = (
+        ["run", str(tmp_path / "corpus.txt")] if command == "run FILE" else [command, *ARGUMENTS[command]]
+    )
+    monkeypatch.setattr(sam, "deploy", lambda *_: None)
+    patch("aws.target.for_profile", stack.target)
+    if command not in ("up", "down"):
+        patch("aws.stack.read", stack)  # So that the error comes from a later request.
+    # To build the commands takes longer than to run one.
+    built = get_command(app)
+    monkeypatch.setattr("typer.testing._get_command", lambda _: built)
+    for kind in exception_classes():
+        error = instance(kind)
+        monkeypatch.setattr(BaseClient, "_make_api_call", raising(error))
+        result = run_lexline(*arguments, "--profile", "me")
+        sentence, *next_step = result.stderr.split("\n", 1)
+        assert isinstance(result.exception, SystemExit), (kind, result.exception)
+        assert result.exit_code == 1, kind
+        assert re.match(r"Error: [A-Z].+", sentence), (kind, result.stderr)
+        assert next_step[0].strip(), kind
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "run --nope", "run --dataset ’", "report"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_the_terminal_lacks_are_replaced(
+    encoding: str, arguments: str, patch: Patch, deployed: Stack
+) -> None:
+    patch("aws.reports.newest_first", raising(UserError("It says “no” ✗", "\udcff")))
+    result = CliRunner(charset=encoding, env={"COLUMNS": "200"}).invoke(app, arguments.split())
+    assert isinstance(result.exception, SystemExit | None)
+    assert result.output
+
+
+def test_a_real_process_replaces_characters_too() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "lexline.cli", "run", "--dataset", "“”"]
+    result = subprocess.run(command, env=environment, capture_output=True, timeout=300, check=False)
+    assert result.returncode == 2
+    assert b'"??" is not a valid dataset name.' in result.stderr
+
+
+@pytest.mark.parametrize("home_in", ["a file", "below a file", "a folder that nobody can write"])
+@pytest.mark.parametrize("command", [*ARGUMENTS])
+def test_a_home_that_cannot_be_used_is_named(
+    command: str, home_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    # Even root cannot create folders in /proc.
+    homes = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "home"}
+    home = homes.get(home_in, Path("/proc/lexline"))
+    monkeypatch.setenv("LEXLINE_HOME", str(home))
+    result = run_lexline(command, *ARGUMENTS[command])
+    assert isinstance(result.exception, SystemExit | None)
+    # `down` has nothing to delete if the home does not exist.
+    assert result.exit_code == (0 if command == "down" and not home.exists() else 1)
+    if command == "up":
+        assert f"The folder {home} cannot be used" in result.output
+        assert "Set LEXLINE_HOME" in result.output
+
+
+SSO = """
+[profile sso]
+region = us-east-1
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Dev
+[sso-session corp]
+sso_start_url = https://corp.awsapps.com/start
+sso_region = us-east-1
+[profile legacy]
+region = us-east-1
+sso_start_url = https://corp.awsapps.com/start
+sso_region = us-east-1
+sso_account_id = 123456789012
+sso_role_name = Dev
+[profile partial]
+region = us-east-1
+aws_access_key_id = AKIA
+[profile none]
+region = us-east-1
+[profile nowhere]
+aws_access_key_id = AKIA
+aws_secret_access_key = secret
+"""
+
+
+@pytest.mark.parametrize("command", ["up", "status"])
+@pytest.mark.parametrize(
+    ("profile", "next_step"),
+    [
+        ("sso", "aws sso login --profile sso"),
+        ("legacy", "aws sso login --profile legacy"),
+        ("partial", "aws configure --profile partial"),
+        ("none", "aws configure --profile none"),
+        ("nowhere", "Give one with --region"),
+        ("missing", "aws configure --profile missing"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_says_how_to_log_in(
+    command: str, profile: str, next_step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(SSO)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    result = run_lexline(command, "--profile", profile)
+    assert result.exit_code in (1, 2)
+    assert next_step in result.output

@@ -171,7 +171,7 @@ class FakeFleet:
         if self.script.crash:
             raise RuntimeError(self.script.crash)
 
-    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult:
+    def invoke(self, body: bytes, content_type: str, accept: str) -> InvocationResult | None:
         assert self.started
         assert not self.stopped, "a stopped fleet gets no requests"
         self.busy += 1
@@ -179,6 +179,8 @@ class FakeFleet:
             assert self.script.respond.wait(DEADLINE), "the test never let the fleet respond"
             time.sleep(self.script.delay)
             assert not self.stopped, "the fleet was stopped under a request"
+            if self.script.unhealthy:
+                return None
             if self.script.result:
                 result: InvocationResult = self.script.result
                 return result
@@ -205,6 +207,7 @@ class Fleets:
             failure=None,
             crash=None,
             result=None,
+            unhealthy=False,
         )
         self.script.ready.set()
         self.script.respond.set()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from localcloud import control
+from localcloud.proxies import past_proxies
 
 
 def write(state: Path, **more: Any) -> None:
@@ -117,10 +118,15 @@ def test_a_failed_start_shows_the_servers_output(tmp_path: Path, monkeypatch: py
         control.start(state, owner=7, module="program")
 
 
-def test_start_ends_a_server_that_is_not_ready_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["not ready in time", "Ctrl-C"])
+def test_start_ends_a_server_that_it_does_not_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     started: list[psutil.Process] = []
+
+    def interrupt(state: Path) -> None:
+        if started and how == "Ctrl-C":
+            raise KeyboardInterrupt
 
     class Popen(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -128,8 +134,10 @@ def test_start_ends_a_server_that_is_not_ready_in_time(
             started.append(psutil.Process(self.pid))
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(control, "load", interrupt)
     program(tmp_path, "import time; time.sleep(3600)", monkeypatch)
-    with pytest.raises(control.LocalCloudError, match="not ready within 1 s"):
+    ends = {"Ctrl-C": (KeyboardInterrupt, None)}.get(how, (control.LocalCloudError, "not ready within 1 s"))
+    with pytest.raises(ends[0], match=ends[1]):
         control.start(tmp_path / "state", timeout=1, module="program")
     assert [control.alive(process) for process in started] == [False]
 
@@ -162,3 +170,45 @@ def test_a_client_uses_the_cloud_with_any_profile(tmp_path: Path, monkeypatch: p
     client = load(tmp_path).client("sagemaker")
     assert client.meta.endpoint_url == "http://127.0.0.1:41234"
     assert client.meta.region_name == "us-east-1"
+
+
+# --- proxies ---
+
+LOOPBACK = "127.0.0.1,localhost,::1"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, LOOPBACK),
+        ({"no_proxy": ""}, LOOPBACK),
+        ({"NO_PROXY": "example.com, 10.0.0.0/8"}, f"example.com,10.0.0.0/8,{LOOPBACK}"),
+        ({"no_proxy": "lower.com", "NO_PROXY": "upper.com"}, f"lower.com,{LOOPBACK}"),
+        ({"no_proxy": "localhost"}, "localhost,127.0.0.1,::1"),
+        ({"no_proxy": "*"}, "*"),
+    ],
+)
+def test_this_machine_is_reached_past_proxies(given: dict[str, str], expected: str) -> None:
+    proxy = {"http_proxy": "http://127.0.0.1:9"}
+    changed = past_proxies({**proxy, **given})
+    assert changed == {**proxy, "no_proxy": expected, "NO_PROXY": expected}
+    assert past_proxies(changed) == changed
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_neither_a_client_nor_a_child_process_reaches_the_cloud_through_a_proxy(
+    tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    cloud = load(tmp_path)
+    assert cloud.client("s3").meta.config.proxies == {}
+    read = "import sys; from botocore.utils import get_environ_proxies as read; print(read(sys.argv[1]))"
+    for environment, proxies in ((dict(os.environ), "127.0.0.1:9"), (cloud.environment(), "{}")):
+        done = subprocess.run(
+            [sys.executable, "-c", read, cloud.endpoint_url],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert proxies in done.stdout

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from localcloud import ministack
 from localcloud.ministack.internals import INTERNALS, STORES, VERSION
 
@@ -131,3 +133,13 @@ def test_the_x_ray_sdks_file_is_removed_with_its_folder(tmp_path: Path) -> None:
     for _ in range(2):
         ministack.remove_tracing_mark(mark)
         assert not mark.parent.exists()
+
+
+def test_the_limit_of_concurrent_invocations_is_adjustable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "LAMBDA_ACCOUNT_CONCURRENCY"
+    monkeypatch.delenv(name, raising=False)
+    assert 0 < int(ministack.options(tmp_path, 4566)[name]) < 1000
+    monkeypatch.setenv(name, "10")
+    assert ministack.options(tmp_path, 4566)[name] == "10"

@@ -186,4 +186,4 @@ def test_awss_handler_serves_the_artifact(served: list[tuple[int, str, str]]) ->
 def test_awss_handler_returns_status_400(served: list[tuple[int, str, str]]) -> None:
     status, _, body = served[2]
     assert status == 400
-    assert body.startswith("words must be from 1 to 1,000")
+    assert body.startswith("words must be a whole number from 1 to 1,000")

@@ -9,7 +9,7 @@ import pytest
 import example_texts
 import inference
 from example_texts import beginning
-from inference import Request
+from request_body import Request
 from tests.unit.model_scripts.conftest import CANARY, Capture, Job, Patch
 from vocabulary import END_OF_LINE, UNKNOWN, Vocabulary
 

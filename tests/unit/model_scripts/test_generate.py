@@ -23,7 +23,9 @@ def test_a_response_has_the_text_and_its_origin(untrained: Path, monkeypatch: Pa
 
 
 def test_an_invalid_request_has_status_400(untrained: Path) -> None:
-    with pytest.raises(GenericInferenceToolkitError, match="words must be from 1 to 1,000") as refusal:
+    with pytest.raises(
+        GenericInferenceToolkitError, match="words must be a whole number from 1 to 1,000"
+    ) as refusal:
         input_fn('{"words": 0}', "application/json")
     assert refusal.value.status_code == 400
     request = input_fn('{"prompt": "Zyxgrv"}', "application/json")
@@ -34,7 +36,7 @@ def test_an_invalid_request_has_status_400(untrained: Path) -> None:
 
 def test_without_the_toolkit_the_sentence_is_the_error(monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "sagemaker_inference.errors", None)
-    with pytest.raises(generate.InvalidRequest, match="words must be from 1 to 1,000"):
+    with pytest.raises(generate.InvalidRequest, match="words must be a whole number from 1 to 1,000"):
         input_fn('{"words": 0}', "application/json")
 
 

@@ -5,7 +5,6 @@ test sets.
 """
 
 import itertools
-import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from inference import InvalidRequest, Request, Run, ServedModel, load, parse
+from inference import Run, ServedModel, load, parse
+from request_body import InvalidRequest, Request
 from sampler import Choice, Memory
 from vocabulary import END_OF_LINE, END_OF_LINE_ID
 
@@ -156,61 +156,18 @@ def test_the_single_most_probable_word_does_not_depend_on_the_seed(served: Serve
     assert {text(served, seed=seed, temperature=3, words=20, top_p=1e-9) for seed in range(3)} == best
 
 
-def test_fields_left_out_have_defaults() -> None:
-    assert parse("{}", "application/json") == Request(
-        seed=1111, temperature=1.0, words=100, prompt="", top_k=None, top_p=None
-    )
+@pytest.mark.parametrize("body", ['{"words": 3}', b'{"words": 3}'])
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", None])
+def test_a_request_is_json_and_fields_left_out_have_defaults(
+    body: str | bytes, content_type: str | None
+) -> None:
+    assert parse(body, content_type) == Request(seed=1111, temperature=1.0, words=3, prompt="")
 
 
-def test_bytes_and_a_charset_are_fine() -> None:
-    assert parse(b'{"words": 3}', "application/json; charset=utf-8").words == 3
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"seed": 0, "temperature": 0.001, "words": 1},
-        {"seed": 2**32 - 1, "temperature": 100, "words": 1000, "prompt": "x" * 10_000},
-        {"top_k": 1, "top_p": 1},
-        {"top_k": 1_000_000, "top_p": 1e-9},
-        {"top_k": None, "top_p": None},
-    ],
-)
-def test_limits_are_inclusive(fields: dict[str, Any]) -> None:
-    assert parse(json.dumps(fields), "application/json") == replace(Request(), **fields)
-
-
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        ('{"wrods": 3}', "Unknown field 'wrods'"),
-        ('{"' + 100_000 * "x" + '": 3}', f"Unknown field '{50 * 'x'}'"),
-        ('{"words": 0}', "words must be from 1 to 1,000"),
-        ('{"words": 3.0}', "words must be a whole number"),
-        ('{"words": true}', "words must be a whole number"),
-        ('{"words": "3"}', "words must be a whole number"),
-        ('{"temperature": 0}', "temperature must be from 0.001 to 100"),
-        ('{"temperature": 100.1}', "temperature must be from 0.001 to 100"),
-        ('{"temperature": NaN}', "temperature must be from 0.001 to 100"),
-        ('{"temperature": null}', "temperature must be a number"),
-        ('{"seed": -1}', "seed must be from 0 to 4,294,967,295"),
-        ('{"seed": 4294967296}', "seed must be from 0 to 4,294,967,295"),
-        ('{"prompt": 3}', "prompt must be text"),
-        (json.dumps({"prompt": "x" * 10_001}), "prompt must be at most 10,000 characters"),
-        ('{"top_k": 0}', "top_k must be from 1 to 1,000,000"),
-        ('{"top_k": 1000001}', "top_k must be from 1 to 1,000,000"),
-        ('{"top_p": 0}', "top_p must be above 0"),
-        ('{"top_p": 1.1}', "top_p must be from 0 to 1"),
-        ('{"top_p": "0.9"}', "top_p must be a number"),
-        ("[]", "must be a JSON object"),
-        ("[" * 200_000, "not JSON"),
-        (b"\xff", "not JSON"),
-    ],
-)
-def test_an_invalid_request_is_refused_by_name(body: str | bytes, sentence: str) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
+@pytest.mark.parametrize("body", ['{"words": 0}', '{"prompt": "\ud800"}', b'{"prompt": "\xff"}'])
+def test_an_invalid_request_is_refused(body: str | bytes) -> None:
+    with pytest.raises(InvalidRequest):
         parse(body, "application/json")
-    assert sentence in str(refusal.value)
 
 
 def test_other_content_types_are_refused() -> None:

@@ -120,6 +120,34 @@ def test_top_k_and_top_p_keep_the_most_probable_words(
     assert not counts[narrowed == 0].any()
 
 
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0])
+@pytest.mark.parametrize(
+    ("narrowed", "the_same"),
+    [
+        ({}, [{"top_k": 69}, {"top_k": 70}, {"top_k": 10**6}, {"top_p": 1.0}, {"top_k": 69, "top_p": 1.0}]),
+        ({"top_k": 5}, [{"top_k": 5, "top_p": 1.0}]),
+        ({"top_p": 0.6}, [{"top_k": 69, "top_p": 0.6}, {"top_k": 70, "top_p": 0.6}]),
+    ],
+)
+def test_a_top_k_of_all_words_and_a_top_p_of_1_change_no_word(
+    narrowed: dict[str, Any], the_same: list[dict[str, Any]], temperature: float
+) -> None:
+    sampler = Sampler(a_model(CUT, liveliness=3.0))
+
+    def text(**top: Any) -> list[int]:
+        chance = np.random.Generator(np.random.Philox(3)).random
+        choice = Choice(temperature, top.get("top_k"), top.get("top_p"), chance)
+        memory, words = sampler.start()[None], [1]
+        for _ in range(40):
+            memory = sampler.read(words[-1:], memory)
+            words += sampler.draw(memory, [choice])
+        return words
+
+    expected = text(**narrowed)
+    for top in the_same:
+        assert text(**top) == expected, top
+
+
 @pytest.mark.parametrize(("top", "left"), [({"top_k": 3}, [1, 2, 3]), ({"top_p": 4 / 69}, [1, 2, 3, 4])])
 def test_lower_numbers_come_first_at_equal_probability(top: dict[str, Any], left: list[int]) -> None:
     shape = Shape(70, 12, 16, 1, tied=True)

@@ -167,9 +167,23 @@ def test_an_invalid_request_has_status_400(
 
 
 def test_the_deployment_takes_many_requests_at_once_and_starts_on_the_smallest_instance() -> None:
-    deployment = serve.app._bound_deployment
+    deployment = serve.generators
     assert deployment.max_ongoing_requests >= 64
     assert deployment.ray_actor_options["num_cpus"] == 0
+
+
+def test_the_application_is_built_only_when_a_text_could_be_generated(monkeypatch: Patch) -> None:
+    """Ray's health check, and so SageMaker's /ping, succeeds as soon as the application is built."""
+    asked: list[object] = []
+    served = SimpleNamespace(generate=asked.append)
+    fake = SimpleNamespace(load=lambda model_dir: served, parse=lambda *request: request, JSON="json")
+    monkeypatch.setitem(sys.modules, "inference", fake)
+    assert serve.app({})._bound_deployment.name == "Generator"
+    assert asked == [(b"{}", "json")]
+
+    served.generate = lambda request: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        serve.app({})
 
 
 @pytest.mark.parametrize(
@@ -183,5 +197,5 @@ def test_each_processor_has_a_replica(
     if limit:
         monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
     assert serve.processors() == expected
-    environment = serve.app._bound_deployment.ray_actor_options["runtime_env"]["env_vars"]
+    environment = serve.generators.ray_actor_options["runtime_env"]["env_vars"]
     assert environment == {"OPENBLAS_NUM_THREADS": "1"}

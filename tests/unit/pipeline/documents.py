@@ -26,8 +26,8 @@ ENVIRONMENT = {
     "SCHEDULE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/lexline-schedules",
     "TRAINING_IMAGE_CPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-training:cpu",
     "TRAINING_IMAGE_GPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-training:gpu",
-    "HOSTING_IMAGE_CPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:cpu",
-    "HOSTING_IMAGE_GPU": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:gpu",
+    "HOSTING_IMAGE": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/ray:cpu",
+    "SERVERLESS_IMAGE": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pytorch-inference:cpu",
 }
 
 _EXECUTION: Document = {
@@ -146,7 +146,7 @@ _REGISTERED: Document = {
 _MODEL: Document = {
     "name": NAME,
     "arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model/{NAME}",
-    "image": ENVIRONMENT["HOSTING_IMAGE_CPU"],
+    "image": ENVIRONMENT["HOSTING_IMAGE"],
     "model_artifacts": _TRAINED["model_artifacts"],
 }
 _DEPLOYED: Document = {

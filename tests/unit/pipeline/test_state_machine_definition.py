@@ -128,6 +128,18 @@ def test_a_task_waits_hours_for_capacity(name: str) -> None:
     assert hours(retry) >= 3
 
 
+def test_no_task_retries_what_waiting_does_not_help() -> None:
+    assert not [retry for retry in RETRIES if "QuotaTooSmall" in retry["ErrorEquals"]]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_retries_for_minutes_if_lambda_has_no_concurrency_left(name: str) -> None:
+    """The functions of a new account may have ten invocations at once, for all of its stacks."""
+    retries = TASKS[name]["Retry"]
+    (throttled,) = [retry for retry in retries if "Lambda.TooManyRequestsException" in retry["ErrorEquals"]]
+    assert hours(throttled) >= 0.1
+
+
 @pytest.mark.parametrize("name", ["Deploy", "Teardown", "Compensate"])
 def test_a_task_waits_longer_for_the_endpoint_than_an_update_may_take(name: str) -> None:
     """Eight hours at most: MaximumExecutionTimeoutInSeconds in BlueGreenUpdatePolicy's reference."""

@@ -19,7 +19,8 @@ from samtranslator.translator.transform import transform
 
 PROJECT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-west-1", "123456789012"
-_PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::StackName": "lexline", "AWS::NoValue": ""}
+_PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::StackName": "lexline"}
+_NO_VALUE = object()
 
 
 class _NoManagedPolicies:
@@ -83,8 +84,10 @@ class Template:
 
     def resolve(self, value: Any) -> Any:
         """A value with its functions evaluated. Resources are `<Name>`, and attributes `<Name.Attribute>`."""
+        if value == {"Ref": "AWS::NoValue"}:
+            return _NO_VALUE
         if isinstance(value, list):
-            return [self.resolve(item) for item in value]
+            return [item for item in map(self.resolve, value) if item is not _NO_VALUE]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -104,7 +107,11 @@ class Template:
             if function == "Fn::Join":
                 separator, parts = argument
                 return separator.join(self.resolve(parts))
-        return {key: self.resolve(item) for key, item in value.items()}
+            if function == "Fn::Split":
+                separator, text = argument
+                return self.resolve(text).split(separator)
+        resolved = {key: self.resolve(item) for key, item in value.items()}
+        return {key: item for key, item in resolved.items() if item is not _NO_VALUE}
 
     def needs(self, name: str) -> set[str]:
         """The resources that a resource refers to or depends on."""
@@ -127,7 +134,7 @@ class Template:
         return bool(self.resolve(left) == self.resolve(right))
 
     def _named(self, name: str) -> str:
-        return self.parameters.get(name) or self._pseudo.get(name) or f"<{name}>"
+        return self.parameters.get(name, self._pseudo.get(name, f"<{name}>"))
 
     def _substituted(self, argument: Any) -> str:
         text, extra = (argument, {}) if isinstance(argument, str) else argument

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import app
-from tests.unit.template.conftest import Template, source
+from tests.unit.template.conftest import Template, source, variables_of
 
 MODES = source()["Parameters"]["ApiAuthorization"]["AllowedValues"]
 
@@ -48,6 +48,7 @@ def test_every_method_demands_what_the_parameter_says(
         },
     }[mode]
     assert operations(template)
+    assert not any(method == "options" for _, method in operations(template))
     for where, operation in operations(template).items():
         # One alternative, which names one scheme. An empty alternative would let everybody in.
         assert [list(each) for each in operation["security"]] == [["caller"]], where
@@ -66,8 +67,8 @@ def test_the_routes_are_the_apps(template: Template) -> None:
     assert operations(template).keys() == routes
 
 
-def test_every_route_goes_to_the_function(template: Template) -> None:
-    for operation in operations(template).values():
+def test_every_route_goes_to_the_function(deployed_with: Callable[..., Template]) -> None:
+    for operation in operations(deployed_with(ApiAllowedOrigins="https://a.example")).values():
         integration = operation["x-amazon-apigateway-integration"]
         assert integration["type"] == "aws_proxy"
         assert "<ApiFunction.Arn>" in integration["uri"]
@@ -107,10 +108,55 @@ def test_the_stage_is_throttled_and_logged_in_both_modes(
     assert not re.search(r"\$context\.(identity\.apiKey\b|authorizer|requestOverride)|\$input", str(fields))
 
 
-def test_a_change_of_the_authorization_deploys_the_api_again() -> None:
+@pytest.mark.parametrize("parameter", ["ApiAuthorization", "ApiAllowedOrigins"])
+def test_a_change_of_a_condition_deploys_the_api_again(parameter: str) -> None:
     """SAM deploys the stage again if the document changes, which conditions do not do and parameters do."""
     description = source()["Resources"]["Api"]["Properties"]["DefinitionBody"]["info"]["description"]
-    assert "${ApiAuthorization}" in description["Fn::Sub"]
+    assert f"${{{parameter}}}" in description["Fn::Sub"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [
+        ("", None),
+        ("https://a.example", "'https://a.example'"),
+        # API Gateway cannot choose between several.
+        ("https://a.example,https://b.example", "'*'"),
+    ],
+)
+def test_the_allowed_origins_may_read_every_error_and_send_preflights(
+    mode: str, origins: str, allowed: str | None, deployed_with: Callable[..., Template]
+) -> None:
+    template = deployed_with(ApiAuthorization=mode, ApiAllowedOrigins=origins)
+    for kind, response in document(template)["x-amazon-apigateway-gateway-responses"].items():
+        headers = response["responseParameters"]
+        assert headers.get("gatewayresponse.header.Access-Control-Allow-Origin") == allowed, kind
+        assert headers["gatewayresponse.header.Vary"] == "'Origin'"
+    preflights = {path for (path, method) in operations(template) if method == "options"}
+    assert preflights == (app.app.routes.keys() if origins else set())
+    for path in preflights:
+        # A browser sends a preflight request without a key.
+        assert "security" not in operations(template)[path, "options"]
+    assert variables_of(template, "ApiFunction")["ALLOWED_ORIGINS"] == origins
+
+
+def test_each_limits_error_names_it_and_when_to_try_again(deployed_with: Callable[..., Template]) -> None:
+    template = deployed_with(ApiRate="3", ApiBurst="5", ApiDailyQuota="100")
+    responses = document(template)["x-amazon-apigateway-gateway-responses"]
+    for kind, code, limit, seconds in (
+        ("THROTTLED", "throttled", "3 requests a second, and 5 at once", "'1'"),
+        ("QUOTA_EXCEEDED", "quota_exceeded", "100 requests of the day", "'3600'"),
+    ):
+        body = json.loads(responses[kind]["responseTemplates"]["application/json"])
+        assert body["code"] == code
+        assert limit in body["message"]
+        assert "Try again" in body["message"]
+        assert responses[kind]["responseParameters"]["gatewayresponse.header.Retry-After"] == seconds
+
+
+def test_the_function_gets_the_bytes_of_a_body(template: Template) -> None:
+    """API Gateway would replace broken UTF-8 in a text."""
+    assert document(template)["x-amazon-apigateway-binary-media-types"] == ["*/*"]
 
 
 def test_gateway_errors_have_the_apis_format(mode: str, deployed_with: Callable[..., Template]) -> None:

@@ -53,10 +53,9 @@ def test_the_images_are_the_versions_that_are_documented() -> None:
         },
         "ray": {
             "Repository": "ray",
-            "Cpu": "serve-ml-sagemaker-cpu-v1",
-            "Gpu": "serve-ml-sagemaker-cuda-v1",
+            "Cpu": "serve-ml-sagemaker-cpu-v1.4",
         },
-        "pytorch": {"Repository": "pytorch-inference", "Cpu": "2.6.0-cpu-py312", "Gpu": "2.6.0-gpu-py312"},
+        "pytorch": {"Repository": "pytorch-inference", "Cpu": "2.6.0-cpu-py312"},
     }
 
 
@@ -76,9 +75,11 @@ def test_functions_and_roles_name_the_sdks_images_in_every_region(
             "TRAINING_IMAGE_GPU": script.uri("training", region, "ml.p4d.24xlarge"),
         }
         serving = {
-            "HOSTING_IMAGE_CPU": script.uri(hosting, region, "ml.t2.medium"),
-            "HOSTING_IMAGE_GPU": script.uri(hosting, region, "ml.g4dn.xlarge"),
+            "HOSTING_IMAGE": script.uri(hosting, region, "ml.t2.medium"),
+            "SERVERLESS_IMAGE": variables_of(template, "CreateModelFunction")["SERVERLESS_IMAGE"],
         }
+        if region in script.regions("pytorch"):
+            assert serving["SERVERLESS_IMAGE"] == script.uri("pytorch", region, "ml.t2.medium")
         for function, images in {"Train": training, "Register": serving, "CreateModel": serving}.items():
             variables = variables_of(template, f"{function}Function")
             assert {name: value for name, value in variables.items() if "IMAGE" in name} == images
@@ -90,7 +91,8 @@ def test_functions_and_roles_name_the_sdks_images_in_every_region(
         ]
         assert pulled == [
             repository_of(training["TRAINING_IMAGE_CPU"], template),
-            repository_of(serving["HOSTING_IMAGE_CPU"], template),
+            repository_of(script.uri("ray", region, "ml.t2.medium"), template),
+            repository_of(serving["SERVERLESS_IMAGE"], template),
         ]
 
 

@@ -1,8 +1,14 @@
 """What the stack stores, where and for how long, and how its parts find each other."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from contracts.request import ExecutionInput, TrainingResources
@@ -221,3 +227,32 @@ def test_deleting_the_stack_deletes_no_uploads() -> None:
     # CloudFormation refuses to delete a bucket with objects, and keeps a bucket that it replaces.
     assert resources["Bucket"]["DeletionPolicy"] == "Delete"
     assert resources["Bucket"]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_layer_of_the_local_cloud_needs_no_internet(tmp_path: Path) -> None:
+    """Its wheels are those that `make env` downloaded. This one exists nowhere else."""
+    (tmp_path / "project").mkdir()
+    shutil.copy(PROJECT / "functions" / "dependencies" / "Makefile", tmp_path / "project")
+    (tmp_path / "project" / "requirements.txt").write_text("lexline-example==1.0\n")
+    wheels = tmp_path / "the wheels"
+    wheels.mkdir()
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: lexline-example\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(wheels / "lexline_example-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("lexline_example.py", "")
+        for name, text in metadata.items():
+            wheel.writestr(f"lexline_example-1.0.dist-info/{name}", text)
+    variables = {"PYTHON": sys.executable, "ARTIFACTS_DIR": str(tmp_path / "layer"), "WHEELS": str(wheels)}
+    built = subprocess.run(
+        ["make", "build-DependenciesLayer", "LAYER_TARGETS=3.11-x86_64"],
+        cwd=tmp_path / "project",
+        env={"PATH": os.environ["PATH"], "PIP_INDEX_URL": "http://127.0.0.1:9/", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "layer" / "python" / "lexline_example.py").exists()

@@ -7,7 +7,7 @@ config.yaml at the model's root says what to serve. AWS's image runs `ray start 
 program does the same for one of several instances on a machine. It starts its own Ray, with its own ports,
 folder and secret, on the loopback interface only. It ends when any of Ray's own processes ends. Ray itself
 restarts the serving processes: controller, proxy and replicas. The adapter runs inside Serve's proxy
-(ray_adapter.py).
+(ray_adapter.py), so /ping says what Serve's health check says, and nothing waits for the model.
 
 A requirements.txt of the model is not installed, because instances share this environment.
 
@@ -18,7 +18,7 @@ subclasses Ray's Node. Check this module when you upgrade Ray; the tests of Ray 
 Environment
     SAGEMAKER_BASE_DIR  stands for /opt/ml; the model is in its folder "model"
     TMPDIR              Ray's files and sockets; a short path, because a socket's path holds 107 bytes
-    LOCALCLOUD_READY    the file to write: {"port": N} when the model is loaded, or {"error": "..."}
+    LOCALCLOUD_READY    the file to write: {"port": N} when the proxy listens, or {"error": "..."} at the end
     LOCALCLOUD_TOKEN    the token that callers must send as "Authorization: Bearer ..."
 """
 
@@ -28,8 +28,10 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,9 @@ _WORKERS = 4
 builder, one replica."""
 _PACKAGE = "localcloud.sagemaker.processes.programs"
 _ROOT = Path(__file__).resolve().parents[4]
-_POLL = 0.05
 _WATCH = 0.5
+_LONGEST_START = 240.0
+"""Seconds that Ray has to start its first worker processes. It would try for ever."""
 _KEEP_ALIVE = 7 * 24 * 3600
 """Seconds that a connection may be idle. If Serve closed idle connections, a request could fail on one."""
 
@@ -53,15 +56,11 @@ def _environment(token: str) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
         # Replicas print to this process's output (_start_head); Ray itself prints only errors.
         "RAY_BACKEND_LOG_LEVEL": "error",
         "RAY_preload_python_modules": f"{_PACKAGE}.ray_worker",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{_PACKAGE}.ray_adapter:middlewares",
         "LOCALCLOUD_TOKEN_SHA256": hashlib.sha256(token.encode()).hexdigest(),
-        # Otherwise replicas open ports of their own, beside the proxy's.
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
-        "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
         # Other programs use this machine's memory, so Ray must not kill replicas when it is full.
         "RAY_memory_monitor_refresh_ms": "0",
         # Processes start slowly on a busy machine.
@@ -120,7 +119,7 @@ def _start_head(directory: Path) -> Any:
             num_cpus=_WORKERS,
             num_gpus=0,
             object_store_memory=_OBJECT_STORE,
-            temp_dir=str(directory),
+            temp_dir=str(directory / "ray"),  # Ray lets everybody write to this folder.
             gcs_server_port=0,
             dashboard_agent_listen_port=0,
             include_dashboard=False,
@@ -136,30 +135,59 @@ def _start_head(directory: Path) -> Any:
     return head
 
 
-def _serve(config: Path, port: int) -> str | None:
-    """Run `serve start` and `serve run config.yaml`; return None when all runs, else the cause of failure."""
+def refusal(environment: Mapping[str, str]) -> str | None:
+    """Return why a model with these variables cannot run here; None if it can.
+
+    In these modes, replicas listen on ports of their own (Ray 2.57, `serve/_private/constants.py`), and Ray
+    sends statistics. AWS's image obeys the model's variables, so a mode must not differ from the model's.
+    """
+    optimized = environment.get("RAY_SERVE_THROUGHPUT_OPTIMIZED", "0")
+    defaults = {
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": optimized,
+        "RAY_SERVE_USE_GRPC_BY_DEFAULT": optimized,
+        "RAY_USAGE_STATS_ENABLED": "1",
+    }
+    for name, default in defaults.items():
+        if environment.get(name, default) != "0":
+            return f"the local cloud runs Ray only with {name}=0: set it in the model's Environment"
+    return None
+
+
+def _deploy(config: Path, port: int) -> Any:
+    """Run `serve start` and `serve run config.yaml`; return Serve's client when the proxy listens."""
     import yaml
     from ray.serve._private.api import serve_start
-    from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+    from ray.serve.schema import ServeDeploySchema
 
-    http = {"host": "127.0.0.1", "port": port, "keep_alive_timeout_s": _KEEP_ALIVE}
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-    client = serve_start(http_options=http)
+    giving_up = threading.Timer(_LONGEST_START, _give_up)
+    giving_up.start()
+    client = serve_start(
+        http_options={"host": "127.0.0.1", "port": port, "keep_alive_timeout_s": _KEEP_ALIVE}
+    )
+    giving_up.cancel()
     client.deploy_apps(schema)
-    while True:
-        applications = client.list_serve_statuses()
-        for application in applications:
-            if application.app_status.status in (
-                ApplicationStatus.DEPLOY_FAILED,
-                ApplicationStatus.UNHEALTHY,
-            ):
-                messages = [deployment.message for deployment in application.deployment_statuses]
-                return "\n".join(filter(None, [application.app_status.message, *messages]))
-        if applications and all(
-            application.app_status.status == ApplicationStatus.RUNNING for application in applications
-        ):
-            return None
-        time.sleep(_POLL)
+    return client
+
+
+def _give_up() -> None:
+    print(f"Ray has started none of its worker processes within {_LONGEST_START:g} s", flush=True)
+    os._exit(1)
+
+
+def _build_failure(client: Any) -> str | None:
+    """Wait until Serve has built every application; return the message of one that it cannot build.
+
+    Serve is then never healthy. If only replicas fail, it is healthy, and the endpoint comes into service.
+    """
+    from ray.serve.schema import ApplicationStatus
+
+    while unbuilt := [each for each in client.list_serve_statuses() if not each.deployment_statuses]:
+        for application in unbuilt:
+            if application.app_status.status == ApplicationStatus.DEPLOY_FAILED:
+                return str(application.app_status.message)
+        time.sleep(_WATCH)
+    return None
 
 
 def cause(message: str) -> str:
@@ -179,27 +207,31 @@ def main() -> None:
     """Start Ray and the model, announce the port, and end when Ray does."""
     ready = Path(os.environ.pop("LOCALCLOUD_READY"))
     token = os.environ.pop("LOCALCLOUD_TOKEN")
+    config = Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model" / "config.yaml"
+    failure = refusal(os.environ)
+    if not config.is_file():
+        failure = "the model archive has no config.yaml at its root, which Ray Serve needs"
+    if failure:
+        _announce(ready, {"error": failure})
+        sys.exit(1)
     os.environ.update(_environment(token))
     # Ray imports localcloud by name. The root comes last, so no file in it hides a module of the user.
     os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(_ROOT)])
     os.environ.setdefault("RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT", "1")
-    config = Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model" / "config.yaml"
-    if not config.is_file():
-        _announce(ready, {"error": "the model archive has no config.yaml at its root, which Ray Serve needs"})
-        sys.exit(1)
     port, held = _reserved_port()
     try:
         directory = Path(os.environ["TMPDIR"])
         sys.executable = interpreter_without_spaces(directory)
         head = _start_head(directory)
-        failure = _serve(config, port)
+        client = _deploy(config, port)
+        _announce(ready, {"port": port})
+        failure = _build_failure(client)
     except Exception as error:
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
     if failure:
         _announce(ready, {"error": cause(failure)})
         os._exit(1)  # Ray needs no clean end: its processes and files are removed with this process
-    _announce(ready, {"port": port})
     with held:
         while not head.dead_processes():
             time.sleep(_WATCH)

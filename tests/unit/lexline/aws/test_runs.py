@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -5,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
+from botocore.stub import ANY
 
 from lexline.aws import runs
 from lexline.aws.runs import id_in, run_id
@@ -18,8 +21,8 @@ from tests.unit.lexline.samples import EXECUTION, WHEN, visited
 UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
 
 
-def listed(stubs: Stubs, *names: str) -> None:
-    executions = [{"executionArn": EXECUTION + name, "name": name, "status": "RUNNING"} for name in names]
+def listed(stubs: Stubs, *names: str, status: str = "RUNNING") -> None:
+    executions = [{"executionArn": EXECUTION + name, "name": name, "status": status} for name in names]
     stubs.returns("stepfunctions", "list_executions", executions=executions)
 
 
@@ -63,12 +66,34 @@ def test_the_run_of_an_upload_is_the_oldest_with_its_key_etag_and_version(stack:
     assert started_by(stack).name == "mine"
 
 
-@pytest.mark.parametrize("request_", [[1], "text", None, {"upload": "text"}, {"upload": {"key": 7}}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        [1],
+        "text",
+        None,
+        {"upload": "text"},
+        {"upload": {"key": 7}},
+        {"upload": {"key": UPLOADED.key, "etag": 7}},
+    ],
+)
 def test_an_execution_with_unknown_input_is_not_the_run_of_an_upload(
     stack: Stack, stubs: Stubs, request_: Any
 ) -> None:
     listed(stubs, "mine", "unknown")
     described(stubs, "unknown", request_)
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    assert started_by(stack).name == "mine"
+
+
+@pytest.mark.parametrize("text", ["{bad", "", "NaN", "\ufeff{}"])
+def test_an_execution_whose_input_is_no_json_is_not_the_run_of_an_upload(
+    stack: Stack, stubs: Stubs, text: str
+) -> None:
+    listed(stubs, "mine", "foreign")
+    arn = {"executionArn": EXECUTION + "foreign"}
+    stubs.returns("stepfunctions", "describe_execution", arn, **arn, name="foreign", input=text)
     described(stubs, "mine", upload())
     history(stubs, Gather={})
     assert started_by(stack).name == "mine"
@@ -113,6 +138,57 @@ def test_without_a_name_the_newest_run_is_found_or_the_one_that_it_joined(
     listed(stubs, *executions)
     history(stubs, **outputs)
     assert runs.find(stack, None).name == expected
+
+
+def test_without_a_name_executions_with_an_invalid_request_or_nothing_to_do_are_passed_over(
+    stack: Stack, stubs: Stubs
+) -> None:
+    listed(stubs, "invalid", "skipped", "failed", status="FAILED")
+    history(stubs, Plan=None, Report={"status": "Failed"})
+    history(stubs, Plan={"name": "lexline--sotu-0123456789ab"}, Report={"status": "Skipped"})
+    history(stubs, Plan={"name": "lexline--sotu-0123456789ab"}, Train=None)
+    assert runs.find(stack, None).name == "failed"
+
+
+@pytest.mark.parametrize("output", [7, "text", [1], {"joined": 7}, {"joined": {"a": 1}}])
+def test_a_gather_step_that_somebody_else_completed_is_survived(
+    stack: Stack, stubs: Stubs, output: Any
+) -> None:
+    listed(stubs, "newest", "older")
+    history(stubs, Gather=output)
+    assert runs.find(stack, None).name == "newest"
+
+
+REQUEST = {"dataset": "sotu", "hyperparameters": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ({"name": "lexline--sotu-0123456789ab"}, ""),
+        (
+            {"errorType": "InvalidInput", "errorMessage": "hyperparameters.epochs: no"},
+            "hyperparameters.epochs: no",
+        ),
+        ({"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out"}, ""),
+    ],
+)
+def test_plan_says_what_is_invalid_in_a_request(
+    stack: Stack, stubs: Stubs, payload: dict[str, str], problem: str
+) -> None:
+    detail = {"PhysicalResourceId": "lexline-plan"}
+    stubs.returns("cloudformation", "describe_stack_resource", StackResourceDetail=detail)
+    body = StreamingBody(io.BytesIO(json.dumps(payload).encode()), None)
+    request = {"FunctionName": "lexline-plan", "Payload": ANY}
+    stubs.functions.add_response("invoke", {"Payload": body}, request)
+    assert runs.problem_with(stack, REQUEST) == problem
+
+
+def test_without_permission_to_invoke_functions_the_run_itself_names_a_problem(
+    stack: Stack, stubs: Stubs
+) -> None:
+    stubs.cloudformation.add_client_error("describe_stack_resource", "AccessDenied")
+    assert runs.problem_with(stack, REQUEST) == ""
 
 
 def test_an_unknown_run_is_rejected(stack: Stack, stubs: Stubs) -> None:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lexline.aws.sam import deploy, parameters_from
+from lexline.aws.sam import deploy
 from lexline.aws.target import Target
-from lexline.core.errors import UsageError, UserError
+from lexline.core.errors import UserError
 
 SAM = """#!/bin/sh
 exec "{python}" - "$@" <<'END'
@@ -81,6 +81,7 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
         assert call.environment["PATH"].startswith(f"{project.parent / 'bin'}:")
         # The local cloud's functions run on this machine, so the layer needs wheels for no other.
         assert call.environment["LAYER_TARGETS"].startswith(f"{PYTHON}-")
+        assert call.environment["WHEELS"] == str(Path(sys.prefix) / "wheels")
     # Lines that only draw are left out.
     assert shown == ["sam build: Building codeuri", "sam deploy: Building codeuri"]
 
@@ -90,7 +91,7 @@ def test_aws_uses_the_default_configuration(target: Target, project: Path, calls
     _, call = calls()
     assert after("--config-env", call)[0] == "default"
     assert "LogInterval=20" not in call.arguments
-    assert "LAYER_TARGETS" not in call.environment
+    assert not {"LAYER_TARGETS", "WHEELS"} & set(call.environment)
 
 
 @pytest.mark.parametrize("command", ["", "deploy"])
@@ -109,10 +110,3 @@ def test_if_sam_fails_the_end_of_its_output_is_shown_and_nothing_is_deployed(
         deploy(failing(target, "build"), project, {}, lambda line: None)
     assert "sam.log" in error.value.hint
     assert len(calls()) == 1
-
-
-def test_parameters_are_name_and_value() -> None:
-    for invalid in ("Epochs", "=3", "Ep ochs=3"):
-        with pytest.raises(UsageError, match="is invalid"):
-            parameters_from([invalid])
-    assert parameters_from(["Lr=20", "Tokenizer=a=b"]) == {"Lr": "20", "Tokenizer": "a=b"}

@@ -13,6 +13,7 @@ OUTPUTS = {
     "StateMachineArn": "arn:machine",
     "EndpointName": "lexline",
     "TableName": "lexline-waits",
+    "TopicArn": "arn:topic",
     "ApiUrl": "https://abc.execute-api.us-east-1.amazonaws.com/v1",
     "ApiKeyId": "keyid",
 }

@@ -1,7 +1,8 @@
+from functools import cached_property
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import NoCredentialsError, ReadTimeoutError
 
 from lexline.aws import target as targets
 from lexline.core.errors import UsageError, UserError
@@ -30,6 +31,34 @@ def test_a_profile_gives_account_and_region_to_clients_and_subprocesses(aws_conf
     assert target.environment["AWS_PROFILE"] == "full"
     assert target.environment["AWS_REGION"] == "eu-west-1"
     assert targets.for_profile("full", "mine", "us-west-2", aws_config).region == "us-west-2"
+
+
+def test_a_profile_wins_over_the_keys_in_the_environment(
+    aws_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of another account")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "c")
+    target = targets.for_profile("full", "mine", None, aws_config)
+    credentials = target.session.get_credentials()
+    assert credentials is not None
+    assert credentials.access_key == "a"
+    # SAM would prefer keys to AWS_PROFILE, and deploy to the other account.
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(target.environment)
+
+
+def test_a_profile_means_aws_in_a_shell_that_is_set_up_for_the_local_cloud(
+    aws_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cloud(aws_config).environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(aws_config / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(aws_config / "credentials"))
+    target = targets.for_profile("full", "mine", None, aws_config)
+    assert target.region == "eu-west-1"
+    assert target.s3.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+    assert not {"AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"} & set(target.environment)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +95,15 @@ def test_the_local_cloud_is_used_whatever_profile_the_environment_names(
     assert "AWS_PROFILE" not in target.environment
 
 
+def test_no_client_of_the_local_cloud_uses_a_proxy(aws_config: Path) -> None:
+    target = targets.for_cloud(cloud(aws_config), "lexline")
+    names = [name for name, each in vars(targets.Target).items() if isinstance(each, cached_property)]
+    assert "s3" in names
+    # Without this setting, botocore takes the proxies of the environment.
+    assert {name: getattr(target, name).meta.config.proxies for name in names} == {name: {} for name in names}
+    assert targets.for_profile("full", "mine", None, aws_config).s3.meta.config.proxies is None
+
+
 def test_a_target_in_a_traceback_shows_no_credentials(aws_config: Path) -> None:
     target = targets.for_cloud(cloud(aws_config), "lexline")
     assert target.environment["AWS_SECRET_ACCESS_KEY"] == "secret"
@@ -94,3 +132,16 @@ def test_a_local_cloud_that_died_is_not_called_one_that_never_ran(tmp_path: Path
     with pytest.raises(UserError, match="has stopped") as stopped:
         targets.for_running_cloud(tmp_path, "lexline")
     assert "lexline up" in stopped.value.hint
+
+
+def test_a_local_cloud_is_called_stopped_only_if_its_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server.log").touch()
+    error = ReadTimeoutError(endpoint_url="http://127.0.0.1:4566")
+    assert "has stopped" in targets.not_reached(tmp_path, error)[0]
+    monkeypatch.setattr(control, "load", cloud)
+    message, hint = targets.not_reached(tmp_path, error)
+    assert "does not respond" in message
+    assert "Read timeout" in message
+    assert str(tmp_path / "server.log") in hint

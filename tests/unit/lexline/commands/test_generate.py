@@ -15,6 +15,23 @@ def _api(patch: Patch) -> None:
 def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None:
     result = run_lexline("generate", "--words", "7", "--prompt", "My fellow")
     assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
+    result = run_lexline("generate", "--top-k", "40", "--top-p", "0.9")
+    assert result.output == "/generate [('top_k', 40), ('top_p', 0.9)]\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [("100", 100), ("100.0", 100), ("1e2", 100), ("-1", -1), ("100.5", 100.5)]
+)
+def test_a_whole_number_is_read_as_the_api_reads_it(given: str, sent: float) -> None:
+    """The API checks the ranges, so that its message names them."""
+    result = run_lexline("generate", "--words", given, "--seed", given, "--top-k", given)
+    assert result.output == f"/generate [('seed', {sent}), ('top_k', {sent}), ('words', {sent})]\n"
+
+
+def test_a_value_that_is_no_number_is_named() -> None:
+    result = run_lexline("generate", "--seed", "first")
+    assert result.exit_code == 2
+    assert "'--seed': first is not a number." in result.output
 
 
 def test_a_text_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
+import io
 import json
 from datetime import datetime
 
 import pytest
+from rich.console import Console
 
+from lexline.display import models as display
 from tests.unit.lexline.conftest import Patch, run_lexline
 from tests.unit.lexline.samples import MODELS, ONE, TWO, WHEN, endpoint
 
@@ -64,3 +67,11 @@ def test_before_the_first_training_there_are_no_models(patch: Patch) -> None:
     patch("aws.models.newest", [])
     assert "lexline run FILE" in run_lexline("models").output
     assert json.loads(run_lexline("models", "--json").output) == []
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_narrow_terminal_shows_every_value_whole(columns: int) -> None:
+    output = io.StringIO()
+    display.show(Console(file=output, width=columns), MODELS, endpoint(TWO, previous=ONE))
+    values = {"3" * 12, "99.0", "90.5", "120", "rejected", "approved", "abcdef0", "2026-11-23"}
+    assert values <= set(output.getvalue().split())

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
+from typer.testing import Result
 
 from lexline.aws.models import Model
 from lexline.aws.runs import Run
@@ -138,6 +140,74 @@ class TestRun:
         folder = "s3://lexline-bucket/uploads/speeches-bold/"
         assert f"Uploaded Speeches[bold].txt (18 bytes) to {folder}" in result.output
         assert f"Run {RUN.id}" in result.output
+
+
+class TestRunOfAFileWithOptions:
+    """The command starts the run itself, and the upload's own execution finds nothing left to do."""
+
+    @pytest.fixture
+    def uploads(self, patch: Patch) -> list[str]:
+        uploads: list[str] = []
+
+        def upload(stack: Stack, dataset: str, path: Path, progress: Callable[[int], None]) -> Uploaded:
+            uploads.append(path.name)
+            return Uploaded(f"uploads/{dataset}/{path.name}", "etag", "v1")
+
+        patch("aws.uploads.upload", upload)
+        patch("aws.stack.quiet_seconds", 3)
+        patch("aws.runs.problem_with", "")
+        return uploads
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Callable[[], Result]:
+        corpus = tmp_path / "sotu.txt"
+        corpus.write_text("My fellow citizens")
+        return lambda: run_lexline("run", str(corpus), "--set", "epochs=3", "--force")
+
+    def test_the_request_has_the_options_and_is_sent_after_the_upload(
+        self, requests: list[Any], uploads: list[str], run: Callable[[], Result]
+    ) -> None:
+        result = run()
+        assert result.exit_code == 0
+        assert uploads == ["sotu.txt"]
+        request = {"dataset": "sotu", "hyperparameters": {"epochs": 3}, "force": True}
+        assert requests == [("sotu", request)]
+        assert f"Run {RUN.id}" in result.output
+
+    @pytest.mark.parametrize(
+        ("function", "value", "message"),
+        [
+            # Otherwise the upload's own run would train in place of the invalid one.
+            ("runs.problem_with", "hyperparameters.epochs: no.", "hyperparameters.epochs: no."),
+            ("stack.quiet_seconds", 0, "QuietSeconds is 0"),
+        ],
+    )
+    def test_nothing_is_uploaded_if_the_uploads_own_run_would_train(
+        self,
+        requests: list[Any],
+        uploads: list[str],
+        run: Callable[[], Result],
+        patch: Patch,
+        function: str,
+        value: object,
+        message: str,
+    ) -> None:
+        patch(f"aws.{function}", value)
+        result = run()
+        assert (result.exit_code, uploads, requests) == (2, [], [])
+        assert message in result.output
+
+    def test_if_the_run_cannot_be_started_the_user_learns_that_the_upload_has_one_of_its_own(
+        self, uploads: list[str], run: Callable[[], Result], patch: Patch
+    ) -> None:
+        def start(*_: object) -> Run:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No"}}, "StartExecution")
+
+        patch("aws.runs.start", start)
+        result = run()
+        assert (result.exit_code, uploads) == (1, ["sotu.txt"])
+        assert "The files are uploaded" in result.output
+        assert "The upload starts a run with the parameters of the stack." in result.output
 
 
 @pytest.fixture

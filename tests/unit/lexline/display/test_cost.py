@@ -9,7 +9,7 @@ from lexline.aws.reports import Stored
 from lexline.aws.stack import Stack
 from lexline.display import cost
 from tests.unit.lexline.conftest import Patch
-from tests.unit.lexline.samples import COST, ONE, PREPARED, STANDING_COST, TWO, WHEN, endpoint
+from tests.unit.lexline.samples import COST, ESTIMATE, ONE, PREPARED, STANDING_COST, TWO, WHEN, endpoint
 
 UNPRICED = {**COST, "total": None, "spot": False, "spot_saving": None, "spot_saved": None}
 Documents = dict[str, dict[str, Any]]
@@ -89,7 +89,7 @@ def test_an_endpoint_that_scaled_costs_what_its_current_instances_cost(stack: St
 
 
 def test_a_serverless_endpoint_costs_by_request(stack: Stack, documents: Documents) -> None:
-    serverless = {"kind": "serverless", "per_hour": 0.0, "instance_count": None, "per_1000_requests": 0.06}
+    serverless = {**ESTIMATE, "kind": "serverless", "per_hour": 0.0, "per_1000_requests": 0.06}
     documents[ONE]["standing_cost"] = serverless
     assert cost.current(stack, endpoint(ONE, instances=0)) == serverless
     assert cost.of_endpoint(serverless) == (
@@ -102,3 +102,20 @@ def test_an_unknown_price_is_not_zero_and_a_small_cost_has_a_bound() -> None:
     assert cost.of_training(UNPRICED) == "unknown, because the price table has no ml.m5.xlarge"
     unknown = cost.of_endpoint({**STANDING_COST, "per_hour": None})
     assert unknown == "unknown, because the price table has no ml.m5.large"
+
+
+@pytest.mark.parametrize("odd", [7, "text", [1], {"total": "much"}, {"kind": "real-time"}, {"kind": []}])
+def test_a_report_of_unknown_form_is_left_out(stack: Stack, documents: Documents, odd: Any) -> None:
+    documents[ONE] = {"dataset": PREPARED, "cost": odd, "standing_cost": odd}
+    lines = shown(stack)
+    assert lines[0].startswith("The cost of the endpoint lexline is unknown")
+    assert "1" * 12 not in "".join(lines)
+    assert any(line.startswith("2" * 12) for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_shows_every_figure_whole(stack: Stack, width: int) -> None:
+    output = io.StringIO()
+    cost.show(Console(file=output, width=width), stack, 10)
+    words = output.getvalue().split()
+    assert {"1" * 12, "2" * 12, "ml.m5.xlarge", "$0.00473", "$0.0071", "unknown"} <= set(words)

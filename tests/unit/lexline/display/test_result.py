@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lexline.display.result import lines_of
+from lexline.aws.watcher import Snapshot
+from lexline.display.result import lines_for, lines_of
 from tests.unit.lexline.pipeline import Report
 from tests.unit.lexline.samples import (
     COMPARISON,
@@ -110,3 +111,12 @@ def test_no_result_claims_a_live_model_a_log_or_a_rollback_that_does_not_exist(
     changes: dict[str, Any], text: str
 ) -> None:
     assert text not in text_of(**changes)
+
+
+@pytest.mark.parametrize(
+    "report", [{}, {"status": []}, {"status": "Succeeded", "endpoint": 7}, {"status": "Skipped"}]
+)
+def test_a_report_of_unknown_form_has_the_runs_status_and_the_way_to_see_it(report: dict[str, Any]) -> None:
+    (line,) = lines_for(Snapshot(RUN, {}, "SUCCEEDED", report=report))
+    assert "the status SUCCEEDED" in line
+    assert f"describe-execution --execution-arn {RUN.arn}" in line

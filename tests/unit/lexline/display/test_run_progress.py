@@ -122,3 +122,24 @@ def test_every_state_that_takes_time_has_a_label() -> None:
     assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_terminal_of_any_width_shows_every_word_and_figure(width: int) -> None:
+    progress = replace(HALF, epoch=3, epochs=10, words_per_second=123456.0, valid_perplexity=33278.0)
+    gather = step("Gather", "done", 12345.0, retries=3)
+    waits = in_line(snapshot(gather, step("Acquire", "running"), step("Train", "running")), ONE, 12)
+    output = io.StringIO()
+    drawn = run_progress.drawing(replace(waits, training=progress, training_since=WHEN), narrow=width < 80)
+    Console(file=output, width=width).print(drawn)
+    words = output.getvalue().split()
+    for text in (
+        "Gather the uploads",
+        "3 h 25 min",
+        "3 retries",
+        f"which run {'1' * 12} uses; 12 more in line",
+        "25%" if width > 40 else "25%,",
+        "epoch 3 of 10, 123,456 words/s, perplexity 168, on unseen text",
+    ):
+        assert set(text.split()) <= set(words), text
+    assert "33,278" in output.getvalue()

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,19 +8,26 @@ from rich.console import Console
 from lexline.aws.history import Step
 from lexline.aws.http_api import HttpApi
 from lexline.aws.lease import Lease
+from lexline.aws.reports import Stored
+from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Queue, Snapshot
 from lexline.core.errors import UserError
 from lexline.display import status
 from tests.unit.lexline.conftest import Patch
-from tests.unit.lexline.samples import ONE, RUN, STANDING_COST, THREE, TWO, WHEN, endpoint
+from tests.unit.lexline.samples import EXECUTION, ONE, RUN, STANDING_COST, THREE, TWO, WHEN, endpoint
 
 MODEL = {"model": ONE, "perplexity": 86.7, "since": WHEN.isoformat(), "status": "InService"}
 
 
-def shown(stack: Stack) -> str:
+@pytest.fixture(autouse=True)
+def _reports(patch: Patch) -> None:
+    patch("aws.reports.newest_first", [])
+
+
+def shown(stack: Stack, width: int = 200) -> str:
     output = io.StringIO()
-    status.show(Console(file=output, width=200), stack)
+    status.show(Console(file=output, width=width), stack)
     return output.getvalue()
 
 
@@ -42,6 +50,38 @@ def test_the_overview_has_model_lease_teardown_cost_and_runs(stack: Stack, patch
         f"{RUN.id}  [/a]",
     ):
         assert expected in text
+
+
+def test_invalid_executions_hide_no_run_that_serves_or_is_in_progress_or_a_datasets_last(
+    stack: Stack, patch: Patch
+) -> None:
+    def run(name: str, state: str = "FAILED") -> Run:
+        return Run(EXECUTION + name, state, WHEN, WHEN)
+
+    def name(run: Run, dataset: str) -> str:
+        return f"lexline--{dataset}-{run.id}"
+
+    junk = [run(f"junk{number}") for number in range(100)]
+    waiting, wiki, sotu, serving = (run(each, "SUCCEEDED") for each in ("waiting", "wiki", "sotu", "serving"))
+    waiting = replace(waiting, status="RUNNING")
+    older = run("older", "SUCCEEDED")
+    patch("aws.http_api.HttpApi.get", lambda api, path: MODEL)
+    patch("aws.endpoint.read", endpoint(name(serving, "sotu")))
+    patch("aws.reports.document", None)
+    patch("aws.lease.read", Lease("", []))
+    patch("aws.runs.recent", [*junk, waiting, wiki, sotu, serving, older])
+    stored = [(wiki, "wiki"), (sotu, "sotu"), (serving, "sotu"), (older, "sotu")]
+    patch("aws.reports.newest_first", [Stored(name(each, dataset), "", WHEN) for each, dataset in stored])
+    patch("aws.watcher.Watcher.look", lambda watcher: Snapshot(RUN, None, "FAILED"))
+    text = shown(stack)
+    assert all(each.id in text for each in (*junk[:5], waiting, wiki, sotu, serving))
+    assert not any(each.id in text for each in (*junk[5:], older))
+    assert next(line for line in text.splitlines() if "serves" in line).startswith(serving.id)
+    # On a narrow terminal no value is cut.
+    assert all(
+        value in shown(stack, width=40)
+        for value in (serving.id, "failed, serves", f"{WHEN.astimezone():%Y-%m-%d %H:%M:%S}")
+    )
 
 
 def test_the_overview_of_a_new_stack_says_how_to_start(stack: Stack, patch: Patch) -> None:

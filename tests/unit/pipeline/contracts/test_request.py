@@ -120,6 +120,12 @@ def test_a_burstable_instance_type_cannot_scale(instance_type: str) -> None:
     HostingResources(instance_type="ml.trn1.2xlarge", max_instance_count=2)
 
 
+@pytest.mark.parametrize("seconds", [1, 120, 179])
+def test_a_watch_that_ends_before_an_alarm_can_know_is_refused(seconds: int) -> None:
+    with pytest.raises(ValidationError, match=f"watch_seconds {seconds} is too short: an alarm may know"):
+        HostingResources(watch_seconds=seconds)
+
+
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [

@@ -23,8 +23,8 @@ READERS: dict[str, Callable[[], object]] = {
     "AWS_REGION": environment.region,
     "TRAINING_IMAGE_CPU": lambda: environment.training_image("ml.m5.large"),
     "TRAINING_IMAGE_GPU": lambda: environment.training_image("ml.g5.xlarge"),
-    "HOSTING_IMAGE_CPU": lambda: environment.hosting_image(HostingResources()),
-    "HOSTING_IMAGE_GPU": lambda: environment.hosting_image(HostingResources(instance_type="ml.g5.xlarge")),
+    "HOSTING_IMAGE": lambda: environment.hosting_image(HostingResources()),
+    "SERVERLESS_IMAGE": lambda: environment.hosting_image(HostingResources(endpoint_type="serverless")),
 }
 
 
@@ -71,7 +71,12 @@ def test_the_instance_families_g_and_p_have_gpus_and_their_own_images(
     assert environment.has_gpu(f"ml.{gpu}")
 
 
-def test_a_serverless_endpoint_has_no_gpu(variables: dict[str, str]) -> None:
+@pytest.mark.parametrize("instance_type", ["ml.m5.large", "ml.g5.xlarge"])
+def test_texts_are_generated_on_processors_and_ray_is_not_for_serverless(
+    variables: dict[str, str], instance_type: str
+) -> None:
     """The deployment's defaults may still have an instance type."""
-    hosting = HostingResources(endpoint_type="serverless", instance_type="ml.g5.xlarge")
-    assert environment.hosting_image(hosting) == variables["HOSTING_IMAGE_CPU"]
+    hosting = HostingResources(instance_type=instance_type)
+    assert environment.hosting_image(hosting) == variables["HOSTING_IMAGE"]
+    serverless = hosting.model_copy(update={"endpoint_type": "serverless"})
+    assert environment.hosting_image(serverless) == variables["SERVERLESS_IMAGE"]

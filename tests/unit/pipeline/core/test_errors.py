@@ -43,6 +43,45 @@ def test_an_aws_error_gets_the_name_that_says_whether_to_retry(
         raise client_error(code, status=status)
 
 
+SPOT = ("ml.g5.xlarge for spot training job usage", "Instances")
+MEMORY = ("Memory size in MB per serverless endpoint", "MBs")
+ALL = ("Number of instances across all processing jobs", "Instances")
+
+
+@pytest.mark.parametrize(
+    ("quota", "limit", "used", "delta", "too_small"),
+    [
+        (SPOT, 0, 0, 1, True),
+        (SPOT, 1, 1, 1, False),
+        (SPOT, 2, 3, 1, False),
+        (ALL, 4, 0, 11, True),
+        (MEMORY, 3072, 0, 4096, True),
+    ],
+)
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "Please contact AWS support to request an increase for this limit.",
+        "Please use AWS Service Quotas to request an increase for this quota. If AWS Service Quotas is not "
+        "available, contact AWS support to request an increase for this quota.",
+    ],
+)
+def test_a_quota_that_never_has_room_is_told_from_one_that_is_used_up(
+    quota: tuple[str, str], limit: int, used: int, delta: int, too_small: bool, advice: str
+) -> None:
+    name, unit = quota
+    said = (
+        f"The account-level service limit '{name}' is {limit} {unit}, with current utilization of "
+        f"{used} {unit} and a request delta of {delta} {unit}."
+    )
+    error = errors.translate(client_error("ResourceLimitExceeded", f"{said} {advice}"))
+    assert type(error) is (errors.QuotaTooSmall if too_small else errors.CapacityUnavailable)
+    assert said in str(error)
+    if too_small:
+        assert f"'{name}' must be at least {delta}." in str(error)
+        assert "/servicequotas/" in str(error)
+
+
 def test_a_service_that_cannot_be_reached_is_unavailable() -> None:
     with pytest.raises(errors.ServiceUnavailable, match="EndpointConnectionError"), errors.translated():
         raise EndpointConnectionError(endpoint_url="https://api.sagemaker.eu-west-1.amazonaws.com")

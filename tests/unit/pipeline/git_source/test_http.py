@@ -1,8 +1,6 @@
 """Whatever a Git server does: an error with a next step, in time, and never with the credentials."""
 
 import base64
-import datetime
-import ipaddress
 import itertools
 import json
 import logging
@@ -14,9 +12,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from core import errors
 from git_source import server as git_server
@@ -352,23 +347,6 @@ def test_a_server_with_too_many_branches(door: Door, url: str, monkeypatch: pyte
 
 
 # --- TLS -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate of 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    file = tmp_path / "certificate.pem"
-    file.write_bytes(
-        builder.add_extension(address, False).sign(key, hashes.SHA256()).public_bytes(pem)
-        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    )
-    return file
 
 
 def test_only_a_valid_certificate_is_accepted(

@@ -28,11 +28,15 @@ def test_the_model_serves_the_artifact_with_the_scripts_in_it(
         ModelName=NAME,
         ExecutionRoleArn=ENVIRONMENT["EXECUTION_ROLE_ARN"],
         PrimaryContainer={
-            "Image": ENVIRONMENT["HOSTING_IMAGE_CPU"],
+            "Image": ENVIRONMENT["HOSTING_IMAGE"],
             "ModelDataUrl": documents.registered["model_artifacts"],
             "Environment": {
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
                 "RAY_SERVE_LOG_TO_STDERR": "1",
+                "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+                "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+                "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+                "RAY_USAGE_STATS_ENABLED": "0",
                 "SAGEMAKER_PROGRAM": "generate.py",
                 "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
                 "SAGEMAKER_REGION": "eu-west-1",
@@ -65,6 +69,17 @@ def test_a_registered_model_responds_with_the_name_of_the_run_that_trained_it(
     tags = {tag["Key"]: tag["Value"] for tag in sent["Tags"]}
     assert (tags["lexline:run"], tags["lexline:model"]) == (NAME, FORMER)
     assert "lexline:test-perplexity" not in tags
+
+
+def test_a_serverless_endpoint_gets_its_own_image_and_one_worker(
+    stubbed: StubbedAws, creates: Creates, documents: Documents
+) -> None:
+    documents.run["hosting"]["endpoint_type"] = "serverless"
+    stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
+    assert creates()["image"] == ENVIRONMENT["SERVERLESS_IMAGE"]
+    container = stubbed.parameters["CreateModel"]["PrimaryContainer"]
+    assert container["Image"] == ENVIRONMENT["SERVERLESS_IMAGE"]
+    assert container["Environment"]["SAGEMAKER_MODEL_SERVER_WORKERS"] == "1"
 
 
 def test_other_errors_are_raised(stubbed: StubbedAws, creates: Creates) -> None:

@@ -149,8 +149,8 @@ def test_a_later_run_updates_the_endpoint(deployment: Deployment) -> None:
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
-                "TerminationWaitInSeconds": 120,
-                "MaximumExecutionTimeoutInSeconds": 3720,
+                "TerminationWaitInSeconds": 300,
+                "MaximumExecutionTimeoutInSeconds": 3900,
             },
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in ALARMS]},
         },
@@ -253,7 +253,7 @@ def test_an_endpoint_whose_config_was_deleted_is_updated(deployment: Deployment)
 # --- how traffic shifts
 
 
-@pytest.mark.parametrize("watch_seconds", [0, 1, 120, 3600])
+@pytest.mark.parametrize("watch_seconds", [0, 180, 300, 3600])
 @pytest.mark.parametrize("instances", [*range(1, 13), 50, 99, 100, 1000])
 @pytest.mark.parametrize("shifting", ["all_at_once", "canary", "linear"])
 def test_every_deployment_config_is_within_sagemakers_limits(
@@ -401,6 +401,29 @@ def test_a_refused_change_is_an_error_and_not_accepted(
     with pytest.raises(error):
         deployment.deploy()
     assert "config" not in deployment.table.get(ENDPOINT_ARN)
+
+
+@pytest.mark.parametrize(
+    ("kept", "quota", "error"),
+    [
+        # The present instance and the new one need a quota of two, however long the run waits.
+        (("ml.m5.large", 1), 1, errors.QuotaTooSmall),
+        (("ml.m5.large", 1), 2, errors.CapacityUnavailable),
+        (("ml.m4.xlarge", 1), 1, errors.CapacityUnavailable),
+    ],
+)
+def test_an_update_needs_a_quota_for_the_present_instances_too(
+    deployment: Deployment, kept: tuple[str, int], quota: int, error: type[Exception]
+) -> None:
+    said = (
+        f"The account-level service limit 'ml.m5.large for endpoint usage' is {quota} Instances, with "
+        f"current utilization of {quota} Instances and a request delta of 1 Instances."
+    )
+    deployment.until_update()
+    deployment.stubbed.refuses("sagemaker", "update_endpoint", "ResourceLimitExceeded", said)
+    deployment.former_config(*kept)
+    with pytest.raises(error, match="for endpoint usage"):
+        deployment.deploy()
 
 
 def test_a_model_that_sagemaker_does_not_find_yet_is_retried(deployment: Deployment) -> None:

@@ -63,7 +63,7 @@ def test_the_version_is_named_after_the_run_and_can_be_deployed(
     assert registration.summary == documents.evaluated["reason"]
     (container,) = registration.request["InferenceSpecification"]["Containers"]
     artifacts = documents.trained["model_artifacts"]
-    assert container == {"Image": ENVIRONMENT["HOSTING_IMAGE_CPU"], "ModelDataUrl": artifacts}
+    assert container == {"Image": ENVIRONMENT["HOSTING_IMAGE"], "ModelDataUrl": artifacts}
 
 
 def test_the_metadata_says_how_the_model_was_made(

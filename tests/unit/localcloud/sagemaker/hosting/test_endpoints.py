@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import WaiterError
 
-from tests.unit.localcloud.conftest import ARN, ROLE, Cloud, eventually, refusal
+from tests.unit.localcloud.conftest import (
+    ARN,
+    HOSTING_IMAGE,
+    ROLE,
+    Cloud,
+    eventually,
+    model_request,
+    refusal,
+    variant_request,
+)
 
 EVENT = "SageMaker Endpoint State Change"
 NAMES = {"EndpointName": "lexline", "EndpointConfigName": "first"}
@@ -253,3 +262,34 @@ def test_closing_ends_every_fleet(cloud: Cloud) -> None:
     eventually(lambda: len(cloud.fleets.made) == 2 and cloud.fleets.made[1].started)
     cloud.service.close()
     assert [fleet.stopped for fleet in cloud.fleets.made] == [True, True]
+
+
+def test_a_gpu_image_fails_on_a_host_with_older_drivers(cloud: Cloud) -> None:
+    image = HOSTING_IMAGE.rpartition("/")[0] + "/ray:serve-ml-sagemaker-cuda-v1"
+    container = {"Image": image, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    cloud.sagemaker.create_model(**model_request("gpu", PrimaryContainer=container))
+    variant = variant_request("gpu", InstanceType="ml.g5.xlarge")
+    cloud.sagemaker.create_endpoint_config(EndpointConfigName="gpu", ProductionVariants=[variant])
+    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="gpu")
+    assert "InferenceAmiVersion" in cloud.await_endpoint("Failed")["FailureReason"]
+
+
+def test_an_update_needs_a_quota_for_old_and_new_instances(cloud: Cloud) -> None:
+    cloud.service._context.quotas.limits["ml.m5.large for endpoint usage"] = 3
+    cloud.config("first", InitialInstanceCount=2)
+    cloud.sagemaker.create_endpoint(EndpointName="lexline", EndpointConfigName="first")
+    cloud.await_endpoint("InService")
+    cloud.config("second", InitialInstanceCount=2)
+    cloud.config("third", InitialInstanceCount=1)
+    update = cloud.sagemaker.update_endpoint
+    message = refusal(update, "ResourceLimitExceeded", EndpointName="lexline", EndpointConfigName="second")
+    assert message.startswith(
+        "The account-level service limit 'ml.m5.large for endpoint usage' is 3 Instances, with current "
+        "utilization of 2 Instances and a request delta of 2 Instances."
+    )
+    assert cloud.await_endpoint("InService")["EndpointConfigName"] == "first"
+    for config in ("third", "second"):
+        update(EndpointName="lexline", EndpointConfigName=config)
+        cloud.await_endpoint("InService")
+    another = {"EndpointName": "another", "EndpointConfigName": "second"}
+    assert "utilization of 2" in refusal(cloud.sagemaker.create_endpoint, "ResourceLimitExceeded", **another)

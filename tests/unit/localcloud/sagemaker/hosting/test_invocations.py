@@ -74,6 +74,14 @@ def test_a_model_that_does_not_answer_is_a_model_error_too(cloud: Cloud) -> None
     )
 
 
+def test_an_endpoint_without_a_healthy_instance_is_unavailable(cloud: Cloud) -> None:
+    cloud.endpoint("lexline", "first")
+    cloud.fleets.script.unhealthy = True
+    response = failure(cloud.runtime.invoke_endpoint, **INVOKE)
+    assert response["Error"]["Code"] == "ServiceUnavailable"
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
 def test_a_body_may_have_six_mebibytes_and_no_more(cloud: Cloud) -> None:
     cloud.endpoint("lexline", "first")
     most = b"a" * 6_291_456

@@ -40,11 +40,22 @@ def test_a_serverless_variant_has_no_instances(serverless: Cloud) -> None:
     assert serverless.fleets.made[0].launch.instance_count == 1
 
 
+def test_all_serverless_endpoints_share_a_quota_of_requests_at_once(serverless: Cloud) -> None:
+    quota = "Maximum total concurrency that can be allocated across all serverless endpoints"
+    serverless.service._context.quotas.limits[quota] = 10
+    for name, allowed in {"five": 5, "six": 6}.items():
+        configure(serverless, name, MaxConcurrency=allowed)
+    create = serverless.sagemaker.create_endpoint
+    names = {"EndpointName": "another", "EndpointConfigName": "six"}
+    assert quota in refusal(create, "ResourceLimitExceeded", **names)
+    create(**names | {"EndpointConfigName": "five"})
+
+
 @pytest.mark.parametrize("retain", [True, False])
 def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     serverless: Cloud, retain: bool
 ) -> None:
-    configure(serverless, "second", MemorySizeInMB=6144, MaxConcurrency=200, ProvisionedConcurrency=200)
+    configure(serverless, "second", MemorySizeInMB=6144, MaxConcurrency=150, ProvisionedConcurrency=150)
     serverless.fleets.reset()
     serverless.fleets.script.ready = threading.Event()
     serverless.sagemaker.update_endpoint(
@@ -52,13 +63,13 @@ def test_a_serverless_endpoint_is_updated_to_another_serverless_config(
     )
     described = serverless.sagemaker.describe_endpoint(EndpointName="lexline")
     (pending,) = described["PendingDeploymentSummary"]["ProductionVariants"]
-    assert pending["DesiredServerlessConfig"]["MaxConcurrency"] == 200
+    assert pending["DesiredServerlessConfig"]["MaxConcurrency"] == 150
     assert "DesiredInstanceCount" not in pending
     serverless.fleets.script.ready.set()
     described = serverless.await_endpoint("InService")
     assert described["EndpointConfigName"] == "second"
     (current,) = described["ProductionVariants"]
-    assert current["CurrentServerlessConfig"]["ProvisionedConcurrency"] == 200
+    assert current["CurrentServerlessConfig"]["ProvisionedConcurrency"] == 150
     eventually(lambda: serverless.fleets.made[0].stopped)
 
 

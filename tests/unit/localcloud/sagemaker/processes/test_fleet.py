@@ -5,10 +5,11 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -55,6 +56,8 @@ def output_fn(prediction, accept):
     return json.dumps(prediction)
 """
 MODEL = {"weights": "w", "code/generate.py": GENERATE, "code/words.py": "greeting = 'hello'"}
+OUT_OF_SERVICE = -1
+"""Stands for the status if no instance is in service."""
 WITHOUT_TORCH = {"code/torch.py": ""}
 """Hides the installed torch, whose import takes AWS's handler a second."""
 
@@ -89,7 +92,7 @@ class Served:
 
     def invoke(self, content_type: str = "application/json", **data: Any) -> tuple[int, str]:
         result = self.fleet.invoke(json.dumps(data).encode(), content_type, "application/json")
-        return result.status, result.body.decode()
+        return (result.status, result.body.decode()) if result else (OUT_OF_SERVICE, "")
 
     def response(self) -> dict[str, Any]:
         status, body = self.invoke()
@@ -111,6 +114,7 @@ def serving(directory: Path) -> Iterator[Serve]:
         extra: dict[str, str] = WITHOUT_TORCH,
         denied: frozenset[str] = frozenset(),
         instances: int = 1,
+        options: Mapping[str, Any] = MappingProxyType({}),
         **changes: Any,
     ) -> Served:
         number = len(fleets)
@@ -125,6 +129,7 @@ def serving(directory: Path) -> Iterator[Serve]:
             directory / f"fleet-{number}",
             AWS,
             lambda stream, _, line: lines.append((stream, line)),
+            **options,
         )
         fleet = Fleet(launch, store=DirectoryStore(directory / f"s3-{number}", denied))
         fleets.append(fleet)
@@ -232,7 +237,62 @@ def test_a_request_in_flight_is_answered_before_the_fleet_stops(serve: Serve) ->
         served.logged("begun")
         served.fleet.stop(drain=DEADLINE)
         assert response.result()[0] == 200
-    assert served.invoke()[0] == 503
+    assert served.invoke()[0] == OUT_OF_SERVICE
+
+
+def test_an_instance_gets_requests_while_its_ping_returns_200(serve: Serve, tmp_path: Path) -> None:
+    """The model's code may change what /ping says at any time."""
+    healthy, asked = tmp_path / "healthy", "code/generate.py"
+    ping = f"""
+from pathlib import Path
+from http.server import BaseHTTPRequestHandler
+send = BaseHTTPRequestHandler.send_response
+def send_response(self, code):
+    send(self, code if self.command == "POST" or Path({str(healthy)!r}).exists() else 503)
+BaseHTTPRequestHandler.send_response = send_response
+"""
+    served = serve({**MODEL, asked: ping + GENERATE}, instances=2)
+    served.logged("loading ")
+    with pytest.raises(FleetFailed, match="did not respond within"):
+        served.fleet.wait_ready(1.0)
+    healthy.touch()
+    assert served.ready().response()["weights"] == "w"
+    healthy.unlink()
+    wait_for(lambda: served.invoke()[0] == OUT_OF_SERVICE, "the instances to get no more requests")
+    healthy.touch()
+    wait_for(lambda: served.invoke()[0] == 200, "the recovery")
+
+
+def test_a_dead_instance_gets_no_requests_while_another_serves(serve: Serve) -> None:
+    served = serve(instances=2).ready()
+    killed, lives = served.fleet.pids
+    os.kill(killed, signal.SIGKILL)
+    served.logged("signal 9 (SIGKILL)")
+    responses = {served.invoke()[0] for _ in range(50)}
+    assert responses == {200}
+    assert lives in served.fleet.pids
+
+
+SERVERLESS = {"serverless": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}
+
+
+def test_a_serverless_container_starts_for_a_request_and_lacks_shared_memory(serve: Serve) -> None:
+    looks = "import os\ntry:\n    os.open('/dev/shm', 0)\nexcept OSError as error:\n    print(error)\n"
+    served = serve({**MODEL, "code/generate.py": looks + GENERATE}, options=SERVERLESS).ready()
+    served.logged("No such file or directory: '/dev/shm'")
+    wait_for(lambda: served.fleet.pids == [], "the container to end")
+    with ThreadPoolExecutor(5) as threads:
+        statuses = list(threads.map(lambda _: served.invoke()[0], range(5)))
+    assert statuses == [200] * 5
+    assert len(served.fleet.pids) == 1
+
+
+@pytest.mark.usefixtures("only_ray")
+def test_ray_does_not_start_on_a_serverless_endpoint(serve: Serve) -> None:
+    config = "applications: [{name: texts, import_path: 'app:app'}]"
+    environment = dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_SERVE_THROUGHPUT_OPTIMIZED"), "0")
+    served = serve({"config.yaml": config}, Image=RAY, Environment=environment, options=SERVERLESS)
+    assert "No such file or directory: '/dev/shm'" in failure(served)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +317,14 @@ def test_a_model_that_does_not_load_fails_the_fleet_with_the_cause(
     )
 
 
-def test_a_model_that_takes_too_long_to_load_fails_the_fleet(serve: Serve) -> None:
-    served = serve({"code/generate.py": "import time\ntime.sleep(600)"})
-    with pytest.raises(FleetFailed, match=r"it did not respond within 0\.2 s"):
-        served.fleet.wait_ready(0.2)
+def test_a_server_that_never_passes_its_ping_fails_the_fleet(serve: Serve) -> None:
+    served = serve({"code/generate.py": "import time\ntime.sleep(600)"}, options={"startup": 0.2})
+    assert "it did not respond to /ping with 200 within 0.2 s" in failure(served)
+
+
+def test_a_server_that_ends_at_its_start_fails_the_fleet_with_its_last_line(serve: Serve) -> None:
+    served = serve({"code/generate.py": "print('no licence')\nimport os\nos._exit(3)"})
+    assert "health check: exit code 3. Its log ends with: no licence. Please" in failure(served)
 
 
 def test_a_fleet_that_is_stopped_while_it_starts_fails(serve: Serve) -> None:

@@ -5,6 +5,7 @@ Other tests cover what it serves and how it recovers, through SageMaker's own in
 
 import contextlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ import psutil
 import pytest
 
 from localcloud.sagemaker.processes.programs import ray_server
-from localcloud.sagemaker.processes.programs.ray_server import cause
+from localcloud.sagemaker.processes.programs.ray_server import cause, refusal
+from steps.create_model import RAY_MODE
 from tests.unit.localcloud.sagemaker.processes.helpers import archive, server_to_kill, wait_for
 
 pytestmark = pytest.mark.usefixtures("only_ray")
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("only_ray")
 CONTAINER = {
     "Image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1",
     "ModelDataUrl": "s3://bucket/model.tar.gz",
-    "Environment": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_LOG_TO_STDERR": "1"},
+    "Environment": RAY_MODE,
 }
 CONFIG = "applications: [{name: texts, route_prefix: /, import_path: 'app:app'}]"
 APP = """
@@ -71,6 +73,19 @@ def test_the_exception_in_serves_message_is_the_cause(message: str, reason: str)
     assert cause(message) == reason
 
 
+@pytest.mark.parametrize(
+    "name", ["RAY_SERVE_ENABLE_DIRECT_INGRESS", "RAY_SERVE_USE_GRPC_BY_DEFAULT", "RAY_USAGE_STATS_ENABLED"]
+)
+def test_ray_runs_here_only_in_the_mode_that_the_model_has_on_aws(name: str) -> None:
+    """RAY_SERVE_THROUGHPUT_OPTIMIZED turns the modes on, unless the model turns them off."""
+    assert refusal(RAY_MODE) is None
+    without = {key: value for key, value in RAY_MODE.items() if key != name}
+    for environment in (without, {**RAY_MODE, name: "1"}):
+        assert refusal(environment) == (
+            f"the local cloud runs Ray only with {name}=0: set it in the model's Environment"
+        )
+
+
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[psutil.Process]]:
     """The processes of a Ray that serves a model. It leaves nothing behind when its server is killed."""
@@ -86,7 +101,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[psutil.
         (supervisor,) = psutil.Process(server.pid).children()
         found = lasting(supervisor)
         (folder,) = {Path(environment["TMPDIR"]) for environment in of_each(found, psutil.Process.environ)}
-        assert list(folder.glob("session_*"))
+        assert list(folder.glob("ray/session_*"))
+        # Sockets are in the folder, and Ray lets everybody write to its own.
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield found
         server.kill()
     # Not every machine's init collects its zombies.

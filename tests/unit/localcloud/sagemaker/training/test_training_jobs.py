@@ -191,8 +191,25 @@ def test_instances_beyond_the_quota_are_refused_until_some_are_free(cloud: Cloud
         "The account-level service limit 'ml.m5.xlarge for training job usage' is 20 Instances, with current "
         "utilization of 20 Instances and a request delta of 1 Instances."
     )
+    # Spot instances have a quota of their own.
+    cloud.train("spot", **SPOT, **stopping(60, 60))
     run.finish()
     cloud.train("one")
+
+
+def test_a_quota_is_set_by_its_name_in_service_quotas(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_QUOTAS", '{"ml.m5.xlarge for spot training job usage": 0}')
+    cloud: Cloud = request.getfixturevalue("cloud")
+    spot = training_request(**SPOT, **stopping(60, 60))
+    assert refusal(cloud.sagemaker.create_training_job, "ResourceLimitExceeded", **spot) == (
+        "The account-level service limit 'ml.m5.xlarge for spot training job usage' is 0 Instances, with "
+        "current utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service "
+        "Quotas to request an increase for this quota. If AWS Service Quotas is not available, contact AWS "
+        "support to request an increase for this quota."
+    )
+    cloud.train("on-demand")
 
 
 def algorithm(**changes: Any) -> dict[str, Any]:

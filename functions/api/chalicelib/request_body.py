@@ -1,0 +1,1 @@
+../../../model_scripts/request_body.py
