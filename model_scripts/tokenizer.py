@@ -6,8 +6,9 @@ punctuation mark touched its neighbour, so that joining restores the text exactl
     "Well-known," he said.   ->   "￭  Well  ￭-￭  known  ￭,  ￭"  he  said  ￭.
 
 Only punctuation carries joiners, so each word has one form and the model learns where quotes open and close.
-Numbers such as 1,000.5 stay whole. A clitic is separated at its apostrophe (nation ￭'s, don ￭'t). The joiner
-is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
+Numbers such as 1,000.5 stay whole. A clitic is separated before its apostrophe (nation ￭'s, don ￭'t), and an
+elision after it (l'￭ homme), so that the noun has one form. The joiner is OpenNMT's, U+FFED
+(github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
 
 Scripts that are written without spaces are cut as Unicode's UAX #29 does without a dictionary: ideographs one
 by one, kana and the scripts of South-East Asia and Tibet by grapheme cluster. These words always touch the
@@ -25,13 +26,14 @@ space, and the joiners say how to join.
 
 All work line by line and put text into Unicode's normal form NFC. The end of a line is the word <eos>
 (vocabulary.py). An artifact names its tokenizer with the version of its conventions (prose-2). The first
-versions, prose and tokenized, have no normal form and no clusters; they serve artifacts of that time.
+versions, prose and tokenized, lack normal form, clusters, elisions and the search for a prompt's words. They
+serve artifacts of that time.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Protocol
 
 JOINER = "￭"
@@ -52,9 +54,9 @@ class Tokenizer(Protocol):
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the words of all chunks (text without white space), and the number of words of each."""
 
-    def split_prompt(self, line: str) -> list[str]:
-        """Return the words of one line that a person typed."""
-        return self.split(line)
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed, for a model that knows these words."""
+        return [_find(word, known) for word in self.split(line)]
 
     def join(self, words: Sequence[str]) -> str:
         """Return the words of one line as text. Each word adds at most one word between spaces."""
@@ -93,20 +95,25 @@ _EXTENDING = rf"{_MARKS}\u0e33\u0eb3\uff9e\uff9f\u200c\u200d\U000e0100-\U000e01e
 _FIRST_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
 
-def _pattern(letter: str, cluster: str) -> re.Pattern[str]:
-    """Return the pattern of a piece of a chunk, given those of a letter and of a cluster."""
+def _pattern(letter: str, cluster: str, elision: str = "(?!)") -> re.Pattern[str]:
+    """Return the pattern of a piece of a chunk, given those of its parts."""
     return re.compile(
         rf"(\d+(?:[.,]\d+)+(?!{letter}))"  # number
         rf"|((?<={letter})['’](?:{letter})+)"  # clitic
         rf"|({cluster})"
-        rf"|((?:{letter})+)"  # word
+        rf"|((?:{letter})+(?:{elision})?)"  # word
         r"|((.)\6*)",  # mark
         re.DOTALL,
     )
 
 
-_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)")
-_PIECES_AND_CLUSTERS = _pattern(rf"(?![{_UNSPACED}])[\w{_MARKS}]", f"[{_UNSPACED}][{_EXTENDING}]*")
+# The apostrophe of an elision: between letters, unless a clitic of English follows.
+_ELISION = rf"(?<!\d)['’](?![stdm](?![\w{_MARKS}])|(?:re|ve|ll)(?![\w{_MARKS}]))(?=[\w{_MARKS}])"
+_FIRST_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)")
+_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)", rf"(?i:{_ELISION})")
+_PIECES_AND_CLUSTERS = _pattern(
+    rf"(?![{_UNSPACED}])[\w{_MARKS}]", f"[{_UNSPACED}][{_EXTENDING}]*", rf"(?i:{_ELISION})(?![{_UNSPACED}])"
+)
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 
 
@@ -140,7 +147,7 @@ class Prose(Tokenizer):
             word = chunk.rstrip(chunk[-1])
             if word.isalnum():
                 return (word, JOINER + chunk[len(word) :])
-        return self._cut(chunk, _PIECES)
+        return self._cut(chunk, _PIECES if self._normal else _FIRST_PIECES)
 
     def _cut(self, chunk: str, pattern: re.Pattern[str]) -> list[str]:
         """Return the pieces of any chunk. They touch, so each border between two needs one joiner.
@@ -157,7 +164,8 @@ class Prose(Tokenizer):
                 pieces += [cluster] if pieces else [SPACE, cluster]
                 seen_word = True
             elif number or word:
-                pieces += [JOINER, number or word] if after_cluster else [number or word]
+                elided = JOINER if word.endswith(("'", "’")) else ""
+                pieces += [JOINER, number or word] if after_cluster else [(number or word) + elided]
                 seen_word = True
             elif clitic:
                 pieces.append(JOINER + clitic)
@@ -196,10 +204,15 @@ class FirstProse(Prose):
     _normal = False
     _clusters = False
 
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed."""
+        return self.split(line)
+
 
 _TOUCH_LEFT = frozenset([",", ".", ";", ":", "!", "?", "%", ")", "]", "}", "'", "''", "”", "’", "..."])
 _TOUCH_RIGHT = frozenset(["(", "[", "{", "$", "£", "€", "``", "“", "‘"])
 _INFIX = re.compile(r"@(.+)@")
+_ABBREVIATION = re.compile(r"(?:[^\W\d_]+\.)+")
 _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\w+|(.)\1*", re.DOTALL)
 
 
@@ -212,11 +225,22 @@ class Tokenized(Tokenizer):
         """Return the chunks, each of which is one word."""
         return _in_normal_form(chunks), [1] * len(chunks)
 
-    def split_prompt(self, line: str) -> list[str]:
-        """Return typed text in WikiText's form.
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return typed text in WikiText's form. Abbreviations that the model knows stay whole.
 
-        "don't cut 1,000 well-known, words"   ->   do n't cut 1 @,@ 000 well @-@ known , words
+        "Mr. Cut don't cut 1,000 well-known, words"   ->   Mr. Cut do n't cut 1 @,@ 000 well @-@ known , words
         """
+        line = unicodedata.normalize("NFC", line).translate(_PLAIN)
+        words: list[str] = []
+        end = 0
+        for found in _ABBREVIATION.finditer(line):
+            if found.group() in known:
+                words += [*self._split_typed(line[end : found.start()]), found.group()]
+                end = found.end()
+        words += self._split_typed(line[end:])
+        return [_find(word, known) for word in words]
+
+    def _split_typed(self, line: str) -> list[str]:
         words: list[str] = []
         for chunk in line.split():
             if _INFIX.fullmatch(chunk):
@@ -265,6 +289,10 @@ class FirstTokenized(Tokenized):
         """Return the chunks, each of which is one word."""
         return chunks, [1] * len(chunks)
 
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return typed text in WikiText's form."""
+        return self._split_typed(line)
+
 
 class Joined(Prose):
     """The tokenizer for text that has spaces between all words and marks, and joiners where they touched."""
@@ -276,9 +304,26 @@ class Joined(Prose):
         """Return the chunks, each of which is one word."""
         return [*_in_normal_form(chunks)], [1] * len(chunks)
 
-    def split_prompt(self, line: str) -> list[str]:
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
         """Return typed text with joiners, as the first `prose` set them."""
-        return BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
+        words = BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
+        return [_find(word, known) for word in words]
+
+
+_PLAIN = str.maketrans("‘’“”", "''\"\"")
+
+
+def _find(word: str, known: Container[str]) -> str:
+    """Return the form of a typed word that the model knows; the word itself if it knows none."""
+    return next((form for form in _forms(word) if form in known), word)
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Yield a word as it was typed, with the other apostrophe, and in the other case."""
+    for form in (word, word.lower(), word.capitalize(), word.upper()):
+        yield form
+        yield form.translate(_PLAIN)
+        yield form.replace("'", "’")
 
 
 def _in_normal_form(chunks: Sequence[str]) -> Sequence[str]:

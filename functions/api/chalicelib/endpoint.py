@@ -36,12 +36,16 @@ _TEMPORARY = {0, 408, 429, 502, 503, 504}
 
 @dataclass(frozen=True)
 class Generated:
-    """Generated text. The same `model` with the same `seed` and fields generates the same text."""
+    """Generated text. The same `model` with the same `seed` and fields generates the same text.
+
+    `unknown_words` are the words of the prompt that the model does not know.
+    """
 
     text: str
     words: int
     seed: int
     model: str
+    unknown_words: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,12 @@ class Endpoint:
         try:
             answer = json.loads(content)
             return Generated(
-                str(answer["text"]), int(answer["words"]), int(answer["seed"]), str(answer["model"])
+                str(answer["text"]),
+                int(answer["words"]),
+                int(answer["seed"]),
+                str(answer["model"]),
+                # Models of earlier versions do not list them.
+                [str(word) for word in answer.get("unknown_words", ())],
             )
         except (ValueError, TypeError, KeyError) as error:
             raise errors.ModelUnreachable(

@@ -52,7 +52,7 @@ def describe(stubbed_api: Api, status: str) -> None:
 def test_generate_sends_the_fields_and_returns_text_words_seed_and_model(
     stubbed_api: Api, body: Any, sent: dict[str, Any] | None
 ) -> None:
-    generated = {"text": "citizens of the", "words": 3, "seed": 111, "model": RUN}
+    generated = {"text": "citizens of the", "words": 3, "seed": 111, "model": RUN, "unknown_words": ["of"]}
     stubbed_api.expect_invocation({**generated, "temperature": 2.0}, sent)
     response = stubbed_api.post(body)
     assert (response.status_code, response.json_body) == (200, generated)

@@ -92,8 +92,14 @@ def split_prose(line: str) -> list[str]:
                 pieces += [piece] if before else [SPACE, piece]
             elif kind in ("number", "word"):
                 pieces += [JOINER, piece] if before == "cluster" else [piece]
-            elif kind == "clitic":
+            elif kind == "clitic" and (
+                piece[1:].lower() in ("s", "t", "d", "m", "re", "ve", "ll")
+                or text[match.start() - 1].isdecimal()
+            ):
                 pieces.append(JOINER + piece)
+            elif kind == "clitic":
+                pieces[-1] += piece[0] + JOINER
+                pieces.append(piece[1:])
             elif seen_word:
                 pieces.append(JOINER + piece + (JOINER if after in ("number", "word") else ""))
             else:

@@ -23,6 +23,9 @@ ENGLISH = "When he came, he saw (as they say) the king. "
         ("$1,000.50 in 1862.", ["$￭", "1,000.50", "in", "1862", "￭."]),
         ("so -- and so...", ["so", "--", "and", "so", "￭..."]),
         ("U.S.", ["U", "￭.￭", "S", "￭."]),
+        ("l'homme, qu’elle", ["l'￭", "homme", "￭,", "qu’￭", "elle"]),
+        ("IT'S d'or we'll", ["IT", "￭'S", "d'￭", "or", "we", "￭'ll"]),
+        ("rock'n'roll's '90s", ["rock'￭", "n'￭", "roll", "￭'s", "'￭", "90s"]),
         ("x\u0301 हिन्दी", ["x\u0301", "हिन्दी"]),
         ("x\u0301's", ["x\u0301", "￭'s"]),
         ("他用Python。 好", ["￭￭", "他", "用", "￭", "Python", "￭。", "￭￭", "好"]),
@@ -97,16 +100,36 @@ def test_tokenized_text_is_put_back_to_read_well(line: str, text: str) -> None:
         ("Don't cut 1,000 well-known words.", "Do n't cut 1 @,@ 000 well @-@ known words ."),
         ("the game's team, (now)", "the game 's team , ( now )"),
         ("role @-@ playing , <unk>", "role @-@ playing , <unk>"),
+        ("Mr. Roe don’t (U.S.), U.N.", "Mr. Roe do n't ( U.S. ) , U . N ."),
     ],
 )
 def test_a_typed_prompt_is_cut_as_the_tokenized_corpus_was(typed: str, words: str) -> None:
-    assert tokenized.split_prompt(typed) == words.split()
+    assert tokenized.split_prompt(typed, {"U.S.", "Mr."}) == words.split()
+
+
+KNOWN = {"nation", "￭'s", "the", "Rome", "U", "￭.￭", "S", "￭.", "forêt", "NATO", '"￭'}
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("The nation’s Nation", "the nation ￭'s nation"),
+        ("ROME rome nato", "Rome Rome NATO"),
+        ("fore\u0302t U.S.", "forêt U ￭.￭ S ￭."),
+        ("“the", '"￭ the'),
+        ("Zyx", "Zyx"),
+    ],
+)
+def test_a_prompt_finds_its_words(typed: str, words: str) -> None:
+    assert prose.split_prompt(typed, KNOWN) == words.split()
+    # The first version finds only what is typed as in the corpus: its texts stay as they were.
+    assert first_prose.split_prompt(typed, KNOWN) == first_prose.split(typed)
 
 
 def test_joined_text_is_read_with_its_joiners() -> None:
     words = joined.split("It is ( ￭well ￭-￭ known ￭) <unk> ￭.")
     assert joined.join(words) == "It is (well-known) <unk>."
-    assert joined.split_prompt("(well-known)") == ["(￭", "well", "￭-￭", "known", "￭)"]
+    assert joined.split_prompt("(well-known)", ()) == ["(￭", "well", "￭-￭", "known", "￭)"]
     assert not any(joined.clings(word) for word in ("It", "(￭"))
     assert joined.clings("￭.")
 

@@ -81,7 +81,7 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
     assert (
         found["valid_perplexity"] == best["valid_perplexity"] == pytest.approx(math.exp(best["valid_loss"]))
     )
-    expected = {"stopped": None, "tokenizer": "prose", "recipe": "classic", "world_size": 1, "resumed": 0}
+    expected = {"stopped": None, "tokenizer": "prose-2", "recipe": "classic", "world_size": 1, "resumed": 0}
     assert {name: found[name] for name in expected} == expected
     assert all(epoch["words_per_second"] > 0 for epoch in epochs)
     words = (trained.model / "vocabulary").read_text(encoding="utf-8").splitlines()
