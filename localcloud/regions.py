@@ -24,6 +24,9 @@ class Service(Protocol):
     def variant(self, endpoint: str, name: str) -> ServedVariant | None:
         """Return an endpoint's variant, or None if it does not exist."""
 
+    def tags(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """Return the ARN of each resource that has tags, with its tags."""
+
     def close(self) -> None:
         """End every process of every job and endpoint."""
 
@@ -48,7 +51,7 @@ class Regions:
         self._lock = threading.Lock()
         self._services: dict[str, tuple[Service, ApplicationAutoScaling]] = {}
         self._current()
-        stack.serve("sagemaker", "SageMaker", self._sagemaker)
+        stack.serve("sagemaker", "SageMaker", self._sagemaker, lambda: self._current()[0].tags())
         stack.serve("application-autoscaling", "AnyScaleFrontendService", self._autoscaling)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Delete a stack on AWS and the content of its bucket.
+"""Delete a stack and the content of its bucket.
 
 When the stack is deleted, one of its functions first removes what the runs made in SageMaker. It keeps the
 uploads, and CloudFormation cannot delete a bucket that has objects. So `lexline down`, which asks the user
@@ -7,9 +7,11 @@ first, empties the bucket here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from lexline.aws.stack import Stack
@@ -18,6 +20,10 @@ from lexline.core.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+
+_SAMS_OWN = "aws-sam-cli-managed-default"
+"""The stack with the bucket to which `sam deploy` uploads."""
 
 
 class NotDeleted(UserError):
@@ -39,6 +45,32 @@ def delete_all(stack: Stack, show: Callable[[str], None]) -> None:
         # may have written to the bucket meanwhile. The second attempt finds both stopped.
         _empty(stack, show)
         delete_stack(stack.target, show)
+    with contextlib.suppress(ClientError):
+        stack.target.sagemaker.describe_endpoint(EndpointName=stack.endpoint)
+        show(
+            f"The endpoint {stack.endpoint} still exists, because it does not have this stack's tag: another "
+            "stack or an earlier version created it. It costs money. If nobody needs it, run `aws sagemaker "
+            f"delete-endpoint --endpoint-name {stack.endpoint}`."
+        )
+
+
+def stack_names(target: Target) -> list[str]:
+    """Return the names of all stacks on the local cloud, without the one that SAM keeps for itself.
+
+    Raises:
+        BotoCoreError: The local cloud does not respond.
+    """
+    # A local cloud that hangs must not hold up the command that ends it.
+    patience = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
+    client = target.session.client("cloudformation", endpoint_url=target.endpoint_url, config=patience)
+    pages = client.get_paginator("describe_stacks").paginate()
+    names = {
+        stack["StackName"]
+        for page in pages
+        for stack in page["Stacks"]
+        if stack["StackStatus"] != "DELETE_COMPLETE"
+    }
+    return sorted(names - {_SAMS_OWN})
 
 
 def delete_stack(target: Target, show: Callable[[str], None]) -> None:

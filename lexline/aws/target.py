@@ -7,7 +7,6 @@ clients, so that few other modules need to know which one it is.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from localcloud.control import LocalCloud
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10)
-_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 ACCESS = (
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
@@ -140,15 +138,9 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
     """Return the AWS account of a profile.
 
     Raises:
-        UsageError: The profile or its region is unknown, or the stack name is invalid.
+        UsageError: The profile or its region is unknown.
         NoCredentialsError: The profile has no credentials.
     """
-    # The name becomes part of a path, so check it before anything else.
-    if not _STACK_NAME.fullmatch(stack_name):
-        raise UsageError(
-            f'"{stack_name}" is not a valid stack name.',
-            "Give --stack at most 128 letters, digits and hyphens, beginning with a letter.",
-        )
     if "//127.0.0.1:" in os.environ.get("AWS_ENDPOINT_URL", ""):
         # `lexline env` has pointed this shell at the local cloud.
         for name in ACCESS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core import paths
-from lexline.core.errors import Stopped
+from lexline.core.errors import Stopped, UsageError
 from lexline.display import result, run_progress, terminal
 
 DEFAULT_STACK = "lexline"
@@ -35,7 +36,31 @@ Profile = Annotated[
         help="AWS profile. Without one: the local cloud.",
     ),
 ]
-StackName = Annotated[str, typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.")]
+
+
+def check_stack_name(name: str) -> str:
+    """Return the name of a stack, if the stack's bucket and endpoint can be named after it.
+
+    The bucket is STACK-ACCOUNT-REGION, and S3 allows 63 characters. The rest is core.names.prefix's rule.
+
+    Raises:
+        UsageError: The name is too long, or has other characters.
+    """
+    if len(name) <= 30 and re.fullmatch(r"[a-z](-?[a-z0-9])*", name):
+        return name
+    similar = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:30].strip("-")
+    raise UsageError(
+        f'"{name}" is not a valid stack name. The endpoint has the same name, and the bucket\'s name begins '
+        "with it, so it has at most 30 lower-case letters, digits and single inner hyphens, and begins with "
+        "a letter.",
+        f"Choose another name with --stack, for example {similar or DEFAULT_STACK}.",
+    )
+
+
+StackName = Annotated[
+    str,
+    typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.", callback=check_stack_name),
+]
 Region = Annotated[
     str | None,
     typer.Option("--region", envvar="LEXLINE_REGION", help="AWS region. Default: the profile's region."),

@@ -1,13 +1,15 @@
-"""`lexline down`: delete everything."""
+"""`lexline down`: delete a stack, or the local cloud with its last stack."""
 
 from __future__ import annotations
 
 from functools import partial
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
+from lexline.aws.target import Target
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
 from lexline.core import lock, paths
 from lexline.core.errors import UserError
@@ -17,23 +19,41 @@ from lexline.display import terminal
 def down(
     yes: Yes = False, profile: Profile = None, stack: StackName = DEFAULT_STACK, region: Region = None
 ) -> None:
-    """Delete everything: the stack with its endpoint, models and data; without --profile, the local cloud.
+    """Delete the stack with its endpoint, models and data.
 
-    The command asks for confirmation first.
+    Without --profile, the command also stops the local cloud and deletes its files, unless another stack is
+    left there. It asks for confirmation first.
     """
     if profile:
-        _delete_on_aws(profile, stack, region, yes=yes)
+        _delete_stack(target.for_profile(profile, stack, region, paths.home()), yes=yes)
     else:
-        _delete_local_cloud(yes=yes)
+        _delete_locally(stack, yes=yes)
 
 
-def _delete_local_cloud(*, yes: bool) -> None:
+def _delete_locally(stack_name: str, *, yes: bool) -> None:
     # Imported here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     console, home = terminal.stdout(), paths.home()
     if not home.exists():
         console.print("There is no local cloud, so there is nothing to delete.")
+        return
+    where = target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
+    names: list[str] = []
+    if where:
+        try:
+            names = deletion.stack_names(where)
+        except (BotoCoreError, ClientError):
+            console.print("The local cloud does not respond, so its stacks are not known.")
+    if where and names and names != [stack_name]:
+        others = [name for name in names if name != stack_name]
+        if stack_name not in names:
+            console.print(
+                f"There is no stack {stack_name} on the local cloud. Its stacks: {', '.join(names)}. Name "
+                "one with --stack."
+            )
+        elif _delete_stack(where, yes=yes):
+            console.print(f"The local cloud keeps running. Its stacks: {', '.join(others)}.")
         return
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
     with lock.only_one(home):
@@ -45,31 +65,32 @@ def _delete_local_cloud(*, yes: bool) -> None:
     )
 
 
-def _delete_on_aws(profile: str, stack_name: str, region: str | None, *, yes: bool) -> None:
-    console = terminal.stdout()
-    where = target.for_profile(profile, stack_name, region, paths.home())
+def _delete_stack(where: Target, *, yes: bool) -> bool:
+    """Delete the stack of a target, and return whether there was one."""
+    console, name = terminal.stdout(), where.stack_name
     show = partial(console.print, markup=False)
     try:
         stack = stacks.read(where)
     except stacks.NotDeployed as error:
         console.print(error.message)
-        return
+        return False
     except stacks.NotUsable as error:
         console.print(error.message)
-        _confirm(f"Delete the stack {stack_name}?", yes=yes)
+        _confirm(f"Delete the stack {name}?", yes=yes)
         deletion.delete_stack(where, show)
-        return
+        return True
     _confirm(
-        f"Delete the stack {stack_name} in {where.region}, its endpoint and models, and everything in the "
-        f"bucket {stack.bucket}, including your uploads?",
+        f"Delete the stack {name} on {where.place}, its endpoint and models, and everything in the bucket "
+        f"{stack.bucket}, including your uploads?",
         yes=yes,
     )
     deletion.delete_all(stack, show)
-    console.print(
-        f"The stack {stack_name} was deleted with its data and models. The account keeps the history of the "
-        "jobs, the logs under /aws/sagemaker, and the role with which API Gateway writes logs. They cost "
-        "almost nothing."
+    kept = (
+        " The account keeps the history of the jobs, the logs under /aws/sagemaker, and the role with which "
+        "API Gateway writes logs. They cost almost nothing."
     )
+    console.print(f"The stack {name} was deleted with its data and models.{'' if where.local else kept}")
+    return True
 
 
 def _confirm(question: str, *, yes: bool) -> None:

@@ -20,7 +20,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -43,6 +43,9 @@ from localcloud.ministack.core.options import options
 from localcloud.ministack.host import MiniStackHost
 from localcloud.ministack.iam.signatures import RequireSignature
 from localcloud.ministack.internals import MiniStackMoved, raise_if_moved
+
+Tags = Iterable[tuple[str, list[dict[str, str]]]]
+"""ARNs, each with the tags of the resource as the API lists them."""
 
 __all__ = ["AsgiApp", "MiniStack", "MiniStackMoved", "Receive", "Scope", "Send", "new_credentials", "options"]
 
@@ -76,11 +79,13 @@ class MiniStack:
         from ministack import app
         from ministack.core import lambda_runtime, router
         from ministack.services import iam as users
+        from ministack.services import tagging
 
         self._app = app
         self._router = router
         self._runtime = lambda_runtime
         self._users = users
+        self._tagging = tagging
         self._host = functools.cache(functools.partial(MiniStackHost, f"http://127.0.0.1:{port}"))
         for service in _SERVICES:
             service.patch()
@@ -113,7 +118,9 @@ class MiniStack:
             "CreateDate": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
-    def serve(self, service: str, target_prefix: str, handler: Handler) -> None:
+    def serve(
+        self, service: str, target_prefix: str, handler: Handler, tags: Callable[[], Tags] | None = None
+    ) -> None:
         """Add a service.
 
         MiniStack verifies the signatures of its requests. The handler itself authorizes them (see
@@ -124,7 +131,10 @@ class MiniStack:
                 POST /endpoints/NAME/invocations.
             target_prefix: The start of the service's x-amz-target headers.
             handler: Returns the response to each request.
+            tags: Returns the tags of every resource, which IAM compares with aws:ResourceTag in policies.
         """
+        if tags:
+            self._tagging._RESOURCE_TAG_COLLECTORS[service] = tags
         self._added.add(service)
         self._app.SERVICE_HANDLERS[service] = handler
         self._router.SERVICE_PATTERNS[service] = {

@@ -82,11 +82,17 @@ class MiniStackHost:
         }
 
     def authorize(
-        self, headers: Mapping[str, str], query: Mapping[str, Any], action: str, resource: str
+        self,
+        headers: Mapping[str, str],
+        query: Mapping[str, Any],
+        action: str,
+        resource: str,
+        keys: Mapping[str, Any],
     ) -> None:
         """Raise AccessDenied if the signer of a request may not perform the action."""
         service, _, _ = action.partition(":")
-        _raise_denial(caller_denial(headers, query, action, resource, _CONTEXT.get(service)))
+        context = {**keys, **_CONTEXT.get(service, {})}
+        _raise_denial(caller_denial(headers, query, action, resource, context))
 
     def authorize_pass_role(
         self, headers: Mapping[str, str], query: Mapping[str, Any], role_arn: str

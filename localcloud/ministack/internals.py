@@ -199,6 +199,7 @@ STORES = (
     "ministack.services.stepfunctions:_state_machines",
     "ministack.services.stepfunctions:_task_tokens",
     "ministack.services.sts:_sessions",
+    "ministack.services.tagging:_RESOURCE_TAG_COLLECTORS",
 )
 """The tables, classes and texts that are read or written here."""
 

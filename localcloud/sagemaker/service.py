@@ -116,6 +116,11 @@ class SageMaker:
         """Return the variant that an endpoint serves under this name, or None."""
         return self._scaled.served(endpoint, name)
 
+    def tags(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """Return the ARN of each resource that has tags, with its tags as the API lists them."""
+        with self._context.lock:
+            return self._context.tags.all()
+
     def close(self) -> None:
         """End every process of every job and endpoint."""
         self._jobs.close()

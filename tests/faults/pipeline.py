@@ -33,6 +33,7 @@ class Pipeline:
     def __init__(self, stack: DeployedStack, faults: Faults) -> None:
         self.stack = stack
         self.faults = faults
+        self.endpoint = stack.outputs["EndpointName"]
         self.client = stack.cloud.client
         self.sagemaker = self.client("sagemaker")
         self.states = self.client("stepfunctions")
@@ -93,7 +94,7 @@ class Pipeline:
         """Let the lease expire now, as if its owner had not renewed it for hours."""
         self._table.update_item(
             TableName=self.stack.outputs["TableName"],
-            Key={"resource": {"S": f"endpoint/{ENDPOINT}"}},
+            Key={"resource": {"S": f"endpoint/{self.endpoint}"}},
             UpdateExpression="SET #until = :past",
             ExpressionAttributeNames={"#until": "until"},
             ExpressionAttributeValues={":past": {"N": "1"}},
@@ -101,7 +102,7 @@ class Pipeline:
 
     def sweep(self) -> dict[str, Any]:
         """Invoke the sweep and wait until everything is at rest; return the sweep's response."""
-        response = self.client("lambda").invoke(FunctionName="lexline-sweep", Payload=b"{}")
+        response = self.client("lambda").invoke(FunctionName=f"{self.stack.name}-sweep", Payload=b"{}")
         document: dict[str, Any] = json.loads(response["Payload"].read())
         assert "FunctionError" not in response, document
         self.wait_for_rest()
@@ -202,7 +203,7 @@ class Pipeline:
 
     def lease_owner(self) -> str | None:
         """Return the run that has the lease, or else a run that waits for it."""
-        item = self.item(f"endpoint/{ENDPOINT}")
+        item = self.item(f"endpoint/{self.endpoint}")
         return item.get("owner") or next(iter(item.get("waiting", {})), None)
 
     def gathering(self) -> list[str]:
@@ -219,7 +220,7 @@ class Pipeline:
         if not self.sagemaker.list_endpoints()["Endpoints"]:
             return None
         response = self._runtime.invoke_endpoint(
-            EndpointName=ENDPOINT, ContentType="application/json", Body=json.dumps({"words": 5}).encode()
+            EndpointName=self.endpoint, ContentType="application/json", Body=json.dumps({"words": 5}).encode()
         )
         return str(json.loads(response["Body"].read())["model"])
 
@@ -297,7 +298,7 @@ class Pipeline:
         """Return the lease and the last states of every execution, for the message of a failed test."""
         return json.dumps(
             {
-                "lease": {key: str(value) for key, value in self.item(f"endpoint/{ENDPOINT}").items()},
+                "lease": {key: str(value) for key, value in self.item(f"endpoint/{self.endpoint}").items()},
                 "executions": [
                     (each["name"], each["status"], self.entered(each["executionArn"])[-3:])
                     for each in self.executions()

@@ -6,13 +6,16 @@ CloudFormation knows the stack. It does not know what the runs create:
 | --- | --- | --- |
 | training job | the run's name | nobody: SageMaker keeps it, stopped |
 | model, endpoint config | the run's name | Finish (the second to last), Teardown, Compensate, the sweep |
-| endpoint | `EndpointName` | Teardown; Compensate if none served before |
+| endpoint | the stack's name, or `EndpointName` | Teardown; Compensate if none served before |
 | one-time schedule for the teardown | the run's name | EventBridge Scheduler, after its execution started |
 | scalable target | the endpoint's variant | SageMaker, with the endpoint |
 | model package | a version in the group named after the endpoint | nobody: the registry keeps every model |
 | objects under `prepared/`, `code/`, `runs/`, `checkpoints/`, `reports/` | - | the bucket's lifecycle rules |
 
-Deleting the stack deletes all of it except the uploads. `resources` lists and deletes; `rollback` puts the
-former model back on the endpoint; `orphans` tells which resources no run needs; `idle` and `schedules` decide
-when an endpoint's time has come; `stack` deletes everything.
+Deleting the stack deletes all of it except the uploads. Only what has the stack's tag is deleted, whatever
+its name (`core.ownership`).
+
+`resources` lists and deletes; `rollback` puts the former model back on the endpoint; `orphans` tells which
+resources no run needs; `idle` and `schedules` decide when an endpoint's time has come; `stack` deletes
+everything.
 """

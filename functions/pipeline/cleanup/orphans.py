@@ -12,7 +12,7 @@ from typing import Literal
 from cleanup import resources
 from cleanup.resources import Kind
 from coordination import executions, lease
-from core import names
+from core import names, ownership
 from serving import endpoint, tags
 
 # A schedule has this long to start its execution before the endpoint counts as overdue.
@@ -55,13 +55,15 @@ def needed_execution(name: str) -> Needed | None:
 
     An overdue endpoint needs a teardown. An endpoint whose model never passed its smoke test needs a cleanup,
     which puts the former model back or deletes the endpoint. While a run holds the lease, the endpoint is
-    that run's.
+    that run's. Another stack's endpoint needs nothing.
     """
     live = endpoint.describe(name)
     if live is None or lease.read(name).owner is not None:
         return None
     config = live.get("EndpointConfigName", "")
     values = _tags(name, live["EndpointArn"], config)
+    if not ownership.is_own(values):
+        return None
     if tags.GENERATION in values and tags.VERIFIED not in values:
         return Needed("cleanup", config, {"cleanup_of": {"run": config, "execution": "", "status": "FAILED"}})
     due = values.get(tags.TEARDOWN_AT)

@@ -1,11 +1,12 @@
 """List and delete the SageMaker resources that the runs of an endpoint created.
 
-Resources are recognised by their names, which begin with `names.prefix(endpoint)`.
+Resources are recognised by their names, which begin with `names.prefix(endpoint)`. Whatever their names, only
+this stack's own are deleted: for all others, the functions here raise NotOwned.
 """
 
 from typing import Literal, NoReturn
 
-from core import aws, names
+from core import aws, names, ownership
 from core.errors import EndpointBusy
 from core.logging import logger
 from training import training_job
@@ -53,6 +54,8 @@ def delete(kind: Kind, name: str) -> None:
 
 def delete_endpoint(name: str) -> None:
     """Start deleting the endpoint, which takes minutes. Do nothing if it is deleted or being deleted."""
+    if not ownership.check("endpoint", name):
+        return
     with aws.allowing(aws.is_missing, aws.is_in_progress):
         aws.sagemaker().delete_endpoint(EndpointName=name)
         logger.info("Endpoint is being deleted", endpoint=name)
@@ -76,9 +79,13 @@ def delete_config_and_model(run: str) -> list[str]:
 
 def delete_config(name: str) -> bool:
     """Delete an endpoint config, which the caller knows to be unused. Return whether it existed."""
+    if not ownership.check("endpoint-config", name):
+        return False
     return aws.or_none(lambda: aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)) is not None
 
 
 def delete_model(name: str) -> bool:
     """Delete a model that no endpoint config uses. Return whether it existed."""
+    if not ownership.check("model", name):
+        return False
     return aws.or_none(lambda: aws.sagemaker().delete_model(ModelName=name)) is not None

@@ -74,7 +74,7 @@ def roll_back(
 def create_again(run: Run, previous: str) -> NoReturn:
     """Create the deleted endpoint with its former config, and raise EndpointBusy."""
     with aws.allowing(aws.already_exists):
-        aws.sagemaker().create_endpoint(EndpointName=run.endpoint, EndpointConfigName=previous)
+        endpoint.create(run.endpoint, previous)
         logger.info("Endpoint is being created again", endpoint=run.endpoint, config=previous)
     raise EndpointBusy(f"Endpoint {run.endpoint} is being created again with {previous}.")
 

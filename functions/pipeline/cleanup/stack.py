@@ -6,10 +6,12 @@ that holds them.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cleanup import resources
-from core import aws, environment, names
-from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
+from core import aws, environment, ownership
+from core.errors import EndpointBusy, NotOwned, RequestRefused, ServiceUnavailable
 from core.logging import logger
 from registry import model_packages
 from serving import endpoint
@@ -20,11 +22,14 @@ _STILL_RUNNING_SECONDS = 30
 _KEPT = "uploads/"
 
 
-def delete_everything(deadline: float) -> None:
+def delete_everything(deadline: float) -> list[str]:
     """Delete what the pipeline created; ignore what is deleted already.
 
     Args:
         deadline: the latest `time.monotonic()` at which to go on waiting.
+
+    Returns:
+        A sentence for each resource that has a name of this stack's runs but is not this stack's. It stays.
 
     Raises:
         PipelineError: something is not deleted yet; the message says what, and what to do.
@@ -32,16 +37,32 @@ def delete_everything(deadline: float) -> None:
     name = environment.endpoint_name()
     if _stop_executions():
         time.sleep(_STILL_RUNNING_SECONDS)
+    left: list[str] = []
     for job in resources.training_jobs(name, "InProgress"):
-        resources.delete("training-job", job)
-    _delete_endpoint(name, deadline)
+        with _leaving(left):
+            resources.delete("training-job", job)
+    with _leaving(left):
+        _delete_endpoint(name, deadline)
     for kind, each in resources.list_resources(name):
-        logger.info("Deleting", resource=f"{kind}/{each}")
-        resources.delete(kind, each)
-    _delete_registry(name)
+        with _leaving(left):
+            logger.info("Deleting", resource=f"{kind}/{each}")
+            resources.delete(kind, each)
+    with _leaving(left):
+        _delete_registry(name)
     # A job writes into the bucket until it has stopped, so wait before emptying the bucket.
     _await_jobs(name, deadline)
     _empty_bucket(environment.bucket(), deadline)
+    return list(dict.fromkeys(left))
+
+
+@contextmanager
+def _leaving(left: list[str]) -> Iterator[None]:
+    """Note a resource that is not this stack's, and go on."""
+    try:
+        yield
+    except NotOwned as error:
+        left.append(str(error))
+        logger.warning("A resource stays", reason=str(error))
 
 
 def _stop_executions() -> bool:
@@ -58,11 +79,9 @@ def _stop_executions() -> bool:
 
 def _delete_endpoint(name: str, deadline: float) -> None:
     """Delete the endpoint and wait until it is deleted. An update in progress has to end first."""
+    ownership.check("endpoint", name)
     while live := endpoint.describe(name):
-        status, config = live["EndpointStatus"], live.get("EndpointConfigName", "")
-        if not config.startswith(names.prefix(name)):
-            logger.warning("No run created the endpoint, so it stays", endpoint=name, config=config)
-            return
+        status = live["EndpointStatus"]
         if time.monotonic() > deadline:
             raise EndpointBusy(f"Endpoint {name} is still {status}. Delete the stack again in a few minutes.")
         if status in endpoint.SETTLED:
@@ -72,6 +91,8 @@ def _delete_endpoint(name: str, deadline: float) -> None:
 
 def _delete_registry(name: str) -> None:
     """Delete the model package group with all its versions."""
+    if not ownership.check("model-package-group", name):
+        return
     sagemaker = aws.sagemaker()
     # The list is complete before it is used: deleting during a paginated listing would move the pages.
     for package in list(model_packages.packages(name)):

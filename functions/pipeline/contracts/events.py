@@ -36,10 +36,12 @@ class SweepInput(BaseModel):
 class Swept(Contract):
     """The result of the daily sweep.
 
-    `orphans` are resources without an owner, as `<kind>/<name>`; `removed` says whether they were deleted;
+    `orphans` are resources without an owner, as `<kind>/<name>`; `removed` says whether they were deleted.
+    `foreign` are sentences about resources that look like orphans but are not this stack's, so they stay.
     `started` are the executions that the sweep started because their own events never came.
     """
 
     orphans: list[str]
     removed: bool
+    foreign: list[str]
     started: list[str]

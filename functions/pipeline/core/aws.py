@@ -85,3 +85,12 @@ def or_none(
     with allowing(recognises):
         return call()
     return None
+
+
+def tags_of(arn: str) -> dict[str, str] | None:
+    """Return the tags of a SageMaker resource by key, or None if it does not exist.
+
+    A resource has at most 50 tags, which are one page.
+    """
+    response = or_none(lambda: sagemaker().list_tags(ResourceArn=arn))
+    return {tag["Key"]: tag["Value"] for tag in response["Tags"]} if response else None

@@ -35,6 +35,11 @@ def endpoint_name() -> str:
     return _required("ENDPOINT_NAME")
 
 
+def stack_id() -> str:
+    """Return the id of this stack, an ARN: the owner of all that its runs create."""
+    return _required("STACK_ID")
+
+
 def execution_role_arn() -> str:
     """Return the ARN of the role that SageMaker assumes for training jobs and endpoints."""
     return _required("EXECUTION_ROLE_ARN")

@@ -149,7 +149,11 @@ class RequestRefused(PipelineError):
 
 
 class Misconfigured(PipelineError):
-    """The function lacks an environment variable, or the endpoint is not this deployment's."""
+    """The function lacks an environment variable, or no run created the endpoint's config."""
+
+
+class NotOwned(PipelineError):
+    """A resource belongs to another stack or to none. The message names the owner and says what to do."""
 
 
 # --- training and hosting -------------------------------------------------------------------------

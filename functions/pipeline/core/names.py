@@ -6,7 +6,7 @@ from typing import Literal
 
 from contracts.run import Run
 
-ArnKind = Literal["training-job", "model", "endpoint-config", "endpoint"]
+ArnKind = Literal["training-job", "model", "endpoint-config", "endpoint", "model-package-group"]
 
 # These stand for the dataset in the names of runs that have no dataset.
 DEPLOY, TEARDOWN, CLEANUP = "deploy", "teardown", "cleanup"
@@ -16,8 +16,8 @@ def prefix(endpoint: str) -> str:
     """Return the beginning of the names of all resources of the endpoint's runs.
 
     No other endpoint's names begin so: an endpoint's name has no two hyphens in a row
-    (contracts.base.EndpointName). This tells the resources of `lexline` from those of `lexline-2`, which may
-    be another stack's.
+    (contracts.base.EndpointName). This tells the resources of `lexline` from those of `lexline-2`. If two
+    stacks were given the same `EndpointName`, only the tag tells theirs apart (core.ownership).
     """
     return f"{endpoint}--"
 

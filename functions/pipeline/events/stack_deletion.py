@@ -28,7 +28,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         if event["RequestType"] == "Delete":
             seconds = context.get_remaining_time_in_millis() / 1000 - _SPARE_SECONDS
             with translated():
-                stack.delete_everything(time.monotonic() + seconds)
+                left = stack.delete_everything(time.monotonic() + seconds)
+                reason = f"Not of this stack, so left as they are: {' '.join(left)}" if left else ""
     except Exception as error:
         logger.exception("Not everything is deleted")
         status = "FAILED"

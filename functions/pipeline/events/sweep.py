@@ -11,7 +11,8 @@ from cleanup import orphans, resources
 from contracts.events import SweepInput, Swept
 from coordination import arrivals, executions, lease
 from coordination.handover import hand_over
-from core import aws, environment
+from core import aws, environment, ownership
+from core.errors import NotOwned
 from core.logging import logger
 from entry_point import step
 from reporting import messages
@@ -28,15 +29,23 @@ def handler(_: SweepInput) -> Swept:
     # Deletions come last, so that a refused one does not prevent what saves money or uploads.
     unwanted, started = _unwanted_endpoint(name, deletes=deletes)
     started += _lost_uploads(name)
-    found = orphans.find(name)
-    for kind, each in found if deletes else ():
-        resources.delete(kind, each)
-    swept = Swept(
-        orphans=[*unwanted, *(f"{kind}/{each}" for kind, each in found)], removed=deletes, started=started
-    )
-    if swept.orphans or swept.started:
+    foreign: list[str] = []
+    for kind, each in orphans.find(name):
+        try:
+            (resources.delete if deletes else ownership.check)(kind, each)
+            unwanted.append(f"{kind}/{each}")
+        except NotOwned as error:
+            foreign.append(str(error))
+    swept = Swept(orphans=unwanted, removed=deletes, foreign=foreign, started=started)
+    if swept.orphans or swept.started or swept.foreign:
         messages.swept(swept)
-    logger.info("Swept", orphans=len(swept.orphans), removed=swept.removed, started=swept.started)
+    logger.info(
+        "Swept",
+        orphans=len(swept.orphans),
+        removed=deletes,
+        foreign=len(swept.foreign),
+        started=swept.started,
+    )
     return swept
 
 

@@ -48,6 +48,8 @@ def swept(found: Swept) -> None:
         sentences.append(f"{belong} to no run ({outcome}): {', '.join(found.orphans)}.")
     if found.started:
         sentences.append(f"Executions started in place of missed events: {', '.join(found.started)}.")
+    if found.foreign:
+        sentences.append(f"Not of this stack, so left as they are: {' '.join(found.foreign)}")
     first_line = f"Sweep: {' '.join(sentences)}"
     _publish("swept", "sweep", first_line, found.model_dump_json(indent=2), "Swept")
 

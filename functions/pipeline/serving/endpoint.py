@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from contracts.run import Run
 from contracts.serving import Deployed
-from core import aws, names
+from core import aws, names, ownership
 from core.errors import EndpointFailed, InvalidInput, Misconfigured, PipelineError, UpdateReverted
 
 if TYPE_CHECKING:
@@ -77,25 +77,45 @@ def config_exists(name: str) -> bool:
     return variant(name) is not None
 
 
+def create(name: str, config: str) -> None:
+    """Start creating the endpoint."""
+    aws.sagemaker().create_endpoint(EndpointName=name, EndpointConfigName=config, Tags=[ownership.tag()])
+
+
 def is_serverless(live: types.DescribeEndpointOutputTypeDef) -> bool:
     """Return whether the endpoint is serverless now."""
     return any("CurrentServerlessConfig" in each for each in live.get("ProductionVariants", []))
 
 
-def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef) -> None:
-    """Check that the existing endpoint can be updated to what the run asks for.
+def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef | None) -> dict[str, str]:
+    """Check that the run may register its model and can update the endpoint to what it asks for.
 
     SageMaker updates a serverless endpoint to a real-time one, but not the reverse
     (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html). A failed endpoint can take
     anything: it is deleted and created again.
 
+    Args:
+        run: the run.
+        live: DescribeEndpoint's response, None if the endpoint does not exist.
+
+    Returns:
+        The tags of the endpoint's config.
+
     Raises:
-        Misconfigured: no run of this deployment created the endpoint.
+        NotOwned: the endpoint, its config or the registry is not this stack's.
+        Misconfigured: no run created the endpoint's config.
         InvalidInput: the run asks for a serverless endpoint, and this one is real-time.
     """
-    serving = live.get("EndpointConfigName", "")
+    serving = live.get("EndpointConfigName", "") if live else ""
     # The roles allow access only to configs whose names begin so.
-    if not serving.startswith(names.prefix(run.endpoint)):
+    named_by_a_run = serving.startswith(names.prefix(run.endpoint))
+    config = ownership.arn("endpoint-config", serving)
+    values = aws.tags_of(config) if named_by_a_run else None
+    others = (ownership.arn("endpoint", run.endpoint), ownership.arn("model-package-group", run.endpoint))
+    ownership.check_all({**ownership.read(*others), config: values})
+    if live is None:
+        return {}
+    if not named_by_a_run:
         raise Misconfigured(
             f"Endpoint {run.endpoint} has the endpoint config {serving}, which no run created. Delete that "
             "endpoint, or deploy the stack with another EndpointName."
@@ -108,3 +128,4 @@ def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef) -> None:
             "serverless. Use real-time; or tear the endpoint down with an execution whose input is "
             f"{request}, then start this run again."
         )
+    return values or {}

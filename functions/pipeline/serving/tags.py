@@ -1,7 +1,7 @@
 """The tags on a run's model and endpoint config: what is served, and since when.
 
-The endpoint itself carries no such tags. Its config's tags are read instead, so they always belong to the
-model that serves.
+The endpoint itself carries only its owner's tag (core.ownership). Its config's tags are read instead, so they
+always belong to the model that serves.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contracts.registry import Registered
 from contracts.run import Run
-from core import aws, names
+from core import aws, environment, names, ownership
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import TagTypeDef
@@ -34,6 +34,7 @@ def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
     """Return the tags that describe the model, for a model or an endpoint config."""
     perplexity, unknown = registered.test_perplexity, registered.test_unknown_share
     values = {
+        ownership.STACK: environment.stack_id(),
         RUN: run.name,
         MODEL: registered.model,
         DATASET: registered.dataset,
@@ -46,7 +47,7 @@ def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
 
 
 def of_config(sibling_arn: str, config: str) -> dict[str, str]:
-    """Return the tags of an endpoint config, which are few enough for one page.
+    """Return the tags of an endpoint config.
 
     Args:
         sibling_arn: any ARN of the same partition, region and account.
@@ -55,9 +56,7 @@ def of_config(sibling_arn: str, config: str) -> dict[str, str]:
     Returns:
         The values by key; empty if the config does not exist.
     """
-    arn = names.beside(sibling_arn, "endpoint-config", config)
-    response = aws.or_none(lambda: aws.sagemaker().list_tags(ResourceArn=arn))
-    return {tag["Key"]: tag["Value"] for tag in response["Tags"]} if response else {}
+    return aws.tags_of(names.beside(sibling_arn, "endpoint-config", config)) or {}
 
 
 def add(run: Run, config: str, values: dict[str, str]) -> None:

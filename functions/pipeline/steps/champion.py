@@ -18,12 +18,11 @@ def handler(given: ChampionInput) -> Champion:
     """
     run = given.run
     live = endpoint.describe(run.endpoint)
+    # Check this now, before the run pays for training a model that it could not deploy.
+    values = endpoint.check_can_take(run, live)
     if live is None or live["EndpointStatus"] not in endpoint.SERVING:
         return Champion()
-    # Check this now, before the run pays for training a model that it could not deploy.
-    endpoint.check_can_take(run, live)
     config = live.get("EndpointConfigName", "")
-    values = tags.of_config(run.execution.id, config)
     model = values.get(tags.MODEL)
     new = identity.of(run.hyperparameters, given.prepared.fingerprint, given.source.sha256)
     if not run.force and tags.VERIFIED in values and values.get(tags.IDENTITY) == new:

@@ -12,6 +12,7 @@ step only stops the job: that function could put a config into service that is d
 from cleanup import resources, rollback
 from contracts.serving import Compensated, CompensateInput
 from coordination import lease
+from core import ownership
 from core.errors import EndpointBusy, LeaseLost, SmokeTestFailed
 from core.logging import logger
 from entry_point import step
@@ -47,6 +48,12 @@ def handler(given: CompensateInput) -> Compensated:
         raise EndpointBusy(f"Endpoint {run.endpoint} is {live['EndpointStatus']}.")
     failed_tags = tags.of_config(run.execution.id, run.subject)
     previous = failed_tags.get(tags.PREVIOUS, "")
+    owners: dict[str, ownership.Tags | None] = {ownership.arn("endpoint-config", run.subject): failed_tags}
+    if live is None or serving in (run.subject, previous):
+        # The endpoint may have to be changed, and put back to its former config.
+        former = [ownership.arn("endpoint-config", previous)] if previous else []
+        owners |= ownership.read(ownership.arn("endpoint", run.endpoint), *former)
+    ownership.check_all(owners)
     if live is None and tags.RESTORING in failed_tags and endpoint.config_exists(previous):
         rollback.create_again(run, previous)
     in_service = live is not None and live["EndpointStatus"] == "InService"

@@ -55,9 +55,8 @@ def handler(given: DeployInput) -> None:
     change = not accepted and serving != run.name
     serving_tags: Mapping[str, str] = {}
     if change:
+        serving_tags = endpoint.check_can_take(run, live)
         if live:
-            endpoint.check_can_take(run, live)
-            serving_tags = tags.of_config(run.execution.id, serving)
             _check_may_update(live, serving_tags, run, given.lease)
         _create_config(given, serving, serving_tags.get(tags.MODEL, ""))
     task_tokens.store(arn, given.token, run.name)
@@ -77,12 +76,11 @@ def handler(given: DeployInput) -> None:
 def _create_or_update(
     run: Run, live: types.DescribeEndpointOutputTypeDef | None, serving_tags: Mapping[str, str]
 ) -> None:
-    sagemaker = aws.sagemaker()
     try:
         if live is None:
-            sagemaker.create_endpoint(EndpointName=run.endpoint, EndpointConfigName=run.name)
+            endpoint.create(run.endpoint, run.name)
         else:
-            sagemaker.update_endpoint(**_update_request(run, live, serving_tags))
+            aws.sagemaker().update_endpoint(**_update_request(run, live, serving_tags))
     except ClientError as error:
         if aws.already_exists(error) or aws.is_in_progress(error):
             raise EndpointBusy(f"Another caller is changing endpoint {run.endpoint}.") from error

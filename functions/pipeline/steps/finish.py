@@ -7,6 +7,8 @@ from contracts.base import iso8601
 from contracts.request import TeardownAfter, TeardownOf, TeardownWhenIdle
 from contracts.run import Run
 from contracts.serving import Finished, FinishInput
+from core.errors import NotOwned
+from core.logging import logger
 from entry_point import step
 from serving import scaling, tags
 from serving.scaling import Scale
@@ -47,7 +49,11 @@ def _delete_second_to_last(run: Run) -> None:
     last = tags.of_config(arn, run.name).get(tags.PREVIOUS)
     second_to_last = tags.of_config(arn, last).get(tags.PREVIOUS) if last else None
     if second_to_last and second_to_last not in (run.name, last):
-        resources.delete_config_and_model(second_to_last)
+        try:
+            resources.delete_config_and_model(second_to_last)
+        except NotOwned as error:
+            # The new model serves. The sweep reports what stays.
+            logger.warning("The second-to-last config and model stay", reason=str(error))
 
 
 def _schedule(run: Run) -> datetime | None:

@@ -12,6 +12,7 @@ from cleanup.idle import last_used
 from contracts.request import TeardownOf
 from contracts.run import Run
 from contracts.serving import TeardownDone, TeardownInput
+from core import ownership
 from core.errors import EndpointBusy, NothingToDo
 from entry_point import step
 from serving import endpoint, tags
@@ -42,6 +43,7 @@ def handler(given: TeardownInput) -> TeardownDone:
 
 def _check_idle(run: Run, requested: TeardownOf, idle: timedelta) -> None:
     """Raise NothingToDo, and schedule the next check, if the endpoint was used within `idle`."""
+    ownership.check("endpoint-config", run.subject)
     used = last_used(run.endpoint, idle)
     if used is None:
         return

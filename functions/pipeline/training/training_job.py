@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from contracts.request import TrainingResources
 from contracts.training import Trained, TrainInput
-from core import aws, environment
+from core import aws, environment, ownership
 from core.errors import PipelineError, TrainingFailed, TrainingStopped, TrainingTimedOut, code_of
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def request(given: TrainInput) -> types.CreateTrainingJobRequestTypeDef:
         "EnableManagedSpotTraining": run.training.spot,
         "StoppingCondition": _stopping_condition(run.training),
         "Tags": [
+            ownership.tag(),
             {"Key": "lexline:run", "Value": run.name},
             {"Key": "lexline:dataset", "Value": given.prepared.dataset},
         ],
@@ -115,7 +116,13 @@ def describe(name: str) -> types.DescribeTrainingJobResponseTypeDef | None:
 
 
 def stop(name: str) -> None:
-    """Stop the job. Do nothing if it has ended."""
+    """Stop the job. Do nothing if it has ended.
+
+    Raises:
+        NotOwned: the job is not this stack's.
+    """
+    if not ownership.check("training-job", name):
+        return
     # SageMaker refuses to stop a job that is not in progress.
     with aws.allowing(lambda error: code_of(error) == "ValidationException"):
         aws.sagemaker().stop_training_job(TrainingJobName=name)

@@ -11,7 +11,7 @@ def caller_denial(
     query: Mapping[str, Any],
     action: str,
     resource: str,
-    context: Mapping[str, str] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Check whether the signer of a request may perform an action.
 

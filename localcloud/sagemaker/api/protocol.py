@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.model import OperationNotFoundError
 
 from localcloud.sagemaker.api import shapes
-from localcloud.sagemaker.api.access import Caller
+from localcloud.sagemaker.api.access import Caller, keys_of_tags
 from localcloud.sagemaker.core.errors import (
     AccessDeniedError,
     InternalError,
@@ -139,11 +139,12 @@ class JsonApi:
         )
 
     def _authorize(self, caller: Caller, name: str, operation: Operation, parameters: dict[str, Any]) -> None:
-        resources = operation.resources(parameters)
+        resources, keys = operation.resources(parameters), keys_of_tags(parameters)
         for resource in resources:
-            caller.authorize(f"{self._service}:{name}", resource)
+            caller.authorize(f"{self._service}:{name}", resource, keys)
         if name.startswith("Create") and parameters.get("Tags"):
-            caller.authorize(f"{self._service}:AddTags", resources[0])
+            creation = {**keys, f"{self._service}:TaggingAction": name}
+            caller.authorize(f"{self._service}:AddTags", resources[0], creation)
         if operation.role and operation.role in parameters:
             caller.authorize_pass_role(parameters[operation.role])
         if operation.also:

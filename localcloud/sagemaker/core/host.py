@@ -71,6 +71,7 @@ class Host(Protocol):
         query: Mapping[str, Any],
         action: str,
         resource: str,
+        keys: Mapping[str, Any],
     ) -> None:
         """Check that the request's signer may perform `action` on the resource's ARN.
 
@@ -79,6 +80,7 @@ class Host(Protocol):
             query: The request's query parameters.
             action: For example "sagemaker:InvokeEndpoint".
             resource: An ARN, or "*".
+            keys: Values of condition keys that only the request has, e.g. of aws:RequestTag/team.
 
         Raises:
             AccessDenied: No policy of the caller allows the action.

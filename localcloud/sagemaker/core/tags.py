@@ -38,6 +38,10 @@ class TagStore:
         """Return the resource's tags as the API lists them."""
         return [{"Key": key, "Value": value} for key, value in self._tags.get(arn, {}).items()]
 
+    def all(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """Return the ARN of each resource that has tags, with its tags."""
+        return [(arn, self.of(arn)) for arn in list(self._tags)]
+
     def mapping(self, arn: str) -> dict[str, str]:
         """Return the resource's tags as its events contain them."""
         return dict(self._tags.get(arn, {}))

@@ -60,7 +60,7 @@ class FaultySageMaker:
         if path != PATH and not path.startswith(f"{PATH}/"):
             return await self._service.handle(method, path, headers, body, query)
         try:
-            self._host.authorize(headers, query, "faults:Plan", "*")
+            self._host.authorize(headers, query, "faults:Plan", "*", {})
             # A reset waits for functions, and this thread serves their requests.
             return _json(200, await asyncio.to_thread(self._change, method, path.removeprefix(PATH), body))
         except AccessDenied as error:
@@ -71,6 +71,10 @@ class FaultySageMaker:
     def variant(self, endpoint: str, name: str) -> ServedVariant | None:
         """Return the variant that an endpoint serves under this name, or None."""
         return self._service.variant(endpoint, name)
+
+    def tags(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """Return the ARN of each resource that has tags, with its tags."""
+        return self._service.tags()
 
     def close(self) -> None:
         """End every job and fleet."""

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from localcloud.control import LocalCloud
-from tests.integration.lab import Lab, allow
+from tests.integration.lab import Lab, allow, unique
 
 CALLS = [
     ("s3", "list_buckets"),
@@ -128,3 +128,38 @@ def test_only_a_caller_who_may_pass_a_role_can_pass_it_to_sagemaker(lab: Lab) ->
     with pytest.raises(ClientError) as denied:
         sagemaker.create_model(ModelName="m", ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE})
     assert f"is not authorized to perform: iam:PassRole on resource: {role}" in str(denied.value)
+
+
+def test_tags_limit_what_a_caller_may_create_tag_and_delete_in_sagemaker(lab: Lab) -> None:
+    """Conditions on aws:RequestTag, aws:ResourceTag and sagemaker:TaggingAction."""
+    mine, others = [[{"Key": "team:name", "Value": value}] for value in ("mine", "others")]
+    in_request = {"StringEquals": {"aws:RequestTag/team:name": "mine"}}
+    on_resource = {"StringEquals": {"aws:ResourceTag/team:name": "mine"}}
+    sagemaker = lab.client_as(
+        "sagemaker",
+        allow("sagemaker:CreateModelPackageGroup", Condition=in_request),
+        allow("sagemaker:AddTags", Condition={**in_request, "Null": {"sagemaker:TaggingAction": "false"}}),
+        allow("sagemaker:DeleteModelPackageGroup", Condition=on_resource),
+        allow(
+            "sagemaker:DeleteTags",
+            Condition={**on_resource, "ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}},
+        ),
+    )
+    name, foreign = unique("mine"), unique("foreign")
+    arn = lab.client("sagemaker").create_model_package_group(ModelPackageGroupName=foreign, Tags=others)
+    with pytest.raises(ClientError, match="not authorized to perform: sagemaker:CreateModelPackageGroup"):
+        sagemaker.create_model_package_group(ModelPackageGroupName=name)
+    with pytest.raises(ClientError, match="not authorized to perform: sagemaker:CreateModelPackageGroup"):
+        sagemaker.create_model_package_group(ModelPackageGroupName=name, Tags=others)
+    own = sagemaker.create_model_package_group(ModelPackageGroupName=name, Tags=mine)["ModelPackageGroupArn"]
+    # TaggingAction is set only while a resource is created. So a foreign resource cannot be made one's own.
+    for each in (arn["ModelPackageGroupArn"], own):
+        with pytest.raises(ClientError, match="not authorized to perform: sagemaker:AddTags"):
+            sagemaker.add_tags(ResourceArn=each, Tags=mine)
+    with pytest.raises(ClientError, match="not authorized to perform: sagemaker:DeleteTags"):
+        sagemaker.delete_tags(ResourceArn=own, TagKeys=["team:name"])
+    sagemaker.delete_tags(ResourceArn=own, TagKeys=["a"])
+    with pytest.raises(ClientError, match="not authorized to perform: sagemaker:DeleteModelPackageGroup"):
+        sagemaker.delete_model_package_group(ModelPackageGroupName=foreign)
+    sagemaker.delete_model_package_group(ModelPackageGroupName=name)
+    lab.client("sagemaker").delete_model_package_group(ModelPackageGroupName=foreign)

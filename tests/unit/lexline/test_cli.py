@@ -2,10 +2,13 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3.exceptions
 import botocore.exceptions
@@ -21,6 +24,7 @@ from lexline.aws.stack import NotDeployed, NotUsable, Outdated, Stack
 from lexline.aws.target import Target
 from lexline.cli import app
 from lexline.core.errors import UserError
+from localcloud import control
 from tests.unit.lexline.conftest import Patch, run_lexline
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -79,6 +83,19 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
         ("run --dataset sotu --source-commit abcdef0", "Add --source-repo"),
         ("deploy 3 --set epochs=3", "this command trains nothing"),
         ("deploy 3 --set training.spot=false", "this command trains nothing"),
+        *(
+            (f"{command} --stack {stack}", message)
+            for command in ("up", "status --profile nobody", "down")
+            for stack, message in (
+                ("My_Stack", "for example my-stack."),
+                ("two--hyphens", "for example two-hyphens."),
+                (f"{'a' * 30}-b", f"for example {'a' * 30}."),
+                (f"{'a-' * 15}b", f"for example {'a-' * 14}a."),
+                ("1st", "for example st."),
+                ("../../thesis", "for example thesis."),
+                ("42", "for example lexline."),
+            )
+        ),
     ],
 )
 def test_invalid_arguments_end_with_2_and_are_named(arguments: str, message: str) -> None:
@@ -110,6 +127,80 @@ def test_down_deletes_nothing_unless_somebody_confirms_it(home: Path, answer: st
     assert "--yes" in result.output
     assert "Aborted" not in result.output
     assert home.exists()
+
+
+class LocalStacks:
+    """A running local cloud with stacks of these names, and what the command does to it."""
+
+    def __init__(self, patch: Patch, target: Target, *names: str) -> None:
+        self.deleted: list[str] = []
+        self.stopped = False
+        patch("commands.down.target.for_cloud", lambda cloud, name: replace(target, stack_name=name))
+        patch("aws.deletion.stack_names", lambda target: sorted(names))
+        patch("aws.stack.read", lambda target: SimpleNamespace(target=target, bucket="the-bucket"))
+        patch("aws.deletion.delete_all", lambda stack, show: self.deleted.append(stack.target.stack_name))
+
+    def stop(self, home: Path) -> None:
+        self.stopped = True
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def local_stacks(
+    home: Path, target: Target, patch: Patch, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., LocalStacks]:
+    """local_stacks(*names): let the local cloud have these stacks."""
+
+    def made(*names: str) -> LocalStacks:
+        home.mkdir()
+        local = LocalStacks(patch, replace(target, endpoint_url="http://127.0.0.1:1"), *names)
+        monkeypatch.setattr(control, "load", lambda home: object())
+        monkeypatch.setattr(control, "stop", local.stop)
+        return local
+
+    return made
+
+
+def test_down_deletes_one_stack_of_several_and_says_which_remain(
+    local_stacks: Callable[..., LocalStacks],
+) -> None:
+    local = local_stacks("lexline", "lexline-two", "poems")
+    result = run_lexline("down", "--stack", "lexline-two", answer="y\n")
+    assert result.exit_code == 0
+    assert (local.deleted, local.stopped) == (["lexline-two"], False)
+    assert "everything in the bucket the-bucket, including your uploads?" in result.output
+    assert "The stack lexline-two was deleted" in result.output
+    assert "keeps running. Its stacks: lexline, poems." in result.output
+
+
+@pytest.mark.parametrize("names", [("poems",), ()])
+def test_down_stops_the_local_cloud_with_its_last_stack(
+    local_stacks: Callable[..., LocalStacks], names: tuple[str, ...]
+) -> None:
+    """Nothing needs to be deleted from a cloud that forgets everything."""
+    local = local_stacks(*names)
+    result = run_lexline("down", "--stack", "poems", "--yes")
+    assert (local.deleted, local.stopped) == ([], True)
+    assert "The local cloud was stopped" in result.output
+
+
+def test_down_with_an_unknown_stack_deletes_nothing_and_names_the_stacks(
+    local_stacks: Callable[..., LocalStacks],
+) -> None:
+    local = local_stacks("lexline", "poems")
+    result = run_lexline("down", "--stack", "peoms", "--yes")
+    assert (local.deleted, local.stopped) == ([], False)
+    assert "There is no stack peoms on the local cloud. Its stacks: lexline, poems." in result.output
+
+
+def test_down_removes_a_local_cloud_that_does_not_respond(
+    local_stacks: Callable[..., LocalStacks], patch: Patch
+) -> None:
+    local = local_stacks("lexline")
+    patch("aws.deletion.stack_names", raising(EndpointConnectionError(endpoint_url="http://127.0.0.1:1")))
+    result = run_lexline("down", "--yes")
+    assert "does not respond" in result.output
+    assert local.stopped
 
 
 @pytest.mark.parametrize(

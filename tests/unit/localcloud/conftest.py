@@ -92,6 +92,7 @@ class FakeHost:
         query: Mapping[str, Any],
         action: str,
         resource: str,
+        keys: Mapping[str, Any],
     ) -> None:
         signed = re.search(r"Credential=(\w+)/", headers["Authorization"])
         key = signed[1] if signed else ""
@@ -109,7 +110,7 @@ class FakeHost:
         query: Mapping[str, Any],
         role_arn: str,
     ) -> None:
-        self.authorize(headers, query, "iam:PassRole", role_arn)
+        self.authorize(headers, query, "iam:PassRole", role_arn, {})
 
 
 class FakeRun:

@@ -17,12 +17,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts.report import ReportInput
 from contracts.run import Run
 from coordination import lease
-from core import aws, names
+from core import aws, names, ownership
 from core.logging import logger
 from tests.unit.pipeline.documents import ACCOUNT, ENVIRONMENT, REGION, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
-from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
+from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, Owners, StubbedAws
 
 Clock = Callable[[float], None]
 NewRun = Callable[..., Run]
@@ -42,6 +42,14 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubbedAws]:
     yield stub
     stub.close()
     stub.assert_all_made()
+
+
+@pytest.fixture(autouse=True)
+def owners(monkeypatch: pytest.MonkeyPatch) -> Owners:
+    """The owners of SageMaker's resources; the calls that read them are not announced."""
+    owners = Owners()
+    monkeypatch.setattr(ownership, "read", owners.read)
+    return owners
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ NAME = "lexline--sotu-0123456789ab"
 FORMER, OTHER = "lexline--sotu-aaaaaaaaaaaa", "lexline--sotu-ffffffffffff"
 SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 ENDPOINT_ARN = f"{SAGEMAKER}:endpoint/lexline"
+STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lexline/5a2b1c3d"
+OTHER_STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lexline-two/9f8e7d6c"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "BUCKET": "texts",
     "TABLE": "tokens",
     "ENDPOINT_NAME": "lexline",
+    "STACK_ID": STACK_ID,
     "EXECUTION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/lexline-sagemaker",
     "TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:lexline-results",
     "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:lexline-pipeline",

@@ -16,7 +16,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from core import aws
-from tests.unit.pipeline.documents import ENDPOINT_ARN, NAME, REGION, SAGEMAKER, Documents
+from tests.unit.pipeline.documents import ENDPOINT_ARN, NAME, REGION, SAGEMAKER, STACK_ID, Documents
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 NO_JOB = ("ValidationException", "Requested resource not found.")
@@ -164,8 +164,8 @@ class Described:
         }
 
     def tags(self, **tags: str) -> dict[str, Any]:
-        """Return ListTags' response; `previous_model` is the tag lexline:previous-model."""
-        return {"Tags": tag_list(**tags)}
+        """Return ListTags' response for a resource of this stack, or of the stack that `stack` names."""
+        return {"Tags": tag_list(**{"stack": STACK_ID, **tags})}
 
 
 class ExpectedCalls:
@@ -195,7 +195,7 @@ class ExpectedCalls:
         self.stubbed.refuses("sagemaker", "describe_endpoint", *NO_ENDPOINT, EndpointName="lexline")
 
     def create_endpoint(self, config: str = NAME) -> None:
-        self._endpoint("create_endpoint", EndpointConfigName=config)
+        self._endpoint("create_endpoint", EndpointConfigName=config, Tags=tag_list(stack=STACK_ID))
 
     def update_endpoint(self, config: str = NAME, **more: Any) -> None:
         self._endpoint("update_endpoint", EndpointConfigName=config, **more)
@@ -302,3 +302,22 @@ def tag_list(**tags: str) -> list[dict[str, str]]:
 
 def _summary(prefix: str, kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {f"{prefix}Name": name, f"{prefix}Arn": f"{SAGEMAKER}:{kind}/{name}", "CreationTime": AT, **more}
+
+
+class Owners:
+    """The tags of all resources, for the checks of their owners. By default, each is this stack's."""
+
+    def __init__(self) -> None:
+        self._tags: dict[str, dict[str, str] | None] = {}
+
+    def belongs_to(self, resource: str, stack: str | None) -> None:
+        """Give a resource, such as `model/NAME`, to a stack; with None, to no stack."""
+        self._tags[f"{SAGEMAKER}:{resource}"] = {"lexline:stack": stack} if stack else {}
+
+    def lack(self, resource: str) -> None:
+        """Let a resource not exist."""
+        self._tags[f"{SAGEMAKER}:{resource}"] = None
+
+    def read(self, *arns: str) -> dict[str, dict[str, str] | None]:
+        """Take the place of `ownership.read`."""
+        return {arn: self._tags.get(arn, {"lexline:stack": STACK_ID}) for arn in arns}

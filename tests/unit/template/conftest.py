@@ -19,7 +19,6 @@ from samtranslator.translator.transform import transform
 
 PROJECT = Path(__file__).resolve().parents[3]
 REGION, ACCOUNT = "eu-west-1", "123456789012"
-_PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::StackName": "lexline"}
 _NO_VALUE = object()
 
 
@@ -54,10 +53,16 @@ def _transformed() -> dict[str, Any]:
 class Template:
     """The transformed template in a region and with some parameters; the others have their defaults."""
 
-    def __init__(self, region: str = REGION, **parameters: str) -> None:
+    def __init__(self, region: str = REGION, stack: str = "lexline", **parameters: str) -> None:
         template = _transformed()
         self._template = template
-        self._pseudo = {**_PSEUDO, **partition_of(region), "AWS::Region": region}
+        self._pseudo = {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::Region": region,
+            "AWS::StackName": stack,
+            "AWS::StackId": f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{stack}/5a2b1c3d",
+            **partition_of(region),
+        }
         self.parameters = {name: str(spec["Default"]) for name, spec in template["Parameters"].items()}
         unknown = parameters.keys() - self.parameters.keys()
         assert not unknown, f"no such parameter: {unknown}"
@@ -81,6 +86,10 @@ class Template:
         """The properties of the only resource of a type."""
         (properties,) = self.of(kind).values()
         return properties
+
+    def output(self, name: str) -> Any:
+        """The value of an output."""
+        return self.resolve(self._template["Outputs"][name]["Value"])
 
     def resolve(self, value: Any) -> Any:
         """A value with its functions evaluated. Resources are `<Name>`, and attributes `<Name.Attribute>`."""
@@ -195,5 +204,5 @@ def template() -> Template:
 
 @pytest.fixture(scope="session")
 def deployed_with() -> Callable[..., Template]:
-    """deployed_with(**parameters): the template with these parameters."""
+    """deployed_with(stack=NAME, **parameters): the template of a stack with these parameters."""
     return Template

@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+import tomllib
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -10,18 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from samcli.commands.deploy.deploy_context import DeployContext  # type: ignore[import-untyped]
 
 import hyperparameters
 from contracts.base import EndpointName
 from contracts.request import ExecutionInput
-from tests.unit.template.conftest import PROJECT, Template, source
+from tests.unit.template.conftest import PROJECT, Template, source, variables_of
 
 PARAMETERS = source()["Parameters"]
 DEFAULTS = source()["Resources"]["PlanFunction"]["Properties"]["Environment"]["Variables"]["DEFAULTS"]
 IN_RUNS = sorted(set(re.findall(r"\$\{(\w+)\}", DEFAULTS["Fn::Sub"])))
 """The parameters that are the defaults of every run."""
 BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
-    "EndpointName": (["a", "a-b-c", "9" * 30], ["", "Lexline", "two--hyphens", "-first", "last-", "a" * 31]),
+    "EndpointName": (["", "a-b-c", "9" * 30], ["Lexline", "two--hyphens", "-first", "last-", "a" * 31]),
     "TrainingInstanceType": (["ml.m5.xlarge", "ml.p4d.24xlarge"], ["m5.xlarge", "ml.m5", "ml.M5.xlarge"]),
     "TrainingInstanceCount": (["1", "64"], ["0", "65", "1.5", "01"]),
     "MaxTrainingSeconds": (["60", "99", "100", "429999", "432000"], ["0", "59", "432001", "500000", "1e3"]),
@@ -206,8 +209,28 @@ def test_a_run_accepts_every_value_that_a_pattern_allows(
 
 
 def test_an_endpoints_name_fits_into_the_names_made_of_it() -> None:
-    for name in BOUNDARIES["EndpointName"][0]:
+    for name in filter(None, BOUNDARIES["EndpointName"][0]):
         TypeAdapter(EndpointName).validate_python(name)
+
+
+@pytest.mark.parametrize(("given", "name"), [("", "poems-two"), ("poems", "poems")])
+def test_the_endpoint_has_the_stacks_name_if_none_is_given(
+    deployed_with: Callable[..., Template], given: str, name: str
+) -> None:
+    template = deployed_with(stack="poems-two", EndpointName=given)
+    assert template.output("EndpointName") == name
+    functions = ("Plan", "ExecutionEnded", "Sweep", "StackDeletion", "Api")
+    variables = [variables_of(template, f"{function}Function") for function in functions]
+    assert {each["ENDPOINT_NAME"] for each in variables} == {name}
+
+
+def test_an_update_of_a_stack_keeps_the_endpoints_name() -> None:
+    """Earlier versions had the default `lexline` for every stack. SAM keeps a value that it is not given."""
+    template = {"Parameters": source()["Parameters"]}
+    merged = DeployContext.merge_parameters(template, {"Epochs": "2"})
+    assert {"ParameterKey": "EndpointName", "UsePreviousValue": True} in merged
+    config = tomllib.loads((PROJECT / "samconfig.toml").read_text(encoding="utf-8"))
+    assert "EndpointName" not in json.dumps(config)
 
 
 def test_a_parameter_changes_the_field_of_its_name(template: Template) -> None:

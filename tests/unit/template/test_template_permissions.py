@@ -1,5 +1,8 @@
 """Every function has a role of its own, which allows what the code calls, on resources of this deployment."""
 
+import collections
+import fnmatch
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,6 +60,8 @@ NEEDED_FOR = {
     "sagemaker:CreateTrainingJob": {"sagemaker:CreateTrainingJob", "sagemaker:AddTags", "iam:PassRole"},
     "sagemaker:CreateModel": {"sagemaker:CreateModel", "sagemaker:AddTags", "iam:PassRole"},
     "sagemaker:CreateEndpointConfig": {"sagemaker:CreateEndpointConfig", "sagemaker:AddTags"},
+    "sagemaker:CreateEndpoint": {"sagemaker:CreateEndpoint", "sagemaker:AddTags"},
+    "sagemaker:CreateModelPackageGroup": {"sagemaker:CreateModelPackageGroup", "sagemaker:AddTags"},
     # SageMaker ends the scaling of an endpoint on behalf of the caller that deletes it.
     "sagemaker:DeleteEndpoint": {
         "sagemaker:DeleteEndpoint",
@@ -79,6 +84,8 @@ NEEDED_BESIDES = {
     "PrepareFunction": {"s3:DeleteObjectVersion"},
     # Its update of the endpoint names alarms, which SageMaker checks.
     "DeployFunction": {"cloudwatch:DescribeAlarms"},
+    # SageMaker may look at the artifact and at the image of a version as the caller of CreateModelPackage.
+    "RegisterFunction": {"s3:GetObject", "ecr:BatchGetImage"},
 }
 
 
@@ -126,6 +133,84 @@ def test_no_action_is_a_pattern(template: Template) -> None:
         (name, action) for name, each in documents(template) for action in each["Action"] if "*" in action
     ]
     assert patterns == []
+
+
+STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lexline/5a2b1c3d"
+OWN = {"StringEquals": {"aws:ResourceTag/lexline:stack": STACK_ID}}
+CREATED_AS_OWN = {"StringEquals": {"aws:RequestTag/lexline:stack": STACK_ID}}
+TAGGED_AS_OWN = {**CREATED_AS_OWN, "Null": {"sagemaker:TaggingAction": "false"}}
+CONDITIONS = {
+    "sagemaker:CreateTrainingJob": [CREATED_AS_OWN],
+    "sagemaker:CreateModel": [CREATED_AS_OWN],
+    "sagemaker:CreateEndpointConfig": [CREATED_AS_OWN],
+    "sagemaker:CreateEndpoint": [CREATED_AS_OWN],
+    "sagemaker:CreateModelPackageGroup": [CREATED_AS_OWN],
+    # SageMaker sets TaggingAction only for the tags of a new resource. Another's resource stays another's.
+    "sagemaker:AddTags": [TAGGED_AS_OWN, OWN],
+    "sagemaker:StopTrainingJob": [OWN],
+    "sagemaker:DeleteModel": [OWN],
+    "sagemaker:DeleteEndpointConfig": [OWN],
+    "sagemaker:UpdateEndpoint": [OWN],
+    "sagemaker:UpdateEndpointWeightsAndCapacities": [OWN],
+    "sagemaker:DeleteEndpoint": [OWN],
+    "sagemaker:DeleteModelPackageGroup": [OWN],
+}
+UNTAGGED = {"CreateModelPackage", "UpdateModelPackage", "DeleteModelPackage"}
+"""What SageMaker cannot limit by tag, because it does not tag a group's versions."""
+
+
+def test_the_roles_create_change_and_delete_only_what_has_the_stacks_tag(template: Template) -> None:
+    for name, each in documents(template):
+        for action in each["Action"]:
+            service, _, operation = action.partition(":")
+            if service != "sagemaker" or operation.startswith(("Describe", "List", "Invoke")):
+                continue
+            if operation in UNTAGGED:
+                continue
+            # An update reads its config; only the endpoint is changed.
+            if operation == "UpdateEndpoint" and all(":endpoint-config/" in on for on in each["Resource"]):
+                continue
+            assert each.get("Condition") in CONDITIONS[action], (name, action)
+
+
+def test_no_permission_of_a_stack_reaches_a_stack_whose_name_begins_with_its_name(
+    deployed_with: Callable[..., Template],
+) -> None:
+    # The log group that all training jobs share, AWS's images, and what has no names to tell stacks apart.
+    shared = (
+        ":log-group:/aws/sagemaker/TrainingJobs:*",
+        ":repository/",
+        ":scalable-target/*",
+        ":alarm:*",
+        "/aws-service-role/",
+    )
+
+    def resources(stack: str) -> set[str]:
+        found = {on for _, each in documents(deployed_with(stack=stack)) for on in each["Resource"]}
+        return {on for on in found if on.startswith("arn:") and not any(part in on for part in shared)}
+
+    for mine, others in itertools.permutations(("poems", "poems-two"), 2):
+        reached = [
+            (pattern, resource)
+            for pattern in resources(mine)
+            for resource in resources(others)
+            if fnmatch.fnmatchcase(resource.replace("*", "any"), pattern)
+        ]
+        assert reached == [], mine
+
+
+def test_no_name_of_a_stack_is_a_name_of_a_stack_whose_name_begins_with_its_name(
+    deployed_with: Callable[..., Template],
+) -> None:
+    """`a` and `a-b` have a name in common only if an ending of one is the end of another."""
+    endings = collections.defaultdict(list)
+    for resource in deployed_with(stack="poems").resources.values():
+        for field, value in resource.get("Properties", {}).items():
+            if field.endswith("Name") and isinstance(value, str) and value.startswith("poems-"):
+                endings[resource["Type"]].append(value.removeprefix("poems"))
+    assert endings.keys() >= {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Lambda::Function"}
+    for kind, found in endings.items():
+        assert [pair for pair in itertools.permutations(found, 2) if pair[0].endswith(pair[1])] == [], kind
 
 
 def test_resources_name_service_and_account_and_begin_with_a_name_of_this_deployment(
@@ -324,7 +409,7 @@ def test_the_execution_role_uses_only_the_folders_of_runs(
 def test_the_execution_role_lists_only_what_it_reads(template: Template) -> None:
     role = template.of("AWS::IAM::Role")["ExecutionRole"]
     (listing,) = [each for each in statements(role) if "s3:ListBucket" in each["Action"]]
-    read = ["prepared/*", "code/*", "runs/*", "checkpoints/*"]
+    read = ["prepared/*", "code/*", "runs", "runs/*", "checkpoints", "checkpoints/*"]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": read}}
 
 

@@ -22,6 +22,10 @@ def deletion_succeeds(stubs: Stubs) -> None:
     stubs.cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist", 400)
 
 
+def no_endpoint_is_left(stubs: Stubs) -> None:
+    stubs.sagemaker.add_client_error("describe_endpoint", "ValidationException", "Could not find", 400)
+
+
 def deletion_fails(stubs: Stubs) -> None:
     stubs.cloudformation.add_response("delete_stack", {}, {"StackName": "lexline"})
     stubs.returns("cloudformation", "describe_stacks", Stacks=[{"StackStatus": "DELETE_FAILED"}])
@@ -34,6 +38,7 @@ def test_the_bucket_is_emptied_before_the_stack_is_deleted(stack: Stack, stubs: 
     # CloudFormation cannot delete a bucket that has objects.
     bucket_has(stubs, ["uploads/sotu/a", "runs/x/output/model.tar.gz"], ["uploads/sotu/b"])
     deletion_succeeds(stubs)
+    no_endpoint_is_left(stubs)
     shown: list[str] = []
     deletion.delete_all(stack, shown.append)
     assert [line.split()[0] for line in shown] == ["Emptying", "Deleting"]
@@ -44,13 +49,25 @@ def test_the_second_attempt_deletes_what_the_first_one_could_not(stack: Stack, s
     deletion_fails(stubs)
     bucket_has(stubs, ["runs/x/output/model.tar.gz"], [])
     deletion_succeeds(stubs)
+    no_endpoint_is_left(stubs)
     deletion.delete_all(stack, lambda line: None)
 
 
 def test_the_deletion_can_be_repeated_when_the_bucket_is_already_gone(stack: Stack, stubs: Stubs) -> None:
     stubs.s3.add_client_error("list_object_versions", "NoSuchBucket", "gone", 404)
     deletion_succeeds(stubs)
+    no_endpoint_is_left(stubs)
     deletion.delete_all(stack, lambda line: None)
+
+
+def test_an_endpoint_that_is_not_the_stacks_stays_and_is_named(stack: Stack, stubs: Stubs) -> None:
+    """An earlier version may have created it, so somebody may pay for it without knowing."""
+    bucket_has(stubs, ["uploads/sotu/a"], [])
+    deletion_succeeds(stubs)
+    stubs.returns("sagemaker", "describe_endpoint", {"EndpointName": "lexline"}, EndpointStatus="InService")
+    shown: list[str] = []
+    deletion.delete_all(stack, shown.append)
+    assert "delete-endpoint --endpoint-name lexline" in shown[-1]
 
 
 def test_a_stack_that_cannot_be_deleted_says_which_resource_and_why(target: Target, stubs: Stubs) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cleanup import orphans
 from cleanup.orphans import Needed
-from tests.unit.pipeline.documents import FORMER, NAME, OTHER
+from tests.unit.pipeline.documents import FORMER, NAME, OTHER, OTHER_STACK_ID
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 from tests.unit.pipeline.still_clock import stand_still
@@ -127,6 +127,12 @@ def test_another_endpoint_needs_nothing(expect: ExpectedCalls, tags: dict[str, s
     """A config without a generation is of a version that did not mark verified models."""
     expect.describe_endpoint()
     expect.list_tags(**tags)
+    assert orphans.needed_execution("lexline") is None
+
+
+@pytest.mark.parametrize("stack", [OTHER_STACK_ID, ""])
+def test_another_stacks_endpoint_needs_nothing(expect: ExpectedCalls, stack: str) -> None:
+    serves(expect, teardown_at=DUE, stack=stack)
     assert orphans.needed_execution("lexline") is None
 
 

@@ -4,9 +4,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cleanup import resources
-from core.errors import EndpointBusy
-from tests.unit.pipeline.documents import NAME
-from tests.unit.pipeline.stubbed_aws import IN_PROGRESS, NO_ENDPOINT, ExpectedCalls, StubbedAws
+from core.errors import EndpointBusy, NotOwned
+from tests.unit.pipeline.documents import NAME, OTHER_STACK_ID
+from tests.unit.pipeline.stubbed_aws import IN_PROGRESS, NO_ENDPOINT, ExpectedCalls, Owners, StubbedAws
 
 
 def test_a_list_has_the_resources_of_the_endpoints_own_runs(expect: ExpectedCalls) -> None:
@@ -32,6 +32,31 @@ def test_only_resources_that_existed_count_as_removed(
 ) -> None:
     expect.delete_config_and_model(config=config, model=model)
     assert resources.delete_config_and_model(NAME) == removed
+
+
+@pytest.mark.parametrize("stack", [OTHER_STACK_ID, None])
+def test_nothing_that_is_not_the_stacks_is_deleted(
+    stubbed: StubbedAws, owners: Owners, stack: str | None
+) -> None:
+    kinds: list[resources.Kind] = ["training-job", "endpoint-config", "model"]
+    for kind in kinds:
+        owners.belongs_to(f"{kind}/{NAME}", stack)
+        with pytest.raises(NotOwned, match=f"^{kind}/{NAME} belongs to"):
+            resources.delete(kind, NAME)
+    owners.belongs_to("endpoint/lexline", stack)
+    with pytest.raises(NotOwned, match="endpoint/lexline belongs to"):
+        resources.delete_endpoint("lexline")
+    assert stubbed.calls == []
+
+
+def test_what_does_not_exist_is_not_deleted(stubbed: StubbedAws, owners: Owners) -> None:
+    """It has no tag, so the roles would not allow the call."""
+    for resource in (f"training-job/{NAME}", f"endpoint-config/{NAME}", f"model/{NAME}", "endpoint/lexline"):
+        owners.lack(resource)
+    resources.delete("training-job", NAME)
+    resources.delete_endpoint("lexline")
+    assert resources.delete_config_and_model(NAME) == []
+    assert stubbed.calls == []
 
 
 @pytest.mark.parametrize("refusal", [None, NO_ENDPOINT, IN_PROGRESS])

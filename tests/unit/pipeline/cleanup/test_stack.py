@@ -6,8 +6,8 @@ import pytest
 
 from cleanup import stack
 from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
-from tests.unit.pipeline.documents import ENVIRONMENT, NAME, OTHER, SAGEMAKER
-from tests.unit.pipeline.stubbed_aws import AT, Described, ExpectedCalls, StubbedAws
+from tests.unit.pipeline.documents import ENVIRONMENT, NAME, OTHER, OTHER_STACK_ID, SAGEMAKER
+from tests.unit.pipeline.stubbed_aws import AT, Described, ExpectedCalls, Owners, StubbedAws
 
 # A run of another deployment in the account, with the endpoint lexline-2.
 STRANGER = "lexline-2--sotu-333333333333"
@@ -76,8 +76,6 @@ class Account(ExpectedCalls):
         """Announce the endpoint at each look, until it is deleted."""
         for status in statuses:
             self.describe_endpoint(status, config)
-            if not config.startswith("lexline--"):
-                return
             if status in ("InService", "Failed"):
                 self.delete_endpoint()
         self.no_endpoint()
@@ -165,18 +163,50 @@ def test_the_deletion_of_an_empty_account_waits_for_nothing(account: Account, cl
     assert clock.slept == []
 
 
+def test_a_registry_that_does_not_exist_is_not_deleted(account: Account, owners: Owners) -> None:
+    """It has no tag, so the role would not allow the call."""
+    owners.lack("model-package-group/lexline")
+    account.executions()
+    account.list_training_jobs()
+    account.endpoint()
+    account.resources()
+    account.list_training_jobs(status="Stopping")
+    account.bucket()
+    assert stack.delete_everything(840) == []
+
+
 def test_a_failed_endpoint_is_deleted(account: Account) -> None:
     account.until_the_bucket("Failed")
     account.bucket()
     stack.delete_everything(840)
 
 
-@pytest.mark.parametrize("config", ["by-hand", "lexline-foo"])
-def test_an_endpoint_that_no_run_created_is_left_alone(account: Account, config: str) -> None:
-    account.until_the_bucket("InService", config=config)
+@pytest.mark.parametrize("owner", [OTHER_STACK_ID, None])
+def test_what_is_not_the_stacks_stays_and_is_named(account: Account, owners: Owners, owner: str) -> None:
+    """The other stack has the same EndpointName, or an earlier version created the resources."""
+    foreign = ["training-job", "endpoint-config", "model"]
+    for resource in [
+        *(f"{kind}/{NAME}" for kind in foreign),
+        "endpoint/lexline",
+        "model-package-group/lexline",
+    ]:
+        owners.belongs_to(resource, owner)
+    account.executions()
+    account.list_training_jobs(NAME)
+    account.list_training_jobs(NAME)
+    account.list_endpoint_configs(NAME, OTHER)
+    account.list_models(NAME)
+    account.stubbed.answers("sagemaker", "delete_endpoint_config", {}, EndpointConfigName=OTHER)
+    account.list_training_jobs(status="Stopping")
     account.bucket()
-    stack.delete_everything(840)
-    assert "DeleteEndpoint" not in account.stubbed.calls
+    named = [sentence.split()[0] for sentence in stack.delete_everything(840)]
+    assert named == [
+        f"training-job/{NAME}",
+        "endpoint/lexline",
+        f"endpoint-config/{NAME}",
+        f"model/{NAME}",
+        "model-package-group/lexline",
+    ]
 
 
 def test_a_page_with_nothing_but_uploads_needs_no_deletion(account: Account) -> None:

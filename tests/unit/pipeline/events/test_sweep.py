@@ -15,18 +15,18 @@ from coordination import arrivals
 from core.errors import AccessDenied
 from events import sweep
 from tests.unit.pipeline.conftest import NewRun
-from tests.unit.pipeline.documents import NAME, OTHER
+from tests.unit.pipeline.documents import NAME, OTHER, OTHER_STACK_ID
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 from tests.unit.pipeline.still_clock import stand_still
-from tests.unit.pipeline.stubbed_aws import ExpectedCalls
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls, Owners
 from uploads.listing import UploadedObject
 
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
 ORPHANS: list[tuple[Kind, str]] = [("training-job", OTHER), ("endpoint-config", OTHER), ("model", OTHER)]
 TEARDOWN = Needed("teardown", NAME, {"teardown_of": {"run": NAME}})
 CLEANUP = Needed("cleanup", NAME, {"cleanup_of": {"run": NAME, "execution": "", "status": "FAILED"}})
-NOTHING = {"orphans": [], "removed": True, "started": []}
+NOTHING = {"orphans": [], "removed": True, "foreign": [], "started": []}
 Sweeps = Callable[..., Any]
 
 
@@ -90,7 +90,7 @@ def test_orphans_are_deleted_and_reported(expect: ExpectedCalls, sweeps: Sweeps,
         expect.stubbed.refuses("sagemaker", "stop_training_job", "ValidationException", message)
     expect.delete_config_and_model(OTHER, config=exist, model=exist)
     found = sweeps(ORPHANS, reported=True)
-    assert found == {"orphans": [f"{kind}/{name}" for kind, name in ORPHANS], "removed": True, "started": []}
+    assert found == {**NOTHING, "orphans": [f"{kind}/{name}" for kind, name in ORPHANS]}
 
 
 def test_orphans_are_only_reported_if_the_deployment_says_so(
@@ -100,6 +100,28 @@ def test_orphans_are_only_reported_if_the_deployment_says_so(
     found = sweeps(ORPHANS, reported=True)
     assert (len(found["orphans"]), found["removed"]) == (3, False)
     assert not {"StopTrainingJob", "DeleteEndpointConfig", "DeleteModel"} & set(expect.stubbed.calls)
+
+
+@pytest.mark.parametrize("deletes", ["delete", "report"])
+def test_what_looks_like_an_orphan_but_is_not_the_stacks_stays_and_is_reported(
+    expect: ExpectedCalls,
+    sweeps: Sweeps,
+    owners: Owners,
+    monkeypatch: pytest.MonkeyPatch,
+    deletes: str,
+) -> None:
+    """The other stack has the same EndpointName, or an earlier version created the resource."""
+    monkeypatch.setenv("SWEEP", deletes)
+    owners.belongs_to(f"training-job/{OTHER}", OTHER_STACK_ID)
+    owners.belongs_to(f"model/{OTHER}", None)
+    if deletes == "delete":
+        expect.stubbed.answers("sagemaker", "delete_endpoint_config", {}, EndpointConfigName=OTHER)
+    found = sweeps(ORPHANS, reported=True)
+    assert found["orphans"] == [f"endpoint-config/{OTHER}"]
+    assert [sentence.split()[0] for sentence in found["foreign"]] == [
+        f"training-job/{OTHER}",
+        f"model/{OTHER}",
+    ]
 
 
 def test_deletions_come_last(expect: ExpectedCalls, machine: ExecutionsInMemory, sweeps: Sweeps) -> None:

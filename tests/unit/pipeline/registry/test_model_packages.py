@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from core.errors import ModelNotFound
+from core.errors import ModelNotFound, NotOwned
 from registry import model_packages
-from tests.unit.pipeline.documents import NAME, OTHER, SAGEMAKER, Documents
-from tests.unit.pipeline.stubbed_aws import AT, StubbedAws
+from tests.unit.pipeline.documents import NAME, OTHER, OTHER_STACK_ID, SAGEMAKER, STACK_ID, Documents
+from tests.unit.pipeline.stubbed_aws import AT, Owners, StubbedAws, tag_list
 
 ARN = f"{SAGEMAKER}:model-package/lexline/3"
 NO_GROUP = ("ValidationException", "ModelPackageGroup lexline does not exist.")
@@ -82,9 +82,10 @@ def test_a_model_becomes_a_version_in_the_endpoints_group(stubbed: StubbedAws) -
 
 
 @pytest.mark.parametrize("by_another_run", [False, True])
-def test_the_group_is_created_before_the_first_version(stubbed: StubbedAws, by_another_run: bool) -> None:
-    stubbed.refuses("sagemaker", "list_model_packages", *NO_GROUP)
-    stubbed.refuses("sagemaker", "create_model_package", *NO_GROUP)
+def test_the_group_is_created_before_the_first_version(
+    stubbed: StubbedAws, owners: Owners, by_another_run: bool
+) -> None:
+    owners.lack("model-package-group/lexline")
     operation = ("sagemaker", "create_model_package_group")
     if by_another_run:
         stubbed.refuses(*operation, "ValidationException", "Model Package Group already exists")
@@ -94,9 +95,23 @@ def test_the_group_is_created_before_the_first_version(stubbed: StubbedAws, by_a
             {"ModelPackageGroupArn": f"{SAGEMAKER}:model-package-group/lexline"},
             ModelPackageGroupName="lexline",
             ModelPackageGroupDescription="Language models trained by Lexline.",
+            Tags=tag_list(stack=STACK_ID),
         )
+    lists(stubbed)
     creates(stubbed)
     assert register() == ARN
+
+
+@pytest.mark.parametrize("stack", [OTHER_STACK_ID, None])
+def test_nothing_is_registered_or_found_in_a_group_that_is_not_the_stacks(
+    stubbed: StubbedAws, owners: Owners, stack: str | None
+) -> None:
+    owners.belongs_to("model-package-group/lexline", stack)
+    with pytest.raises(NotOwned):
+        register()
+    with pytest.raises(NotOwned):
+        model_packages.find("lexline", NAME)
+    assert stubbed.calls == []
 
 
 @pytest.mark.parametrize("others", [0, 2])

@@ -70,16 +70,20 @@ def test_an_idle_check_publishes_nothing(stubbed: StubbedAws, documents: Documen
     ("found", "line"),
     [
         (
-            {"orphans": ["model/a", "model/b"], "removed": True, "started": []},
+            {"orphans": ["model/a", "model/b"], "removed": True, "foreign": [], "started": []},
             "Sweep: 2 resources belong to no run (deleted): model/a, model/b.",
         ),
         (
-            {"orphans": ["model/a"], "removed": False, "started": []},
+            {"orphans": ["model/a"], "removed": False, "foreign": [], "started": []},
             "Sweep: 1 resource belongs to no run (not deleted: parameter Sweep is report): model/a.",
         ),
         (
-            {"orphans": [], "removed": True, "started": ["arn:a"]},
+            {"orphans": [], "removed": True, "foreign": [], "started": ["arn:a"]},
             "Sweep: Executions started in place of missed events: arn:a.",
+        ),
+        (
+            {"orphans": [], "removed": True, "foreign": ["model/a belongs to no stack."], "started": []},
+            "Sweep: Not of this stack, so left as they are: model/a belongs to no stack.",
         ),
     ],
 )
@@ -93,7 +97,7 @@ def test_the_sweep_says_what_it_found_and_did(sent: Sent, found: Any, line: str)
 
 def test_a_sweep_of_thousands_can_be_sent(sent: Sent) -> None:
     orphans = [f"endpoint-config/lexline--{'x' * 50}-{number:012x}" for number in range(9000)]
-    messages.swept(Swept(orphans=orphans, removed=True, started=[]))
+    messages.swept(Swept(orphans=orphans, removed=True, foreign=[], started=[]))
     message = sent()["Message"]
     assert len(message.encode()) <= LIMIT
     assert message.endswith("The message is cut here: Amazon SNS allows 262,144 bytes.")

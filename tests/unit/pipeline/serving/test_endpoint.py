@@ -9,10 +9,10 @@ from botocore.exceptions import ClientError
 
 from contracts.run import Run
 from contracts.serving import Deployed
-from core.errors import EndpointFailed, InvalidInput, Misconfigured, UpdateReverted
+from core.errors import EndpointFailed, InvalidInput, Misconfigured, NotOwned, UpdateReverted
 from serving import endpoint
-from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, Documents
-from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
+from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, OTHER_STACK_ID, Documents
+from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, Owners, StubbedAws
 
 
 @pytest.fixture
@@ -71,8 +71,9 @@ def test_an_endpoint_that_does_not_exist_any_more_has_failed() -> None:
 
 
 def test_a_real_time_endpoint_cannot_become_serverless_and_the_error_says_what_to_do(
-    run: Callable[..., Run], described: Described
+    run: Callable[..., Run], described: Described, expect: ExpectedCalls
 ) -> None:
+    expect.list_tags(FORMER)
     live: Any = described.endpoint(config=FORMER)
     with pytest.raises(InvalidInput, match=r"hosting\.endpoint_type: endpoint lexline is real") as raised:
         endpoint.check_can_take(run(endpoint_type="serverless"), live)
@@ -93,8 +94,14 @@ def test_a_real_time_endpoint_cannot_become_serverless_and_the_error_says_what_t
     ],
 )
 def test_every_other_change_of_type_is_possible(
-    run: Callable[..., Run], described: Described, requested: str, status: str, serverless: bool
+    run: Callable[..., Run],
+    described: Described,
+    expect: ExpectedCalls,
+    requested: str,
+    status: str,
+    serverless: bool,
 ) -> None:
+    expect.list_tags(FORMER)
     live: Any = described.endpoint(status, FORMER, serverless=serverless)
     endpoint.check_can_take(run(endpoint_type=requested), live)
 
@@ -107,6 +114,25 @@ def test_an_endpoint_that_no_run_created_is_refused(
     """The roles allow access only to configs whose names begin with `lexline--`."""
     live: Any = described.endpoint(status, config)
     with pytest.raises(Misconfigured, match=rf"{config}, which no run created\. .* another EndpointName"):
+        endpoint.check_can_take(run(), live)
+
+
+@pytest.mark.parametrize("resource", ["endpoint/lexline", "model-package-group/lexline"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_endpoint_or_registry_of_another_stack_is_refused(
+    run: Callable[..., Run],
+    described: Described,
+    expect: ExpectedCalls,
+    owners: Owners,
+    resource: str,
+    exists: bool,
+) -> None:
+    """The registry may be another's even if there is no endpoint."""
+    if exists:
+        expect.list_tags(FORMER)
+    live: Any = described.endpoint("Failed", FORMER) if exists else None
+    owners.belongs_to(resource, OTHER_STACK_ID)
+    with pytest.raises(NotOwned, match=rf"{resource} belongs to the stack lexline-two"):
         endpoint.check_can_take(run(), live)
 
 

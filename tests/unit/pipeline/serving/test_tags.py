@@ -14,7 +14,7 @@ def test_tags_are_read_in_the_partition_region_and_account_of_another_arn(
     arn = f"arn:aws-cn:sagemaker:cn-north-1:444455556666:endpoint-config/{NAME}"
     stubbed.answers("sagemaker", "list_tags", described.tags(previous_model=FORMER), ResourceArn=arn)
     sibling = "arn:aws-cn:states:cn-north-1:444455556666:execution:lexline-pipeline:first"
-    assert tags.of_config(sibling, NAME) == {tags.PREVIOUS_MODEL: FORMER}
+    assert tags.of_config(sibling, NAME)[tags.PREVIOUS_MODEL] == FORMER
 
 
 def test_a_config_that_does_not_exist_has_no_tags(stubbed: StubbedAws, documents: Documents) -> None:

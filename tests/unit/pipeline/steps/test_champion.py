@@ -6,11 +6,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.request import Hyperparameters
-from core.errors import Misconfigured, ServiceUnavailable, Unchanged
+from core.errors import Misconfigured, NotOwned, ServiceUnavailable, Unchanged
 from registry import identity
 from steps import champion
-from tests.unit.pipeline.documents import FORMER, Document, Documents
-from tests.unit.pipeline.stubbed_aws import ExpectedCalls, StubbedAws
+from tests.unit.pipeline.documents import FORMER, OTHER_STACK_ID, Document, Documents
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls, Owners, StubbedAws
 
 VERIFIED = "2026-03-01T12:00:00+00:00"
 Finds = Callable[[], Document]
@@ -44,7 +44,7 @@ def test_there_is_no_champion_if_no_endpoint_responds(
     expect: ExpectedCalls, finds: Finds, status: str | None
 ) -> None:
     if status:
-        expect.describe_endpoint(status, FORMER)
+        serves(expect, status)
     else:
         expect.no_endpoint()
     assert set(finds().values()) == {None}
@@ -98,6 +98,18 @@ def test_an_endpoint_that_no_run_created_is_refused_before_training(
 ) -> None:
     expect.describe_endpoint(config="lexline-foo")
     with pytest.raises(Misconfigured, match="lexline-foo"):
+        finds()
+
+
+@pytest.mark.parametrize("status", ["InService", "Failed", "Creating"])
+@pytest.mark.parametrize("stack", [OTHER_STACK_ID, ""])
+def test_another_stacks_model_is_no_champion_and_stops_the_run_before_training(
+    expect: ExpectedCalls, finds: Finds, owners: Owners, status: str, stack: str
+) -> None:
+    """Without a champion, the gate would accept any model."""
+    owners.belongs_to("endpoint/lexline", stack)
+    serves(expect, status, model=FORMER, dataset="sotu", stack=stack)
+    with pytest.raises(NotOwned, match=rf"endpoint/lexline belongs.*endpoint-config/{FORMER} belongs"):
         finds()
 
 

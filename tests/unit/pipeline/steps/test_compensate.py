@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from core.errors import EndpointBusy, EndpointFailed, SmokeTestFailed, Throttled
+from core.errors import EndpointBusy, EndpointFailed, NotOwned, SmokeTestFailed, Throttled
 from steps import compensate
-from tests.unit.pipeline.documents import FORMER, NAME, OTHER, SAGEMAKER, Document, Documents
+from tests.unit.pipeline.documents import FORMER, NAME, OTHER, OTHER_STACK_ID, SAGEMAKER, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
-from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
+from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, Owners, StubbedAws
 
 CLEANUP = "lexline--cleanup-bbbbbbbbbbbb"
 REAL_TIME: dict[str, Any] = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
@@ -233,6 +233,19 @@ def test_an_endpoint_that_serves_a_third_run_stays(failed: FailedRun) -> None:
     failed.reject_model()
     failed.delete_config_and_model()
     assert failed.compensate() == compensated("Completed", OTHER, *UNDONE)
+
+
+@pytest.mark.parametrize(
+    "foreign", ["endpoint/lexline", f"endpoint-config/{FORMER}", f"endpoint-config/{NAME}"]
+)
+def test_nothing_is_put_back_that_is_not_the_stacks(failed: FailedRun, owners: Owners, foreign: str) -> None:
+    """Neither another stack's endpoint nor to another stack's config; nor is another stack's run undone."""
+    owners.belongs_to(foreign, OTHER_STACK_ID)
+    failed.deployment()
+    failed.replaced(**({"stack": OTHER_STACK_ID} if foreign.endswith(NAME) else {}))
+    with pytest.raises(NotOwned, match=f"{foreign} belongs to the stack lexline-two"):
+        failed.compensate()
+    assert not {"UpdateEndpoint", "DeleteEndpoint", "AddTags"} & set(failed.stubbed.calls)
 
 
 # --- the registered model

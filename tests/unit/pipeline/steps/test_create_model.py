@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from core.errors import RequestRefused
 from steps import create_model
-from tests.unit.pipeline.documents import ENVIRONMENT, FORMER, NAME, Document, Documents
+from tests.unit.pipeline.documents import ENVIRONMENT, FORMER, NAME, STACK_ID, Document, Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws, tag_list
 
 Creates = Callable[[], Document]
@@ -45,6 +45,7 @@ def test_the_model_serves_the_artifact_with_the_scripts_in_it(
             },
         },
         Tags=tag_list(
+            stack=STACK_ID,
             run=NAME,
             model=NAME,
             dataset="sotu",

@@ -9,7 +9,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts.request import HostingResources
 from core import errors
 from steps import deploy
-from tests.unit.pipeline.documents import ENDPOINT_ARN, FORMER, NAME, SAGEMAKER, Documents
+from tests.unit.pipeline.documents import (
+    ENDPOINT_ARN,
+    FORMER,
+    NAME,
+    OTHER,
+    OTHER_STACK_ID,
+    SAGEMAKER,
+    STACK_ID,
+    Documents,
+)
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 from tests.unit.pipeline.stubbed_aws import (
@@ -62,6 +71,7 @@ class Deployment(ExpectedCalls):
             EndpointConfigName=NAME,
             ProductionVariants=[{"VariantName": "AllTraffic", "ModelName": NAME, **resources}],
             Tags=tag_list(
+                stack=STACK_ID,
                 run=NAME,
                 model=NAME,
                 dataset="sotu",
@@ -179,13 +189,19 @@ def test_some_endpoints_take_only_a_plain_update(
 
 @pytest.mark.parametrize(
     ("requested", "config", "error"),
-    [("serverless", FORMER, errors.InvalidInput), ("real-time", "lexline-foo", errors.Misconfigured)],
+    [
+        ("serverless", FORMER, errors.InvalidInput),
+        ("real-time", "lexline-foo", errors.Misconfigured),
+        ("real-time", OTHER, errors.NotOwned),
+    ],
 )
 def test_an_endpoint_that_the_run_may_not_update_is_refused_before_anything_is_created(
     deployment: Deployment, requested: str, config: str, error: type[Exception]
 ) -> None:
     deployment.event["run"]["hosting"]["endpoint_type"] = requested
     deployment.endpoint(config=config)
+    if config != "lexline-foo":
+        deployment.list_tags(config, stack=STACK_ID if config == FORMER else OTHER_STACK_ID)
     with pytest.raises(error):
         deployment.deploy()
 

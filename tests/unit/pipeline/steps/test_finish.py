@@ -14,7 +14,7 @@ from steps import finish
 from tests.unit.pipeline.documents import FORMER, NAME, OTHER, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.still_clock import stand_still
-from tests.unit.pipeline.stubbed_aws import ExpectedCalls
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls, Owners
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_TEXT = "2026-03-01T12:00:00+00:00"
@@ -52,6 +52,18 @@ def test_only_the_second_to_last_config_is_deleted(expect: ExpectedCalls, finish
     expect.list_tags(previous=FORMER)
     expect.list_tags(FORMER, previous=OTHER)
     expect.delete_config_and_model(OTHER)
+    expect.stop_scaling(scales=False)
+    finishes()
+
+
+def test_a_second_to_last_config_that_is_not_the_stacks_stays(
+    expect: ExpectedCalls, finishes: Finishes, owners: Owners
+) -> None:
+    """The run has its model in service, so it does not fail for what an earlier version left."""
+    owners.belongs_to(f"endpoint-config/{OTHER}", None)
+    expect.add_tags(verified=NOW_TEXT)
+    expect.list_tags(previous=FORMER)
+    expect.list_tags(FORMER, previous=OTHER)
     expect.stop_scaling(scales=False)
     finishes()
 

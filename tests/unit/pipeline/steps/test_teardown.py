@@ -9,12 +9,12 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from cleanup import idle, schedules
-from core.errors import EndpointBusy, NothingToDo
+from core.errors import EndpointBusy, NothingToDo, NotOwned
 from steps import teardown
-from tests.unit.pipeline.documents import NAME, OTHER, Document, Documents
+from tests.unit.pipeline.documents import NAME, OTHER, OTHER_STACK_ID, Document, Documents
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.still_clock import stand_still
-from tests.unit.pipeline.stubbed_aws import ExpectedCalls
+from tests.unit.pipeline.stubbed_aws import ExpectedCalls, Owners
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 Tears = Callable[[], Document]
@@ -97,6 +97,18 @@ def test_a_second_teardown_finds_nothing(
             tears_down()
     else:
         assert tears_down() == {"removed": []}
+
+
+@pytest.mark.parametrize("fields", [{}, {"when_idle": "PT1H"}])
+def test_what_is_not_the_stacks_is_not_torn_down(
+    expect: ExpectedCalls, tears_down: Tears, scheduled: Any, owners: Owners, fields: dict[str, str]
+) -> None:
+    scheduled(**fields)
+    for resource in ("endpoint/lexline", f"endpoint-config/{NAME}"):
+        owners.belongs_to(resource, OTHER_STACK_ID)
+    expect.describe_endpoint()
+    with pytest.raises(NotOwned, match="belongs to the stack lexline-two"):
+        tears_down()
 
 
 # --- by schedule

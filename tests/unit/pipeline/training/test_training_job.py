@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contracts.training import Trained, TrainInput
-from tests.unit.pipeline.documents import ENVIRONMENT, NAME, Documents
+from tests.unit.pipeline.documents import ENVIRONMENT, NAME, STACK_ID, Documents
 from tests.unit.pipeline.stubbed_aws import Described, ExpectedCalls, StubbedAws
 from training import training_job
 
@@ -29,6 +29,7 @@ def test_the_request_is_as_the_training_toolkit_expects_it(documents: Documents)
     checkpoints = {"S3Uri": f"s3://texts/checkpoints/{NAME}/", "LocalPath": "/opt/ml/checkpoints"}
     assert sent["CheckpointConfig"] == checkpoints
     assert {tag["Key"]: tag["Value"] for tag in sent["Tags"]} == {
+        "lexline:stack": STACK_ID,
         "lexline:run": NAME,
         "lexline:dataset": "sotu",
     }
