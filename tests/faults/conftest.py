@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "SAGEMAKER_METRIC_DELAY_SECONDS": "0",
     "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
 }
-"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second, but functions are no faster:
+"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second. Functions are no faster:
 a throttled call would run out of retries, so many may run at once. Metrics are never late."""
 
 
