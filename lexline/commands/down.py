@@ -35,8 +35,9 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
     from localcloud import control
 
     console, home = terminal.stdout(), paths.home()
-    if not home.exists():
-        console.print("There is no local cloud, so there is nothing to delete.")
+    if not control.is_claimed(home):
+        what = f"{home} is not a folder of the local cloud" if home.exists() else "There is no local cloud"
+        console.print(f"{what}, so there is nothing to delete.", markup=False)
         return
     where = target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
     names: list[str] = []
@@ -58,11 +59,7 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
     with lock.only_one(home):
         control.stop(home)
-    console.print(
-        f"{home} is not a folder of the local cloud, so nothing was deleted."
-        if home.exists()
-        else "The local cloud was stopped, and its files were deleted."
-    )
+    console.print("The local cloud was stopped, and its files were deleted.")
 
 
 def _delete_stack(where: Target, *, yes: bool) -> bool:
