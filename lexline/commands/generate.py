@@ -54,8 +54,8 @@ def generate(
         float | None,
         _number(
             "float",
-            "Draw only from the most probable words that together have this probability, above 0 to 1.  "
-            "[default: all words]",
+            "Draw only from the most probable words that together have this probability, above 0, at most "
+            "1.  [default: all words]",
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
