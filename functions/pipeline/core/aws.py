@@ -92,5 +92,10 @@ def tags_of(arn: str) -> dict[str, str] | None:
 
     A resource has at most 50 tags, which are one page.
     """
-    response = or_none(lambda: sagemaker().list_tags(ResourceArn=arn))
+    # The ARN is valid. So a ValidationException, whose text AWS does not document for ListTags and which may
+    # be empty (aws/amazon-sagemaker-feedback#108), says that the resource does not exist.
+    response = or_none(
+        lambda: sagemaker().list_tags(ResourceArn=arn),
+        lambda error: is_missing(error) or code_of(error) == "ValidationException",
+    )
     return {tag["Key"]: tag["Value"] for tag in response["Tags"]} if response else None

@@ -67,6 +67,13 @@ def check_all(resources: Mapping[str, Tags | None]) -> None:
 
 def _sentence(resource: str, owner: str | None) -> str:
     name = resource.rpartition(":")[2]
+    if owner and owner.rpartition("/")[0] == environment.stack_id().rpartition("/")[0]:
+        # A region has one stack of a name at a time. The tag of the earlier stack cannot just be replaced: its
+        # generations would be those of another table.
+        return (
+            f"{name} belongs to an earlier stack of this name ({owner}), which was deleted. Delete {name}, too, "
+            "or deploy this stack with another EndpointName."
+        )
     if owner:
         # A stack's id ends with stack/NAME/UUID.
         return (

@@ -142,6 +142,8 @@ def _create(request: types.CreateModelPackageInputTypeDef) -> str:
                 ModelPackageGroupDescription="Language models trained by Lexline.",
                 Tags=[ownership.tag()],
             )
+        # Another stack may have created it since `register` has looked.
+        ownership.check("model-package-group", str(request["ModelPackageGroupName"]))
         created = sagemaker.create_model_package(**request)
     return created["ModelPackageArn"]
 

@@ -136,7 +136,7 @@ def test_no_action_is_a_pattern(template: Template) -> None:
 STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lexline/5a2b1c3d"
 OWN = {"StringEquals": {"aws:ResourceTag/lexline:stack": STACK_ID}}
 CREATED_AS_OWN = {"StringEquals": {"aws:RequestTag/lexline:stack": STACK_ID}}
-TAGGED_AS_OWN = {**CREATED_AS_OWN, "Null": {"sagemaker:TaggingAction": "false"}}
+WHILE_CREATING = {"Null": {"sagemaker:TaggingAction": "false"}}
 CONDITIONS = {
     "sagemaker:CreateTrainingJob": [CREATED_AS_OWN],
     "sagemaker:CreateModel": [CREATED_AS_OWN],
@@ -144,7 +144,7 @@ CONDITIONS = {
     "sagemaker:CreateEndpoint": [CREATED_AS_OWN],
     "sagemaker:CreateModelPackageGroup": [CREATED_AS_OWN],
     # SageMaker sets TaggingAction only for the tags of a new resource. Another's resource stays another's.
-    "sagemaker:AddTags": [TAGGED_AS_OWN, OWN],
+    "sagemaker:AddTags": [WHILE_CREATING, OWN],
     "sagemaker:StopTrainingJob": [OWN],
     "sagemaker:DeleteModel": [OWN],
     "sagemaker:DeleteEndpointConfig": [OWN],
