@@ -38,7 +38,11 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
     if not home.exists():
         console.print("There is no local cloud, so there is nothing to delete.")
         return
-    where = target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
+
+    def running() -> Target | None:
+        return target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
+
+    where = running()
     names = _stack_names(where)
     if names is None:
         console.print("The local cloud does not respond, so its stacks are not known.")
@@ -61,8 +65,7 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
     with lock.only_one(home):
         # `lexline up` may have deployed a stack since the question.
-        cloud = control.load(home)
-        if names is not None and _stack_names(cloud and target.for_cloud(cloud, stack_name)) != names:
+        if names is not None and _stack_names(running()) != names:
             raise UserError(
                 "The local cloud's stacks have just changed, so nothing was deleted.",
                 "Run `lexline down` again.",

@@ -35,7 +35,7 @@ from git_source.objects import LARGEST_PACK, LARGEST_SCRIPT, Objects
 LONGEST_SILENCE = 20.0
 LARGEST_LISTING = 8 * 1024**2  # about 100,000 branches and tags
 MOST_REDIRECTS = 5
-# IPv6 addresses that end with the IPv4 address to which they lead: mapped ones, and those of NAT64 (RFC 6052).
+# IPv6 addresses that end with the IPv4 address to which they lead: mapped ones, and NAT64's (RFC 6052).
 _IPV4_INSIDE = ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")
 # Both log parts of a response, in which a server may repeat the credentials.
 logging.getLogger("dulwich").setLevel(logging.ERROR)

@@ -49,21 +49,28 @@ def register(
     Raises:
         NotOwned: the group is not this stack's.
     """
-    ownership.check("model-package-group", group)
+    if not ownership.check("model-package-group", group):
+        # Another run may create it at the same time, or another stack's.
+        with aws.allowing(aws.already_exists):
+            aws.sagemaker().create_model_package_group(
+                ModelPackageGroupName=group,
+                ModelPackageGroupDescription="Language models trained by Lexline.",
+                Tags=[ownership.tag()],
+            )
+        ownership.check("model-package-group", group)
     for package in packages(group):
         if _model_of(package) == model:
             return package["ModelPackageArn"]
-    return _create(
-        {
-            **request,
-            "ModelPackageGroupName": group,
-            "ModelPackageDescription": f"{model}: {summary}"[:_LONGEST_DESCRIPTION],
-            "CustomerMetadataProperties": {
-                name: _NOT_ALLOWED.sub("_", text)[:_LONGEST_VALUE] for name, text in metadata.items() if text
-            },
-            "ClientToken": hashlib.sha256(model.encode()).hexdigest()[:36],
-        }
-    )
+    version: types.CreateModelPackageInputTypeDef = {
+        **request,
+        "ModelPackageGroupName": group,
+        "ModelPackageDescription": f"{model}: {summary}"[:_LONGEST_DESCRIPTION],
+        "CustomerMetadataProperties": {
+            name: _NOT_ALLOWED.sub("_", text)[:_LONGEST_VALUE] for name, text in metadata.items() if text
+        },
+        "ClientToken": hashlib.sha256(model.encode()).hexdigest()[:36],
+    }
+    return aws.sagemaker().create_model_package(**version)["ModelPackageArn"]
 
 
 def packages(group: str) -> Iterator[types.ModelPackageSummaryTypeDef]:
@@ -130,22 +137,6 @@ def reject(arn: str, reason: str) -> None:
 def one_line(text: str) -> str:
     """Return the text as a description: one line of at most 1,024 characters."""
     return " ".join(text.split())[:_LONGEST_DESCRIPTION]
-
-
-def _create(request: types.CreateModelPackageInputTypeDef) -> str:
-    sagemaker = aws.sagemaker()
-    created = aws.or_none(lambda: sagemaker.create_model_package(**request))
-    if created is None:
-        with aws.allowing(aws.already_exists):
-            sagemaker.create_model_package_group(
-                ModelPackageGroupName=str(request["ModelPackageGroupName"]),
-                ModelPackageGroupDescription="Language models trained by Lexline.",
-                Tags=[ownership.tag()],
-            )
-        # Another stack may have created it since `register` has looked.
-        ownership.check("model-package-group", str(request["ModelPackageGroupName"]))
-        created = sagemaker.create_model_package(**request)
-    return created["ModelPackageArn"]
 
 
 def _model_of(package: types.ModelPackageSummaryTypeDef) -> str:

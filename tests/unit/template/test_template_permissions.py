@@ -84,6 +84,8 @@ NEEDED_BESIDES = {
     "PrepareFunction": {"s3:DeleteObjectVersion"},
     # Its update of the endpoint names alarms, which SageMaker checks.
     "DeployFunction": {"cloudwatch:DescribeAlarms"},
+    # SageMaker may look at the artifact and at the image of a version as the caller of CreateModelPackage.
+    "RegisterFunction": {"s3:GetObject", "ecr:BatchGetImage"},
 }
 
 
@@ -407,7 +409,7 @@ def test_the_execution_role_uses_only_the_folders_of_runs(
 def test_the_execution_role_lists_only_what_it_reads(template: Template) -> None:
     role = template.of("AWS::IAM::Role")["ExecutionRole"]
     (listing,) = [each for each in statements(role) if "s3:ListBucket" in each["Action"]]
-    read = ["prepared/*", "code/*", "runs/*", "checkpoints/*"]
+    read = ["prepared/*", "code/*", "runs", "runs/*", "checkpoints", "checkpoints/*"]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": read}}
 
 

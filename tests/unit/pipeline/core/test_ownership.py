@@ -41,7 +41,7 @@ def test_another_stacks_resource_is_refused_with_its_owner(stubbed: StubbedAws) 
 def test_what_a_deleted_stack_of_the_same_name_left_is_refused_with_advice_to_delete_it(
     stubbed: StubbedAws,
 ) -> None:
-    """Its config has a generation of the deleted stack's table, so a new tag alone would not make it usable."""
+    """Its config has a generation of the deleted stack's table, so a new tag alone would not help."""
     deleted = STACK_ID.rpartition("/")[0] + "/0a0b0c0d"
     has_tags(stubbed, ENDPOINT_ARN, stack=deleted)
     expected = (

@@ -81,9 +81,10 @@ def test_a_model_becomes_a_version_in_the_endpoints_group(stubbed: StubbedAws) -
 
 
 @pytest.mark.parametrize("by_another_run", [False, True])
-def test_the_group_is_created_before_the_first_version(stubbed: StubbedAws, by_another_run: bool) -> None:
-    stubbed.refuses("sagemaker", "list_model_packages", *NO_GROUP)
-    stubbed.refuses("sagemaker", "create_model_package", *NO_GROUP)
+def test_the_group_is_created_before_the_first_version(
+    stubbed: StubbedAws, owners: Owners, by_another_run: bool
+) -> None:
+    owners.lack("model-package-group/lexline")
     operation = ("sagemaker", "create_model_package_group")
     if by_another_run:
         stubbed.refuses(*operation, "ValidationException", "Model Package Group already exists")
@@ -95,6 +96,7 @@ def test_the_group_is_created_before_the_first_version(stubbed: StubbedAws, by_a
             ModelPackageGroupDescription="Language models trained by Lexline.",
             Tags=tag_list(stack=STACK_ID),
         )
+    lists(stubbed)
     creates(stubbed)
     assert register() == ARN
 
@@ -104,8 +106,6 @@ def test_nothing_is_registered_in_a_group_that_another_stack_creates_at_the_same
 ) -> None:
     tags: list[dict[str, str] | None] = [None, {"lexline:stack": OTHER_STACK_ID}]
     monkeypatch.setattr(model_packages.ownership, "read", lambda arn: {arn: tags.pop(0)})
-    stubbed.refuses("sagemaker", "list_model_packages", *NO_GROUP)
-    stubbed.refuses("sagemaker", "create_model_package", *NO_GROUP)
     stubbed.refuses("sagemaker", "create_model_package_group", "ValidationException", "It already exists")
     with pytest.raises(NotOwned, match="belongs to the stack lexline-two"):
         register()
