@@ -17,8 +17,10 @@ ENVIRONMENT = {
     "SFN_WAIT_SCALE": "0.002",
     "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05",
     "SAGEMAKER_METRIC_DELAY_SECONDS": "0",
+    "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
 }
-"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second. Metrics are never late."""
+"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second, but functions are no faster. So
+many functions may run at once: a throttled call would run out of retries. Metrics are never late."""
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,8 @@ def test_a_killed_inference_server_is_restarted(
     def model_served() -> Any:
         try:
             return sagemaker.invoke(name)["model"]
-        except sagemaker.runtime.exceptions.ModelError:
-            # As on AWS, an invocation fails while the container is down.
+        except (sagemaker.runtime.exceptions.ModelError, sagemaker.runtime.exceptions.ServiceUnavailable):
+            # The request that meets the container's end fails, and no instance takes one while it is down.
             return None
 
     until(lambda: not alive(server), "the death of the server")
