@@ -14,11 +14,11 @@ INSTALL := $(BIN)/pip install -qq --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: env demo test bench lint generate clean
+.PHONY: env demo test test-verification verify-aws bench lint generate clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 env: $(STAMP) $(WHEELS) ## create the one environment, .venv, with every dependency pinned
 
@@ -46,7 +46,16 @@ demo: env ## run the whole pipeline on this machine: upload, train, serve, gener
 
 # Three processes keep two cores busy, because each waits for a part of its time.
 test: env ## run every test: unit, integration, faults, end to end
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
+	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# Two local clouds, one in AWS's place: this takes minutes. HOSTING_PYTHON=path also tests the hosting image's PyTorch.
+test-verification: env ## test `make verify-aws` on two local clouds, one of them in AWS's place
+	$(BIN)/pytest tests/verification
+
+verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
+	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/verify_aws.py --profile "$(PROFILE)" --output build/verify-aws.json
 
 bench: $(STAMP) ## compare training and generation with a plain PyTorch loop, in 75 minutes (QUICK=1: a part, in 3; DATA=path)
 	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")

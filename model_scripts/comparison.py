@@ -21,6 +21,23 @@ The loss and the share are those of the text in the model's own numbers. If the 
 test split, the figure is its test_perplexity. OpenGrm's ngramperplexity divides <unk> in the same way
 (OOV_class_size).
 
+If the tokenizers differ, there is no common set of words. Then both models are scored on the same characters.
+A model predicts the text in its own tokens, and spells the words that it does not know:
+
+    P*(w) = P(w)                          for the words that the model knows
+    P*(w) = P(<unk>) * Q(spelling of w)   for all others
+
+Q(spelling) is the product of the shares that the word's characters, and a space at its end, have in the test
+split. Q is the same for both models and sums to 1 over all spellings, so P* sums to at most 1 over all texts.
+A model therefore gains nothing by a small vocabulary, nor by long tokens that it reads as <unk>. The 1 / n
+above would be wrong here, because it tells a model which words the test split has: a model that takes each
+sentence for one unknown word would pay only for a choice among the n sentences.
+
+    bits per character = sum of -log2 P* over the model's tokens / number of characters
+
+The gate compares perplexities. Both are then for each token of the challenger's: exp of the sum of -ln P*
+over the model's own tokens, divided by the number of the challenger's.
+
 Nobody can tell whether the champion was trained on lines that are now in the test split. If it was, the
 figures favour the champion.
 
@@ -44,7 +61,8 @@ import torch
 import corpus
 import distributed
 import language_model
-from corpus import Corpus
+import tokenizer
+from corpus import Corpus, Wording
 from job_log import log_values, quoted, summary
 from language_model import CONFIG, FORMAT, VOCABULARY, WEIGHTS, LanguageModel, Shape
 from perplexity import own_loss, perplexity
@@ -71,9 +89,16 @@ standard error is 1 / sqrt(10,000) = 0.01 nats, or 1 % of the perplexity.
 
 @dataclass(frozen=True)
 class Judged:
-    """The score of one model. unknown_share: the share of the test split's tokens that it reads as <unk>."""
+    """The score of one model.
+
+    Attributes:
+        perplexity: For each token of the challenger's, by one of the formulas at the head of this module.
+        bits_per_character: The same figure for each character of the test split.
+        unknown_share: The share of the test split's tokens that the model reads as <unk>.
+    """
 
     perplexity: float
+    bits_per_character: float
     vocabulary_size: int
     tokenizer: str
     unknown_share: float
@@ -86,14 +111,14 @@ class Comparison:
     Attributes:
         champion: The score of the model in service.
         challenger: The score of the job's model.
-        words: The size of V*.
-        tokens: The number of tokens of the test split.
+        words: The size of V*; None if the tokenizers differ.
+        tokens: The number of tokens of the test split, as the challenger cuts it.
         notes: Sentences that say what limits the figures.
     """
 
     champion: Judged
     challenger: Judged
-    words: int
+    words: int | None
     tokens: int
     notes: list[str]
 
@@ -130,14 +155,22 @@ class _Champion:
 
     Attributes:
         shape: The sizes of its model.
+        tokenizer: The name of its tokenizer.
         tokens: The test split in its numbers.
-        words: The size of V*.
+        charge: What it pays for unknown words, in nats summed over the test split.
+        challengers_charge: What the challenger pays.
+        words: The size of V*; None if the tokenizers differ.
+        characters: The number of characters of the test split.
         unknown_in_text: The share of tokens that are <unk> in the text itself.
     """
 
     shape: Shape
+    tokenizer: str
     tokens: TokenIds
-    words: int
+    charge: float
+    challengers_charge: float
+    words: int | None
+    characters: int
     unknown_in_text: float
 
 
@@ -157,40 +190,64 @@ def compare(
         found, loss = _score(folder, channel, text, device)
     except UserError as error:
         return Incomparable(str(error))
-    champion = judge(loss, found.tokens, found.shape.vocabulary_size, text.tokenizer, found.words)
-    challenger = judge(test_loss, text.splits["test"], len(text.vocabulary), text.tokenizer, found.words)
+    tokens = text.splits["test"]
+
+    def judge(loss: float, own: TokenIds, charge: float, size: int, name: str) -> Judged:
+        mean = loss * (len(own) / len(tokens)) + charge / len(tokens)
+        return Judged(
+            perplexity=perplexity(mean),
+            bits_per_character=mean * len(tokens) / found.characters / math.log(2),
+            vocabulary_size=size,
+            tokenizer=name,
+            unknown_share=_unknown_share(own),
+        )
+
+    champion = judge(loss, found.tokens, found.charge, found.shape.vocabulary_size, found.tokenizer)
+    challenger = judge(test_loss, tokens, found.challengers_charge, len(text.vocabulary), text.tokenizer)
     for name, judged in (("champion", champion), ("challenger", challenger)):
         if not math.isfinite(judged.perplexity):
             return Incomparable(
                 f"The {name}'s perplexity on the test split is {judged.perplexity}, which cannot be compared."
             )
-    tokens = len(found.tokens)
-    notes = _notes(champion, challenger, tokens, found.unknown_in_text)
-    return Comparison(champion, challenger, found.words, tokens, notes)
+    notes = _notes(champion, challenger, len(tokens), found.unknown_in_text)
+    return Comparison(champion, challenger, found.words, len(tokens), notes)
 
 
-def judge(loss: float, tokens: TokenIds, vocabulary_size: int, tokenizer: str, words: int) -> Judged:
-    """Return a model's score.
+def charge_by_class(tokens: TokenIds, vocabulary_size: int, words: int) -> float:
+    """Return what a model pays for unknown words if each is one of the n that it does not know.
 
     Args:
-        loss: The model's loss in nats per token.
         tokens: The text in the model's numbers.
         vocabulary_size: The number of words that the model knows.
-        tokenizer: The name of the tokenizer that cut the text.
         words: The size of V*.
+
+    Returns:
+        Nats, summed over the text.
     """
-    unknown_share = _unknown_share(tokens)
-    unknown_words = words - vocabulary_size + 1
-    return Judged(
-        perplexity=perplexity(loss + unknown_share * math.log(unknown_words)),
-        vocabulary_size=vocabulary_size,
-        tokenizer=tokenizer,
-        unknown_share=unknown_share,
+    return _count_unknown(tokens) * math.log(words - vocabulary_size + 1)
+
+
+def charge_by_spelling(wording: Wording, known: Vocabulary) -> float:
+    """Return what a model pays for unknown words if it spells each, in nats summed over the text."""
+    characters = wording.characters
+    total = sum(characters.values())
+
+    def spell(word: str) -> float:
+        # A joiner, which says where a word touches its neighbour, need not occur in the text.
+        return -sum(math.log(characters.get(character, 1) / total) for character in f"{word} ")
+
+    charges = np.array(
+        [spell(word) if known.numbers.get(word, UNKNOWN_ID) == UNKNOWN_ID else 0 for word in wording.words]
     )
+    return float(charges @ np.bincount(wording.indices, minlength=len(wording.words)))
+
+
+def _count_unknown(tokens: TokenIds) -> int:
+    return int(np.count_nonzero(tokens == UNKNOWN_ID))
 
 
 def _unknown_share(tokens: TokenIds) -> float:
-    return int(np.count_nonzero(tokens == UNKNOWN_ID)) / len(tokens)
+    return _count_unknown(tokens) / len(tokens)
 
 
 def _score(folder: Path, channel: Path, text: Corpus, device: torch.device) -> tuple[_Champion, float]:
@@ -228,15 +285,31 @@ def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Ch
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         unpack(folder / ARTIFACT, directory)
-        _check_config(json.loads((directory / CONFIG).read_text(encoding="utf-8")), text.tokenizer)
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        _check_config(config)
         model, _ = language_model.load(directory)
         known = Vocabulary.load(directory / VOCABULARY)
-    _check_vocabulary(known.words, model.shape.vocabulary_size)
-    wording = corpus.read_split(channel, "test", text.tokenizer)
+    size = model.shape.vocabulary_size
+    _check_vocabulary(known.words, size)
+    wording = corpus.read_split(channel, "test", config["tokenizer"])
+    tokens, challengers_tokens = wording.in_numbers_of(known), text.splits["test"]
+    if config["tokenizer"] == text.tokenizer:
+        words = len({*known.words, *text.vocabulary.words, *wording.words})
+        charge = charge_by_class(tokens, size, words)
+        challengers_charge = charge_by_class(challengers_tokens, len(text.vocabulary), words)
+    else:
+        words = None
+        charge = charge_by_spelling(wording, known)
+        challengers_wording = corpus.read_split(channel, "test", text.tokenizer)
+        challengers_charge = charge_by_spelling(challengers_wording, text.vocabulary)
     return model, _Champion(
         shape=model.shape,
-        tokens=wording.in_numbers_of(known),
-        words=len({*known.words, *text.vocabulary.words, *wording.words}),
+        tokenizer=config["tokenizer"],
+        tokens=tokens,
+        charge=charge,
+        challengers_charge=challengers_charge,
+        words=words,
+        characters=sum(wording.characters.values()),
         unknown_in_text=_unknown_share(wording.indices),
     )
 
@@ -273,18 +346,17 @@ def unpack(archive: Path, directory: Path) -> None:
         )
 
 
-def _check_config(config: dict[str, Any], tokenizer: str) -> None:
+def _check_config(config: dict[str, Any]) -> None:
     found = config.get("format", 1)
     if found != FORMAT:
         raise UserError(
             f"The champion's artifact has format {found}, and this version of Lexline reads format {FORMAT}. "
             "Once a model of this version is in service, models can be compared again."
         )
-    if config["tokenizer"] != tokenizer:
+    if config["tokenizer"] not in tokenizer.BY_NAME:
         raise UserError(
-            f"The champion's tokenizer is {config['tokenizer']} and the challenger's is {tokenizer}, so "
-            "their tokens differ and perplexities per token cannot be compared. To compare them, train with "
-            f"tokenizer {config['tokenizer']}."
+            f"The champion's tokenizer is {config['tokenizer']}, and this version of Lexline has "
+            f"{', '.join(tokenizer.BY_NAME)}."
         )
 
 
@@ -304,6 +376,13 @@ def _check_vocabulary(words: list[str], size: int) -> None:
 
 def _notes(champion: Judged, challenger: Judged, tokens: int, unknown_in_text: float) -> list[str]:
     notes = []
+    if champion.tokenizer != challenger.tokenizer:
+        notes.append(
+            f"The champion's tokenizer is {champion.tokenizer} and the challenger's is "
+            f"{challenger.tokenizer}. Both were scored on the same characters: the champion at "
+            f"{champion.bits_per_character:.3f} bits per character, the challenger at "
+            f"{challenger.bits_per_character:.3f}. Both perplexities are for each token of the challenger's."
+        )
     fewer, more = sorted([champion.unknown_share, challenger.unknown_share])
     if more >= 2 * fewer and more - fewer >= 0.01:
         notes.append(

@@ -10,8 +10,9 @@ The slow tokenizer sees each distinct chunk once, and no Python loop runs over t
 of memory; besides the tokens, only the distinct chunks and words are kept.
 """
 
+import unicodedata
 from array import array
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ class Corpus:
         tokenizer: The name of the tokenizer that split the text.
         vocabulary: The words of train.
         splits: train, valid and test as word numbers, with an <eos> after each line.
+        unknown_words: How many different words of test are not in the vocabulary.
     """
 
     tokenizer: str
     vocabulary: Vocabulary
     splits: Mapping[str, TokenIds]
+    unknown_words: int
 
 
 def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BLOCK_BYTES) -> Corpus:
@@ -58,7 +61,7 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
 
     Args:
         channel: The folder.
-        wanted_tokenizer: A name, or `auto` to choose the tokenizer that fits train.
+        wanted_tokenizer: A name in tokenizer.CHOICES, or `auto` to choose the tokenizer that fits train.
         block_bytes: How much text to read at once.
 
     Raises:
@@ -68,14 +71,16 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
     if wanted_tokenizer == "auto":
         chosen = tokenizer.choose(split_files.sample(files["train"]))
     else:
-        chosen = tokenizer.BY_NAME[wanted_tokenizer]
+        chosen = tokenizer.CHOICES[wanted_tokenizer]
     _keep_freed_memory()
     chunks = Chunks(chosen)
     texts = {split: _read_split(split, path, chunks, block_bytes) for split, path in files.items()}
     counts = {split: _count(parts, len(chunks)) for split, parts in texts.items()}
     known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]))
     splits = {split: chunks.replace(parts, counts[split], ids) for split, parts in texts.items()}
-    return Corpus(chosen.name, known, splits)
+    of_test = chunks.count_words(counts["test"]) > 0
+    unknown_words = int(np.count_nonzero(of_test[END_OF_LINE_ID:] & (ids[END_OF_LINE_ID:] == UNKNOWN_ID)))
+    return Corpus(chosen.name, known, splits, unknown_words)
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,12 @@ class Wording:
     Attributes:
         words: Its distinct words, after <unk> and <eos>, which the text need not contain.
         indices: The text as indices of `words`.
+        characters: How often each character occurs in the normal form NFC. A chunk counts with one space.
     """
 
     words: list[str]
     indices: TokenIds
+    characters: Mapping[str, int]
 
     def in_numbers_of(self, known: Vocabulary) -> TokenIds:
         """Return the text in a vocabulary's numbers."""
@@ -101,7 +108,8 @@ def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
     parts = _read_split(split, split_files.find(channel)[split], chunks, split_files.BLOCK_BYTES)
     counts = _count(parts, len(chunks))
     unchanged = np.arange(len(chunks.words), dtype=np.int32)
-    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged))
+    characters = chunks.count_characters(counts)
+    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged), characters)
 
 
 class Chunks:
@@ -137,6 +145,14 @@ class Chunks:
         weights = np.repeat(counts, np.diff(self._starts))
         # bincount adds weights as floats, which are exact up to 2**53.
         return np.bincount(self._words, weights=weights, minlength=len(self.words)).astype(np.int64)
+
+    def count_characters(self, counts: Counts) -> Counter[str]:
+        """Return how often each character occurs in such a text, with one space after each chunk."""
+        found: Counter[str] = Counter({"\n": int(counts[END_OF_LINE_ID])})
+        for chunk, times in zip(self._table.words(2), counts[2:].tolist(), strict=True):
+            for character in f"{unicodedata.normalize('NFC', chunk)} ":
+                found[character] += times
+        return found
 
     def replace(self, parts: list[Numbers], counts: Counts, ids: TokenIds) -> TokenIds:
         """Return a text as the ids of its words, in one array.

@@ -261,7 +261,7 @@ class Training:
         log_values(
             epoch=f"{position.epoch}/{self.hparams.epochs}",
             seconds=f"{epoch.seconds:.1f}",
-            **scores("valid", valid_loss),
+            **scores("valid", valid_loss, metrics.unknown_share["valid"]),
         )
         metrics.save()
         self.position = Position(epoch=position.epoch + 1, steps=position.steps)
@@ -285,7 +285,7 @@ class Training:
             step=f"{position.step}/{max(position.step, self.steps_per_epoch)}",
             lr=f"{position.lr:g}",
             words_per_second=round(words / max(now.at - last.at, 1e-9)),
-            **scores("train", (now.loss - last.loss) / words),
+            **scores("train", (now.loss - last.loss) / words, self.metrics.unknown_share["train"]),
         )
         return now
 

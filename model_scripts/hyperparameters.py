@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from user_error import UserError
 
-TOKENIZERS = ("auto", "prose", "tokenized")
+TOKENIZERS = ("auto", "prose", "tokenized", "joined")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 

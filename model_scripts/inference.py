@@ -1,17 +1,19 @@
 """Requests for text and the responses to them, generated token by token.
 
     request    a JSON object; request_body.py has its fields
-    response   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": $LEXLINE_MODEL}
+    response   {"text": ..., "words": 100, "seed": 111, "temperature": 0.8, "model": $LEXLINE_MODEL,
+                "unknown_words": ["hovercraft"]}
 
 `text` continues the prompt and does not repeat it. `words` counts words between spaces, so punctuation does
 not count. It is the requested number, unless the model generates almost nothing but line ends
 (MOST_TOKENS_PER_WORD).
 
 Each token is drawn from the model's distribution at the temperature, given that it is not <unk>. top_k and
-top_p restrict the draw to the most probable words (sampler.Choice). Unknown words of the prompt are read as
-<unk>. Without a prompt, the text starts a new line. If a line would start with a comma or an 're, the model
-reads that token but the text omits it. The same request always gives the same text, whatever else is
-generated at the same time.
+top_p restrict the draw to the most probable words (sampler.Choice). A word of the prompt that the model does
+not know is looked up with the other apostrophe and in the other case (tokenizer.py). If it is still unknown,
+it is read as <unk> and listed in `unknown_words`. Without a prompt, the text starts a new line. If a line
+would start with a comma or an 're, the model reads that token but the text omits it. The same request always
+gives the same text, whatever else is generated at the same time.
 """
 
 import os
@@ -27,11 +29,13 @@ import request_body
 import tokenizer
 from request_body import InvalidRequest, Request
 from sampler import Choice, Memory, Sampler
-from tokenizer import Tokenizer
+from tokenizer import JOINER, Tokenizer
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 
 JSON = "application/json"
 MOST_TOKENS_PER_WORD = 5
+MOST_WORDS, LONGEST_WORD = 10, 40
+"""How many unknown words an error names, and how many characters of each."""
 
 
 def parse(body: str | bytes, content_type: str | None) -> Request:
@@ -101,7 +105,7 @@ class Run:
     """
 
     def __init__(self, request: Request, served: ServedModel) -> None:
-        prompt = prompt_ids(request.prompt, served)
+        prompt, self._unknown_words = read_prompt(request.prompt, served)
         self._request, self._name = request, served.name
         self._text = Text(request.words, prompt[-1] == END_OF_LINE_ID, served)
         self._prompt = iter(prompt)
@@ -138,6 +142,7 @@ class Run:
             "seed": self._request.seed,
             "temperature": self._request.temperature,
             "model": self._name,
+            "unknown_words": self._unknown_words,
         }
 
 
@@ -194,23 +199,36 @@ class Text:
             self.complete = True
 
 
-def prompt_ids(prompt: str, served: ServedModel) -> list[int]:
-    """Return the tokens to read first: <eos>, then the prompt, with its line breaks as <eos>.
+def read_prompt(prompt: str, served: ServedModel) -> tuple[list[int], list[str]]:
+    """Return the tokens to read first, and the words that the model does not know.
+
+    The tokens are <eos>, then the prompt, with its line breaks as <eos>.
 
     Raises:
         InvalidRequest: The prompt has words, and the model knows none of them.
     """
-    lines = [served.tokenizer.split_prompt(line) for line in prompt.split("\n")] if prompt.strip() else []
-    numbers = [number for words in lines for number in served.vocabulary.encode(words)]
-    if numbers and not any(number != UNKNOWN_ID for number in numbers):
+    known = served.vocabulary.numbers
+    text = prompt.split("\n") if prompt.strip() else []
+    lines = [served.tokenizer.split_prompt(line, known) for line in text]
+    words = [word for line in lines for word in line]
+    unknown = {word.strip(JOINER): None for word in words if word not in known}
+    unknown.pop("", None)
+    if words and not any(known.get(word, UNKNOWN_ID) != UNKNOWN_ID for word in words):
         raise InvalidRequest(
-            "prompt has no word that is in the model's vocabulary: use words of the text that the model was "
-            "trained on, or leave the prompt out."
+            f"prompt has no word that is in the model's vocabulary. {_listed([*unknown])} is missing from "
+            "the text that the model was trained on, or occurs there once. Use other words, or leave the "
+            "prompt out."
         )
     ids = [END_OF_LINE_ID]
-    for number, words in enumerate(lines):
-        ids += served.vocabulary.encode([*([END_OF_LINE] if number else []), *words])
-    return ids
+    for number, line in enumerate(lines):
+        ids += served.vocabulary.encode([*([END_OF_LINE] if number else []), *line])
+    return ids, [*unknown]
+
+
+def _listed(words: list[str]) -> str:
+    """Return some words for a message."""
+    shown = ", ".join(repr(word[:LONGEST_WORD]) for word in words[:MOST_WORDS])
+    return f"Each of {shown}{' and others' if len(words) > MOST_WORDS else ''}"
 
 
 def _side_by_side(runs: Sequence[Run]) -> Memory:

@@ -42,6 +42,10 @@ def summary(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
 
 
-def scores(split: str, loss: float) -> dict[str, str]:
-    """Return a loss (nats per token) and its perplexity as values for the log."""
-    return {f"{split}_loss": f"{loss:.4f}", f"{split}_perplexity": f"{perplexity(loss):.2f}"}
+def scores(split: str, loss: float, unknown_share: float) -> dict[str, str]:
+    """Return a loss (nats per token), its perplexity and the share of <unk> as values for the log."""
+    return {
+        f"{split}_loss": f"{loss:.4f}",
+        f"{split}_perplexity": f"{perplexity(loss):.2f}",
+        f"{split}_unknown_share": f"{unknown_share:.4f}",
+    }

@@ -42,6 +42,7 @@ class Metrics:
         world_size: The number of processes that train together.
         tokens: The number of tokens of each split.
         unknown_share: The share of each split's tokens that are <unk>.
+        test_words: The number of different words in the vocabulary and test together.
         started: When the job started, by time.monotonic.
         best_epoch: The epoch with the lowest loss on valid.
         stopped: Why training ended early, if it did.
@@ -61,6 +62,7 @@ class Metrics:
     parameters: int
     tokens: dict[str, int]
     unknown_share: dict[str, float]
+    test_words: int
     started: float
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None
@@ -80,6 +82,15 @@ class Metrics:
     def seconds(self) -> float:
         """The job's seconds so far, those before interruptions included."""
         return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def test_exact_loss(self) -> float | None:
+        """The loss on test if the exact word is to be predicted, in nats per token (comparison.py)."""
+        if self.test_loss is None:
+            return None
+        return self.test_loss + self.unknown_share["test"] * math.log(
+            self.test_words - self.vocabulary_size + 1
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -120,6 +131,8 @@ class Metrics:
             "valid_perplexity": _finite_perplexity(valid_loss),
             "test_loss": self.test_loss,
             "test_perplexity": _finite_perplexity(self.test_loss),
+            "test_words": self.test_words,
+            "test_exact_perplexity": _finite_perplexity(self.test_exact_loss),
             "comparison": self.comparison,
             "samples": self.samples,
             "seconds": self.seconds,

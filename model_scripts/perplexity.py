@@ -13,8 +13,9 @@ The number of columns depends on the length of the split alone, so the same weig
 figure everywhere.
 
 A word outside the vocabulary counts as <unk>, so figures compare only between models with the same
-vocabulary. metrics.json has each split's share of <unk>; comparison.py compares models whose vocabularies
-differ.
+vocabulary. The share of <unk> stands beside each figure. The exact perplexity charges these words as
+comparison.py does, which compares models whose vocabularies differ: the set of words is then the model's
+vocabulary and the distinct words of test.
 """
 
 import math

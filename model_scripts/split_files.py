@@ -7,7 +7,7 @@ from pathlib import Path
 from user_error import UserError
 
 SPLITS = ("train", "valid", "test")
-SAMPLE_CHARACTERS = 1_000_000
+SAMPLE_CHARACTERS = 250_000
 BLOCK_BYTES = 2**19  # the arrays made from a block fit into a processor's cache
 
 

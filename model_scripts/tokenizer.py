@@ -1,4 +1,4 @@
-"""Text to words and back, by two tokenizers.
+"""Text to words and back, by three tokenizers.
 
 `prose` is for ordinary text. It separates punctuation from words. A joiner marks each side on which a
 punctuation mark touched its neighbour, so that joining restores the text exactly, up to runs of spaces:
@@ -6,24 +6,40 @@ punctuation mark touched its neighbour, so that joining restores the text exactl
     "Well-known," he said.   ->   "￭  Well  ￭-￭  known  ￭,  ￭"  he  said  ￭.
 
 Only punctuation carries joiners, so each word has one form and the model learns where quotes open and close.
-Numbers such as 1,000.5 stay whole. A clitic is separated at its apostrophe (nation ￭'s, don ￭'t). The joiner
-is OpenNMT's, U+FFED (github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
+Numbers such as 1,000.5 stay whole. A clitic is separated before its apostrophe (nation ￭'s, don ￭'t), and an
+elision after it (l'￭ homme), so that the noun has one form. The joiner is OpenNMT's, U+FFED
+(github.com/OpenNMT/Tokenizer); if the text contains one, it becomes U+25A0.
+
+Scripts that are written without spaces are cut as Unicode's UAX #29 does without a dictionary: ideographs one
+by one, kana and the scripts of South-East Asia and Tibet by grapheme cluster. These words always touch the
+word before them. A space before one is a word of its own, ￭￭, and a lone joiner joins a word of another
+script to the one before it:
+
+    他用Python。 好   ->   ￭￭  他  用  ￭  Python  ￭。  ￭￭  好
 
 `tokenized` is for text with spaces between all words and marks, such as WikiText. It splits at white space
 only, so that counts agree with published ones. Joining undoes WikiText's conventions (@-@ @,@ @.@ n't and
 spaced punctuation) well enough to read.
 
-Both work line by line. The end of a line is the word <eos> (vocabulary.py).
+`joined` is for text that a tokenizer such as OpenNMT's has cut and marked with joiners. It splits at white
+space, and the joiners say how to join.
+
+All work line by line and put text into Unicode's normal form NFC. The end of a line is the word <eos>
+(vocabulary.py). An artifact names its tokenizer with the version of its conventions (prose-2). The first
+versions, prose and tokenized, lack normal form, clusters, elisions and the search for a prompt's words. They
+serve artifacts of that time.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Protocol
 
 JOINER = "￭"
 JOINER_IN_TEXT = "■"
+SPACE = JOINER + JOINER
+"""The word for a space before a word that otherwise touches the word before it."""
 
 
 class Tokenizer(Protocol):
@@ -38,9 +54,9 @@ class Tokenizer(Protocol):
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the words of all chunks (text without white space), and the number of words of each."""
 
-    def split_prompt(self, line: str) -> list[str]:
-        """Return the words of one line that a person typed."""
-        return self.split(line)
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed, for a model that knows these words."""
+        return [_find(word, known) for word in self.split(line)]
 
     def join(self, words: Sequence[str]) -> str:
         """Return the words of one line as text. Each word adds at most one word between spaces."""
@@ -60,13 +76,43 @@ def _combining() -> str:
 
 
 # Combining accents and vowel signs belong to their word, but Python's \w does not match them.
-_LETTER = rf"[\w{_combining()}]"
-_PIECES = re.compile(
-    rf"(\d+(?:[.,]\d+)+(?!{_LETTER}))"  # number
-    rf"|((?<={_LETTER})['’]{_LETTER}+)"  # clitic
-    rf"|({_LETTER}+)"  # word
-    r"|((.)\5*)",  # mark
-    re.DOTALL,
+_MARKS = _combining()
+
+# Letters and signs, but not digits, of the scripts without spaces: Han, kana, Tibetan, and those whose line
+# breaks need a dictionary (Line_Break=SA in UAX #14).
+_UNSPACED = (
+    "々-〇〡-〩〸-〻㐀-䶿一-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "ぁ-ゖ\u3099\u309aゝ-ゟァ-ヺー-ヿㇰ-ㇿｦ-ﾟ\U0001aff0-\U0001b16f"  # kana
+    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
+    "\u0e81-\u0ebd\u0ec0-\u0ece\u0edc-\u0edf"  # Lao
+    "\u0f00\u0f40-\u0f6c\u0f71-\u0f84\u0f86-\u0fbc"  # Tibetan
+    "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Myanmar
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
+    "\u1950-\u1974\u1980-\u19c9\u1a20-\u1a7c\uaa80-\uaac2"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
+)
+# Thai and Lao AM and the halfwidth voiced marks are letters that extend a cluster (UAX #29, table 2).
+_EXTENDING = rf"{_MARKS}\u0e33\u0eb3\uff9e\uff9f\u200c\u200d\U000e0100-\U000e01ef"
+_FIRST_UNSPACED = re.compile(f"[{_UNSPACED}]")
+
+
+def _pattern(letter: str, cluster: str, elision: str = "(?!)") -> re.Pattern[str]:
+    """Return the pattern of a piece of a chunk, given those of its parts."""
+    return re.compile(
+        rf"(\d+(?:[.,]\d+)+(?!{letter}))"  # number
+        rf"|((?<={letter})['’](?:{letter})+)"  # clitic
+        rf"|({cluster})"
+        rf"|((?:{letter})+(?:{elision})?)"  # word
+        r"|((.)\6*)",  # mark
+        re.DOTALL,
+    )
+
+
+# The apostrophe of an elision: between letters, unless a clitic of English follows.
+_ELISION = rf"(?<!\d)['’](?![stdm](?![\w{_MARKS}])|(?:re|ve|ll)(?![\w{_MARKS}]))(?=[\w{_MARKS}])"
+_FIRST_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)")
+_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)", rf"(?i:{_ELISION})")
+_PIECES_AND_CLUSTERS = _pattern(
+    rf"(?![{_UNSPACED}])[\w{_MARKS}]", f"[{_UNSPACED}][{_EXTENDING}]*", rf"(?i:{_ELISION})(?![{_UNSPACED}])"
 )
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 
@@ -74,7 +120,9 @@ _ENDINGS = frozenset(".,;:!?-)\"'”’")
 class Prose(Tokenizer):
     """The tokenizer for ordinary text, which can be restored exactly."""
 
-    name = "prose"
+    name = "prose-2"
+    _normal = True
+    _clusters = True
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
         """Return the words of all chunks, and the number of words of each."""
@@ -87,11 +135,11 @@ class Prose(Tokenizer):
         return pieces, lengths
 
     def _split_chunk(self, chunk: str) -> Sequence[str]:
-        """Return the pieces of a chunk. They touch, so each border between two needs one joiner.
-
-        Marks before the first word join to the right, as an opening quote does. Later marks join to the left,
-        and to both sides if a word follows.
-        """
+        """Return the pieces of a chunk."""
+        if self._normal and not chunk.isascii():
+            chunk = unicodedata.normalize("NFC", chunk)
+            if _FIRST_UNSPACED.search(chunk):
+                return self._cut(chunk, _PIECES_AND_CLUSTERS)
         # Fast paths for most of English: a single word, or a word with a mark after it.
         if chunk.isalnum():
             return (chunk,)
@@ -99,34 +147,49 @@ class Prose(Tokenizer):
             word = chunk.rstrip(chunk[-1])
             if word.isalnum():
                 return (word, JOINER + chunk[len(word) :])
+        return self._cut(chunk, _PIECES if self._normal else _FIRST_PIECES)
 
-        found = _PIECES.findall(chunk.replace(JOINER, JOINER_IN_TEXT))
+    def _cut(self, chunk: str, pattern: re.Pattern[str]) -> list[str]:
+        """Return the pieces of any chunk. They touch, so each border between two needs one joiner.
+
+        Marks before the first word join to the right, as an opening quote does. Later marks join to the left,
+        and to both sides if a word follows. Clusters join to the left by themselves.
+        """
+        found = pattern.findall(chunk.replace(JOINER, JOINER_IN_TEXT))
         pieces: list[str] = []
-        seen_word = False
-        for position, (number, clitic, word, mark, _) in enumerate(found, start=1):
-            last = position == len(found)
-            if number or word:
-                pieces.append(number or word)
+        seen_word, after_cluster = False, False
+        for position, (number, clitic, cluster, word, mark, _) in enumerate(found, start=1):
+            following = found[position] if position < len(found) else None
+            if cluster:
+                pieces += [cluster] if pieces else [SPACE, cluster]
+                seen_word = True
+            elif number or word:
+                elided = JOINER if word.endswith(("'", "’")) else ""
+                pieces += [JOINER, number or word] if after_cluster else [(number or word) + elided]
                 seen_word = True
             elif clitic:
                 pieces.append(JOINER + clitic)
             elif not seen_word:
-                pieces.append(mark if last else mark + JOINER)
+                pieces.append(mark + JOINER if following and not following[2] else mark)
             else:
-                before_word = not last and bool(found[position][0] or found[position][2])
+                before_word = following and (following[0] or following[3])
                 pieces.append(JOINER + mark + (JOINER if before_word else ""))
+            after_cluster = bool(cluster)
         return pieces
 
     def join(self, words: Sequence[str]) -> str:
         """Return the text of one line's words."""
         text: list[str] = []
-        touching = True
+        touching, spaced = True, False
         for word in words:
-            joins_left = word.startswith(JOINER)
-            if not touching and not joins_left:
+            if word == SPACE and self._clusters:
+                spaced = bool(text)
+                continue
+            joins_left = word.startswith(JOINER) or (self._clusters and _FIRST_UNSPACED.match(word))
+            if spaced or not (touching or joins_left):
                 text.append(" ")
             text.append(word.strip(JOINER))
-            touching = word.endswith(JOINER)
+            touching, spaced = word.endswith(JOINER), False
         return "".join(text)
 
     def clings(self, word: str) -> bool:
@@ -134,26 +197,50 @@ class Prose(Tokenizer):
         return word.startswith(JOINER)
 
 
+class FirstProse(Prose):
+    """The first version of `prose`."""
+
+    name = "prose"
+    _normal = False
+    _clusters = False
+
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed."""
+        return self.split(line)
+
+
 _TOUCH_LEFT = frozenset([",", ".", ";", ":", "!", "?", "%", ")", "]", "}", "'", "''", "”", "’", "..."])
 _TOUCH_RIGHT = frozenset(["(", "[", "{", "$", "£", "€", "``", "“", "‘"])
 _INFIX = re.compile(r"@(.+)@")
+_ABBREVIATION = re.compile(r"(?:[^\W\d_]+\.)+")
 _TYPED = re.compile(r"<unk>|\d+(?:[.,]\d+)*|n't\b|['’]\w+|[^\W\d]+?(?=n't\b)|\w+|(.)\1*", re.DOTALL)
 
 
 class Tokenized(Tokenizer):
     """The tokenizer for text that has spaces between all words and marks, in WikiText's conventions."""
 
-    name = "tokenized"
+    name = "tokenized-2"
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
         """Return the chunks, each of which is one word."""
-        return chunks, [1] * len(chunks)
+        return _in_normal_form(chunks), [1] * len(chunks)
 
-    def split_prompt(self, line: str) -> list[str]:
-        """Return typed text in WikiText's form.
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return typed text in WikiText's form. Abbreviations that the model knows stay whole.
 
-        "don't cut 1,000 well-known, words"   ->   do n't cut 1 @,@ 000 well @-@ known , words
+        "Mr. Cut don't cut 1,000 well-known, words"   ->   Mr. Cut do n't cut 1 @,@ 000 well @-@ known , words
         """
+        line = unicodedata.normalize("NFC", line).translate(_PLAIN)
+        words: list[str] = []
+        end = 0
+        for found in _ABBREVIATION.finditer(line):
+            if found.group() in known:
+                words += [*self._split_typed(line[end : found.start()]), found.group()]
+                end = found.end()
+        words += self._split_typed(line[end:])
+        return [_find(word, known) for word in words]
+
+    def _split_typed(self, line: str) -> list[str]:
         words: list[str] = []
         for chunk in line.split():
             if _INFIX.fullmatch(chunk):
@@ -193,34 +280,99 @@ class Tokenized(Tokenizer):
         return word == "n't" or bool(_INFIX.fullmatch(word) or (word.startswith("'") and word[1:].isalpha()))
 
 
-BY_NAME: dict[str, Tokenizer] = {tokenizer.name: tokenizer for tokenizer in (Prose(), Tokenized())}
+class FirstTokenized(Tokenized):
+    """The first version of `tokenized`."""
 
-# Not the full stop, which may belong to an abbreviation, nor marks that some languages print after a space.
-_COMMAS_AND_BRACKETS = frozenset(",()")
+    name = "tokenized"
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+        """Return the chunks, each of which is one word."""
+        return chunks, [1] * len(chunks)
+
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return typed text in WikiText's form."""
+        return self._split_typed(line)
+
+
+class Joined(Prose):
+    """The tokenizer for text that has spaces between all words and marks, and joiners where they touched."""
+
+    name = "joined"
+    _clusters = False
+
+    def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return the chunks, each of which is one word."""
+        return [*_in_normal_form(chunks)], [1] * len(chunks)
+
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return typed text with joiners, as the first `prose` set them."""
+        words = BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
+        return [_find(word, known) for word in words]
+
+
+_PLAIN = str.maketrans("‘’“”", "''\"\"")
+
+
+def _find(word: str, known: Container[str]) -> str:
+    """Return the form of a typed word that the model knows; the word itself if it knows none."""
+    return next((form for form in _forms(word) if form in known), word)
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Yield a word as it was typed, with the other apostrophe, and in the other case."""
+    for form in (word, word.lower(), word.capitalize(), word.upper()):
+        yield form
+        yield form.translate(_PLAIN)
+        yield form.replace("'", "’")
+
+
+def _in_normal_form(chunks: Sequence[str]) -> Sequence[str]:
+    text = "\n".join(chunks)
+    # No chunk has a line end, and the normal form neither makes nor removes one.
+    return (
+        chunks if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text).split("\n")
+    )
+
+
+CHOICES: dict[str, Tokenizer] = {"prose": Prose(), "tokenized": Tokenized(), "joined": Joined()}
+"""The tokenizers to train with, by the names of the hyperparameter."""
+
+BY_NAME: dict[str, Tokenizer] = {
+    tokenizer.name: tokenizer for tokenizer in (*CHOICES.values(), FirstProse(), FirstTokenized())
+}
+"""All tokenizers, by their names in artifacts."""
+
+FEWEST_MARKED = 0.01
+"""The share of a text's chunks from which marks of a tokenizer are no accident.
+
+In WikiText one chunk in ten is a comma, a full stop, a bracket or <unk>; in ordinary text a few in a million.
+"""
+
+# Not the marks that some languages print after a space, such as the French question mark.
+_STOPS_AND_BRACKETS = frozenset(",.()،。，、（）।")
 _MADE_BY_TOKENIZERS = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 
 
 def choose(sample: Iterable[str]) -> Tokenizer:
     """Return the tokenizer that fits the training text, given lines of it.
 
-    Text with a mark that only tokenizers make (<unk>, @-@, @,@, @.@) is tokenized; the first one ends the
-    search. Text is also tokenized if at least nine in ten of its commas and brackets have spaces around them.
+    Shares decide, so that a stray mark changes nothing. Text is joined if FEWEST_MARKED of its chunks begin
+    or end with a joiner. It is tokenized if as many chunks are a comma, stop or bracket between spaces or a
+    mark that only tokenizers make (<unk>, @-@, @,@, @.@), and if no more commas, stops and brackets touch a
+    word. Some always do: tokenizers leave abbreviations whole.
     """
     chunks: Counter[str] = Counter()
     for line in sample:
-        of_line = line.split()
-        if not _MADE_BY_TOKENIZERS.isdisjoint(of_line):
-            return BY_NAME["tokenized"]
-        chunks.update(of_line)
-    return BY_NAME["tokenized" if _share_alone(chunks) >= 0.9 else "prose"]
-
-
-def _share_alone(chunks: Counter[str]) -> float:
-    """Return the share of chunks with a comma or bracket at an end that consist of nothing else."""
-    marked = {
-        chunk: count
-        for chunk, count in chunks.items()
-        if chunk[0] in _COMMAS_AND_BRACKETS or chunk[-1] in _COMMAS_AND_BRACKETS
-    }
-    alone = sum(count for chunk, count in marked.items() if _COMMAS_AND_BRACKETS.issuperset(chunk))
-    return alone / sum(marked.values()) if marked else 0.0
+        chunks.update(line.split())
+    joined, alone, touching = 0, 0, 0
+    for chunk, count in chunks.items():
+        if chunk[0] == JOINER or chunk[-1] == JOINER:
+            joined += count
+        elif chunk in _MADE_BY_TOKENIZERS or _STOPS_AND_BRACKETS.issuperset(chunk):
+            alone += count
+        elif chunk[0] in _STOPS_AND_BRACKETS or chunk[-1] in _STOPS_AND_BRACKETS:
+            touching += count
+    fewest = max(1, FEWEST_MARKED * chunks.total())
+    if joined >= fewest:
+        return CHOICES["joined"]
+    return CHOICES["tokenized" if alone >= max(fewest, touching) else "prose"]

@@ -21,6 +21,7 @@ SIGTERM) if the job was stopped. AWS's training toolkit takes 143 for a failure,
 training for a whole one; SageMaker itself reports a job that it stopped as Stopped, whatever the code.
 """
 
+import math
 import os
 import shutil
 import signal
@@ -50,7 +51,7 @@ from hyperparameters import Hyperparameters
 from job_log import log_values, scores
 from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
 from metrics import Metrics
-from perplexity import mean_loss
+from perplexity import mean_loss, perplexity
 from user_error import UserError, report
 from vocabulary import UNKNOWN_ID, TokenIds
 
@@ -156,6 +157,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
             split: np.count_nonzero(tokens == UNKNOWN_ID) / len(tokens)
             for split, tokens in text.splits.items()
         },
+        test_words=len(text.vocabulary) + text.unknown_words,
         started=started,
     )
     log_start(metrics)
@@ -172,7 +174,11 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
         load_weights(model, folders.model / WEIGHTS)
     distributed.broadcast_weights(model)
     metrics.test_loss = mean_loss(model, splits["test"])
-    log_values(**scores("test", metrics.test_loss))
+    log_values(
+        **scores("test", metrics.test_loss, metrics.unknown_share["test"]),
+        test_exact_perplexity=f"{perplexity(metrics.test_exact_loss or math.nan):.2f}",
+        test_words=metrics.test_words,
+    )
     champion = distributed.broadcast(folders.champion)
     if champion:
         outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)

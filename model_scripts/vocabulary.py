@@ -5,8 +5,9 @@
 Every line of a corpus ends with one <eos>, blank lines too, as in PyTorch's word_language_model example, so
 counts and perplexities can be compared with published ones.
 
-A model can only predict <unk> if <unk> occurs in training. A text that contains <unk> (WikiText) keeps all
-its words. In any other text, words that occur once become <unk>. The vocabulary has no other limit.
+A model can only predict <unk> if <unk> occurs in training. A text whose rare words are <unk> already
+(WikiText) keeps all its words. In any other text, words that occur once become <unk>. The vocabulary has no
+other limit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,12 @@ UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 UNKNOWN_ID = 0
 END_OF_LINE_ID = 1
+
+FEWEST_UNKNOWN = 0.001
+"""The share of <unk> from which rare words count as replaced: in WikiText-103 it is 0.004.
+
+A single <unk> never counts. It may be any word in an ordinary text.
+"""
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -67,7 +74,8 @@ def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64]) -> tuple[Voca
     Raises:
         UserError: There is no word to learn.
     """
-    fewest = 1 if counts[UNKNOWN_ID] else 2
+    replaced = counts[UNKNOWN_ID] >= max(2, FEWEST_UNKNOWN * counts.sum())
+    fewest = 1 if replaced else 2
     frequent = counts >= fewest
     frequent[[UNKNOWN_ID, END_OF_LINE_ID]] = False
     by_spelling = sorted(compress(words, frequent))

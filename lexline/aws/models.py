@@ -34,6 +34,7 @@ class Model:
         dataset: The dataset that it was trained on.
         trained: When it was registered.
         test_perplexity: Perplexity on the test text of its own dataset.
+        test_unknown_share: The share of that text that it reads as unknown words, or None.
         champion: The model that served at that time, or "".
         champion_perplexity: The champion's perplexity in the comparison, or None.
         challenger_perplexity: This model's perplexity on the same words, or None.
@@ -48,6 +49,7 @@ class Model:
     dataset: str
     trained: datetime
     test_perplexity: float | None
+    test_unknown_share: float | None
     champion: str
     champion_perplexity: float | None
     challenger_perplexity: float | None
@@ -104,6 +106,7 @@ def _read(stack: Stack, arn: str) -> Model:
         dataset=metadata.get("dataset", ""),
         trained=package["CreationTime"],
         test_perplexity=_number(metadata, "test_perplexity"),
+        test_unknown_share=_number(metadata, "test_unknown_share"),
         champion=metadata.get("champion", ""),
         champion_perplexity=_number(metadata, "champion_perplexity"),
         challenger_perplexity=_number(metadata, "challenger_perplexity"),

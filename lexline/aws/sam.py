@@ -45,7 +45,7 @@ def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: C
     log.write_text("")
     section = "local" if target.local else "default"
     config = ["--config-file", str(project / "samconfig.toml"), "--config-env", section]
-    overrides = ["--parameter-overrides", *_overrides(project, section, parameters)]
+    overrides = ["--parameter-overrides", *_overrides(project, section, {**_logs_role(target), **parameters})]
     environment = {
         **target.environment,
         **_layer_targets(target),
@@ -74,6 +74,11 @@ def _overrides(project: Path, section: str, parameters: Mapping[str, str]) -> li
     )
     merged = {"PythonRuntime": f"python{_PYTHON}", **stack_parameters.parse(configured), **parameters}
     return [f"{name}={value}" for name, value in merged.items()]
+
+
+def _logs_role(target: Target) -> dict[str, str]:
+    """Return the parameter that creates the account's role for API Gateway's logs, if there is none yet."""
+    return {} if target.apigateway.get_account().get("cloudwatchRoleArn") else {"ApiLogsRole": "CREATE"}
 
 
 def _layer_targets(target: Target) -> dict[str, str]:

@@ -69,3 +69,6 @@ def generate(
     response = api.post("/generate", body)
     text = json.dumps(response, ensure_ascii=False, indent=2) if as_json else response["text"]
     typer.echo(terminal.plain(text))
+    if response.get("unknown_words") and not as_json:
+        unknown = ", ".join(response["unknown_words"])
+        typer.echo(terminal.plain(f"The model does not know these words of the prompt: {unknown}"), err=True)

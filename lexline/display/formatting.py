@@ -17,6 +17,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def unknown(share: float | None) -> str:
+    """Return in words how much of a text a model does not know; "" if nobody has counted."""
+    return "" if share is None else f" with {share:.1%} of the words unknown"
+
+
 def perplexity(value: float) -> str:
     """Format a perplexity to about three digits: 86.7, 208, 33,278."""
     if not math.isfinite(value):

@@ -23,7 +23,17 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
     """Print a table of models, and below it what the figures mean and why models were not approved."""
     table = terminal.table()
     commits = any(model.commit for model in models)
-    for column in ("Version", "Run", "Dataset", "Trained", "Perplexity", "Compared", "Approval", "Serves"):
+    for column in (
+        "Version",
+        "Run",
+        "Dataset",
+        "Trained",
+        "Perplexity",
+        "Unknown",
+        "Compared",
+        "Approval",
+        "Serves",
+    ):
         # On a narrow terminal, dates, comparisons and dataset names may wrap, but no value to type.
         folds = column in ("Dataset", "Trained", "Compared")
         table.add_column(column, no_wrap=not folds, overflow="fold", min_width=10 if folds else None)
@@ -36,6 +46,7 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
             escape(model.dataset),
             formatting.local_time(model.trained),
             "" if model.test_perplexity is None else formatting.perplexity(model.test_perplexity),
+            "" if model.test_unknown_share is None else f"{model.test_unknown_share:.1%}",
             _comparison(model),
             approval(model),
             f"[bold green]{_serves(model, endpoint)}[/]",
@@ -50,8 +61,9 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
     if any(model.champion for model in models):
         notes.insert(
             0,
-            "Perplexity is measured on the test text of the model's own dataset. Compared shows the "
-            "perplexity of the model and of the one that served when it was trained, on the same words.",
+            "Perplexity is measured on the test text of the model's own dataset, of "
+            "which Unknown is the share of words that the model does not know. Compared shows the "
+            "perplexity of the model and of the one that served when it was trained, on the same text.",
         )
     if notes:
         console.print()
@@ -80,6 +92,7 @@ def describe(model: Model) -> str:
         ""
         if model.test_perplexity is None
         else f", test perplexity {formatting.perplexity(model.test_perplexity)}"
+        f"{formatting.unknown(model.test_unknown_share)}"
     )
     trained = formatting.local_time(model.trained)
     return f"{model.name} (version {model.version}, trained {trained}{quality})"

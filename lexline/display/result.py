@@ -97,10 +97,11 @@ def _quality(report: Report) -> list[str]:
         return []
     # JSON has no infinity, so the report has it as a string.
     test = formatting.perplexity(float(metrics["test_perplexity"]))
-    vocabulary = metrics.get("vocabulary_size")
+    vocabulary, share = metrics.get("vocabulary_size"), metrics.get("test_unknown_share")
     return [
         f"Test perplexity {test}: on unseen text, the model is as uncertain about the next word as if it "
         f"chose at random among {test} words."
+        + (f" It does not know {share:.1%} of that text." if share is not None else "")
         + (f" Its vocabulary has {vocabulary:,} words." if vocabulary else "")
     ]
 
@@ -115,7 +116,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
         ]
     challenger, former = (float(comparison[f"{which}_perplexity"]) for which in ("challenger", "champion"))
     figures = (
-        f"On the same words, it has a perplexity of {challenger:.2f}, and {champion}, which served before, "
+        f"On the same text, it has a perplexity of {challenger:.2f}, and {champion}, which served before, "
         f"has {former:.2f}."
     )
     return [" ".join([figures, *map(sentence, comparison.get("notes") or ())])]

@@ -94,7 +94,8 @@ def current_model(api: HttpApi) -> str:
     except UserError as error:
         return error.message
     perplexity = model.get("perplexity")
-    quality = "" if perplexity is None else f", test perplexity {formatting.perplexity(perplexity)}"
+    unknown = formatting.unknown(model.get("unknown_share"))
+    quality = "" if perplexity is None else f", test perplexity {formatting.perplexity(perplexity)}{unknown}"
     since = formatting.local_time(datetime.fromisoformat(model["since"]))
     return f"{model['model']}{quality}, since {since} ({model['status']})"
 

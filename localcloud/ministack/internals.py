@@ -180,6 +180,7 @@ STORES = (
     "ministack.core.lambda_runtime:_PYTHON_WORKER_SCRIPT",
     "ministack.core.lambda_runtime:subprocess.Popen",
     "ministack.core.router:SERVICE_PATTERNS",
+    "ministack.services.apigateway_v1:_account_settings",
     "ministack.services.cloudformation.custom_resource:_pending",
     "ministack.services.cloudformation.provisioners:_RESOURCE_HANDLERS",
     "ministack.services.cloudformation:_stacks",

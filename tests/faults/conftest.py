@@ -19,8 +19,8 @@ ENVIRONMENT = {
     "SAGEMAKER_METRIC_DELAY_SECONDS": "0",
     "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
 }
-"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second, but functions are no faster. So
-many functions may run at once: a throttled call would run out of retries. Metrics are never late."""
+"""A pause of a minute, of a state machine or an SDK, takes an eighth of a second. Functions are no faster:
+a throttled call would run out of retries, so many may run at once. Metrics are never late."""
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,16 @@ _TEMPORARY = {0, 408, 429, 502, 503, 504}
 
 @dataclass(frozen=True)
 class Generated:
-    """Generated text. The same `model` with the same `seed` and fields generates the same text."""
+    """Generated text. The same `model` with the same `seed` and fields generates the same text.
+
+    `unknown_words` are the words of the prompt that the model does not know.
+    """
 
     text: str
     words: int
     seed: int
     model: str
+    unknown_words: list[str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class ServedModel:
 
     `since` (ISO 8601) is the creation time of the endpoint config, minutes before it served. Unlike the
     endpoint's LastModifiedTime, it does not change when the endpoint scales. `perplexity` is that of the test
-    split. `dataset` and `perplexity` are None if the pipeline did not create the config.
+    split, and `unknown_share` the share of its words that the model does not know. These and `dataset` are
+    None if the pipeline did not create the config.
     """
 
     endpoint: str
@@ -58,6 +63,7 @@ class ServedModel:
     model: str
     dataset: str | None
     perplexity: float | None
+    unknown_share: float | None
     since: str
 
 
@@ -103,7 +109,12 @@ class Endpoint:
         try:
             answer = json.loads(content)
             return Generated(
-                str(answer["text"]), int(answer["words"]), int(answer["seed"]), str(answer["model"])
+                str(answer["text"]),
+                int(answer["words"]),
+                int(answer["seed"]),
+                str(answer["model"]),
+                # Models of earlier versions do not list them.
+                [str(word) for word in answer.get("unknown_words", ())],
             )
         except (ValueError, TypeError, KeyError) as error:
             raise errors.ModelUnreachable(
@@ -133,13 +144,14 @@ class Endpoint:
                 raise errors.Deploying(
                     "The endpoint is changing to another model. Try again.", retry=1
                 ) from error
-        perplexity = tags.get("lexline:test-perplexity")
+        perplexity, unknown = tags.get("lexline:test-perplexity"), tags.get("lexline:test-unknown-share")
         return ServedModel(
             endpoint=self.name,
             status=endpoint["EndpointStatus"],
             model=tags.get("lexline:model") or config["ProductionVariants"][0]["ModelName"],
             dataset=tags.get("lexline:dataset"),
             perplexity=float(perplexity) if perplexity else None,
+            unknown_share=float(unknown) if unknown else None,
             since=config["CreationTime"].isoformat(),
         )
 

@@ -35,3 +35,4 @@ class Registered(Contract):
     fingerprint: str
     identity: str
     test_perplexity: float | None
+    test_unknown_share: float | None = None

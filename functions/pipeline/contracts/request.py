@@ -30,7 +30,7 @@ class Hyperparameters(Contract):
     tied: bool = True
     seed: int = Field(default=1111, ge=0, le=2**32 - 1)
     log_interval: int = Field(default=200, ge=1, le=1_000_000)
-    tokenizer: Literal["auto", "prose", "tokenized"] = "auto"
+    tokenizer: Literal["auto", "prose", "tokenized", "joined"] = "auto"
 
     @model_validator(mode="after")
     def _rate_is_of_the_recipe(self) -> Hyperparameters:
@@ -191,6 +191,9 @@ class CleanupOf(Contract):
     status: str
 
 
+Incomparable = Literal["reject", "accept"]
+
+
 class ExecutionInput(Contract):
     """The input of an execution.
 
@@ -200,8 +203,10 @@ class ExecutionInput(Contract):
     `cleanup_of` come from schedules and from the pipeline itself.
 
     All other fields have defaults. `force` trains even if nothing has changed, and deploys even a rejected
-    model. `max_perplexity` is an absolute limit for the test perplexity. `tolerance` is the share by which
-    the new model's perplexity may exceed the champion's.
+    model. `max_perplexity` is an absolute limit for the test perplexity, unknown
+    words charged. `tolerance` is the share by which
+    the new model's perplexity may exceed the champion's. `incomparable` says whether to accept a model that
+    cannot be compared with the champion.
     """
 
     dataset: DatasetName | None = None
@@ -216,6 +221,7 @@ class ExecutionInput(Contract):
     hosting: HostingResources = HostingResources()
     max_perplexity: float | None = Field(default=None, gt=1)
     tolerance: float = Field(default=0, ge=0, le=10)
+    incomparable: Incomparable = "reject"
     teardown: Teardown = "never"
 
     @model_validator(mode="after")

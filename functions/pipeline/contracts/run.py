@@ -10,6 +10,7 @@ from contracts.request import (
     GitSource,
     HostingResources,
     Hyperparameters,
+    Incomparable,
     Teardown,
     TeardownOf,
     TrainingResources,
@@ -56,6 +57,7 @@ class Run(Contract):
     hosting: HostingResources
     max_perplexity: float | None
     tolerance: float
+    incomparable: Incomparable = "reject"
     teardown: Teardown
 
 

@@ -81,13 +81,20 @@ class EvaluateInput(StepInput):
 
 
 class Metrics(Contract):
-    """The metrics that training reported; None for one that it did not."""
+    """The metrics that training reported; None for one that it did not.
+
+    `test_unknown_share` is the share of the test split that the model reads as unknown words.
+    `test_exact_perplexity` charges these words: the model must say which of `test_words` words it means.
+    """
 
     test_perplexity: float | None
     valid_perplexity: float | None
     train_perplexity: float | None
     words_per_second: float | None
     vocabulary_size: int | None
+    test_unknown_share: float | None = None
+    test_exact_perplexity: float | None = None
+    test_words: int | None = None
 
 
 class Comparison(Contract):

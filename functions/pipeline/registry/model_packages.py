@@ -122,6 +122,7 @@ def read(arn: str) -> Registered:
                 "fingerprint": metadata.get("fingerprint", ""),
                 "identity": metadata.get("identity", ""),
                 "test_perplexity": metadata.get("test_perplexity"),
+                "test_unknown_share": metadata.get("test_unknown_share") or None,
             }
         )
     except ValidationError as error:

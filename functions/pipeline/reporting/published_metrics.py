@@ -22,6 +22,7 @@ def publish(report: Report) -> None:
         ("TrainingSeconds", MetricUnit.Seconds, job.training_seconds),
         ("BillableSeconds", MetricUnit.Seconds, job.billable_seconds),
         ("TestPerplexity", MetricUnit.NoUnit, training.test_perplexity if training else None),
+        ("TestUnknownShare", MetricUnit.NoUnit, training.test_unknown_share if training else None),
         ("WordsPerSecond", MetricUnit.CountPerSecond, training.words_per_second if training else None),
     ):
         # CloudWatch takes no infinity or NaN, which a diverged training reports.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # The run that created the model or config, the run that trained the model, and the training data.
 RUN, MODEL, DATASET = "lexline:run", "lexline:model", "lexline:dataset"
 FINGERPRINT, IDENTITY, PERPLEXITY = "lexline:fingerprint", "lexline:identity", "lexline:test-perplexity"
+UNKNOWN_SHARE = "lexline:test-unknown-share"
 # The lease's generation when the config was created, and the config and model that it replaced.
 GENERATION, PREVIOUS, PREVIOUS_MODEL = "lexline:generation", "lexline:previous", "lexline:previous-model"
 # On a config that passed its smoke test: when it passed, how its instances scale, and when the endpoint is to
@@ -31,7 +32,7 @@ RESTORING = "lexline:restoring"
 
 def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
     """Return the tags that describe the model, for a model or an endpoint config."""
-    perplexity = registered.test_perplexity
+    perplexity, unknown = registered.test_perplexity, registered.test_unknown_share
     values = {
         ownership.STACK: environment.stack_id(),
         RUN: run.name,
@@ -40,6 +41,7 @@ def describing(run: Run, registered: Registered) -> list[TagTypeDef]:
         FINGERPRINT: registered.fingerprint,
         IDENTITY: registered.identity,
         PERPLEXITY: "" if perplexity is None else f"{perplexity:.4f}",
+        UNKNOWN_SHARE: "" if unknown is None else f"{unknown:.4f}",
     }
     return [{"Key": key, "Value": value} for key, value in values.items() if value]
 

@@ -1,8 +1,8 @@
 """Evaluate, the gate: may this model replace the one that serves?
 
 The gate asks two questions. Is the model good enough by itself (absolute limits)? And is it as good as the
-champion? The training job scored both models on the same new test text, over the same words. If they cannot
-be compared, the verdict says why.
+champion? The training job scored both models on the same new test text. If they cannot be compared, the
+request's `incomparable` decides, and the verdict says why.
 """
 
 import math
@@ -18,19 +18,23 @@ from training.job_output import ScoredModels
 def handler(given: EvaluateInput) -> Evaluated:
     """Return the verdict."""
     reported = given.trained.metrics
-    vocabulary = reported.get("vocabulary:size")
+    vocabulary, words = reported.get("vocabulary:size"), reported.get("test:words")
     metrics = Metrics(
         test_perplexity=reported.get("test:perplexity"),
         valid_perplexity=reported.get("valid:perplexity"),
         train_perplexity=reported.get("train:perplexity"),
         words_per_second=reported.get("train:words_per_second"),
         vocabulary_size=None if vocabulary is None else int(vocabulary),
+        test_unknown_share=reported.get("test:unknown_share"),
+        test_exact_perplexity=reported.get("test:exact_perplexity"),
+        test_words=None if words is None else int(words),
     )
     scored = job_output.read(given.trained).metrics.comparison
     comparison = compare(given.run, given.champion, given.prepared.fingerprint, scored)
-    objection = objection_to(metrics, given.run.max_perplexity) or regression(comparison)
+    objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, comparison)
     reason = objection or (
-        f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words. "
+        f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words"
+        f"{_unknown(metrics).rstrip(',')}. "
         f"{sentence_on(comparison)}"
     )
     return Evaluated(
@@ -41,8 +45,9 @@ def handler(given: EvaluateInput) -> Evaluated:
 def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
     """Return why the model must not serve, whatever serves now; None if nothing speaks against it.
 
-    A model that guesses every word with the same probability has a perplexity equal to the size of its
-    vocabulary. A model that is no better has learnt nothing.
+    A model that guesses every word with the same probability has a perplexity equal to the number of words. A
+    model that is no better has learnt nothing. Unknown words count with the exact word, because <unk> alone
+    is an easy guess. Scripts that do not report this perplexity are judged by their own.
     """
     perplexity, vocabulary = metrics.test_perplexity, metrics.vocabulary_size
     if perplexity is None or vocabulary is None:
@@ -50,13 +55,16 @@ def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
         return f"The training job reported no {missing}. See its log."
     if not math.isfinite(perplexity):
         return f"Test perplexity is {perplexity}: training diverged. Lower hyperparameters.lr or .clip."
+    if metrics.test_exact_perplexity is not None and metrics.test_words is not None:
+        perplexity, vocabulary = metrics.test_exact_perplexity, metrics.test_words
+    figure = f"Test perplexity {perplexity:.2f}{_unknown(metrics)}"
     if perplexity >= vocabulary:
         return (
-            f"Test perplexity {perplexity:.2f} is no better than guessing among the {vocabulary:,} words of "
-            "the vocabulary. Train for more hyperparameters.epochs, or on more text."
+            f"{figure} is no better than guessing among the {vocabulary:,} words of the vocabulary and the "
+            "test text. Train for more hyperparameters.epochs, or on more text."
         )
     if max_perplexity is not None and perplexity > max_perplexity:
-        return f"Test perplexity {perplexity:.2f} is above max_perplexity, {max_perplexity:g}."
+        return f"{figure} is above max_perplexity, {max_perplexity:g}."
     return None
 
 
@@ -84,10 +92,17 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
     )
 
 
-def regression(comparison: Comparison | None) -> str | None:
-    """Return why the champion stays, with both perplexities; None if the challenger may replace it."""
+def regression(run: Run, comparison: Comparison | None) -> str | None:
+    """Return why the champion stays; None if the challenger may replace it."""
     if comparison is None:
         return None
+    if comparison.reason is not None:
+        if run.incomparable == "accept":
+            return None
+        return (
+            f"{sentence_on(comparison)} To deploy the model nevertheless: lexline deploy {run.name} --force. "
+            'To accept such models: "incomparable": "accept" in the request.'
+        )
     champion, challenger = comparison.champion_perplexity, comparison.challenger_perplexity
     if champion is None or challenger is None or challenger <= champion * (1 + comparison.tolerance):
         return None
@@ -107,6 +122,11 @@ def sentence_on(comparison: Comparison | None) -> str:
         f"On the new test text its perplexity is {comparison.challenger_perplexity:.2f}; that of "
         f"{comparison.champion}, which served, is {comparison.champion_perplexity:.2f}."
     )
+
+
+def _unknown(metrics: Metrics) -> str:
+    share = metrics.test_unknown_share
+    return "" if share is None else f", with {share:.1%} of the test text unknown,"
 
 
 def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import WaiterError
 
 from localcloud.control import LocalCloud
 from tests.integration.lab import Lab, unique
@@ -127,6 +128,35 @@ def signed(cloud: LocalCloud, url: str) -> dict[str, str]:
     credentials = Credentials(cloud.access_key_id, cloud.secret_access_key)
     SigV4Auth(credentials, "execute-api", cloud.region).add_auth(request)
     return dict(request.headers)
+
+
+def test_a_stage_with_an_access_log_needs_the_accounts_role_for_logs(lab: Lab) -> None:
+    formation, gateway = lab.client("cloudformation"), lab.client("apigateway")
+    before = gateway.get_account().get("cloudwatchRoleArn")
+    if before:
+        gateway.update_account(patchOperations=[{"op": "remove", "path": "/cloudwatchRoleArn"}])
+    name = unique("no-role")
+    stage = {
+        "RestApiId": {"Ref": "Api"},
+        "StageName": "v1",
+        "AccessLogSetting": {"Format": "$context.requestId"},
+    }
+    resources = {
+        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": name}},
+        "Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": stage},
+    }
+    try:
+        formation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
+        with pytest.raises(WaiterError):
+            formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        events = formation.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = " ".join(event.get("ResourceStatusReason", "") for event in events)
+        assert "CloudWatch Logs role ARN must be set in account settings" in reasons
+    finally:
+        formation.delete_stack(StackName=name)
+        if before:
+            role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": before}
+            gateway.update_account(patchOperations=[role])
 
 
 def test_a_route_without_security_is_open(api: dict[str, str]) -> None:

@@ -52,7 +52,7 @@ def describe(stubbed_api: Api, status: str) -> None:
 def test_generate_sends_the_fields_and_returns_text_words_seed_and_model(
     stubbed_api: Api, body: Any, sent: dict[str, Any] | None
 ) -> None:
-    generated = {"text": "citizens of the", "words": 3, "seed": 111, "model": RUN}
+    generated = {"text": "citizens of the", "words": 3, "seed": 111, "model": RUN, "unknown_words": ["of"]}
     stubbed_api.expect_invocation({**generated, "temperature": 2.0}, sent)
     response = stubbed_api.post(body)
     assert (response.status_code, response.json_body) == (200, generated)
@@ -71,6 +71,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
     name = {"EndpointConfigName": RUN}
     stubbed_api.sagemaker.add_response("describe_endpoint_config", {**name, **config}, name)
     tags = {"lexline:run": RUN, "lexline:dataset": "sotu", "lexline:test-perplexity": "208.3"}
+    tags["lexline:test-unknown-share"] = "0.021"
     listed = {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
     stubbed_api.sagemaker.add_response("list_tags", listed, {"ResourceArn": arn})
     assert stubbed_api.http.get("/model").json_body == {
@@ -79,6 +80,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
         "model": RUN,
         "dataset": "sotu",
         "perplexity": 208.3,
+        "unknown_share": 0.021,
         "since": "2026-11-23T12:00:00+00:00",
     }
 

@@ -42,9 +42,11 @@ def visited(*visits: tuple[str, Any]) -> dict[str, Any]:
 
 
 MODELS = [
-    Model(3, THREE, "sotu", WHEN, 99.0, TWO, 88.0, 99.0, "Rejected", "It is worse.", "", ""),
-    Model(2, TWO, "sotu", WHEN, 88.0, ONE, 120.0, 90.5, "Approved", "Good.", "https://g/r", "abcdef0123"),
-    Model(1, ONE, "[/so]", WHEN, 120.0, "", None, None, "Approved", "Good.", "", ""),
+    Model(3, THREE, "sotu", WHEN, 99.0, 0.021, TWO, 88.0, 99.0, "Rejected", "It is worse.", "", ""),
+    Model(
+        2, TWO, "sotu", WHEN, 88.0, 0.021, ONE, 120.0, 90.5, "Approved", "Good.", "https://g/r", "abcdef0123"
+    ),
+    Model(1, ONE, "[/so]", WHEN, 120.0, None, "", None, None, "Approved", "Good.", "", ""),
 ]
 """The first model, a better one, and one that was rejected. One dataset is named like Rich's markup."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizer import JOINER, JOINER_IN_TEXT
+from tokenizer import _EXTENDING, _UNSPACED, JOINER, JOINER_IN_TEXT, SPACE
 
 _COMBINING = "".join(
     re.escape(chr(code))
@@ -41,7 +41,7 @@ class NothingToLearn(Exception):
 
 
 def read(channel: Path, tokenizer: str) -> SimpleCorpus:
-    split_line = {"prose": split_prose, "tokenized": str.split}[tokenizer]
+    split_line = split_prose if tokenizer == "prose" else lambda line: normal(line).split()
 
     def words(split: str) -> Iterator[str]:
         with (channel / split).open(encoding="utf-8-sig") as file:
@@ -50,7 +50,7 @@ def read(channel: Path, tokenizer: str) -> SimpleCorpus:
                 yield "<eos>"
 
     counts = Counter(words("train"))
-    fewest = 1 if counts["<unk>"] else 2
+    fewest = 1 if counts["<unk>"] >= max(2, 0.001 * counts.total()) else 2
     learnt = {word for word, count in counts.items() if count >= fewest} - {"<unk>", "<eos>"}
     if not learnt:
         raise NothingToLearn
@@ -62,7 +62,52 @@ def read(channel: Path, tokenizer: str) -> SimpleCorpus:
     )
 
 
+def normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+_LETTER = f"(?:(?![{_UNSPACED}])[\\w{_COMBINING}])"
+_PIECE_OR_CLUSTER = re.compile(
+    rf"(?P<number>\d+(?:[.,]\d+)+(?!{_LETTER}))"
+    rf"|(?P<clitic>(?<=[\w{_COMBINING}])(?<![{_UNSPACED}])['’]{_LETTER}+)"
+    rf"|(?P<cluster>[{_UNSPACED}][{_EXTENDING}]*)"
+    rf"|(?P<word>{_LETTER}+)"
+    r"|(?P<mark>(.)\6*)",
+    re.DOTALL,
+)
+
+
 def split_prose(line: str) -> list[str]:
+    pieces: list[str] = []
+    for chunk in line.split():
+        text = normal(chunk.replace(JOINER, JOINER_IN_TEXT))
+        matches = list(_PIECE_OR_CLUSTER.finditer(text))
+        kinds = ["", *(str(match.lastgroup) for match in matches), ""]
+        seen_word = False
+        for match, before, kind, after in zip(matches, kinds, kinds[1:], kinds[2:], strict=False):
+            piece = match.group()
+            if kind in ("number", "word", "cluster"):
+                seen_word = True
+            if kind == "cluster":
+                pieces += [piece] if before else [SPACE, piece]
+            elif kind in ("number", "word"):
+                pieces += [JOINER, piece] if before == "cluster" else [piece]
+            elif kind == "clitic" and (
+                piece[1:].lower() in ("s", "t", "d", "m", "re", "ve", "ll")
+                or text[match.start() - 1].isdecimal()
+            ):
+                pieces.append(JOINER + piece)
+            elif kind == "clitic":
+                pieces[-1] += piece[0] + JOINER
+                pieces.append(piece[1:])
+            elif seen_word:
+                pieces.append(JOINER + piece + (JOINER if after in ("number", "word") else ""))
+            else:
+                pieces.append(piece + (JOINER if after not in ("", "cluster") else ""))
+    return pieces
+
+
+def split_first_prose(line: str) -> list[str]:
     return [piece for chunk in line.split() for piece in split_chunk(chunk)]
 
 

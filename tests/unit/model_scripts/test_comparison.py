@@ -47,7 +47,7 @@ def some_model(words: int, seed: int, **shape: Any) -> LanguageModel:
 
 
 def write_artifact(
-    folder: Path, model: LanguageModel, words: list[str], tokenizer: str = "tokenized"
+    folder: Path, model: LanguageModel, words: list[str], tokenizer: str = "tokenized-2"
 ) -> Path:
     folder.mkdir()
     language_model.save_weights(model, folder / "model.pt")
@@ -136,7 +136,7 @@ def test_both_models_predict_the_same_words(tmp_path: Path, text: Corpus, artifa
         assert judged.vocabulary_size == len(known)
         unknown = [word for word in test if word not in known or word == UNKNOWN]
         assert judged.unknown_share == pytest.approx(len(unknown) / len(test))
-        assert judged.tokenizer == "tokenized"
+        assert judged.tokenizer == "tokenized-2"
 
 
 def test_without_unknown_words_the_figure_is_test_perplexity(tmp_path: Path) -> None:
@@ -149,6 +149,57 @@ def test_without_unknown_words_the_figure_is_test_perplexity(tmp_path: Path) -> 
     loss = mean_loss(model, text.splits["test"])
     assert found.champion.perplexity == found.challenger.perplexity == math.exp(loss)
     assert found.words == len(text.vocabulary)
+
+
+# --- models with different tokenizers
+
+
+def test_equal_models_whose_tokenizers_cut_alike_are_equal(tmp_path: Path) -> None:
+    text = write_texts(tmp_path / "training", f"{OWN} unheard of")
+    model, words = some_model(len(text.vocabulary), seed=7), text.vocabulary.words
+    artifact = write_artifact(tmp_path / "artifact", model, words, "prose")
+    found = compared(tmp_path, text, packed(artifact, tmp_path / "champion"), model)
+    assert found.champion.perplexity == found.challenger.perplexity
+    assert found.champion.bits_per_character == found.challenger.bits_per_character
+    assert found.words is None
+    assert found.notes[0].startswith("The champion's tokenizer is prose and the challenger's is tokenized-2.")
+
+
+def test_each_model_pays_for_its_own_tokens_and_for_spelling(tmp_path: Path) -> None:
+    text = write_texts(tmp_path / "training", "the old king, the peace")
+    words = [UNKNOWN, END_OF_LINE, "the", "king", "￭,"]
+    champion = some_model(len(words), seed=5)
+    artifact = write_artifact(tmp_path / "artifact", champion, words, "prose")
+    challenger = some_model(len(text.vocabulary), seed=6)
+    found = compared(tmp_path, text, packed(artifact, tmp_path / "champion"), challenger)
+
+    content = "the old king, the peace \n"
+    spell = lambda word: sum(-math.log(content.count(c) / len(content)) for c in f"{word} ")  # noqa: E731
+    own = np.array([2, 0, 3, 4, 2, 0, 1])
+    losses = mean_loss(champion, own) * 7 + spell("old") + spell("peace")
+    assert found.champion.bits_per_character == pytest.approx(losses / len(content) / math.log(2))
+    assert found.champion.perplexity == pytest.approx(math.exp(losses / 6))
+    losses = mean_loss(challenger, text.splits["test"]) * 6 + spell("king,")
+    assert found.challenger.bits_per_character == pytest.approx(losses / len(content) / math.log(2))
+    assert found.challenger.perplexity == pytest.approx(math.exp(losses / 6))
+
+
+SENTENCES = ["在春天农民学习一本书", "昨天他决定建设新的道路", "昨天农民建设一本书"]
+
+
+def test_a_model_gains_nothing_by_words_that_it_does_not_know(tmp_path: Path) -> None:
+    """Reading each sentence as one unknown word costs more than knowing only how frequent characters are."""
+    write_texts(tmp_path / "training", "\n".join(SENTENCES))
+    wording = corpus.read_split(tmp_path / "training", "test", "prose")
+
+    def charge(*known: str) -> float:
+        return comparison.charge_by_spelling(wording, Vocabulary([UNKNOWN, END_OF_LINE, *known]))
+
+    characters = "".join(SENTENCES)
+    frequencies = sum(-math.log(characters.count(each) / len(characters)) for each in characters)
+    assert charge() > frequencies
+    assert charge(*SENTENCES) == 0
+    assert charge(SENTENCES[0]) + charge(*SENTENCES[1:]) == pytest.approx(charge())
 
 
 @pytest.mark.parametrize(
@@ -241,6 +292,7 @@ def pickle_an_object(artifact: Path) -> None:
     torch.save({"encoder.head": Path("a pickled object")}, artifact / "model.pt")
 
 
+FIGURES = {"perplexity", "bits_per_character", "vocabulary_size", "tokenizer", "unknown_share"}
 LISTED = "\n".join(foreign_words())
 
 
@@ -250,8 +302,8 @@ LISTED = "\n".join(foreign_words())
         (lambda artifact: (artifact / "model.pt").unlink(), "contains no model.pt: it is not a model of Lex"),
         (link("model.pt"), "contains no model.pt"),
         (
-            configure(tokenizer="prose"),
-            "tokenizer is prose and the challenger's is tokenized, so their tokens differ",
+            configure(tokenizer="letters"),
+            "tokenizer is letters, and this version of Lexline has prose-2, tokenized-2, joined, prose, tok",
         ),
         (configure(format=1), "has format 1, and this version of Lexline reads format 2"),
         (configure(nhid=9), r"cannot be read and scored \(RuntimeError: .*size mismatch"),
@@ -351,7 +403,7 @@ def test_models_of_all_recipes_can_be_compared(
     assert job.run(recipe=other, epochs=1) == 0
     found = job.metrics()["comparison"]
     assert set(found) == {"comparable", "champion", "challenger", "words", "tokens", "notes"}
-    assert set(found["champion"]) == {"perplexity", "vocabulary_size", "tokenizer", "unknown_share"}
+    assert set(found["champion"]) == FIGURES
     assert found["champion"] == again.metrics()["comparison"]["champion"]
     assert found["challenger"] != found["champion"]
     assert found["words"] == job.metrics()["vocabulary_size"]

@@ -235,10 +235,9 @@ def test_ranks_score_the_champion_as_one_rank_does(
     found, expected = jobs[0].metrics()["comparison"], alone.metrics()["comparison"]
     assert expected["champion"]["unknown_share"] > 0.5
     for name in ("champion", "challenger"):
-        assert found[name] == {
-            **expected[name],
-            "perplexity": pytest.approx(expected[name]["perplexity"], rel=1e-3),
-        }
+        figures = ("perplexity", "bits_per_character")
+        close = {figure: pytest.approx(expected[name][figure], rel=1e-3) for figure in figures}
+        assert found[name] == {**expected[name], **close}
     assert (found["words"], found["tokens"]) == (expected["words"], expected["tokens"])
     assert forks[0].log.read_text().count("champion_perplexity=") == 1
     assert jobs[0].metrics()["samples"]

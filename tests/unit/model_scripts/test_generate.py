@@ -19,7 +19,8 @@ def test_a_response_has_the_text_and_its_origin(untrained: Path, monkeypatch: Pa
     answer = json.loads(body)
     assert content_type == "application/json"
     assert len(answer.pop("text").split()) == 12
-    assert answer == {"words": 12, "seed": 7, "temperature": 0.8, "model": "lexline-sotu-0123456789ab"}
+    origin = {"seed": 7, "temperature": 0.8, "model": "lexline-sotu-0123456789ab"}
+    assert answer == {"words": 12, **origin, "unknown_words": []}
 
 
 def test_an_invalid_request_has_status_400(untrained: Path) -> None:

@@ -18,7 +18,8 @@ import torch
 from inference import Run, ServedModel, load, parse
 from request_body import InvalidRequest, Request
 from sampler import Choice, Memory
-from vocabulary import END_OF_LINE, END_OF_LINE_ID
+from tokenizer import BY_NAME
+from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +103,26 @@ def test_a_prompt_may_be_empty_or_have_unknown_words(served: ServedModel) -> Non
 
 @pytest.mark.parametrize("prompt", ["Zyxgrv", "戦場 \ud800 zyxgrv\n\nZyxgrv"])
 def test_a_prompt_without_one_known_word_is_refused(served: ServedModel, prompt: str) -> None:
-    with pytest.raises(InvalidRequest, match="prompt has no word that is in the model's vocabulary"):
+    with pytest.raises(InvalidRequest, match="prompt has no word that is in the model's vocabulary") as error:
         served.begin(Request(prompt=prompt))
+    assert "'Zyxgrv'" in str(error.value)
+    assert "is missing from the text that the model was trained on, or occurs there once" in str(error.value)
+
+
+def test_unknown_words_of_the_prompt_are_listed_once(served: ServedModel) -> None:
+    found = served.generate(Request(prompt="Anna Zyxgrv, “zyxgrv” bread\nZyxgrv WANTS 戦 tea", words=1))
+    assert [word for word in found["unknown_words"] if word.isalpha()] == ["Zyxgrv", "zyxgrv", "戦"]
+    assert served.generate(Request(prompt="Anna", words=1))["unknown_words"] == []
+    assert served.generate(Request(words=1))["unknown_words"] == []
+
+
+@pytest.mark.parametrize("typed", ["don’t anna", "ANNA"])
+def test_a_prompt_finds_its_words_only_with_conventions_that_search(served: ServedModel, typed: str) -> None:
+    script = Script(numbers(served, "tea tea"))
+    text(replace(served, sampler=script), prompt=typed, words=1)
+    assert UNKNOWN_ID not in script.was_read
+    first = replace(served, tokenizer=BY_NAME["prose"], sampler=Script(numbers(served, "tea tea")))
+    assert first.tokenizer.split_prompt(typed, served.vocabulary.numbers) == first.tokenizer.split(typed)
 
 
 def test_no_line_begins_with_a_mark_that_belongs_to_the_word_before(served: ServedModel) -> None:

@@ -81,7 +81,7 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
     assert (
         found["valid_perplexity"] == best["valid_perplexity"] == pytest.approx(math.exp(best["valid_loss"]))
     )
-    expected = {"stopped": None, "tokenizer": "prose", "recipe": "classic", "world_size": 1, "resumed": 0}
+    expected = {"stopped": None, "tokenizer": "prose-2", "recipe": "classic", "world_size": 1, "resumed": 0}
     assert {name: found[name] for name in expected} == expected
     assert all(epoch["words_per_second"] > 0 for epoch in epochs)
     words = (trained.model / "vocabulary").read_text(encoding="utf-8").splitlines()
@@ -97,11 +97,25 @@ def test_the_log_has_the_lines_for_metric_definitions(job: Job, capfd: Capture) 
         "vocabulary_size={vocabulary_size} parameters={parameters} train_tokens={train_tokens}".format(
             **found
         ),
-        rf"epoch=1/2 step=10/\d+ lr=20 words_per_second=\d+ train_loss={NUMBER} train_perplexity={NUMBER}",
-        rf"epoch=2/2 seconds={NUMBER} valid_loss={NUMBER} valid_perplexity={NUMBER}",
-        rf"test_loss={NUMBER} test_perplexity={found['test_perplexity']:.2f}",
+        rf"epoch=1/2 step=10/\d+ lr=20 words_per_second=\d+ train_loss={NUMBER} train_perplexity={NUMBER} "
+        rf"train_unknown_share={NUMBER}",
+        rf"epoch=2/2 seconds={NUMBER} valid_loss={NUMBER} valid_perplexity={NUMBER} "
+        rf"valid_unknown_share={NUMBER}",
+        rf"test_loss={NUMBER} test_perplexity={found['test_perplexity']:.2f} "
+        rf"test_unknown_share={found['test_unknown_share']:.4f} "
+        rf"test_exact_perplexity={found['test_exact_perplexity']:.2f} test_words={found['test_words']}",
     ):
         assert re.search(f"^{line}$", log, re.MULTILINE)
+
+
+def test_the_exact_perplexity_charges_unknown_words(job: Job) -> None:
+    (job.channel / "test").write_text("Anna bought xx; xx cost yy.\n", encoding="utf-8")
+    assert job.run(epochs=1) == 0
+    found = job.metrics()
+    # xx and yy are the unknown words of test, so <unk> may be one of three words.
+    assert found["test_words"] == found["vocabulary_size"] + 2
+    assert found["test_unknown_share"] == pytest.approx(3 / 9)
+    assert found["test_exact_perplexity"] == pytest.approx(found["test_perplexity"] * 3 ** (3 / 9))
 
 
 def test_a_short_epoch_logs_one_step(job: Job, capfd: Capture) -> None:

@@ -15,7 +15,9 @@ from tests.unit.model_scripts.conftest import Capture, Patch
 
 def measured(losses: list[tuple[float, float]], test_loss: float = 4.0) -> Metrics:
     """The metrics of epochs with these losses on train and valid."""
-    metrics = Metrics(Path(), Path(), "fast", 1, "prose", 9, 9, {}, {}, started=0.0, test_loss=test_loss)
+    metrics = Metrics(
+        Path(), Path(), "fast", 1, "prose", 9, 9, {}, {"test": 0.1}, 9, started=0.0, test_loss=test_loss
+    )
     metrics.epochs = [Epoch(number, 1.0, 1.0, 1.0, *both) for number, both in enumerate(losses, start=1)]
     metrics.best_epoch = min(metrics.epochs, key=lambda epoch: epoch.valid_loss).epoch
     return metrics

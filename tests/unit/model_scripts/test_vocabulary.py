@@ -23,11 +23,16 @@ def test_words_met_once_teach_the_model_what_unknown_is() -> None:
 
 
 def test_text_with_its_own_unk_keeps_every_word() -> None:
-    assert learn_from(unk=1, a=2, rare=1) == (["<unk>", "<eos>", "a", "rare"], [2, 3])
+    assert learn_from(unk=2, a=2, rare=1) == (["<unk>", "<eos>", "a", "rare"], [2, 3])
+
+
+@pytest.mark.parametrize(("unk", "others"), [(1, 20), (2, 2000)])
+def test_a_stray_unk_changes_nothing(unk: int, others: int) -> None:
+    assert learn_from(unk=unk, a=others, rare=1) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
 
 
 def test_words_that_only_other_splits_hold_are_not_learnt() -> None:
-    assert learn_from(unk=1, a=1, elsewhere=0) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
+    assert learn_from(unk=2, a=1, elsewhere=0) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
 
 
 def test_a_corpus_with_nothing_to_learn_is_refused() -> None:

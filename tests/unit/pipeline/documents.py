@@ -100,12 +100,16 @@ _TRAINED: Document = {
         "train:perplexity": 168.0,
         "train:words_per_second": 1432.0,
         "vocabulary:size": 33278.0,
+        "test:unknown_share": 0.021,
+        "test:exact_perplexity": 250.1,
+        "test:words": 34012.0,
     },
 }
 _EVALUATED: Document = {
     "accepted": True,
     "reason": (
-        "Test perplexity 208.30 over 33,278 words. On the new test text its perplexity is 208.30; that of "
+        "Test perplexity 208.30 over 33,278 words, with 2.1% of the test text unknown. "
+        "On the new test text its perplexity is 208.30; that of "
         f"{FORMER}, which served, is 215.20."
     ),
     "metrics": {
@@ -114,6 +118,9 @@ _EVALUATED: Document = {
         "train_perplexity": 168.0,
         "words_per_second": 1432.0,
         "vocabulary_size": 33278,
+        "test_unknown_share": 0.021,
+        "test_exact_perplexity": 250.1,
+        "test_words": 34012,
     },
     "comparison": {
         "champion": FORMER,
@@ -137,6 +144,7 @@ _REGISTERED: Document = {
     "fingerprint": _PREPARED["fingerprint"],
     "identity": "12" * 32,
     "test_perplexity": 208.3,
+    "test_unknown_share": 0.021,
 }
 _MODEL: Document = {
     "name": NAME,

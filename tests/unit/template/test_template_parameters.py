@@ -108,6 +108,7 @@ CHANGED: dict[str, tuple[str, str, Any]] = {
     "WatchSeconds": ("600", "hosting.watch_seconds", 600),
     "MaxLatencySeconds": ("5", "hosting.max_latency_seconds", 5),
     "Tolerance": ("0.02", "tolerance", 0.02),
+    "Incomparable": ("accept", "incomparable", "accept"),
     "Teardown": ("when_idle:PT2H", "teardown", {"when_idle": "PT2H"}),
 }
 """By parameter: another value, and the field of a run's input that has it then."""

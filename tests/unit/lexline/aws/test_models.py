@@ -9,7 +9,12 @@ from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import ACCOUNT, ONE, TWO, WHEN
 
 GROUP = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/lexline/"
-FIGURES = {"test_perplexity": "86.7", "champion_perplexity": "90.5", "challenger_perplexity": "88.25"}
+FIGURES = {
+    "test_perplexity": "86.7",
+    "test_unknown_share": "0.021",
+    "champion_perplexity": "90.5",
+    "challenger_perplexity": "88.25",
+}
 METADATA = {"run": TWO, "dataset": "sotu", "commit": "0123abc", "champion": ONE, **FIGURES}
 
 
@@ -37,7 +42,7 @@ def test_a_model_has_its_origins_and_its_comparison(stack: Stack, stubs: Stubs) 
     described(stubs, 2, TWO, CustomerMetadataProperties=METADATA, MetadataProperties=origin)
     assert models.newest(stack, 1) == [
         models.Model(
-            2, TWO, "sotu", WHEN, 86.7, ONE, 90.5, 88.25, "Approved", "It is good: 86.7.", "https://g/r",
+            2, TWO, "sotu", WHEN, 86.7, 0.021, ONE, 90.5, 88.25, "Approved", "It is good: 86.7.", "https://g/r",
             "0123abc",
         )
     ]  # fmt: skip

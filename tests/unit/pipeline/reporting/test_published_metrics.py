@@ -42,6 +42,7 @@ def test_a_training_is_measured_by_dataset(published: Any) -> None:
     assert found["TrainingSeconds"] == {"unit": "Seconds", "value": 610, **tags}
     assert found["BillableSeconds"] == {"unit": "Seconds", "value": 183, **tags}
     assert found["TestPerplexity"] == {"unit": "None", "value": 208.3, **tags}
+    assert found["TestUnknownShare"] == {"unit": "None", "value": 0.021, **tags}
     assert found["WordsPerSecond"] == {"unit": "Count/Second", "value": 1432, **tags}
 
 
@@ -52,7 +53,7 @@ def test_runs_are_counted_by_outcome_and_not_by_dataset(published: Any) -> None:
 
 def test_a_training_that_diverged_has_no_perplexity(published: Any, results: Json) -> None:
     results["evaluated"]["metrics"]["test_perplexity"] = float("inf")
-    expected = {"TrainingSeconds", "BillableSeconds", "WordsPerSecond", "RunsSucceeded"}
+    expected = {"TrainingSeconds", "BillableSeconds", "TestUnknownShare", "WordsPerSecond", "RunsSucceeded"}
     assert published().keys() == expected
 
 

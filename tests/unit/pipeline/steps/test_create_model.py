@@ -52,6 +52,7 @@ def test_the_model_serves_the_artifact_with_the_scripts_in_it(
             fingerprint="ab" * 32,
             identity="12" * 32,
             test_perplexity="208.3000",
+            test_unknown_share="0.0210",
         ),
     )
     assert creates() == documents.model
@@ -61,7 +62,7 @@ def test_a_registered_model_responds_with_the_name_of_the_run_that_trained_it(
     stubbed: StubbedAws, creates: Creates, documents: Documents
 ) -> None:
     documents.run.update(work="deploy", dataset=None, model=FORMER)
-    documents.registered.update(model=FORMER, test_perplexity=None)
+    documents.registered.update(model=FORMER, test_perplexity=None, test_unknown_share=None)
     stubbed.answers("sagemaker", "create_model", {"ModelArn": documents.model["arn"]})
     assert creates()["name"] == NAME
     sent = stubbed.parameters["CreateModel"]

@@ -78,6 +78,7 @@ class Deployment(ExpectedCalls):
                 fingerprint="ab" * 32,
                 identity="12" * 32,
                 test_perplexity="208.3000",
+                test_unknown_share="0.0210",
                 generation="7",
                 previous=previous,
                 previous_model=model,

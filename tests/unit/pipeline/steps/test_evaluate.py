@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from steps import evaluate
-from tests.unit.pipeline.documents import FORMER, Document, Documents
+from tests.unit.pipeline.documents import FORMER, NAME, Document, Documents
 from training import job_output
 from training.job_output import JobMetrics, JobOutput
 
@@ -61,7 +61,9 @@ def test_the_first_model_has_no_comparison(
     written.clear()
     verdict = evaluates()
     assert (verdict["accepted"], verdict["comparison"]) == (True, None)
-    assert verdict["reason"] == "Test perplexity 208.30 over 33,278 words."
+    assert verdict["reason"] == (
+        "Test perplexity 208.30 over 33,278 words, with 2.1% of the test text unknown."
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,8 +71,18 @@ def test_the_first_model_has_no_comparison(
     [
         ({"test_perplexity": float("inf")}, "diverged"),
         ({"test_perplexity": float("nan")}, "diverged"),
-        ({"test_perplexity": 33278}, "no better than guessing among the 33,278 words"),
-        ({"test_perplexity": 40000.0}, "no better than guessing among the 33,278 words"),
+        (
+            {"test_exact_perplexity": 34012},
+            "2.1% of the test text unknown, is no better than guessing among the 34,012",
+        ),
+        (
+            {"test_perplexity": 1.3, "test_exact_perplexity": 4e4, "test_unknown_share": 0.99},
+            "Test perplexity 40000.00, with 99.0% of the test text unknown, is no better than guessing",
+        ),
+        (
+            {"test_perplexity": 33278, "test_exact_perplexity": None},
+            "no better than guessing among the 33,278 words",
+        ),
         ({"test_perplexity": None}, "no test perplexity"),
         ({"vocabulary_size": None}, "no vocabulary size"),
     ],
@@ -84,14 +96,14 @@ def test_a_model_that_has_learnt_nothing_is_rejected(
     json.dumps(verdict, allow_nan=False)
 
 
-@pytest.mark.parametrize(("limit", "accepted"), [(208.2, False), (208.3, True), (500, True)])
+@pytest.mark.parametrize(("limit", "accepted"), [(250.0, False), (250.1, True), (500, True)])
 def test_max_perplexity_is_the_highest_that_is_accepted(
     evaluates: Evaluates, documents: Documents, limit: float, accepted: bool
 ) -> None:
     documents.run["max_perplexity"] = limit
     verdict = evaluates()
     assert verdict["accepted"] is accepted
-    assert accepted or "above max_perplexity, 208.2" in verdict["reason"]
+    assert accepted or "above max_perplexity, 250" in verdict["reason"]
     # The comparison is reported even for a model that is rejected by itself.
     assert verdict["comparison"]["champion_perplexity"] == 215.2
 
@@ -145,12 +157,18 @@ def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> No
         ),
     ],
 )
-def test_a_model_that_cannot_be_compared_is_accepted_by_itself(
-    evaluates: Evaluates, written: Document, comparison: Any, reason: str
+def test_the_request_decides_on_a_model_that_cannot_be_compared(
+    evaluates: Evaluates, documents: Documents, written: Document, comparison: Any, reason: str
 ) -> None:
     written["comparison"] = comparison
     if comparison == "missing":
         written.clear()
+    verdict = evaluates()
+    assert not verdict["accepted"]
+    assert verdict["reason"].startswith(f"It could not be compared with {FORMER}: {reason}")
+    assert f"lexline deploy {NAME} --force" in verdict["reason"]
+    assert '"incomparable": "accept"' in verdict["reason"]
+    documents.run["incomparable"] = "accept"
     verdict = evaluates()
     assert verdict["accepted"]
     assert verdict["reason"].endswith(f"It could not be compared with {FORMER}: {reason}")
@@ -177,7 +195,7 @@ def test_a_champion_without_an_artifact_cannot_be_compared(
     documents.champion |= champion
     written.clear()
     verdict = evaluates()
-    assert verdict["accepted"]
+    assert not verdict["accepted"]
     assert verdict["comparison"]["champion"] == name
     assert verdict["comparison"]["reason"] == f"The artifact of {name} does not exist any more."
 

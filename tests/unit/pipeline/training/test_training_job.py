@@ -105,7 +105,8 @@ def test_the_metric_definitions_match_what_the_script_prints() -> None:
         "vocabulary_size=33278 parameters=7345678 train_tokens=2088628\n"
         "epoch=1/6 step=200/2983 lr=20 words_per_second=1432 train_loss=5.12 train_perplexity=168.02\n"
         "epoch=1/6 seconds=123.4 valid_loss=5.42 valid_perplexity=inf\n"
-        "test_loss=5.33 test_perplexity=2.083e+02\n"
+        "test_loss=5.33 test_perplexity=2.083e+02 test_unknown_share=0.0210 test_exact_perplexity=250.10 "
+        "test_words=34012\n"
         "champion_perplexity=215.20 challenger_perplexity=208.30\n"
     )
     found = {name: re.findall(regex, printed) for name, regex in training_job.METRICS.items()}
@@ -114,6 +115,9 @@ def test_the_metric_definitions_match_what_the_script_prints() -> None:
         "train:words_per_second": ["1432"],
         "valid:perplexity": ["inf"],
         "test:perplexity": ["2.083e+02"],
+        "test:unknown_share": ["0.0210"],
+        "test:exact_perplexity": ["250.10"],
+        "test:words": ["34012"],
         "vocabulary:size": ["33278"],
         "champion:perplexity": ["215.20"],
         "challenger:perplexity": ["208.30"],
