@@ -307,7 +307,8 @@ def test_a_function_has_a_role_of_its_own_and_writes_to_its_own_log_group(
     assert logging == [(["logs:CreateLogStream", "logs:PutLogEvents"], [f"<{part}Logs.Arn>"])]
 
 
-def test_sam_adds_no_role_or_policy_of_its_own(template: Template) -> None:
+def test_sam_adds_no_role_or_policy_of_its_own(deployed_with: Callable[..., Template]) -> None:
+    template = deployed_with(ApiLogsRole="CREATE")
     assert set(template.of("AWS::IAM::Role")) == set(names_of("AWS::IAM::Role"))
     managed = {
         arn for role in template.of("AWS::IAM::Role").values() for arn in role.get("ManagedPolicyArns", [])
