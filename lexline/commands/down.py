@@ -31,7 +31,7 @@ def down(
 
 
 def _delete_locally(stack_name: str, *, yes: bool) -> None:
-    # Imported here, because a deployment to AWS does not need the local cloud.
+    # Import it here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     console, home = terminal.stdout(), paths.home()

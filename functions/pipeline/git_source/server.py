@@ -82,7 +82,7 @@ class GitServer(Urllib3HttpGitClient):
         # Dulwich sends Latin-1, and servers expect UTF-8 (RFC 7617).
         login = (credentials.username, credentials.password) if credentials else ()
         username, password = [part.encode().decode("latin-1") for part in login] or (None, None)
-        # Without retries, urllib3 also leaves redirects to _http_request.
+        # With retries=False, urllib3 also follows no redirects: _http_request does that.
         pool = urllib3.PoolManager(headers={"User-Agent": default_user_agent_string()}, retries=False)
         if not environment.on_local_cloud():
             pool.pool_classes_by_scheme = {"https": _PublicPool}
@@ -136,7 +136,7 @@ class GitServer(Urllib3HttpGitClient):
         except errors.PipelineError:
             raise
         except Exception as error:
-            # Without a cause: Dulwich quotes the server, which may repeat the credentials.
+            # Leave out the cause: Dulwich's error quotes the server, which may repeat the credentials.
             raise self._translated(error) from None
 
     def _translated(self, error: Exception) -> errors.PipelineError:
