@@ -149,7 +149,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
             break
-    # What SAM has started may ignore the signal, and outlive SAM.
+    # Processes that SAM has started may ignore the signal and outlive SAM.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for number, handler in former.items():

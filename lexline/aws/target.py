@@ -158,8 +158,8 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f"The profile {profile} has no region.",
             "Give one with --region, for example --region us-east-1.",
         )
-    # Checked here, because SAM would notice only after a minute of building. With SSO, boto3 reads the login
-    # only when it needs the keys.
+    # Check the credentials now: SAM would notice only after a minute of building that they are missing or
+    # expired. With SSO, boto3 does not read the login before the keys are requested, so request them.
     credentials = session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
@@ -190,7 +190,7 @@ def for_running_cloud(home: Path, stack_name: str) -> Target:
     Raises:
         UserError: The local cloud is not running.
     """
-    # Imported here, because a deployment to AWS does not need the local cloud.
+    # Import it here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     cloud = control.load(home)

@@ -198,6 +198,26 @@ def test_down_with_an_unknown_stack_deletes_nothing_and_names_the_stacks(
     assert "There is no stack peoms on the local cloud. Its stacks: lexline, poems." in result.output
 
 
+def test_down_deletes_nothing_if_another_stack_was_deployed_since_the_question(
+    local_stacks: Callable[..., LocalStacks], patch: Patch
+) -> None:
+    local, seen = local_stacks("poems"), [["poems"], ["lexline", "poems"]]
+    patch("aws.deletion.stack_names", lambda target: seen.pop(0))
+    result = run_lexline("down", "--stack", "poems", answer="y\n")
+    assert (result.exit_code, local.deleted, local.stopped) == (1, [], False)
+    assert "nothing was deleted" in result.output
+
+
+def test_down_with_one_stack_deletes_no_others_of_a_local_cloud_that_does_not_respond(
+    local_stacks: Callable[..., LocalStacks], patch: Patch
+) -> None:
+    local = local_stacks("lexline", "poems")
+    patch("aws.deletion.stack_names", raising(EndpointConnectionError(endpoint_url="http://127.0.0.1:1")))
+    result = run_lexline("down", "--stack", "poems", "--yes")
+    assert (result.exit_code, local.stopped) == (1, False)
+    assert "`lexline down --stack lexline`" in result.output
+
+
 def test_down_removes_a_local_cloud_that_does_not_respond(
     local_stacks: Callable[..., LocalStacks], patch: Patch
 ) -> None:
