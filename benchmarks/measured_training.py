@@ -122,7 +122,8 @@ def our_training(
 ) -> Training:
     """Return a training by train.py, not started. folder/model gets the artifact.
 
-    It writes no checkpoints. They are due after some time, and time also passes during the other's turns.
+    It writes no checkpoints. They are due after some time, and time also passes while the other training
+    runs.
     """
     options = {**hparams, "epochs": epochs, "log_interval": batches_a_turn}
     folders = {

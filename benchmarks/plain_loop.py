@@ -280,7 +280,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Imported by name: otherwise the pickle would refer to a class of __main__, which other programs lack.
+    # Import it by name: otherwise the pickle would refer to a class of __main__, which other programs lack.
     from benchmarks import plain_loop
 
     plain_loop.main()

@@ -77,7 +77,7 @@ def read_and_measure(folder: Path, tokenizer: str) -> dict[str, float]:
     started = time.perf_counter()
     read = corpus.read(folder, tokenizer)
     seconds = time.perf_counter() - started
-    # Not getrusage: its peak for a new process includes that of the process that forked it.
+    # Do not use getrusage: its peak for a new process includes that of the process that forked it.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "gib": int(status["VmHWM"].split()[0]) * 1024 / GIB,

@@ -45,6 +45,7 @@ class _Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
+        terminal.stack_options.clear()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
@@ -55,7 +56,7 @@ class _Commands(TyperGroup):
         except UserError as error:
             problem = error
         except client_errors.ERRORS as error:
-            problem = UserError(*client_errors.explain(error, ctx.obj))
+            problem = UserError(*client_errors.explain(error, terminal.stack_options.get("--profile")))
         except OSError as error:
             # Nobody reads the output any more, for example after `lexline logs | head`. Typer ends quietly.
             if error.errno == errno.EPIPE:

@@ -44,6 +44,10 @@ class LocalCloudError(RuntimeError):
     """The local cloud could not be started. The message ends with the last lines of its log."""
 
 
+class OtherFiles(LocalCloudError):
+    """The directory contains files that are not a local cloud's, so it is not used."""
+
+
 @dataclass(frozen=True)
 class LocalCloud:
     """The address of a running local cloud, and the credentials of its administrator."""
@@ -176,14 +180,14 @@ def claim(state: Path, beside: Container[str] = ()) -> None:
         beside: Names of files that may be in the directory.
 
     Raises:
-        LocalCloudError: The directory contains other files and is not a local cloud's.
+        OtherFiles: The directory contains other files and is not a local cloud's.
     """
     if state.is_dir() and not is_claimed(state):
         others = sorted(entry.name for entry in state.iterdir() if entry.name not in beside)
         if others:
-            raise LocalCloudError(
-                f"{state} is not a local cloud's directory: it holds {others[0]}. The local cloud deletes "
-                "its directory at the end. Name a directory that is empty or does not exist."
+            raise OtherFiles(
+                f"{state} is not a local cloud's folder: it holds {others[0]}. The local cloud deletes its "
+                "folder at the end."
             )
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), (state / "lock").open("xb", buffering=0) as lock:

@@ -268,7 +268,7 @@ def _score(folder: Path, channel: Path, text: Corpus, device: torch.device) -> t
 
 @contextlib.contextmanager
 def _shared_errors() -> Iterator[None]:
-    """Raise an error of any rank on every rank, as a UserError.
+    """Raise a UserError on every rank if any rank raises an error.
 
     Otherwise the other ranks would wait for ever. The code inside must not wait for another rank.
     """

@@ -70,13 +70,13 @@ def process_group() -> Iterator[None]:
     with _detect_lost_rank():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device().type == "cuda" else "gloo")
     yield
-    # Not after an error: the other ranks may be gone, and this call would wait for them.
+    # Do not call this after an error: the other ranks may have ended, and this call would wait for them.
     distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
 def shared_errors() -> Iterator[None]:
-    """Raise a UserError of any rank on every rank."""
+    """Raise a UserError on every rank if any rank raises one."""
     own = None
     try:
         yield

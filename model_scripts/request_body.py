@@ -35,7 +35,9 @@ class Number:
     def __str__(self) -> str:
         """Return the numbers in words."""
         kind = "a whole number" if self.whole else "a number"
-        return f"{kind} {'above' if self.above_least else 'from'} {self.least:,} to {self.most:,}"
+        if self.above_least:
+            return f"{kind} above {self.least:,} and at most {self.most:,}"
+        return f"{kind} from {self.least:,} to {self.most:,}"
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value of a JSON document, in which all numbers are floats, is one of them."""

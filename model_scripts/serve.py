@@ -99,7 +99,7 @@ class Generator:
     """A replica of the deployment: an actor with the model and one batch."""
 
     def __init__(self, model_dir: str) -> None:
-        # Imported late: Ray Serve also imports this module without using it, and torch takes seconds.
+        # Import it late: Ray Serve also imports this module without using it, and torch takes seconds.
         import inference
 
         self._inference: Any = inference

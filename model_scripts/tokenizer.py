@@ -222,7 +222,7 @@ class Tokenized(Tokenizer):
     name = "tokenized-2"
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
-        """Return the chunks, each of which is one word."""
+        """Return the chunks as words, and the number of words of each, which is 1."""
         return _in_normal_form(chunks), [1] * len(chunks)
 
     def split_prompt(self, line: str, known: Container[str]) -> list[str]:
@@ -286,7 +286,7 @@ class FirstTokenized(Tokenized):
     name = "tokenized"
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
-        """Return the chunks, each of which is one word."""
+        """Return the chunks as words, and the number of words of each, which is 1."""
         return chunks, [1] * len(chunks)
 
     def split_prompt(self, line: str, known: Container[str]) -> list[str]:
@@ -301,7 +301,7 @@ class Joined(Prose):
     _clusters = False
 
     def split_chunks(self, chunks: Sequence[str]) -> tuple[list[str], list[int]]:
-        """Return the chunks, each of which is one word."""
+        """Return the chunks as words, and the number of words of each, which is 1."""
         return [*_in_normal_form(chunks)], [1] * len(chunks)
 
     def split_prompt(self, line: str, known: Container[str]) -> list[str]:
@@ -348,7 +348,7 @@ FEWEST_MARKED = 0.01
 In WikiText one chunk in ten is a comma, a full stop, a bracket or <unk>; in ordinary text a few in a million.
 """
 
-# Not the marks that some languages print after a space, such as the French question mark.
+# Without the marks that some languages print after a space, for example the French question mark.
 _STOPS_AND_BRACKETS = frozenset(",.()،。，、（）।")
 _MADE_BY_TOKENIZERS = frozenset(["<unk>", "@-@", "@,@", "@.@"])
 

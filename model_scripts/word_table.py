@@ -134,7 +134,8 @@ class _Table:
     of Computer Programming 3, 6.4, algorithm L). At most half of the slots are in use.
     """
 
-    # Odd, without a pattern of bits: 2**64 divided by the golden ratio, and xxHash's second prime.
+    # One factor for each column of keys. They are odd, and their bits have no pattern: 2**64 divided by the
+    # golden ratio, and xxHash's second prime.
     _FACTORS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
     def __init__(self, columns: int, bits: int) -> None:

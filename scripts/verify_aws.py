@@ -239,7 +239,7 @@ class Scenario:
 
 
 def _names_of(where: Target, part: str) -> list[str]:
-    """Return the names of endpoints, configs and models that contain a text."""
+    """Return the names that contain `part`, of endpoints, endpoint configs and models."""
     client = where.sagemaker
     return [
         *(each["EndpointName"] for each in client.list_endpoints(NameContains=part)["Endpoints"]),

@@ -14,7 +14,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from lexline.aws.stack import Stack
-from lexline.core.errors import UserError
+from lexline.core.errors import UsageError, UserError
 
 _TIMEOUTS = (10, 35)
 """Seconds to wait for the connection and for the response. API Gateway responds within 29 seconds."""
@@ -105,4 +105,6 @@ class HttpApi:
 
 def _error(status: int, body: dict[str, Any]) -> UserError:
     message = body.get("message") or f"The API returned HTTP status {status}."
+    if body.get("code") == "invalid_request":
+        return UsageError(message, "Correct the options. `lexline generate --help` describes them.")
     return UserError(message, _HINTS.get(str(body.get("code")), ""))

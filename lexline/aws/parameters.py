@@ -53,7 +53,7 @@ def check(parameters: Mapping[str, str], project: Path) -> None:
 
 
 def _declared(template: Path) -> dict[str, dict[str, Any]]:
-    # Imported here, because most commands do not need it.
+    # Import it here, because most commands do not need it.
     import yaml
 
     class Loader(yaml.CSafeLoader):

@@ -149,7 +149,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
             break
-    # What SAM has started may ignore the signal, and outlive SAM.
+    # Processes that SAM has started may ignore the signal and outlive SAM.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for number, handler in former.items():
@@ -159,7 +159,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _stopped(command: str, target: Target) -> Stopped:
     name = target.stack_name
     cloud = " The local cloud runs on; `lexline down` ends it." if target.local else ""
-    again = f"`lexline up` with the same options deploys the stack.{cloud}"
+    again = f"`lexline up` with the same parameters deploys the stack.{cloud}"
     if command == "build":
         return Stopped(f"SAM was building. The stack {name} was not changed.", again)
     return Stopped(

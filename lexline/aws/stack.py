@@ -58,7 +58,6 @@ def read(target: Target) -> Stack:
         Outdated: An earlier version deployed the stack.
     """
     name = target.stack_name
-    up = "`lexline up`" if target.local else "`lexline up` and the same --profile"
     try:
         stacks = target.cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -66,7 +65,7 @@ def read(target: Target) -> Stack:
             raise
         stacks = []
     if not stacks or stacks[0]["StackStatus"] == "DELETE_COMPLETE":
-        raise NotDeployed(f"There is no stack {name} on {target.place}.", f"Deploy it with {up}.")
+        raise NotDeployed(f"There is no stack {name} on {target.place}.", "Deploy it with `lexline up`.")
     status = stacks[0]["StackStatus"]
     outputs = {output["OutputKey"]: output.get("OutputValue", "") for output in stacks[0].get("Outputs", [])}
     if "StateMachineArn" not in outputs:
@@ -78,7 +77,7 @@ def read(target: Target) -> Stack:
         )
     if "TableName" not in outputs:
         raise Outdated(
-            f"An earlier version of Lexline deployed the stack {name}.", f"Update the stack with {up}."
+            f"An earlier version of Lexline deployed the stack {name}.", "Update the stack with `lexline up`."
         )
     return Stack(
         target=target,

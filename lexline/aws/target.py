@@ -158,8 +158,8 @@ def for_profile(profile: str, stack_name: str, region: str | None, home: Path) -
             f"The profile {profile} has no region.",
             "Give one with --region, for example --region us-east-1.",
         )
-    # Checked here, because SAM would notice only after a minute of building. With SSO, boto3 reads the login
-    # only when it needs the keys.
+    # Check the credentials now: SAM would notice only after a minute of building that they are missing or
+    # expired. With SSO, boto3 does not read the login before the keys are requested, so request them.
     credentials = session.get_credentials()
     if credentials is None:
         raise NoCredentialsError
@@ -190,7 +190,7 @@ def for_running_cloud(home: Path, stack_name: str) -> Target:
     Raises:
         UserError: The local cloud is not running.
     """
-    # Imported here, because a deployment to AWS does not need the local cloud.
+    # Import it here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     cloud = control.load(home)
@@ -210,6 +210,10 @@ def start_cloud(home: Path, stack_name: str) -> Target:
 
     try:
         return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
+    except control.OtherFiles as error:
+        raise UserError(
+            str(error), "Set LEXLINE_HOME to a folder that is empty or does not exist."
+        ) from error
     except control.LocalCloudError as error:
         raise UserError(
             str(error), f"Look at {home / 'server.log'} if it exists. `lexline down` deletes what is left."
@@ -235,8 +239,10 @@ def not_reached(home: Path, error: Exception) -> tuple[str, str]:
 
 def not_running(home: Path) -> tuple[str, str]:
     """Return the message and the hint for a local cloud that is not running."""
+    from localcloud import control
+
     on_aws = "To work on AWS instead, give --profile or set LEXLINE_PROFILE."
-    if home.is_dir() and any(entry.name != _AWS_BUILDS for entry in home.iterdir()):
+    if control.is_claimed(home):
         return (
             "The local cloud has stopped. Its data is lost.",
             f"`lexline up` starts a new one; `lexline down` deletes the files that are left. {on_aws}",

@@ -21,10 +21,11 @@ DEFAULT_STACK = "lexline"
 INTERRUPTED = Stopped.exit_code
 
 
-def _remember(context: typer.Context, profile: str | None) -> str | None:
-    """Keep the profile for messages about errors."""
-    context.find_root().obj = profile
-    return profile
+def _remember(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Keep the value for messages."""
+    if value is not None and value != option.default:
+        terminal.stack_options[option.opts[0]] = value
+    return value
 
 
 Profile = Annotated[
@@ -38,7 +39,7 @@ Profile = Annotated[
 ]
 
 
-def check_stack_name(name: str) -> str:
+def _check_stack_name(option: typer.CallbackParam, name: str) -> str:
     """Return the name of a stack, if the stack's bucket and endpoint can be named after it.
 
     The bucket is STACK-ACCOUNT-REGION, and S3 allows 63 characters. The rest is core.names.prefix's rule.
@@ -47,23 +48,29 @@ def check_stack_name(name: str) -> str:
         UsageError: The name is too long, or has other characters.
     """
     if len(name) <= 30 and re.fullmatch(r"[a-z](-?[a-z0-9])*", name):
+        _remember(option, name)
         return name
     similar = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[:30].strip("-")
     raise UsageError(
-        f'"{name}" is not a valid stack name. The endpoint has the same name, and the bucket\'s name begins '
-        "with it, so it has at most 30 lower-case letters, digits and single inner hyphens, and begins with "
-        "a letter.",
+        f'"{name}" is not a valid stack name. The name begins with a letter, and has at most 30 lower-case '
+        "letters, digits and single hyphens between them, because the endpoint and the bucket are named "
+        "after the stack.",
         f"Choose another name with --stack, for example {similar or DEFAULT_STACK}.",
     )
 
 
 StackName = Annotated[
     str,
-    typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.", callback=check_stack_name),
+    typer.Option("--stack", envvar="LEXLINE_STACK", help="Name of the stack.", callback=_check_stack_name),
 ]
 Region = Annotated[
     str | None,
-    typer.Option("--region", envvar="LEXLINE_REGION", help="AWS region. Default: the profile's region."),
+    typer.Option(
+        "--region",
+        envvar="LEXLINE_REGION",
+        help="AWS region. Default: the profile's region.",
+        callback=_remember,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Last = Annotated[int, typer.Option("--last", min=1, help="Number of rows, newest first.")]
@@ -88,9 +95,9 @@ def follow(console: Console, stack: Stack, run: Run) -> None:
         last = run_progress.follow(Watcher(stack, run), console, local=stack.target.local)
     except KeyboardInterrupt:
         console.print(
-            f"\nStopped following. The run continues.\n"
-            f"  lexline status --follow {run.id}    follow it again\n"
-            f"  lexline logs {run.id} --follow      show the output of the training job",
+            "\nStopped following. The run continues.\n"
+            f"  lexline status --follow {run.id}{terminal.options()}    follow it again\n"
+            f"  lexline logs {run.id} --follow{terminal.options()}      show the output of the training job",
             markup=False,
         )
         raise typer.Exit(INTERRUPTED) from None

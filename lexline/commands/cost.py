@@ -38,7 +38,7 @@ def cost(
     if prices is None:
         display.show(console, connection, last)
         return
-    # Imported here, because pydantic takes long to import.
+    # Import it here, because it imports pydantic, which takes long.
     from lexline.commands import price_table
 
     table, content = price_table.load(prices)

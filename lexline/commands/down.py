@@ -31,20 +31,28 @@ def down(
 
 
 def _delete_locally(stack_name: str, *, yes: bool) -> None:
-    # Imported here, because a deployment to AWS does not need the local cloud.
+    # Import it here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     console, home = terminal.stdout(), paths.home()
-    if not home.exists():
-        console.print("There is no local cloud, so there is nothing to delete.")
+    if not control.is_claimed(home):
+        what = f"{home} is not a folder of the local cloud" if home.exists() else "There is no local cloud"
+        console.print(f"{what}, so there is nothing to delete.", markup=False)
         return
-    where = target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
-    names: list[str] = []
-    if where:
-        try:
-            names = deletion.stack_names(where)
-        except (BotoCoreError, ClientError):
-            console.print("The local cloud does not respond, so its stacks are not known.")
+
+    def running() -> Target | None:
+        return target.for_cloud(cloud, stack_name) if (cloud := control.load(home)) else None
+
+    where = running()
+    names = _stack_names(where)
+    if names is None:
+        console.print("The local cloud does not respond, so its stacks are not known.")
+        if stack_name != DEFAULT_STACK:
+            raise UserError(
+                f"It may have other stacks than {stack_name}, so nothing was deleted.",
+                "Try again in a minute, or delete the local cloud with all its stacks: "
+                f"`lexline down --stack {DEFAULT_STACK}`.",
+            )
     if where and names and names != [stack_name]:
         others = [name for name in names if name != stack_name]
         if stack_name not in names:
@@ -57,12 +65,22 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
         return
     _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
     with lock.only_one(home):
+        # `lexline up` may have deployed a stack since the question.
+        if names is not None and _stack_names(running()) != names:
+            raise UserError(
+                "The local cloud's stacks have just changed, so nothing was deleted.",
+                "Run `lexline down` again.",
+            )
         control.stop(home)
-    console.print(
-        f"{home} is not a folder of the local cloud, so nothing was deleted."
-        if home.exists()
-        else "The local cloud was stopped, and its files were deleted."
-    )
+    console.print("The local cloud was stopped, and its files were deleted.")
+
+
+def _stack_names(cloud: Target | None) -> list[str] | None:
+    """Return the names of the local cloud's stacks, or None if it does not respond."""
+    try:
+        return deletion.stack_names(cloud) if cloud else []
+    except (BotoCoreError, ClientError):
+        return None
 
 
 def _delete_stack(where: Target, *, yes: bool) -> bool:

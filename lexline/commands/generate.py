@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any
 
 import typer
@@ -14,40 +15,47 @@ from lexline.display import terminal
 
 
 def _parsed(text: str) -> float:
-    """Return a number, as an int if it is whole: 100.0 is 100, as in JSON. The API refuses all others."""
+    """Return a number, as an int if it is whole: 100.0 is 100, as in JSON. The API checks its range."""
     try:
         number = float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text} is not a number.") from None
+        number = math.nan
+    # JSON has no infinity.
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"{text} is not a number.")
     return int(number) if number.is_integer() else number
 
 
-def _whole_number(description: str) -> Any:
-    return typer.Option(parser=_parsed, metavar="<int>", help=description)
+def _number(kind: str, description: str) -> Any:
+    return typer.Option(parser=_parsed, metavar=f"<{kind}>", help=description)
 
 
 def generate(
-    words: Annotated[float | None, _whole_number("Number of words, from 1 to 1,000.  [default: 100]")] = None,
+    words: Annotated[
+        float | None, _number("int", "Number of words, from 1 to 1,000.  [default: 100]")
+    ] = None,
     seed: Annotated[
         float | None,
-        _whole_number(
+        _number(
+            "int",
             "Random seed, from 0 to 4,294,967,295. The same seed gives the same text.  "
-            "[default: a random one]"
+            "[default: a random one]",
         ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
+        _number("float", "Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
     ] = None,
     top_k: Annotated[
         float | None,
-        _whole_number("Draw only from this many of the most probable words.  [default: all words]"),
+        _number("int", "Draw only from this many of the most probable words.  [default: all words]"),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(
-            help="Draw only from the most probable words that together have this probability, above 0 to 1.  "
-            "[default: all words]"
+        _number(
+            "float",
+            "Draw only from the most probable words that together have this probability, above 0, at most "
+            "1.  [default: all words]",
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,

@@ -31,4 +31,4 @@ def models(
     elif found:
         display.show(terminal.stdout(), found, endpoint)
     else:
-        typer.echo("There are no models yet. Train one with `lexline run FILE`.")
+        terminal.prose(terminal.stdout(), "There are no models yet. Train one with `lexline run FILE`.")

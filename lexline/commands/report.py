@@ -35,7 +35,7 @@ def report(
     found = reports.find(connection, run)
     console.print(f"{found.run}, {formatting.local_time(found.written)}: {found.uri}", markup=False)
     if save is None:
-        console.print(f"To save it: `lexline report {id_in(found.run)} --save FILE`")
+        terminal.prose(console, f"To save it: `lexline report {id_in(found.run)} --save FILE`")
         return
     try:
         save.write_bytes(reports.page(connection, found))

@@ -101,10 +101,10 @@ def run(
     A run checks and prepares the text, trains a model, and deploys it if it is good enough. Ctrl-C stops
     following; the run continues.
 
-    If several files are uploaded to a dataset within a short time, one run trains on all of them. It uses the
-    parameters of the stack. With options for this run only, the command starts the run itself after the
-    upload, and the run that the upload starts has nothing left to do. To change the parameters for all runs:
-    `lexline up --parameter Epochs=3`.
+    Several uploads of a dataset within a short time start one run. It trains on the newest file, or on the
+    newest three files of a split corpus, with the parameters of the stack. With options for this run only,
+    the command starts the run itself after the upload, and the run that the upload starts has nothing left to
+    do. To change the parameters for all runs: `lexline up --parameter Epochs=3`.
     """
     fields = request.without_defaults(
         **request.overrides(overrides or []),
@@ -158,8 +158,9 @@ def _upload(console: Console, stack: Stack, dataset: str, files: list[Path], fie
             # The run of the last file finds all files in the bucket.
             return runs.started_by(stack, uploaded, patience=30 if stack.target.local else 180)
     except KeyboardInterrupt:
-        console.print(
-            "\nStopped waiting. The files are uploaded, and the run will start. See `lexline status`."
+        terminal.prose(
+            console,
+            "\nStopped waiting. The files are uploaded, and the run will start. See `lexline status`.",
         )
         raise typer.Exit(INTERRUPTED) from None
 

@@ -28,9 +28,10 @@ def status(
     stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
-    """Show the current model, its cost, the run that uses the endpoint, and the runs that matter; or one run.
+    """Show the current model, its cost, the run that uses the endpoint, and the main runs; or show one run.
 
-    These are the runs in progress, the run that serves, the last run of each dataset, and the newest ones.
+    The main runs are those in progress, the run that serves, the last run of each dataset, and the newest
+    runs.
     """
     console = terminal.stdout()
     connection = connect(profile, stack, region)

@@ -50,8 +50,7 @@ def up(
     for warning in quotas.warnings(where):
         console.print(f"\n{warning}", markup=False)
     console.print(f"\nThe API is at {stacks.read(where).api_url}")
-    given = {"--profile": profile, "--region": region, "--stack": stack if stack != DEFAULT_STACK else None}
-    options = "".join(f" {option} {value}" for option, value in given.items() if value)
+    options = terminal.options()
     console.print(
         "Next steps:\n"
         f"  lexline run FILE{options}    upload a text and train a model on it\n"

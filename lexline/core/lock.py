@@ -27,7 +27,7 @@ def only_one(folder: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except (FileExistsError, NotADirectoryError) as error:
-        raise _unusable(folder, "it is not a folder, or a part of its path is none") from error
+        raise _unusable(folder, "it, or a part of its path, is not a folder") from error
     except OSError as error:
         raise _unusable(folder, str(error.strerror)) from error
     try:

@@ -44,7 +44,7 @@ def show(console: Console, stack: Stack) -> None:
     serving = {endpoint.config, endpoint.model} if endpoint and endpoint.serves else set()
     shown = runs.to_show(stack, serving.union(_last_of_each_dataset(stack)))
     if not shown:
-        console.print("There are no runs yet. Start one with `lexline run FILE`.")
+        terminal.prose(console, "There are no runs yet. Start one with `lexline run FILE`.")
         return
     table = terminal.table()
     for column in ("Run", "Work", "Started", "Duration", "Result"):

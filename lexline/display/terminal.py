@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,10 @@ _BROKEN = 12
 """A longer word may be broken in a table."""
 
 
+stack_options: dict[str, str] = {}
+"""The options that name the stack, with the values that this command was given."""
+
+
 def stdout() -> Console:
     """Return the console for ordinary output. It does not wrap lines, so that URLs stay in one piece."""
     console = Console(highlight=False, soft_wrap=True)
@@ -40,9 +46,19 @@ def plain(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
+def options() -> str:
+    """Return the options that name the stack, each after a space, for a command in a message."""
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in stack_options.items())
+
+
+def with_options(text: str) -> str:
+    """Return text in which each command in backticks has the options that name the stack."""
+    return re.sub("`(lexline [^`]+)`", lambda command: f"`{command[1]}{options()}`", text)
+
+
 def prose(console: Console, text: str) -> None:
     """Print text, wrapped between words on a terminal, and in one line to a file."""
-    console.print(plain(text), markup=False, soft_wrap=not console.is_terminal)
+    console.print(plain(with_options(text)), markup=False, soft_wrap=not console.is_terminal)
 
 
 def table(*, footer: bool = False) -> Table:
@@ -84,7 +100,7 @@ def print_error(error: UserError) -> None:
     console.print(f"[bold red]{error.label}[/] ", end="")
     console.print(plain(error.message), markup=False)
     if error.hint:
-        console.print(plain(error.hint), markup=False)
+        console.print(plain(with_options(error.hint)), markup=False)
 
 
 @contextmanager

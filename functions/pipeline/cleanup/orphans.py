@@ -75,5 +75,8 @@ def needed_execution(name: str) -> Needed | None:
 
 
 def _tags(name: str, sibling_arn: str, config: str) -> dict[str, str]:
-    """Return the tags of a run's config; no tags for another config, which the role may not read."""
+    """Return the tags of an endpoint config, or {} if the name is not that of a run.
+
+    The role may read only the tags of configs whose names begin as those of runs do.
+    """
     return tags.of_config(sibling_arn, config) if config.startswith(names.prefix(name)) else {}

@@ -72,10 +72,10 @@ class HostingResources(Contract):
 
     With `endpoint_type` serverless, only `serverless_memory_mb` and `serverless_max_concurrency` matter.
     `traffic_shifting` says how the traffic of a real-time endpoint moves to new instances; with a single
-    instance it moves at once. Each shift is watched for `watch_seconds`, and the old instances stay for as
-    long after the last; 0 watches nothing. If `max_instance_count` exceeds `instance_count`, target tracking
-    adds instances to keep each near `invocations_per_instance` requests a minute. `max_latency_seconds`
-    limits each response of the smoke test.
+    instance it moves at once. Alarms watch each shift for `watch_seconds`, and the old instances stay for
+    the same time after the last shift. With 0, no alarm watches. If `max_instance_count` exceeds
+    `instance_count`, target tracking adds instances to keep each near `invocations_per_instance` requests a
+    minute. `max_latency_seconds` limits each response of the smoke test.
     """
 
     endpoint_type: Literal["real-time", "serverless"] = "real-time"

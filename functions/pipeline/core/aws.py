@@ -18,7 +18,7 @@ Response = TypeVar("Response")
 
 # Only a few quick retries here: the state machine does the long ones, and costs nothing while it waits.
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
-# SageMaker waits 60 s for a container's response.
+# SageMaker waits up to 60 s for a container's response, so this client waits longer.
 _INVOKE_CONFIG = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=65)
 
 sagemaker = functools.cache(lambda: boto3.client("sagemaker", config=_CONFIG))
@@ -90,7 +90,12 @@ def or_none(
 def tags_of(arn: str) -> dict[str, str] | None:
     """Return the tags of a SageMaker resource by key, or None if it does not exist.
 
-    A resource has at most 50 tags, which are one page.
+    One request returns them all: a resource has at most 50 tags, and a page holds that many.
     """
-    response = or_none(lambda: sagemaker().list_tags(ResourceArn=arn))
+    # The ARN is valid. So a ValidationException, whose text AWS does not document for ListTags and which may
+    # be empty (aws/amazon-sagemaker-feedback#108), says that the resource does not exist.
+    response = or_none(
+        lambda: sagemaker().list_tags(ResourceArn=arn),
+        lambda error: is_missing(error) or code_of(error) == "ValidationException",
+    )
     return {tag["Key"]: tag["Value"] for tag in response["Tags"]} if response else None

@@ -133,7 +133,7 @@ class CapacityUnavailable(PipelineError):
 
 
 class QuotaTooSmall(PipelineError):
-    """The account's quota is too small for the request, however long one waits. The message names it."""
+    """The account's quota is too small for the request, however long the run waits. The message names it."""
 
 
 class EndpointBusy(PipelineError):

@@ -67,6 +67,13 @@ def check_all(resources: Mapping[str, Tags | None]) -> None:
 
 def _sentence(resource: str, owner: str | None) -> str:
     name = resource.rpartition(":")[2]
+    if owner and owner.rpartition("/")[0] == environment.stack_id().rpartition("/")[0]:
+        # A region has one stack of a name at a time. The advice is not to replace the tag: a config keeps the
+        # generation of the earlier stack's table, and no run may replace a config with a higher one.
+        return (
+            f"{name} belongs to an earlier stack of this name ({owner}), which was deleted. Delete {name}, "
+            "too, or deploy this stack with another EndpointName."
+        )
     if owner:
         # A stack's id ends with stack/NAME/UUID.
         return (

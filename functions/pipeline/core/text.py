@@ -43,7 +43,7 @@ def sentence(error: ValidationError, contract: type[BaseModel]) -> str:
 
 
 def _message(problem: ErrorDetails, contract: type[BaseModel]) -> str:
-    """Return what is wrong with a field. pydantic's messages are about Python, and a reader writes JSON."""
+    """Return what is wrong with a field, in JSON's words: pydantic's own messages use Python's."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "missing":
         return "is missing"

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from contracts.request import GitSource
@@ -138,7 +139,10 @@ def address(repo: str) -> str:
     url = _URL.fullmatch(repo)
     local = url and environment.on_local_cloud() and url["host"] in ("127.0.0.1", "localhost", "[::1]")
     if url and (url["scheme"].lower() == "https" or local) and repo.isascii() and repo.isprintable():
-        return repo.rstrip("/")
+        # A port above 65535, or brackets around no IPv6 address, is found here.
+        with suppress(LocationParseError):
+            parse_url(repo)
+            return repo.rstrip("/")
     if ssh := _SSH.fullmatch(repo):
         https = f"https://{ssh['host'] or 'HOST'}/{ssh['path'] or 'PATH'}"
         raise InvalidSource(

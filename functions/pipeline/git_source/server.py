@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from socket import socket
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
@@ -35,6 +35,8 @@ from git_source.objects import LARGEST_PACK, LARGEST_SCRIPT, Objects
 LONGEST_SILENCE = 20.0
 LARGEST_LISTING = 8 * 1024**2  # about 100,000 branches and tags
 MOST_REDIRECTS = 5
+# IPv6 addresses that end with the IPv4 address to which they lead: mapped ones, and NAT64's (RFC 6052).
+_IPV4_INSIDE = ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")
 # Both log parts of a response, in which a server may repeat the credentials.
 logging.getLogger("dulwich").setLevel(logging.ERROR)
 logging.getLogger("urllib3").setLevel(logging.WARNING)
@@ -54,7 +56,9 @@ class _PublicConnection(HTTPSConnection):
         connected = super()._new_conn()
         peer = ip_address(connected.getpeername()[0])
         # The address of the connection, not one of a lookup of our own: a second lookup may return another.
-        if not (getattr(peer, "ipv4_mapped", None) or peer).is_global:
+        if any(peer in network for network in _IPV4_INSIDE):
+            peer = IPv4Address(int(peer) % 2**32)
+        if not peer.is_global:
             connected.close()
             problem = f"{self.host} has an address in a private network"
             raise errors.InvalidSource(f"{problem}. Give a repository on a public server in source.repo.")
@@ -78,7 +82,7 @@ class GitServer(Urllib3HttpGitClient):
         # Dulwich sends Latin-1, and servers expect UTF-8 (RFC 7617).
         login = (credentials.username, credentials.password) if credentials else ()
         username, password = [part.encode().decode("latin-1") for part in login] or (None, None)
-        # Without retries, urllib3 also leaves redirects to _http_request.
+        # With retries=False, urllib3 also follows no redirects: _http_request does that.
         pool = urllib3.PoolManager(headers={"User-Agent": default_user_agent_string()}, retries=False)
         if not environment.on_local_cloud():
             pool.pool_classes_by_scheme = {"https": _PublicPool}
@@ -132,7 +136,7 @@ class GitServer(Urllib3HttpGitClient):
         except errors.PipelineError:
             raise
         except Exception as error:
-            # Without a cause: Dulwich quotes the server, which may repeat the credentials.
+            # Leave out the cause: Dulwich's error quotes the server, which may repeat the credentials.
             raise self._translated(error) from None
 
     def _translated(self, error: Exception) -> errors.PipelineError:

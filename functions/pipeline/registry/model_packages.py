@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from contracts.registry import Registered
@@ -50,13 +51,17 @@ def register(
         NotOwned: the group is not this stack's.
     """
     if not ownership.check("model-package-group", group):
-        # Another run may create it at the same time.
-        with aws.allowing(aws.already_exists):
+        try:
             aws.sagemaker().create_model_package_group(
                 ModelPackageGroupName=group,
                 ModelPackageGroupDescription="Language models trained by Lexline.",
                 Tags=[ownership.tag()],
             )
+        except ClientError as error:
+            if not aws.already_exists(error):
+                raise
+            # Another run has created it a moment ago, perhaps another stack's.
+            ownership.check("model-package-group", group)
     for package in packages(group):
         if _model_of(package) == model:
             return package["ModelPackageArn"]

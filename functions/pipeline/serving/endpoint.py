@@ -111,8 +111,9 @@ def check_can_take(run: Run, live: types.DescribeEndpointOutputTypeDef | None) -
     named_by_a_run = serving.startswith(names.prefix(run.endpoint))
     config = ownership.arn("endpoint-config", serving)
     values = aws.tags_of(config) if named_by_a_run else None
-    others = (ownership.arn("endpoint", run.endpoint), ownership.arn("model-package-group", run.endpoint))
-    ownership.check_all({**ownership.read(*others), config: values})
+    existing = [ownership.arn("endpoint", run.endpoint)] if live else []
+    group = ownership.arn("model-package-group", run.endpoint)
+    ownership.check_all({**ownership.read(*existing, group), config: values})
     if live is None:
         return {}
     if not named_by_a_run:

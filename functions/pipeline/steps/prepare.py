@@ -46,7 +46,7 @@ def handler(given: PrepareInput) -> Prepared | NotPrepared:
     try:
         chosen = listing.choose(listed, bucket, dataset)
     except SplitIncomplete as error:
-        # After an upload, the rest of the set may still come.
+        # If an upload started the run, the missing files of the set may still be uploaded.
         if run.upload is None:
             raise
         return NotPrepared(outcome="waiting", dataset=dataset, reason=str(error))

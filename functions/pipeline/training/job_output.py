@@ -120,14 +120,14 @@ def read(trained: Trained) -> JobOutput:
         return JobOutput()
     packed = io.BytesIO(response["Body"].read())
     try:
-        # Unpacked before tarfile sees it: tarfile would read an endless header into memory.
+        # Unpack a limited part before tarfile reads it: tarfile would read an endless header into memory.
         unpacked = gzip.GzipFile(fileobj=packed).read(_LARGEST_ARCHIVE + 1)
         if len(unpacked) > _LARGEST_ARCHIVE:
             return JobOutput()
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             metrics = _content(archive, "metrics.json", _LARGEST_METRICS) or b"{}"
             curve = _content(archive, "training_curve.svg", _LARGEST_CURVE)
-        # Because of half a surrogate pair, pydantic's own parser would refuse the whole document.
+        # pydantic's own parser would refuse the whole document if it holds half a surrogate pair.
         return JobOutput(JobMetrics.model_validate(json.loads(metrics)), curve)
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError):
         return JobOutput()

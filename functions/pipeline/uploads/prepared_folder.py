@@ -80,7 +80,7 @@ class PreparedFolder(AbstractContextManager["PreparedFolder"]):
         self._manifest_sent = False
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest; None if there is none, or if the folder does not have what it says."""
+        """Return the manifest, or None if it is missing or invalid, or if a split has another size."""
         with translated():
             # A listing, because S3 returns 403 instead of 404 to a role that may not list the whole bucket.
             listing = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix)

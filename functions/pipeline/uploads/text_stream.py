@@ -20,8 +20,8 @@ PREVIEW_CHARACTERS = 200
 def decoded(chunks: Iterable[bytes], where: str) -> Iterator[str]:
     """Yield the text of one file.
 
-    The byte order mark is removed. CRLF and a lone CR become LF, as in Python's text files, and the last line
-    is ended.
+    The byte order mark is removed. CRLF and a lone CR become LF, as in Python's text files. If the last
+    line has no newline, one is added.
 
     Args:
         chunks: The bytes of the file, in chunks that are not empty.

@@ -39,7 +39,7 @@ class UploadedCorpus:
         return ", ".join(dict.fromkeys(part.container.where for part in self.parts))
 
     def text(self) -> Iterator[tuple[SplitName | None, str]]:
-        """Yield the checked text in pieces, each with its split; the last line of every file is ended."""
+        """Yield the checked text in pieces, each with its split. Every file ends with a newline."""
         for split, container, members in self.parts:
             for member, chunks in container.read(members):
                 name = f", member {member.path!r}," if container.is_archive else ""

@@ -27,7 +27,7 @@ def entered(region: str) -> AbstractContextManager[None]:
 
 
 def each_with(store: Any) -> Iterator[str]:
-    """Yield each region in which the store has items, while that region is the current one."""
+    """Yield each region in which the store has items. It is the current region until the next one."""
     for region in {region for (_, region, _), _ in store.all_items()}:
         with entered(region):
             yield region

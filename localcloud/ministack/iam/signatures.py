@@ -67,7 +67,8 @@ class RequireSignature:
         # The path of a custom resource's response is a secret, like the signature of AWS's pre-signed URL.
         if method == "PUT" and path.removeprefix(_RESPONSES) in self._custom_resource._pending:
             return None
-        # For every Host header: MiniStack matches these paths before it looks for an API of that host.
+        # Refuse these paths whatever the Host header is: MiniStack matches them before it looks for an API of
+        # that host.
         if path.startswith(("/_", "/health")) and not path.startswith("/_aws/execute-api/"):
             return json_error(403, "AccessDeniedException", "The local cloud does not serve this path.")
         # The API authorizes its requests itself: with a key, with IAM or not at all, as its template says.

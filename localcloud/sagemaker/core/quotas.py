@@ -53,14 +53,14 @@ def refusal(name: str, limit: int, used: int, delta: int) -> str:
 
 
 def of_training_job(request: Mapping[str, Any]) -> Needs:
-    """Return what a CreateTrainingJob request needs."""
+    """Return how much of each quota a CreateTrainingJob request needs."""
     spot = "spot " if request.get("EnableManagedSpotTraining", False) else ""
     resources = request["ResourceConfig"]
     return Counter({f"{resources['InstanceType']} for {spot}training job usage": resources["InstanceCount"]})
 
 
 def of_variants(variants: Iterable[Mapping[str, Any]], instances: Mapping[str, int]) -> Needs:
-    """Return what production variants need.
+    """Return how much of each quota production variants need.
 
     Args:
         variants: The variants of an endpoint config.

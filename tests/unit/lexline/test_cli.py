@@ -111,10 +111,15 @@ def test_an_address_with_a_password_is_rejected_and_not_repeated() -> None:
     assert "s3cr3t" not in result.output
 
 
-def test_down_without_a_local_cloud_has_nothing_to_delete() -> None:
+def test_down_without_a_local_cloud_has_nothing_to_delete(home: Path) -> None:
     result = run_lexline("down")
     assert result.exit_code == 0
     assert "no local cloud" in result.output
+    home.mkdir()
+    (home / "thesis.txt").touch()
+    result = run_lexline("down")
+    assert result.exit_code == 0
+    assert f"{home} is not a folder of the local cloud, so there is nothing to delete." in result.output
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])
@@ -152,7 +157,7 @@ def local_stacks(
     """local_stacks(*names): let the local cloud have these stacks."""
 
     def made(*names: str) -> LocalStacks:
-        home.mkdir()
+        control.claim(home)
         local = LocalStacks(patch, replace(target, endpoint_url="http://127.0.0.1:1"), *names)
         monkeypatch.setattr(control, "load", lambda home: object())
         monkeypatch.setattr(control, "stop", local.stop)
@@ -193,6 +198,26 @@ def test_down_with_an_unknown_stack_deletes_nothing_and_names_the_stacks(
     assert "There is no stack peoms on the local cloud. Its stacks: lexline, poems." in result.output
 
 
+def test_down_deletes_nothing_if_another_stack_was_deployed_since_the_question(
+    local_stacks: Callable[..., LocalStacks], patch: Patch
+) -> None:
+    local, seen = local_stacks("poems"), [["poems"], ["lexline", "poems"]]
+    patch("aws.deletion.stack_names", lambda target: seen.pop(0))
+    result = run_lexline("down", "--stack", "poems", answer="y\n")
+    assert (result.exit_code, local.deleted, local.stopped) == (1, [], False)
+    assert "nothing was deleted" in result.output
+
+
+def test_down_with_one_stack_deletes_no_others_of_a_local_cloud_that_does_not_respond(
+    local_stacks: Callable[..., LocalStacks], patch: Patch
+) -> None:
+    local = local_stacks("lexline", "poems")
+    patch("aws.deletion.stack_names", raising(EndpointConnectionError(endpoint_url="http://127.0.0.1:1")))
+    result = run_lexline("down", "--stack", "poems", "--yes")
+    assert (result.exit_code, local.stopped) == (1, False)
+    assert "`lexline down --stack lexline`" in result.output
+
+
 def test_down_removes_a_local_cloud_that_does_not_respond(
     local_stacks: Callable[..., LocalStacks], patch: Patch
 ) -> None:
@@ -222,8 +247,17 @@ def test_down_on_aws_deletes_only_a_stack_that_leaves_nothing_behind(
     result = run_lexline("down", "--profile", "me", "--yes")
     assert result.exit_code == exit_code
     assert error.message in result.output
-    assert error.hint in result.output
+    assert error.hint.replace("lexline up", "lexline up --profile me") in result.output
     assert deleted == [target] * deletes
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_command_in_a_message_names_the_same_stack(patch: Patch) -> None:
+    patch("aws.stack.read", raising(UserError("Nothing.", "Run `lexline up`, then `lexline run FILE`.")))
+    output = run_lexline("status", "--stack", "second", "--region", "eu-west-1").output
+    given = "--stack second --region eu-west-1"
+    assert f"Run `lexline up {given}`, then `lexline run FILE {given}`." in output
+    assert "Run `lexline up`, then `lexline run FILE`." in run_lexline("status").output
 
 
 @pytest.mark.usefixtures("deployed")
@@ -370,8 +404,8 @@ def test_a_home_that_cannot_be_used_is_named(
     monkeypatch.setenv("LEXLINE_HOME", str(home))
     result = run_lexline(command, *ARGUMENTS[command])
     assert isinstance(result.exception, SystemExit | None)
-    # `down` has nothing to delete if the home does not exist.
-    assert result.exit_code == (0 if command == "down" and not home.exists() else 1)
+    # `down` has nothing to delete there.
+    assert result.exit_code == (0 if command == "down" else 1)
     if command == "up":
         assert f"The folder {home} cannot be used" in result.output
         assert "Set LEXLINE_HOME" in result.output

@@ -74,7 +74,7 @@ def test_a_directory_with_other_files_is_neither_used_nor_removed(tmp_path: Path
     precious = tmp_path / "tmp" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
-    with pytest.raises(control.LocalCloudError, match="is not a local cloud's directory: it holds tmp"):
+    with pytest.raises(control.OtherFiles, match="is not a local cloud's folder: it holds tmp"):
         control.start(tmp_path)
     control.stop(tmp_path)
     command = [sys.executable, "-m", "localcloud", "--state-dir", str(tmp_path)]

@@ -203,7 +203,10 @@ def test_an_existing_access_log_role_is_kept(deployed_with: Callable[..., Templa
     assert account["DeletionPolicy"] == role["DeletionPolicy"] == "Retain"
 
 
-def test_the_access_log_role_is_set_between_the_api_and_its_stage(template: Template) -> None:
+def test_the_access_log_role_is_set_between_the_api_and_its_stage(
+    deployed_with: Callable[..., Template],
+) -> None:
     """API Gateway accepts the role after an account's first API, and a stage with logs after the role."""
+    template = deployed_with(ApiLogsRole="CREATE")
     assert template.comes_before("Api", "ApiAccessLogsAccount")
     assert template.comes_before("ApiAccessLogsAccount", "Apiv1Stage")

@@ -138,7 +138,7 @@ def test_no_action_is_a_pattern(template: Template) -> None:
 STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/lexline/5a2b1c3d"
 OWN = {"StringEquals": {"aws:ResourceTag/lexline:stack": STACK_ID}}
 CREATED_AS_OWN = {"StringEquals": {"aws:RequestTag/lexline:stack": STACK_ID}}
-TAGGED_AS_OWN = {**CREATED_AS_OWN, "Null": {"sagemaker:TaggingAction": "false"}}
+WHILE_CREATING = {"Null": {"sagemaker:TaggingAction": "false"}}
 CONDITIONS = {
     "sagemaker:CreateTrainingJob": [CREATED_AS_OWN],
     "sagemaker:CreateModel": [CREATED_AS_OWN],
@@ -146,7 +146,7 @@ CONDITIONS = {
     "sagemaker:CreateEndpoint": [CREATED_AS_OWN],
     "sagemaker:CreateModelPackageGroup": [CREATED_AS_OWN],
     # SageMaker sets TaggingAction only for the tags of a new resource. Another's resource stays another's.
-    "sagemaker:AddTags": [TAGGED_AS_OWN, OWN],
+    "sagemaker:AddTags": [WHILE_CREATING, OWN],
     "sagemaker:StopTrainingJob": [OWN],
     "sagemaker:DeleteModel": [OWN],
     "sagemaker:DeleteEndpointConfig": [OWN],
@@ -307,7 +307,8 @@ def test_a_function_has_a_role_of_its_own_and_writes_to_its_own_log_group(
     assert logging == [(["logs:CreateLogStream", "logs:PutLogEvents"], [f"<{part}Logs.Arn>"])]
 
 
-def test_sam_adds_no_role_or_policy_of_its_own(template: Template) -> None:
+def test_sam_adds_no_role_or_policy_of_its_own(deployed_with: Callable[..., Template]) -> None:
+    template = deployed_with(ApiLogsRole="CREATE")
     assert set(template.of("AWS::IAM::Role")) == set(names_of("AWS::IAM::Role"))
     managed = {
         arn for role in template.of("AWS::IAM::Role").values() for arn in role.get("ManagedPolicyArns", [])

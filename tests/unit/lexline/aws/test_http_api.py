@@ -75,22 +75,29 @@ INVALID = {
 
 
 @pytest.mark.parametrize(
-    ("status", "response", "message", "hint"),
+    ("status", "response", "message", "hint", "exit_code"),
     [
-        (400, json.dumps(INVALID), "words must be a whole number from 1 to 1,000.", ""),
-        (404, '{"code": "no_endpoint", "message": "There is no model yet."}', "no model yet", "lexline run"),
-        (502, "<html>", "HTTP status 502", ""),
-        (200, "[]", "HTTP status 200", ""),
+        (400, json.dumps(INVALID), "words must be a whole number from 1 to 1,000.", "generate --help", 2),
+        (
+            404,
+            '{"code": "no_endpoint", "message": "There is no model yet."}',
+            "no model yet",
+            "lexline run",
+            1,
+        ),
+        (502, "<html>", "HTTP status 502", "", 1),
+        (200, "[]", "HTTP status 200", "", 1),
     ],
 )
 def test_an_error_has_the_apis_own_message_and_the_next_step(
-    api: HttpApi, gateway: Gateway, status: int, response: str, message: str, hint: str
+    api: HttpApi, gateway: Gateway, status: int, response: str, message: str, hint: str, exit_code: int
 ) -> None:
     gateway.status, gateway.response = status, response.encode()
     with pytest.raises(UserError) as error:
         api.get("/model")
     assert message in error.value.message
     assert hint in error.value.hint
+    assert error.value.exit_code == exit_code
 
 
 def test_an_api_that_cannot_be_reached_is_named(stack: Stack) -> None:

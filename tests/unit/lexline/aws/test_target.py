@@ -119,15 +119,18 @@ def test_a_home_with_files_of_the_user_is_rejected_and_one_with_builds_for_aws_i
     monkeypatch.setattr(control, "start", start)
     (tmp_path / "mine" / "aws").mkdir(parents=True)
     assert targets.start_cloud(tmp_path / "mine", "lexline").local
-    with pytest.raises(UserError, match="mine"):
+    with pytest.raises(UserError, match="mine") as refused:
         targets.start_cloud(tmp_path, "lexline")
+    assert refused.value.hint == "Set LEXLINE_HOME to a folder that is empty or does not exist."
 
 
 def test_a_local_cloud_that_died_is_not_called_one_that_never_ran(tmp_path: Path) -> None:
     (tmp_path / "aws").mkdir()
+    (tmp_path / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not running"):
         targets.for_running_cloud(tmp_path, "lexline")
-    (tmp_path / "server.log").touch()
+    (tmp_path / "thesis.txt").unlink()
+    control.claim(tmp_path, beside=("aws",))
     with pytest.raises(UserError, match="has stopped") as stopped:
         targets.for_running_cloud(tmp_path, "lexline")
     assert "lexline up" in stopped.value.hint
@@ -136,7 +139,7 @@ def test_a_local_cloud_that_died_is_not_called_one_that_never_ran(tmp_path: Path
 def test_a_local_cloud_is_called_stopped_only_if_its_process_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "server.log").touch()
+    control.claim(tmp_path)
     error = ReadTimeoutError(endpoint_url="http://127.0.0.1:4566")
     assert "has stopped" in targets.not_reached(tmp_path, error)[0]
     monkeypatch.setattr(control, "load", cloud)

@@ -28,10 +28,12 @@ def test_a_whole_number_is_read_as_the_api_reads_it(given: str, sent: float) -> 
     assert result.output == f"/generate [('seed', {sent}), ('top_k', {sent}), ('words', {sent})]\n"
 
 
-def test_a_value_that_is_no_number_is_named() -> None:
-    result = run_lexline("generate", "--seed", "first")
+@pytest.mark.parametrize("value", ["first", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("option", ["--words", "--seed", "--temperature", "--top-k", "--top-p"])
+def test_a_value_that_is_no_number_is_named(option: str, value: str) -> None:
+    result = run_lexline("generate", option, value)
     assert result.exit_code == 2
-    assert "'--seed': first is not a number." in result.output
+    assert f"'{option}': {value} is not a number." in result.output
 
 
 def test_a_text_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ def test_the_address_of_the_page_and_how_to_save_it_are_printed() -> None:
     output = run_lexline("report").output
     assert URI in output
     assert "`lexline report 111111111111 --save FILE`" in output
+    output = run_lexline("report", "--stack", "second").output
+    assert "`lexline report 111111111111 --save FILE --stack second`" in output
 
 
 def test_a_saved_page_is_the_one_that_the_run_wrote(tmp_path: Path) -> None:

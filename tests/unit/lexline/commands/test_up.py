@@ -91,7 +91,7 @@ def test_a_signal_ends_sam_and_its_children_and_says_what_continues(
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert message in output
-    assert "`lexline up` with the same options" in output
+    assert "`lexline up --profile me --stack mine` with the same parameters" in output
     assert "Traceback" not in output
     wait_until(lambda: all(map(is_over, pids)), "the end of SAM and its child")
 

@@ -17,12 +17,14 @@ def has_tags(stubbed: StubbedAws, arn: str, **tags: str) -> None:
     stubbed.answers("sagemaker", "list_tags", Described().tags(**tags), ResourceArn=arn)
 
 
+@pytest.mark.parametrize("refusal", [NO_ENDPOINT, ("ValidationException", "")])
 def test_a_resource_with_the_stacks_tag_and_one_that_does_not_exist_may_be_changed(
-    stubbed: StubbedAws,
+    stubbed: StubbedAws, refusal: tuple[str, str]
 ) -> None:
+    """AWS does not document ListTags's message about a resource that does not exist."""
     has_tags(stubbed, ENDPOINT_ARN)
     assert ownership.check("endpoint", "lexline") is True
-    stubbed.refuses("sagemaker", "list_tags", *NO_ENDPOINT, ResourceArn=ENDPOINT_ARN)
+    stubbed.refuses("sagemaker", "list_tags", *refusal, ResourceArn=ENDPOINT_ARN)
     assert ownership.check("endpoint", "lexline") is False
 
 
@@ -33,6 +35,19 @@ def test_another_stacks_resource_is_refused_with_its_owner(stubbed: StubbedAws) 
         r"another EndpointName\.$"
     )
     with pytest.raises(NotOwned, match=expected):
+        ownership.check("endpoint", "lexline")
+
+
+def test_what_a_deleted_stack_of_the_same_name_left_is_refused_with_advice_to_delete_it(
+    stubbed: StubbedAws,
+) -> None:
+    """Its config has a generation of the deleted stack's table, so a new tag alone would not help."""
+    deleted = STACK_ID.rpartition("/")[0] + "/0a0b0c0d"
+    has_tags(stubbed, ENDPOINT_ARN, stack=deleted)
+    expected = (
+        rf"^endpoint/lexline belongs to an earlier stack of this name \({deleted}\), which was deleted\. "
+    )
+    with pytest.raises(NotOwned, match=f"{expected}Delete endpoint/lexline"):
         ownership.check("endpoint", "lexline")
 
 

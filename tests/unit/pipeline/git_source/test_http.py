@@ -376,7 +376,8 @@ def test_on_aws_no_connection_leads_into_a_private_network(
 
 
 @pytest.mark.parametrize(
-    "address", ["10.1.2.3", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
+    "address",
+    ["10.1.2.3", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe"],
 )
 def test_private_and_link_local_addresses_are_refused_and_public_ones_are_not(
     address: str, monkeypatch: pytest.MonkeyPatch

@@ -263,7 +263,8 @@ def test_on_aws_a_server_on_the_same_machine_is_refused(
     ("url", "server"),
     [
         ("https://GitHub.com/owner/name", "github.com"),
-        ("https://github.com:443/owner/name", "github.com"),
+        ("https://github.com:0443/owner/name", "github.com"),
+        ("https://github.com./owner/name", "github.com."),
         ("https://git.example.com:8443/name.git", "git.example.com:8443"),
         ("https://github.com/@evil.example/name", "github.com"),
     ],
@@ -298,6 +299,8 @@ SSH, LOGIN, OTHER = "is an SSH address", "has a user name or a password", "is no
         ("https://github.com", OTHER),
         ("https://github.com//", OTHER),
         ("https://github.com:http/owner/name", OTHER),
+        ("https://github.com:65536/owner/name", OTHER),
+        ("https://[:]/owner/name", OTHER),
         ("https://[::1/name", OTHER),
         ("https://github.com/owner/a name", OTHER),
         ("https://github.com/owner/na\nme", OTHER),

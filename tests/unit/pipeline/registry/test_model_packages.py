@@ -102,6 +102,16 @@ def test_the_group_is_created_before_the_first_version(
     assert register() == ARN
 
 
+def test_nothing_is_registered_in_a_group_that_another_stack_creates_at_the_same_moment(
+    stubbed: StubbedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags: list[dict[str, str] | None] = [None, {"lexline:stack": OTHER_STACK_ID}]
+    monkeypatch.setattr(model_packages.ownership, "read", lambda arn: {arn: tags.pop(0)})
+    stubbed.refuses("sagemaker", "create_model_package_group", "ValidationException", "It already exists")
+    with pytest.raises(NotOwned, match="belongs to the stack lexline-two"):
+        register()
+
+
 @pytest.mark.parametrize("stack", [OTHER_STACK_ID, None])
 def test_nothing_is_registered_or_found_in_a_group_that_is_not_the_stacks(
     stubbed: StubbedAws, owners: Owners, stack: str | None

@@ -117,8 +117,14 @@ def test_an_endpoint_that_no_run_created_is_refused(
         endpoint.check_can_take(run(), live)
 
 
-@pytest.mark.parametrize("resource", ["endpoint/lexline", "model-package-group/lexline"])
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    ("resource", "exists"),
+    [
+        ("endpoint/lexline", True),
+        ("model-package-group/lexline", True),
+        ("model-package-group/lexline", False),
+    ],
+)
 def test_an_endpoint_or_registry_of_another_stack_is_refused(
     run: Callable[..., Run],
     described: Described,
@@ -134,6 +140,12 @@ def test_an_endpoint_or_registry_of_another_stack_is_refused(
     owners.belongs_to(resource, OTHER_STACK_ID)
     with pytest.raises(NotOwned, match=rf"{resource} belongs to the stack lexline-two"):
         endpoint.check_can_take(run(), live)
+
+
+def test_only_an_endpoint_that_exists_has_an_owner(run: Callable[..., Run], owners: Owners) -> None:
+    """DescribeEndpoint says whether it exists. ListTags might return no tags for one that does not."""
+    owners.belongs_to("endpoint/lexline", None)
+    assert endpoint.check_can_take(run(), None) == {}
 
 
 # --- resources that do not exist
