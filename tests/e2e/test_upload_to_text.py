@@ -64,7 +64,7 @@ def test_the_api_returns_text_of_the_model(stack: DeployedStack, serving: str) -
     request = {"seed": 111, "temperature": 2.0, "words": 100, "prompt": "My fellow Americans"}
     status, body = response = stack.call_api("POST", "/generate", request)
     assert status == 200
-    assert body.keys() == {"text", "words", "seed", "model"}
+    assert body.keys() == {"text", "words", "seed", "model", "unknown_words"}
     assert (body["words"], body["seed"], body["model"]) == (100, 111, serving)
     assert body["text"].strip()
     assert stack.call_api("POST", "/generate", request) == response

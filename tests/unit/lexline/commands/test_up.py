@@ -26,6 +26,7 @@ fi
 UP = """
 import signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 import boto3
 # A shell lets its background jobs ignore Ctrl-C's signal, and this test may run in one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,6 +35,7 @@ from lexline.aws import target
 from lexline.cli import app
 session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
 aws = target.Target("mine", session, {{"PATH": "/usr/bin:/bin", "HANGING": {hanging!r}}}, Path({work!r}))
+target.Target.apigateway = SimpleNamespace(get_account=lambda: {{"cloudwatchRoleArn": "role"}})
 target.for_profile = lambda *_: aws
 app(["up", "--profile", "me", "--stack", "mine"])
 """
