@@ -81,6 +81,11 @@ class MiniStackHost:
             "AWS_SESSION_TOKEN": token,
         }
 
+    def role_may(self, role_arn: str, action: str, resource: str) -> bool:
+        """Return whether the role's policies allow an action."""
+        with regions.entered(self.region):
+            return role_denial(role_arn, "SageMaker", action, resource) is None
+
     def authorize(
         self,
         headers: Mapping[str, str],

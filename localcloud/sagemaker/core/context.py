@@ -1,5 +1,6 @@
 """State that every kind of resource shares: the host, the lock, tags, quotas, the clock and the ARNs."""
 
+import re
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,20 @@ class Context:
     def arn(self, kind: str, name: str) -> str:
         """Return a resource's ARN. SageMaker writes names in ARNs in lower case."""
         return f"arn:aws:sagemaker:{self.host.region}:{self.host.account}:{kind}/{name.lower()}"
+
+    def may_pull(self, role_arn: str, image: str) -> bool:
+        """Return whether the role may pull an image from its repository in ECR.
+
+        True for the name of an image that is not in ECR: no runner exists for it, whatever the role.
+        """
+        repository = re.match(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.[a-z.]+/([a-z0-9._/-]+)", image)
+        if repository is None:
+            return True
+        account, region, name = repository.groups()
+        arn = f"arn:aws:ecr:{region}:{account}:repository/{name}"
+        pulls = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+        wanted = [("ecr:GetAuthorizationToken", "*"), *((action, arn) for action in pulls)]
+        return all(self.host.role_may(role_arn, action, resource) for action, resource in wanted)
 
     def environment_of(self, role_arn: str, session: str) -> dict[str, str]:
         """Return the AWS_* variables of a process that acts as the role.

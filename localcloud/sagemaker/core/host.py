@@ -65,6 +65,9 @@ class Host(Protocol):
             LookupError: The role does not exist or does not trust sagemaker.amazonaws.com.
         """
 
+    def role_may(self, role_arn: str, action: str, resource: str) -> bool:
+        """Return whether the role's policies allow an action, e.g. ecr:BatchGetImage, on a resource's ARN."""
+
     def authorize(
         self,
         headers: Mapping[str, str],

@@ -35,12 +35,19 @@ class Launcher:
             sizes: The size of each variant, by the variant's name.
 
         Raises:
-            FleetFailed: SageMaker cannot assume a model's execution role, or an image cannot start on its
-                variant.
+            FleetFailed: SageMaker cannot assume a model's execution role, the role may not pull an image, or
+                an image cannot start on its variant.
         """
         for variant in config.variants:
-            if reason := unfit(models[variant["VariantName"]].container["Image"], variant):
+            model = models[variant["VariantName"]]
+            if reason := unfit(model.container["Image"], variant):
                 raise FleetFailed(reason)
+            if not self._context.may_pull(model.role, model.container["Image"]):
+                raise FleetFailed(
+                    "Please ensure all images included in the model for the production variant "
+                    f"{variant['VariantName']} exist, and that the execution role used to create the model "
+                    "has permissions to access them."
+                )
         environments = {role: self._environment(endpoint, role) for role in {m.role for m in models.values()}}
         directory = self._context.directory / "endpoints" / f"{endpoint.lower()}-{uuid.uuid4().hex[:8]}"
         group, moment = LOG_GROUP.format(endpoint), now()

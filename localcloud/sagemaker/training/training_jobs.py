@@ -81,6 +81,12 @@ class TrainingJobs(Resources[TrainingJob]):
             metrics=LogMetrics(request["AlgorithmSpecification"].get("MetricDefinitions", [])),
         )
         environment = self._context.environment_of(request["RoleArn"], f"SageMaker-{name}")
+        image = request["AlgorithmSpecification"]["TrainingImage"]
+        if not self._context.may_pull(request["RoleArn"], image):
+            raise ValidationError(
+                f"Access denied for the repository of the image {image}. Please check if your ECR image "
+                "exists and has proper pull permissions for SageMaker."
+            )
         directory = self._context.directory / "training-jobs" / name.lower()
         launch = TrainingLaunch(name, arn, job.request, directory, environment)
         reporter = _Reporter(self._context, job)

@@ -29,7 +29,14 @@ class SageMakerUser:
         self.s3.put_object(Bucket=self.bucket, Key="prepared/train", Body=b"the cat sat on the mat")
         arn = f"arn:aws:s3:::{self.bucket}"
         actions = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
-        self.role = create_role(single_attempt("iam"), "sagemaker", actions, [arn, f"{arn}/*"])
+        iam = single_attempt("iam")
+        self.role = create_role(iam, "sagemaker", actions, [arn, f"{arn}/*"])
+        pulls = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
+        iam.put_role_policy(
+            RoleName=self.role.rpartition("/")[2],
+            PolicyName="images",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [pulls]}),
+        )
 
     def job_request(self, name: str, **channels: str) -> dict[str, Any]:
         """Return a request of CreateTrainingJob. Channels have prefixes of the bucket."""

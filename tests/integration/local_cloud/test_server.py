@@ -107,7 +107,7 @@ def start_training(lab: Lab) -> None:
     lab.client("s3").put_object(Bucket="busy", Key="sourcedir.tar.gz", Body=archive("train.py", TRAIN))
     lab.client("sagemaker").create_training_job(
         TrainingJobName="busy",
-        RoleArn=lab.role("sagemaker.amazonaws.com", allow("s3:*")),
+        RoleArn=lab.role("sagemaker.amazonaws.com", allow("s3:*"), allow("ecr:*")),
         AlgorithmSpecification={
             "TrainingImage": f"{REGISTRY}/pytorch:2.13-cpu-amzn2023-sagemaker",
             "TrainingInputMode": "File",
@@ -129,7 +129,7 @@ def start_serving(lab: Lab) -> None:
     variables = {"SAGEMAKER_PROGRAM": "generate.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
     sagemaker.create_model(
         ModelName="busy",
-        ExecutionRoleArn=lab.role("sagemaker.amazonaws.com", allow("s3:*")),
+        ExecutionRoleArn=lab.role("sagemaker.amazonaws.com", allow("s3:*"), allow("ecr:*")),
         PrimaryContainer={
             "Image": f"{REGISTRY}/pytorch-inference:2.6-cpu-py312",
             "ModelDataUrl": "s3://busy/model.tar.gz",

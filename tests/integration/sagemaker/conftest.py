@@ -345,5 +345,9 @@ def sagemaker_of(client: Callable[..., Any], lab: Any) -> Sagemaker:
         "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload"],
         "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
     }
-    watching = {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"}
+    watching = {
+        "Effect": "Allow",
+        "Action": ["cloudwatch:DescribeAlarms", "ecr:Get*", "ecr:Batch*"],
+        "Resource": "*",
+    }
     return Sagemaker(client, bucket, lab.role("sagemaker.amazonaws.com", allowed, watching))

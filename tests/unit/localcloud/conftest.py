@@ -63,6 +63,7 @@ class FakeHost:
         self.metrics: list[tuple[str, Measurement]] = []
         self.alarms: dict[str, str] = {}
         self.unwatching: set[str] = set()
+        self.forbidden: set[tuple[str, str]] = set()
         self.looks: threading.Semaphore | None = None
 
     def emit(self, detail_type: str, detail: Mapping[str, Any], resources: list[str]) -> None:
@@ -85,6 +86,9 @@ class FakeHost:
         if role_arn not in self.roles:
             raise LookupError(role_arn)
         return {"AWS_ACCESS_KEY_ID": f"ASIA-{role_arn}", "AWS_ROLE_SESSION_NAME": session}
+
+    def role_may(self, role_arn: str, action: str, resource: str) -> bool:
+        return (action, resource) not in self.forbidden
 
     def authorize(
         self,

@@ -120,6 +120,15 @@ def test_a_role_that_was_deleted_fails_the_endpoint(cloud: Cloud) -> None:
     assert reason.startswith(f'The execution role ARN "{ROLE}" is invalid.')
 
 
+@pytest.mark.parametrize("action", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"])
+def test_an_image_that_the_role_may_not_pull_fails_the_endpoint(cloud: Cloud, action: str) -> None:
+    repository = "arn:aws:ecr:us-east-1:763104351884:repository/pytorch-inference"
+    cloud.host.forbidden.add((action, repository))
+    create(cloud)
+    reason = cloud.await_endpoint("Failed")["FailureReason"]
+    assert "the execution role used to create the model has permissions to access them" in reason
+
+
 def test_an_endpoint_needs_a_config_and_models_that_exist(cloud: Cloud) -> None:
     message = refusal(cloud.sagemaker.create_endpoint, **NAMES)
     assert message == f'Could not find endpoint configuration "{ARN}:endpoint-config/first".'

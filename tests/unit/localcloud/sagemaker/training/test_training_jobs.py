@@ -48,6 +48,12 @@ def test_the_run_gets_the_request_a_directory_and_the_roles_credentials(cloud: C
     assert launch.environment["AWS_ACCESS_KEY_ID"] == f"ASIA-{ROLE}"
 
 
+def test_an_image_that_the_role_may_not_pull_is_refused(cloud: Cloud) -> None:
+    cloud.host.forbidden.add(("ecr:GetAuthorizationToken", "*"))
+    message = refusal(cloud.sagemaker.create_training_job, **training_request("run-1"))
+    assert message.startswith("Access denied for the repository of the image ")
+
+
 def test_a_job_without_a_stopping_condition_has_a_day(cloud: Cloud) -> None:
     request = training_request()
     del request["StoppingCondition"]
