@@ -49,9 +49,10 @@ test: env ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Two local clouds, one in AWS's place: this takes minutes. HOSTING_PYTHON=path also tests the hosting image's PyTorch.
-test-verification: env ## test `make verify-aws` on two local clouds, one of them in AWS's place
-	$(BIN)/pytest tests/verification
+# Each of these tests has a local cloud of its own and takes minutes. HOSTING_PYTHON=path also tests the PyTorch of the
+# hosting image.
+test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
+	$(BIN)/pytest tests/verification --numprocesses 2 --dist loadfile
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }

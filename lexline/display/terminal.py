@@ -46,14 +46,15 @@ def plain(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
-def options() -> str:
-    """Return the options that name the stack, each after a space, for a command in a message."""
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in stack_options.items())
+def options(command: str = "") -> str:
+    """Return the options that name the stack, each after a space, without those that a command has already."""
+    missing = {option: value for option, value in stack_options.items() if option not in command.split()}
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in missing.items())
 
 
 def with_options(text: str) -> str:
     """Return text in which each command in backticks has the options that name the stack."""
-    return re.sub("`(lexline [^`]+)`", lambda command: f"`{command[1]}{options()}`", text)
+    return re.sub("`(lexline [^`]+)`", lambda command: f"`{command[1]}{options(command[1])}`", text)
 
 
 def prose(console: Console, text: str) -> None:

@@ -1,6 +1,6 @@
 """The fenced blocks of README.md, CONTRIBUTING.md and docs/ are well formed.
 
-tests/integration/test_documented_commands.py runs those for a shell.
+tests/verification/test_documented_commands.py runs those for a shell.
 """
 
 import json

@@ -39,7 +39,7 @@ FILES = {
 PRELUDE = f"""
 make() {{ command make --dry-run "$@"; }}
 curl() {{ command curl --fail --silent --show-error "$@"; }}
-aws() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/tests/integration/aws_cli.py "$@"; }}
+aws() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/tests/verification/aws_cli.py "$@"; }}
 """
 """The functions of the shell in which the blocks run."""
 CHECKING = f"""{PRELUDE}
