@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 
 
 def options(command: str = "") -> str:
-    """Return the options that name the stack, each after a space, without those that a command has already."""
+    """Return the options that name the stack, each after a space, except those that a command has."""
     missing = {option: value for option, value in stack_options.items() if option not in command.split()}
     return "".join(f" {option} {shlex.quote(value)}" for option, value in missing.items())
 
