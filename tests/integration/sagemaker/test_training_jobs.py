@@ -140,3 +140,10 @@ def test_a_role_that_does_not_trust_sagemaker_is_refused(sagemaker: Sagemaker, l
     role = lab.role("lambda.amazonaws.com")
     with pytest.raises(ClientError, match=f"Could not assume role {role}"):
         sagemaker.api.create_training_job(**sagemaker.training("job-untrusted", RoleArn=role))
+
+
+def test_an_image_that_the_role_may_not_pull_is_refused(sagemaker: Sagemaker, lab: Lab) -> None:
+    pulls = {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetAuthorizationToken"], "Resource": "*"}
+    role = lab.role("sagemaker.amazonaws.com", pulls)
+    with pytest.raises(ClientError, match="Access denied for the repository of the image"):
+        sagemaker.api.create_training_job(**sagemaker.training("job-unpulled", RoleArn=role))
