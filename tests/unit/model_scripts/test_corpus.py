@@ -196,7 +196,7 @@ def test_wikitext_2_counts_are_the_published_ones(tmp_path: Path) -> None:
             assert file
             (tmp_path / split).write_bytes(file.read())
     found = corpus.read(tmp_path, "auto")
-    assert found.tokenizer == "tokenized"
+    assert found.tokenizer == "tokenized-2"
     assert {split: len(tokens) for split, tokens in found.splits.items()} == {
         "train": 2_088_628,
         "valid": 217_646,
