@@ -67,7 +67,11 @@ class DatasetReplaced(InvalidDataset):
 
 
 class SplitIncomplete(InvalidDataset):
-    """Some files have the names of splits, but not exactly one each of train, valid and test."""
+    """One or two of train, valid and test are there, and the rest is missing."""
+
+
+class SplitAmbiguous(InvalidDataset):
+    """Two files are the same split, or there are several complete sets of train, valid and test."""
 
 
 class ArchiveCorrupt(InvalidDataset):
