@@ -64,8 +64,8 @@ class PlannedObject(Contract):
 class Item(Contract):
     """What one invocation of ReadUpload reads: objects in the order of their keys, or a range of one.
 
-    `first` and `end` are byte offsets in the only object. `end` is 0 if the objects are read whole. The item's
-    text goes to the object corpus/<object_name>.
+    `first` and `end` are byte offsets in the only object. `end` is 0 if the objects are read whole. The
+    item's text goes to the object corpus/<object_name>.
     """
 
     number: int = Field(ge=0)
@@ -112,15 +112,15 @@ class TextFile(Contract):
     name: str
     start: int = Field(ge=0)
     blocks: list[Block] = Field(min_length=1)
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
 
 class ItemResult(Contract):
     """What ReadUpload found in an item."""
 
-    source: list[SourceObject] = []
-    files: list[TextFile] = []
-    left_out: list[LeftOut] = []
+    source: list[SourceObject] = Field(default_factory=list)
+    files: list[TextFile] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(default_factory=list)
 
 
 # --- the manifest ------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class ManifestFile(Split):
     """A text of the corpus."""
 
     name: str
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
 
 class Manifest(Contract):
@@ -166,7 +166,7 @@ class Manifest(Contract):
     files: list[ManifestFile]
     left_out: list[LeftOut]
     source: list[SourceObject]
-    preview: list[str] = []
+    preview: list[str] = Field(default_factory=list)
 
 
 # --- what the state machine passes on ----------------------------------------------------------------
@@ -181,15 +181,15 @@ class Prepared(Contract):
     outcome: Literal["prepared"] = "prepared"
     dataset: DatasetName
     # Only the step Prepare fills `source`. It goes with that step, and then the defaults below go, too.
-    source: list[SourceObject] = []
+    source: list[SourceObject] = Field(default_factory=list)
     fingerprint: Sha256
     prepared_uri: S3Uri = Field(pattern=r"^s3://[^/]+/.+/$")
     manifest_uri: S3Uri
     splits: Splits
     files: int = Field(default=1, ge=1)
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOut] = Field(default_factory=list)
     left_out_count: int = Field(default=0, ge=0)
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
 
 class NotPrepared(Contract):

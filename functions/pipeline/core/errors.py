@@ -63,7 +63,7 @@ class DatasetTooLarge(InvalidDataset):
 
 
 class DatasetReplaced(InvalidDataset):
-    """Another upload replaced the object while it was read. Retried with the new object."""
+    """An object was replaced or deleted while it was read. Retried with a new list of the objects."""
 
 
 class SplitIncomplete(InvalidDataset):
