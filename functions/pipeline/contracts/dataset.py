@@ -60,8 +60,8 @@ class PlannedObject(Contract):
 class Item(Contract):
     """What one invocation of ReadUpload reads: objects in the order of their keys, or a range of one.
 
-    `first` and `end` are byte offsets in the only object. `end` is 0 if the objects are read whole. The item's
-    text goes to the object corpus/<object_name>.
+    `first` and `end` are byte offsets in the only object. `end` is 0 if the objects are read whole. The
+    item's text goes to the object corpus/<object_name>.
     """
 
     number: int = Field(ge=0)
@@ -108,15 +108,15 @@ class TextFile(Contract):
     name: str
     start: int = Field(ge=0)
     blocks: list[Block] = Field(min_length=1)
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
 
 class ItemResult(Contract):
     """What ReadUpload found in an item."""
 
-    source: list[SourceObject] = []
-    files: list[TextFile] = []
-    left_out: list[LeftOut] = []
+    source: list[SourceObject] = Field(default_factory=list)
+    files: list[TextFile] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(default_factory=list)
 
 
 # --- the manifest ------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class ManifestFile(Split):
     """A text of the corpus."""
 
     name: str
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
 
 class Manifest(Contract):
@@ -162,7 +162,7 @@ class Manifest(Contract):
     files: list[ManifestFile]
     left_out: list[LeftOut]
     source: list[SourceObject]
-    preview: list[str] = []
+    preview: list[str] = Field(default_factory=list)
 
 
 # --- what the state machine passes on ----------------------------------------------------------------

@@ -28,11 +28,11 @@ def handler(given: ReadUploadInput) -> None:
     run, item, s3, bucket = given.run, given.item, aws.s3(), environment.bucket()
     dataset = str(run.dataset)
     folder = CorpusFolder(s3, bucket, dataset, run.name)
-    with folder.item_text(item.number) as text:
+    with folder.item_text(item) as text:
         result = items.read(s3, bucket, dataset, item, text.write, SECONDS)
         # A function goes on after its execution was aborted. The cleanup of the run may be over by now, so
         # write nothing that nobody would delete.
         if not executions.is_running(run.execution.id):
             raise NothingToDo(f"Execution {run.execution.id} has ended, so nobody needs this item any more.")
-    folder.write_result(item.number, result)
+    folder.write_result(item, result)
     logger.info("Read", item=item.number, files=len(result.files), left_out=len(result.left_out))

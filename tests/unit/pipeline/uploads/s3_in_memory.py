@@ -70,6 +70,10 @@ class S3InMemory:
     def delete(self, key: str) -> None:
         self._own.delete_object(Bucket=BUCKET, Key=key)
 
+    def delete_all(self) -> None:
+        """Delete all objects with all their versions."""
+        _backend().buckets[BUCKET].keys.clear()
+
     def read(self, key: str) -> bytes:
         return self._own.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
