@@ -144,7 +144,11 @@ def signature(objects: Sequence[UploadedObject]) -> str:
 
 def _newest(objects: Sequence[UploadedObject]) -> list[UploadedObject]:
     """Return the newest objects whose upload starts a run; Plan ignores the others."""
-    starts_run = (each for each in objects if not is_incidental(each.key.split("/", 2)[-1]))
+    starts_run = (
+        each
+        for each in objects
+        if not each.key.endswith("/") and not is_incidental(each.key.split("/", 2)[-1])
+    )
     return heapq.nlargest(_MOST_MARKS, starts_run, key=lambda each: (each.modified, each.key))
 
 

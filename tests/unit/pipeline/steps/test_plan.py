@@ -75,7 +75,7 @@ def test_a_model_is_deployed_without_training(plans: Plans, documents: Documents
     ("work", "request_"),
     [
         ("teardown", {"run": NAME, "when_idle": "PT1H"}),
-        ("cleanup", {"run": NAME, "execution": "arn", "status": "ABORTED"}),
+        ("cleanup", {"run": NAME, "execution": "arn", "status": "ABORTED", "dataset": "sotu"}),
     ],
 )
 def test_a_teardown_and_a_cleanup_are_about_another_run(
