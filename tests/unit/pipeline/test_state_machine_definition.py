@@ -172,9 +172,7 @@ def test_only_a_task_with_the_lease_retries_for_hours(name: str) -> None:
 
 def test_every_error_that_is_matched_exists() -> None:
     matchers = [
-        matcher
-        for state in ALL.values()
-        for matcher in [*state.get("Retry", []), *state.get("Catch", [])]
+        matcher for state in ALL.values() for matcher in [*state.get("Retry", []), *state.get("Catch", [])]
     ]
     for error in {error for matcher in matchers for error in matcher["ErrorEquals"]}:
         known = issubclass(getattr(errors, error, object), errors.PipelineError)
@@ -186,9 +184,7 @@ def test_the_longest_run_fits_into_an_execution_history() -> None:
     # Entered, scheduled, started, submitted, timed out, exited. Waits are shorter for a hundred minutes.
     waits = 6 * (MACHINE["TimeoutSeconds"] / LONGEST_WAIT + 20)
     # Scheduled, started, failed.
-    attempts = 3 * sum(
-        retry["MaxAttempts"] for state in STATES.values() for retry in state.get("Retry", [])
-    )
+    attempts = 3 * sum(retry["MaxAttempts"] for state in STATES.values() for retry in state.get("Retry", []))
     # Two looks in each of twenty periods: five events of Gather, two each of Quiet? and QuietPeriod.
     gathering = 9 * 2 * 20
     assert waits + attempts + gathering + 5 * len(STATES) < LONGEST_HISTORY
@@ -247,6 +243,7 @@ def test_every_variable_has_a_value_from_the_start_and_is_read() -> None:
         "min",
         "floor",
         "append",
+        "max",
     }
     local = {"states", "cause", "message", "sentence", "later", "errors", "first"}
     initial = set(STATES["Begin"]["Assign"])
