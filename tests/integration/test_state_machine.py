@@ -345,7 +345,7 @@ def test_a_dataset_that_changes_all_the_time_fails_in_the_end(run: Run) -> None:
 
 
 def test_an_item_that_cannot_be_read_fails_the_run_by_name(run: Run) -> None:
-    """The error of a replaced object would lead back to ListUploads, which would not help against this one."""
+    """A replaced object alone would lead back to ListUploads, which would not help against this error."""
     crash = raises("Runtime.ExitError", "The process ended.")
     ended = run(ReadUpload0=[REPLACED], ReadUpload1=[crash, crash, crash, {}])
     assert (ended["status"], ended["error"]) == ("FAILED", "Runtime.ExitError")

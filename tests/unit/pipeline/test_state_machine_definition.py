@@ -128,7 +128,7 @@ def test_a_step_that_may_take_all_of_its_time_has_three_attempts(name: str) -> N
 
 
 def test_an_item_waits_for_its_turn_in_a_small_account() -> None:
-    """Forty items at a time, of a quarter of an hour each, with ten functions: three rounds before the last."""
+    """Forty items at a time, of a quarter of an hour each, by ten functions: three rounds before the last."""
     (retry,) = [retry for retry in TASKS["ReadUpload"]["Retry"] if "Throttled" in retry["ErrorEquals"]]
     assert hours(retry) > 3 * 0.25
 

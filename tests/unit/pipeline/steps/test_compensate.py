@@ -21,8 +21,8 @@ UNDONE = [f"endpoint-config/{NAME}", f"model/{NAME}"]
 class FailedRun(ExpectedCalls):
     """A run that failed: announces what it has left, in the order in which the step looks for it.
 
-    `event` is the step's input, after a new model has failed its smoke test. `text` are the dataset and the run
-    whose half-made text was to be deleted.
+    `event` is the step's input, after a new model has failed its smoke test. `text` are the dataset and the
+    run whose half-made text was to be deleted.
     """
 
     def __init__(self, stubbed: StubbedAws, documents: Documents, context: LambdaContext) -> None:
