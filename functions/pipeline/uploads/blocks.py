@@ -118,13 +118,18 @@ class TextBlock:
             if size.filled + measure.filled < filled:
                 size += measure
                 continue
-            start = 0
-            while size.filled < filled:
-                end = piece.index(b"\n", start) + 1
-                size += measured(piece[start:end])
-                start = end
-            break
+            return size + measured(_head(piece, filled - size.filled))
         return size
+
+
+def _head(piece: bytes, filled: int) -> bytes:
+    """Return the lines up to the one with a word of that number."""
+    lines = piece.decode().split("\n")
+    for number, line in enumerate(lines, 1):
+        filled -= bool(line.strip())
+        if filled == 0:
+            return "".join(f"{each}\n" for each in lines[:number]).encode()
+    return piece
 
 
 def _difference(larger: Measured, smaller: Measured) -> Split:

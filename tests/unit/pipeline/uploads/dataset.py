@@ -67,17 +67,18 @@ class Objects:
             f"uploads/tales/{name}": data.encode() if isinstance(data, str) else data
             for name, data in files.items()
         }
+        self._etags = {key: hashlib.sha256(data).hexdigest() for key, data in self._objects.items()}
 
     def listed(self) -> list[UploadedObject]:
         now = datetime.now(UTC)
         return [
-            UploadedObject(key, _etag(data), len(data), now)
+            UploadedObject(key, self._etags[key], len(data), now)
             for key, data in sorted(self._objects.items(), key=lambda each: each[0].encode())
         ]
 
     def get_object(self, **request: str) -> dict[str, Any]:
         data = self._objects[request["Key"]]
-        if request["IfMatch"] != _etag(data):
+        if request["IfMatch"] != self._etags[request["Key"]]:
             response: Any = {"Error": {"Code": "PreconditionFailed"}}
             raise ClientError(response, "GetObject")
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", request["Range"])
@@ -85,10 +86,6 @@ class Objects:
         first, last = int(match[1]), int(match[2])
         assert first <= last < len(data)
         return {"Body": io.BytesIO(data[first : last + 1])}
-
-
-def _etag(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)
