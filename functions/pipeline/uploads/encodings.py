@@ -59,7 +59,7 @@ def encoding_of(head: bytes, is_whole: bool) -> Encoding:
     for mark, codec in _MARKS.items():
         if head.startswith(mark):
             return Encoding(codec, len(mark), _note(codec, "") if codec != "utf-8" else "")
-    if b"\0" not in head and _decodes(head, "utf-8", is_whole):
+    if is_utf_8(head, is_whole):
         return UTF_8
     for codec in ("utf-32-le", "utf-32-be"):
         if len(head) >= 4 and _decodes(head, codec, is_whole):
@@ -69,11 +69,16 @@ def encoding_of(head: bytes, is_whole: bool) -> Encoding:
     return Encoding(codec, 0, _note(codec, ", which it does not say")) if scores[codec] > 0 else UTF_8
 
 
+def is_utf_8(head: bytes, is_whole: bool) -> bool:
+    """Return whether the bytes are text in UTF-8. Unless they are the whole, a character may be cut off."""
+    return b"\0" not in head and _decodes(head, "utf-8", is_whole)
+
+
 def damaged(encoding: Encoding, offset: int) -> DatasetNotUtf8:
-    """Return the error for a text in UTF-16 or UTF-32 that cannot be decoded after this byte."""
+    """Return the error for a text in UTF-16 or UTF-32 that is damaged after this byte."""
     return DatasetNotUtf8(
-        f"It is {_name(encoding.codec)}, and damaged somewhere after byte {offset:,}. Upload it again, or save "
-        "it as plain text in UTF-8."
+        f"It is {_name(encoding.codec)}, and damaged somewhere after byte {offset:,}. Upload it again, or "
+        "save it as plain text in UTF-8."
     )
 
 

@@ -83,9 +83,9 @@ def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         whole, rest = _whole_lines(rest + piece)
         if whole:
             yield whole
-    if rest:
-        whole, _ = _whole_lines(rest + b"\n")
-        yield whole
+    whole, rest = _cut_lines(rest)
+    if last := whole + rest:
+        yield last if last.endswith(b"\n") else last + b"\n"
 
 
 def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
