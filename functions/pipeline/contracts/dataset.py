@@ -110,6 +110,11 @@ class TextFile(Contract):
     blocks: list[Block] = Field(min_length=1)
     notes: list[str] = Field(default_factory=list)
 
+    @property
+    def words(self) -> int:
+        """The words of all blocks."""
+        return sum(part.words for block in self.blocks for part in block.parts)
+
 
 class ItemResult(Contract):
     """What ReadUpload found in an item."""

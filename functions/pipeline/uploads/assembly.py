@@ -89,9 +89,9 @@ def assemble(plan: Plan, results: Iterable[ItemResult], run: str) -> Manifest:
             )
     # One range may show that the whole file is no text.
     ranged = {item.objects[0].name for item in plan.items if item.end}
-    texts = [text for text in texts if text.name not in ranged or text.name not in entries]
-    for name in sorted(ranged - {text.name for text in texts} - set(entries)):
+    for name in sorted(ranged - {text.name for text in texts if text.file.words} - set(entries)):
         entries[name] = left_out(name, DatasetEmpty("It contains no words. Upload it with its text."))
+    texts = [text for text in texts if text.name not in ranged or text.name not in entries]
     given = _given_split(texts, entries)
     if given:
         names = ", ".join(given[split] for split in SPLIT_NAMES)

@@ -4,8 +4,8 @@ A block is never larger than BLOCK and a line, so it fits in memory, whatever th
 is cut depends on its content only, so the same text is always cut at the same places:
 
 - between lines, if there are ENOUGH_LINES with a word;
-- else between sentences or words, if there are ENOUGH_CHARACTERS; then a line end is put at the two cuts.
-- A shorter block is not cut.
+- else between sentences or words, if it is a whole text of ENOUGH_CHARACTERS; then a line end is put at both.
+- Another block is not cut.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from uploads import text_lines
 BLOCK = 64 * 1024**2
 # A block with at least this many lines with a word is cut in itself.
 ENOUGH_LINES = 10
-# A block with fewer lines, and at least this many characters, is cut within its lines.
+# A text with fewer lines, and at least this many characters, is cut within its lines.
 ENOUGH_CHARACTERS = 1000
 
 _SPACES = b" \t\n\v\f\r\x1c\x1d\x1e\x1f"
@@ -73,6 +73,7 @@ def measured(lines: bytes) -> Measured:
 class TextBlock:
     """A block while it is read: pieces of whole lines."""
 
+    is_whole_text: bool = False
     pieces: list[bytes] = field(default_factory=list)
     sizes: list[Measured] = field(default_factory=list)
 
@@ -97,7 +98,7 @@ class TextBlock:
 
     def _cut_within_lines(self, size: Measured) -> list[Measured]:
         """Cut a block of few lines, if it is long enough, and return the sizes of the parts."""
-        text = b"".join(self.pieces).decode()
+        text = b"".join(self.pieces).decode() if self.is_whole_text else ""
         places = _cuts_within_lines(text) if len(text) >= ENOUGH_CHARACTERS else []
         if not places:
             return [size]
@@ -118,13 +119,18 @@ class TextBlock:
             if size.filled + measure.filled < filled:
                 size += measure
                 continue
-            start = 0
-            while size.filled < filled:
-                end = piece.index(b"\n", start) + 1
-                size += measured(piece[start:end])
-                start = end
-            break
+            return size + measured(_head(piece, filled - size.filled))
         return size
+
+
+def _head(piece: bytes, filled: int) -> bytes:
+    """Return the lines up to the one with a word of that number."""
+    lines = piece.decode().split("\n")
+    for number, line in enumerate(lines, 1):
+        filled -= bool(line.strip())
+        if filled == 0:
+            return "".join(f"{each}\n" for each in lines[:number]).encode()
+    return piece
 
 
 def _difference(larger: Measured, smaller: Measured) -> Split:
@@ -157,19 +163,21 @@ def _cuts_within_lines(text: str) -> list[int]:
     return []
 
 
-def blocks(lines: Iterable[bytes]) -> Iterator[TextBlock]:
+def blocks(lines: Iterable[bytes], is_range: bool = False) -> Iterator[TextBlock]:
     """Yield a text in blocks. Each ends after the line that reaches BLOCK bytes.
 
     Args:
         lines: the text in pieces of whole lines.
+        is_range: whether this is a range of a larger text.
     """
-    block = TextBlock()
+    block = TextBlock(is_whole_text=not is_range)
     room = BLOCK
     for piece in lines:
         start = 0
         while len(piece) - start >= room:
             end = piece.index(b"\n", start + room - 1) + 1
             block.add(piece[start:end])
+            block.is_whole_text = False
             yield block
             block, room, start = TextBlock(), BLOCK, end
         if start < len(piece):

@@ -156,10 +156,15 @@ class _TarStream:
 
     def seek(self, position: int) -> None:
         """Skip the rest of a member's content and its padding, which may be missing at the end."""
-        while self._position < position and self._some(position - self._position):
-            pass
-        if self._position < self._content_end:
-            raise corrupt("tar", "it ends early")
+        while self._position < position:
+            if self._some(position - self._position):
+                continue
+            if self._position < self._content_end:
+                raise corrupt("tar", "it ends early")
+            # TarFile looks whether the last byte of the padding is there.
+            self._chunk = io.BytesIO(bytes(-self._position % tarfile.BLOCKSIZE))
+            if not self._chunk.getbuffer():
+                return
 
     def content(self, size: int) -> Iterator[bytes]:
         """Yield the next `size` bytes: the content of the member whose headers were just read."""

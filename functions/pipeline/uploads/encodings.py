@@ -21,6 +21,7 @@ _MARKS = {
 }
 # What a text in UTF-16 is known by: white space and punctuation, in half of the scripts' own forms.
 _COMMON = frozenset(" \n\r\t.,。，、؟،।")
+_PUNCTUATION = frozenset("«»„“”‘’–—…·¿¡§°\xa0、。，！？：；（）《》「」『』〈〉【】～\u3000،؛؟")
 # The encodings that files have. Libraries know a hundred, and a rare one often fits a short text as well as
 # the right one does. Where two decode a text alike, the first here is named.
 _USUAL = (
@@ -58,7 +59,7 @@ def encoding_of(head: bytes, is_whole: bool) -> Encoding:
     for mark, codec in _MARKS.items():
         if head.startswith(mark):
             return Encoding(codec, len(mark), _note(codec, "") if codec != "utf-8" else "")
-    if b"\0" not in head and _decodes(head, "utf-8", is_whole):
+    if is_utf_8(head, is_whole):
         return UTF_8
     for codec in ("utf-32-le", "utf-32-be"):
         if len(head) >= 4 and _decodes(head, codec, is_whole):
@@ -68,9 +69,25 @@ def encoding_of(head: bytes, is_whole: bool) -> Encoding:
     return Encoding(codec, 0, _note(codec, ", which it does not say")) if scores[codec] > 0 else UTF_8
 
 
+def is_utf_8(head: bytes, is_whole: bool) -> bool:
+    """Return whether the bytes are text in UTF-8. Unless they are the whole, a character may be cut off."""
+    return b"\0" not in head and _decodes(head, "utf-8", is_whole)
+
+
+def damaged(encoding: Encoding, offset: int) -> DatasetNotUtf8:
+    """Return the error for a text in UTF-16 or UTF-32 that is damaged after this byte."""
+    return DatasetNotUtf8(
+        f"It is {_name(encoding.codec)}, and damaged somewhere after byte {offset:,}. Upload it again, or "
+        "save it as plain text in UTF-8."
+    )
+
+
 def _note(codec: str, unmarked: str) -> str:
-    name = codec.upper().replace("-LE", "LE").replace("-BE", "BE")
-    return f"It was read as {name}{unmarked}."
+    return f"It was read as {_name(codec)}{unmarked}."
+
+
+def _name(codec: str) -> str:
+    return codec.upper().replace("-LE", "LE").replace("-BE", "BE")
 
 
 def _decodes(head: bytes, codec: str, is_whole: bool) -> bool:
@@ -151,16 +168,29 @@ def _guess(sample: bytes) -> str:
     # Imported here: the functions of the other steps have no use for it, and it takes a moment.
     from charset_normalizer import from_bytes
 
-    matches = list(from_bytes(sample, cp_isolation=list(_USUAL))) or list(from_bytes(sample))
+    sample = sample[: max(sample.rfind(space) for space in (b"\n", b" ")) + 1] or sample  # no half characters
+    matches = list(from_bytes(sample, cp_isolation=list(_USUAL), threshold=0.5)) or list(from_bytes(sample))
     if not matches:
         return ""
-    # `chaos` is how strange the text would look, and `coherence` how well its letters fit a language.
-    least = min(match.chaos for match in matches)
-    plausible = [match for match in matches if match.chaos <= least + 0.05]
-    # Many texts of Western Europe are ASCII but for a few letters, which other code pages have, too.
-    best = max(plausible, key=lambda each: each.coherence + (0.05 if each.encoding == _USUAL[0] else 0))
+    # How strange the text would look. `chaos` finds accents that do not go together, but not "gę¶".
+    strange = {match.encoding: match.chaos + _share_of_symbols(str(match)) for match in matches}
+    least = min(strange.values())
+    # `coherence` is how well the letters fit a language. Many texts of Western Europe are ASCII but for a few
+    # letters, which other code pages have, too.
+    best = max(
+        (match for match in matches if strange[match.encoding] <= least + 0.05),
+        key=lambda match: match.coherence + (0.05 if match.encoding == _USUAL[0] else 0),
+    )
     alike = best.could_be_from_charset
     return iconv_name(next((codec for codec in _USUAL if codec in alike), best.encoding))
+
+
+def _share_of_symbols(text: str) -> float:
+    """Return how many of the characters that are not ASCII are neither letters nor ordinary punctuation."""
+    foreign = [character for character in text if not character.isascii()]
+    letters = sum(unicodedata.category(character)[0] in "LMN" for character in foreign)
+    marks = sum(character in _PUNCTUATION for character in foreign)
+    return 1 - (letters + marks) / max(1, len(foreign))
 
 
 def iconv_name(codec: str) -> str:

@@ -26,7 +26,7 @@ from core.errors import (
 from uploads import file_kinds, file_names, json_lines, ranges, text_lines
 from uploads.blocks import blocks
 from uploads.containers import Container, open_container
-from uploads.encodings import SAMPLE, UTF_8, Encoding, Guesses, encoding_of
+from uploads.encodings import SAMPLE, UTF_8, Encoding, Guesses, encoding_of, is_utf_8
 from uploads.file_kinds import HEAD
 from uploads.left_out import left_out
 from uploads.object_reader import ObjectReader
@@ -70,7 +70,7 @@ def is_plain_text(head: bytes, name: str) -> bool:
         _check_kind(head, name)
     except InvalidDataset:
         return False
-    return encoding_of(head, is_whole=False).codec == "utf-8"
+    return encoding_of(head, is_whole=False).codec == "utf-8" and is_utf_8(head, is_whole=False)
 
 
 class _Reading:
@@ -120,7 +120,7 @@ class _Reading:
         first, end = (ranges.boundary(source, offset, is_json) for offset in (first, end))
         encoding = encoding_of(head, is_whole=False) if first == 0 else UTF_8
         content = ranges.content(source, first, end)
-        self._read_text(name, content, encoding, is_json, [], first)
+        self._read_text(name, content, encoding, is_json, [], first, is_range=True)
 
     def _read_container(self, name: str, container: Container) -> None:
         files, left = len(self.files), len(self.left_out)
@@ -153,7 +153,10 @@ class _Reading:
         encoding = encoding_of(head[:HEAD], len(head) <= HEAD)
         if encoding.note:
             notes.append(encoding.note)
-        if not self._read_text(name, content, encoding, _is_json_lines(head[:HEAD], name), notes, 0):
+        files = len(self.files)
+        self._read_text(name, content, encoding, _is_json_lines(head[:HEAD], name), notes)
+        if not any(file.words for file in self.files[files:]):
+            del self.files[files:]
             raise DatasetEmpty("It contains no words. Upload it with its text.")
 
     def _read_text(
@@ -163,24 +166,24 @@ class _Reading:
         encoding: Encoding,
         is_json: bool,
         notes: list[str],
-        offset: int,
-    ) -> bool:
-        """Write the text of one file, and remember it; return whether it contains words."""
+        offset: int = 0,
+        *,
+        is_range: bool = False,
+    ) -> None:
+        """Write the text of one file, and remember it."""
         pieces = text_lines.decoded(content, encoding, self._guesses, offset)
         if is_json:
             where = f" after byte {offset:,}" if offset else ""
             pieces = json_lines.texts(pieces, notes.append, where)
         start = self._written
         found = []
-        for block in blocks(text_lines.lines(pieces)):
+        for block in blocks(text_lines.lines(pieces), is_range):
             found.append(block.finished())
             for piece in block.pieces:
                 self._write(piece)
                 self._written += len(piece)
-        has_words = any(part.words for block in found for part in block.parts)
-        if has_words:
+        if found:
             self.files.append(TextFile(name=name, start=start, blocks=found, notes=notes))
-        return has_words
 
 
 def _with_head(content: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

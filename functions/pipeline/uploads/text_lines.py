@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from core.errors import DatasetNotText
-from uploads.encodings import SAMPLE, Encoding, Guesses
+from uploads.encodings import SAMPLE, Encoding, Guesses, damaged
 
 LONGEST_LINE = 10_000  # characters
 # LF aside: CRLF, CR, VT, FF, NEL, U+2028 and U+2029.
@@ -40,14 +40,14 @@ def decoded(
         DatasetNotUtf8: The text is not in this encoding.
     """
     decoder = codecs.getincrementaldecoder(encoding.codec)()
-    rest = b""
+    rest = text = b""
     skipped = encoding.mark
     for chunk in itertools.chain(chunks, [b""]):
         skip = min(skipped, len(chunk))
-        data = rest + chunk[skip:]
         skipped -= skip
-        offset += len(chunk) - len(data) + len(rest)
-        rest = b""
+        offset += skip
+        data = rest + chunk[skip:]
+        before, rest = text, b""
         try:
             if encoding.codec != "utf-8":
                 text = decoder.decode(data, final=not chunk).encode()
@@ -57,7 +57,10 @@ def decoded(
                 _, used = codecs.utf_8_decode(data, "strict", not chunk)
                 text, rest = data[:used], data[used:]
         except UnicodeDecodeError as error:
-            around = data[max(0, error.start - SAMPLE // 2) :][:SAMPLE]
+            if encoding.codec != "utf-8":
+                raise damaged(encoding, offset) from error
+            start = max(0, error.start - SAMPLE // 2)
+            around = before[-SAMPLE // 2 :] + data[start : start + SAMPLE]
             raise guesses.error(around, offset + error.start) from error
         if (nul := text.find(b"\0")) >= 0:
             raise DatasetNotText(
@@ -80,9 +83,9 @@ def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         whole, rest = _whole_lines(rest + piece)
         if whole:
             yield whole
-    if rest:
-        whole, _ = _whole_lines(rest + b"\n")
-        yield whole
+    whole, rest = _cut_lines(rest)
+    if last := whole + rest:
+        yield last if last.endswith(b"\n") else last + b"\n"
 
 
 def _with_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
