@@ -1,8 +1,8 @@
 """The AWS operations that a function's code calls and the environment variables it reads, from its source.
 
-The reader starts at the handler and follows every definition that is mentioned through the modules. Of a class
-it takes the methods whose names are mentioned anywhere, and all methods if the class has a base, which may
-call them. So it may find more than one invocation calls, but never less.
+The reader starts at the handler and follows every definition that is mentioned through the modules. Of a
+class it takes the methods whose names are mentioned anywhere, and all methods if the class has a base, which
+may call them. So it may find more than one invocation calls, but never less.
 """
 
 from __future__ import annotations
