@@ -87,11 +87,10 @@ class _MapRun:
             record["status"] = "ABORTED"
         executions.raise_if_ended()
         if record["status"] == "FAILED":
-            self._add_event("MapRunFailed", {})
-            raise self._error(
-                "States.ExceedToleratedFailureThreshold",
-                "The specified tolerated failure threshold was exceeded",
-            )
+            error = "States.ExceedToleratedFailureThreshold"
+            cause = "The specified tolerated failure threshold was exceeded"
+            self._add_event("MapRunFailed", {"error": error, "cause": cause})
+            raise self._error(error, cause)
         record["status"] = "SUCCEEDED"
         self._add_event("MapRunSucceeded", {})
         results = [self._results.get(index) for index in range(len(inputs))]
