@@ -4,8 +4,8 @@ The split is stable. Where a text goes depends on its content. While a dataset g
 into valid or test, so no model was ever trained on the text with which a later one is measured.
 
 - A block with enough lines is cut in itself (`blocks`).
-- A smaller block goes whole to one split, by its hash. If test or valid has nothing, it gets the block with
-  the smallest hash. Only a block with a smaller hash can take its place later; it then goes to train.
+- A smaller block goes whole to one split, by its hash. If test has nothing, it gets the block with the
+  smallest hash; if valid has nothing, the second smallest. Later, only a new block can take such a place.
 - A dataset with files named as train, valid and test keeps this split.
 """
 
@@ -210,16 +210,14 @@ def _dealt(texts: Sequence[_Text], given: Mapping[SplitName, str] | None) -> dic
 def _split_of_whole_blocks(texts: Sequence[_Text]) -> dict[str, SplitName]:
     """Return the split of every block that goes whole to one, by its hash."""
     blocks = [block for text in texts for block in text.file.blocks]
-    is_cut = any(len(block.parts) > 1 for block in blocks)
     whole = sorted({block.sha256 for block in blocks if len(block.parts) == 1 and block.parts[0].words})
     chosen: dict[str, SplitName] = {each: _by_hash(each) for each in whole}
-    if is_cut:
-        return chosen
-    if whole and "test" not in chosen.values():
-        chosen[whole[0]] = "test"
-    rest = [each for each in whole if chosen[each] != "test"]
-    if rest and "valid" not in chosen.values():
-        chosen[rest[0]] = "valid"
+    if any(len(block.parts) > 1 for block in blocks):
+        return chosen  # test and valid have their parts of the blocks that are cut
+    places: tuple[SplitName, SplitName] = ("test", "valid")
+    for smallest, split in zip(whole, places, strict=False):
+        if split not in chosen.values():
+            chosen[smallest] = split
     return chosen
 
 
@@ -232,11 +230,12 @@ def _check_sizes(dataset: str, splits: Mapping[SplitName, _Dealt], texts: Sequen
     if all(split.size.words for split in splits.values()):
         return
     count = len({text.name for text in texts})
+    different = len({block.sha256 for text in texts for block in text.file.blocks})
     words = sum(split.size.words for split in splits.values())
     raise DatasetTooSmall(
         f"Dataset {dataset} is too small for train, valid and test: {words:,} {_plural('word', words)} in "
-        f"{count:,} {_plural('text', count)}. Upload a text of at least {ENOUGH_LINES} lines, or at least "
-        "three different texts."
+        f"{count:,} {_plural('text', count)}. Upload a text of at least {ENOUGH_LINES} lines, or "
+        f"{'at least three different texts' if different < len(SPLIT_NAMES) else 'one more text'}."
     )
 
 

@@ -135,7 +135,7 @@ def decompressed(source: ObjectReader, packing: Packing, note: Callable[[str], N
                     return
                 if not feed.startswith(SIGNATURES[packing]):
                     ignored = len(feed) + source.size - source.tell()
-                    note(f"The {ignored:,} bytes after the end of its {packing} data were ignored.")
+                    note(f"What comes after the end of its {packing} data was ignored: {_bytes(ignored)}.")
                     return
                 decompressor = _decompressor(packing)
             elif decompressor.needs_input:
@@ -147,6 +147,10 @@ def decompressed(source: ObjectReader, packing: Packing, note: Callable[[str], N
             check_unpacked_size(size, source.size)
             if data:
                 yield data
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} {'byte' if number == 1 else 'bytes'}"
 
 
 def _after_stream(source: ObjectReader, unused: bytes) -> bytes:

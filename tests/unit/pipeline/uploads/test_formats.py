@@ -153,8 +153,8 @@ def test_what_is_no_text_is_left_out_with_what_to_do(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "packed", "note"),
     [
-        ("a.gz", gzip.compress(TALE) + b"\r\n", "2 bytes after the end of its gzip data"),
-        ("a.bz2", bz2.compress(TALE) + b"junk", "4 bytes after the end of its bzip2 data"),
+        ("a.gz", gzip.compress(TALE) + b"\r\n", "after the end of its gzip data was ignored: 2 bytes."),
+        ("a.bz2", bz2.compress(TALE) + b"junk", "its bzip2 data was ignored: 4 bytes."),
         ("a.xz", lzma.compress(TALE) + b"junk", "4 bytes"),
         ("a.zst", zstd.compress(TALE) + b"junk" * 99, "396 bytes"),
         ("no-end.tar", tarred({"a": TALE})[:TAR_END], "no end mark"),
