@@ -19,6 +19,7 @@ def handler(given: EvaluateInput) -> Evaluated:
     """Return the verdict."""
     reported = given.trained.metrics
     vocabulary, words = reported.get("vocabulary:size"), reported.get("test:words")
+    written = job_output.read(given.trained).metrics
     metrics = Metrics(
         test_perplexity=reported.get("test:perplexity"),
         valid_perplexity=reported.get("valid:perplexity"),
@@ -28,9 +29,9 @@ def handler(given: EvaluateInput) -> Evaluated:
         test_unknown_share=reported.get("test:unknown_share"),
         test_exact_perplexity=reported.get("test:exact_perplexity"),
         test_words=None if words is None else int(words),
+        notes=written.notes,
     )
-    scored = job_output.read(given.trained).metrics.comparison
-    comparison = compare(given.run, given.champion, scored)
+    comparison = compare(given.run, given.champion, written.comparison)
     objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, comparison)
     reason = objection or (
         f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words"

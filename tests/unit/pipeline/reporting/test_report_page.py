@@ -299,6 +299,12 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert "Validation perplexity" not in page.text("bdi")
 
 
+def test_the_page_says_with_which_sizes_a_short_text_was_trained(run: Json) -> None:
+    note = "The training text has only 240 tokens, so it was trained with batch_size 6, not 20."
+    run["evaluated"]["metrics"]["notes"] = [note]
+    assert note in shown(run).text("bdi")
+
+
 def test_generated_texts_are_shown_with_their_prompt_and_seed(run: Json) -> None:
     page = shown(run)
     assert page.text("blockquote") == "The state of the union is strong. of the union"
