@@ -128,7 +128,21 @@ def _rejected(report: Report, run_id: str) -> list[str]:
         f"The model was trained but not deployed: {sentence(report['reason'])}",
         *_trained(report),
         *_quality(report),
+        *_two_figures(report),
         *([f"To deploy it anyway: `lexline deploy {version} --force`."] if version else []),
+    ]
+
+
+def _two_figures(report: Report) -> list[str]:
+    """Explain why the figure of the comparison is not the test perplexity, if it is another one."""
+    test = (report.get("metrics") or {}).get("test_perplexity")
+    compared = (report.get("comparison") or {}).get("challenger_perplexity")
+    if test is None or compared is None or f"{float(test):.2f}" == f"{float(compared):.2f}":
+        return []
+    return [
+        f"It has two perplexities. For the test perplexity, {float(test):.2f}, all words that it does not "
+        f"know count as one word. For the comparison, {float(compared):.2f}, it must predict each of them "
+        "exactly, because the other model knows other words. Compare only the second with the other model's."
     ]
 
 

@@ -118,6 +118,15 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
     return replace
 
 
+def raising(error: BaseException) -> Callable[..., Any]:
+    """Return a function that raises an error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 @pytest.fixture
 def deployed(home: Path, stack: Stack, patch: Patch) -> Stack:
     """A deployed stack, as far as the command can see."""

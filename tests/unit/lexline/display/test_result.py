@@ -83,6 +83,11 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
         (REJECTED, "`lexline deploy 3 --force`"),
+        (
+            {**REJECTED, "comparison": {**COMPARISON, "challenger_perplexity": 250.1}},
+            "It has two perplexities. For the test perplexity, 208.30, all words that it does not know count "
+            "as one word. For the comparison, 250.10,",
+        ),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
         (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),
@@ -104,6 +109,9 @@ def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, A
     [
         ({"removed": ["endpoint/lexline"], "standing_cost": None}, "live"),
         (FAILED, "lexline logs"),
+        ({**REJECTED, "comparison": COMPARISON}, "two perplexities"),
+        ({**REJECTED, "comparison": NOT_COMPARED}, "two perplexities"),
+        (REJECTED, "two perplexities"),
         (FAILED, "previous model"),
     ],
 )
