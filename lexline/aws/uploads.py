@@ -61,12 +61,14 @@ def upload(
         stack.target.s3.upload_file(str(file.path), stack.bucket, key, ExtraArgs=extra, Callback=report)
         return key
 
+    # One file is uploaded after all others, so that the run that it starts reads all of them. The largest one
+    # is a text, if there is any: a README would start no run.
+    last = max(files, key=lambda file: file.size)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            # The last file is uploaded after all others, so that the run that it starts reads all of them.
-            for sent in [pool.submit(send, file) for file in files[:-1]]:
+            for sent in [pool.submit(send, file) for file in files if file is not last]:
                 sent.result()
-            key = pool.submit(send, files[-1]).result()
+            key = pool.submit(send, last).result()
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -60,7 +60,8 @@ def _succeeded(report: Report, run_id: str) -> list[str]:
         # With when_idle, requests postpone the teardown.
         when = formatting.local_time(datetime.fromisoformat(due))
         lines.append(f"The endpoint will be torn down at {when} or later, as requested.")
-    lines += [*_trained(report), *_quality(report), *_comparison(report.get("comparison") or {})]
+    lines += [*_trained(report), *_corpus(report)]
+    lines += [*_quality(report), *_comparison(report.get("comparison") or {})]
     texts = (report.get("smoke_test") or {}).get("texts")
     if texts:
         lines.append(f'Sample text (seed {texts[0]["seed"]}): "{_shortened(texts[0]["text"])}"')
@@ -89,6 +90,32 @@ def _trained(report: Report) -> list[str]:
         f"{formatting.duration(job['training_seconds'])} on {job['instance_type']}"
         + (f", and is version {version} in `lexline models`." if version else ".")
     ]
+
+
+def _corpus(report: Report, *, left_out: bool = True) -> list[str]:
+    """Say how many texts of the dataset were read, and, if requested, which files were left out and why."""
+    dataset = report.get("dataset") or {}
+    if not dataset.get("files"):
+        return []
+    lines = [_files_used(dataset)]
+    if left_out and (count := dataset["left_out_count"]):
+        lines.append(f"Left out: {_counted(count)}.")
+        lines += [f"  {each['name']}: {sentence(each['reason'])}" for each in dataset["left_out"]]
+        if (more := count - len(dataset["left_out"])) > 0:
+            lines.append(f"  {more:,} more: `lexline datasets {dataset['dataset']}` lists them.")
+    return [*lines, *map(sentence, dataset["notes"])]
+
+
+def _files_used(dataset: Mapping[str, Any]) -> str:
+    files, name = dataset["files"], dataset["dataset"]
+    if files == 1:
+        return f"The corpus is the one text of the dataset {name}."
+    every = "all " if not dataset["left_out_count"] else ""
+    return f"The corpus is {every}{files:,} texts of the dataset {name}."
+
+
+def _counted(files: int) -> str:
+    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _quality(report: Report) -> list[str]:
@@ -125,8 +152,10 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
 def _rejected(report: Report, run_id: str) -> list[str]:
     version = (report.get("registered") or {}).get("version")
     return [
+        # The reason also names the files that were left out.
         f"The model was trained but not deployed: {sentence(report['reason'])}",
         *_trained(report),
+        *_corpus(report, left_out=False),
         *_quality(report),
         *_two_figures(report),
         *([f"To deploy it anyway: `lexline deploy {version} --force`."] if version else []),
@@ -150,6 +179,7 @@ def _unchanged(report: Report, run_id: str) -> list[str]:
     dataset = (report.get("dataset") or {}).get("dataset", "NAME")
     return [
         f"Nothing has changed, so no model was trained. {sentence(report['reason'])}",
+        *_corpus(report),
         f"To train anyway: `lexline run --dataset {dataset} --force`.",
     ]
 
@@ -171,7 +201,7 @@ def _failed(report: Report, run_id: str) -> list[str]:
     lines += [f"During the cleanup: {sentence(problem)}" for problem in error.get("cleanup", [])]
     if step == "Train":
         lines.append(f"`lexline logs {run_id}` shows the output of the training job.")
-    return lines
+    return [*lines, *_corpus(report)]
 
 
 def _cost(report: Report) -> list[str]:

@@ -16,8 +16,8 @@ from tests.unit.lexline.conftest import Stubs
 from tests.unit.lexline.samples import WHEN
 
 
-def file(name: str) -> LocalFile:
-    return LocalFile(Path("/corpora") / name, name, 4)
+def file(name: str, size: int = 4) -> LocalFile:
+    return LocalFile(Path("/corpora") / name, name, size)
 
 
 class Sent:
@@ -46,16 +46,16 @@ def head(stubs: Stubs, key: str) -> None:
     stubs.s3.add_response("head_object", {"ETag": '"0f34"', "VersionId": "v2"}, request)
 
 
-def test_many_files_are_uploaded_and_the_last_one_after_all_others(
+def test_many_files_are_uploaded_and_the_largest_one_after_all_others(
     stack: Stack, stubs: Stubs, sent: Sent
 ) -> None:
-    files = [file(f"a/{number:03}.txt") for number in range(300)]
-    head(stubs, "uploads/sotu/a/299.txt")
+    files = [file(f"a/{number:03}.txt", 5 if number == 7 else 4) for number in range(300)]
+    head(stubs, "uploads/sotu/a/007.txt")
     counts: list[int] = []
     uploaded = uploads.upload(stack, "sotu", "sotu", files, counts.append)
     assert sorted(sent.keys) == [f"uploads/sotu/{each.name}" for each in files]
-    assert sent.keys[-1] == "uploads/sotu/a/299.txt"
-    assert uploaded == uploads.Uploaded("uploads/sotu/a/299.txt", "0f34", "v2")
+    assert sent.keys[-1] == "uploads/sotu/a/007.txt"
+    assert uploaded == uploads.Uploaded("uploads/sotu/a/007.txt", "0f34", "v2")
     assert sum(counts) == 4 * 300
     assert set(map(str, sent.metadata)) == {"None"}
 
@@ -64,7 +64,7 @@ def test_the_name_that_the_dataset_was_made_from_is_stored_with_each_file(
     stack: Stack, stubs: Stubs, sent: Sent
 ) -> None:
     head(stubs, "uploads/ete/b.txt")
-    uploads.upload(stack, "ete", "été", [file("a.txt"), file("b.txt")], lambda count: None)
+    uploads.upload(stack, "ete", "été", [file("a.txt"), file("b.txt", 5)], lambda count: None)
     # S3 allows only ASCII in metadata.
     assert sent.metadata == [{"Metadata": {"dataset-name": "%C3%A9t%C3%A9"}}] * 2
 
@@ -89,7 +89,7 @@ def test_an_error_stops_the_uploads_that_are_in_progress(
     monkeypatch.setattr(stack.target.s3, "upload_file", upload_file)
     # The error is raised while the other file is being uploaded.
     monkeypatch.setattr(uploads.ThreadPoolExecutor, "shutdown", after(failed.set))
-    files = [file("bad.txt"), file("large.txt"), file("last.txt")]
+    files = [file("bad.txt"), file("large.txt"), file("last.txt", 5)]
     with pytest.raises(UserError, match="It is bad"):
         uploads.upload(stack, "sotu", "sotu", files, lambda count: None)
     assert outcomes == ["uploads/sotu/large.txt"]
