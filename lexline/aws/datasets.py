@@ -230,7 +230,7 @@ def _in_progress(stack: Stack) -> dict[str, LastRun]:
 
 
 def _last_run(stack: Stack, dataset: str, written: Sequence[Stored]) -> LastRun | None:
-    """Return the last run of a dataset that wrote a report.
+    """Return the last run of a dataset that wrote a report, if possible one that had something to do.
 
     Args:
         stack: The stack.
@@ -239,17 +239,22 @@ def _last_run(stack: Stack, dataset: str, written: Sequence[Stored]) -> LastRun 
     """
     beginning = runs.beginning_of_name(stack, dataset)
     candidates = [each for each in written if each.run.removesuffix(id_in(each.run)) == beginning]
+    skipped = None
     # The beginning of the name is the same for datasets whose names are long and begin alike.
     for stored in candidates[:_MOST_REPORTS]:
         report = reports.document(stack, stored.run) or {}
         try:
             prepared = report.get("dataset") or {}
             name = prepared.get("dataset") or runs.dataset_in(_request(stack, report["execution"]))
-            if name == dataset:
-                return LastRun(id_in(stored.run), str(report["status"]), stored.written)
+            if name != dataset:
+                continue
+            last = LastRun(id_in(stored.run), str(report["status"]), stored.written)
         except UNREADABLE:
             continue
-    return None
+        if last.status != "Skipped":
+            return last
+        skipped = skipped or last
+    return skipped
 
 
 def _request(stack: Stack, execution: str) -> Any:

@@ -208,7 +208,8 @@ def _upload(console: Console, upload: _Upload, fields: dict[str, Any], *, replac
     _say_uploaded(console, upload, replaced)
     if replaced:
         uploads.delete(stack, upload.dataset, [file.name for file in replaced])
-        console.print(f"Deleted {_counted(len(replaced))} that the dataset had before.", markup=False)
+        deleted = formatting.counted(len(replaced), "file")
+        console.print(f"Deleted {deleted} that the dataset had before.", markup=False)
     if fields or replaced:
         return _start(stack, request)
     try:
@@ -254,20 +255,21 @@ def _say_uploaded(console: Console, upload: _Upload, replaced: list[StoredFile])
     names = f": {_some([file.name for file in files])}" if len(files) > 1 else ""
     console.print(terminal.plain(f"Uploaded {what} ({size}) to {folder}{names}"), markup=False)
     if upload.others and not replaced:
-        more = len(upload.others)
+        more = formatting.counted(len(upload.others), "file")
         terminal.prose(
             console,
-            f"The dataset {upload.dataset} has {_counted(more)} more from before. The corpus is all of them: "
+            f"The dataset {upload.dataset} has {more} more from before. The corpus is all of them: "
             f"`lexline datasets {upload.dataset}` lists them.",
         )
 
 
 def _show_replaced(console: Console, dataset: str, replaced: list[StoredFile]) -> None:
+    files = formatting.counted(len(replaced), "file")
     size = formatting.size(sum(file.size for file in replaced))
     terminal.prose(
         console,
-        f"The dataset {dataset} has {_counted(len(replaced))} ({size}) to delete. The bucket keeps deleted "
-        "files for 30 days, as earlier versions.",
+        f"The dataset {dataset} has {files} ({size}) to delete. The bucket keeps deleted files for 30 days, as "
+        "earlier versions.",
     )
     for file in replaced[:_MOST_SHOWN]:
         console.print(terminal.plain(f"  {file.name} ({formatting.size(file.size)})"), markup=False)
@@ -286,10 +288,6 @@ def _by_reason(left_out: list[tuple[str, str]]) -> str:
 def _some(names: list[str]) -> str:
     more = len(names) - _NAMED
     return formatting.listing([*names[:_NAMED], *([f"{more:,} more"] if more > 0 else [])])
-
-
-def _counted(files: int) -> str:
-    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _check(stack: Stack, request: dict[str, Any]) -> None:

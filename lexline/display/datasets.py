@@ -45,7 +45,7 @@ def show_all(console: Console, datasets: Sequence[Dataset]) -> None:
 def show_one(console: Console, dataset: Dataset) -> None:
     """Print a table with a row for each file of a dataset, and for what was left out of its archives."""
     manifest = dataset.manifest
-    summary = f"{len(dataset.files):,} files, {formatting.size(dataset.size)}"
+    summary = f"{formatting.counted(len(dataset.files), 'file')}, {formatting.size(dataset.size)}"
     if manifest:
         parts = [f"{words:,} words for {split}" for split, words in manifest.words.items()]
         summary += f". Run {manifest.run} read {', '.join(parts)}"
@@ -101,7 +101,7 @@ def _texts(manifest: Manifest, name: str) -> tuple[str, str]:
         return f"{words:,}", " ".join(map(formatting.sentence, notes))
     texts = [each for key, each in manifest.files.items() if key.startswith(f"{name}/")]
     notes = [note for _, each in texts for note in each]
-    counted = f"{len(texts):,} texts." if texts else ""
+    counted = f"{formatting.counted(len(texts), 'text')}." if texts else ""
     return f"{sum(words for words, _ in texts):,}", " ".join([counted, *map(formatting.sentence, notes[:3])])
 
 

@@ -99,7 +99,7 @@ def _corpus(report: Report, *, left_out: bool = True) -> list[str]:
         return []
     lines = [_files_used(dataset)]
     if left_out and (count := dataset["left_out_count"]):
-        lines.append(f"Left out: {_counted(count)}.")
+        lines.append(f"Left out: {formatting.counted(count, 'file')}.")
         lines += [f"  {each['name']}: {sentence(each['reason'])}" for each in dataset["left_out"]]
         if (more := count - len(dataset["left_out"])) > 0:
             lines.append(f"  {more:,} more: `lexline datasets {dataset['dataset']}` lists them.")
@@ -112,10 +112,6 @@ def _files_used(dataset: Mapping[str, Any]) -> str:
         return f"The corpus is the one text of the dataset {name}."
     every = "all " if not dataset["left_out_count"] else ""
     return f"The corpus is {every}{files:,} texts of the dataset {name}."
-
-
-def _counted(files: int) -> str:
-    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _quality(report: Report) -> list[str]:

@@ -1,5 +1,6 @@
 """Each version of Python is accepted, or refused with the versions that work."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -89,3 +90,12 @@ def test_the_package_the_template_and_the_readme_name_the_same_versions() -> Non
     assert runtimes == [f"python{version}" for version in SUPPORTED]
     for page in ("README.md", "CONTRIBUTING.md", "Makefile"):
         assert f"Python {SUPPORTED[0]} to {SUPPORTED[-1]}" in (PROJECT / page).read_text(), page
+
+
+def test_the_packages_that_build_and_name_things_are_pinned() -> None:
+    """The build needs setuptools, and a dataset must have the same name on every machine."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    needed = [re.split(r"[<>=]", each)[0] for each in project["build-system"]["requires"]]
+    pinned = (PROJECT / "constraints.txt").read_text()
+    for name in (*needed, "python-slugify", "text-unidecode"):
+        assert re.search(rf"^{name}==\d", pinned, re.MULTILINE), name

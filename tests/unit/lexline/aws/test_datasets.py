@@ -132,10 +132,11 @@ class TestLastRun:
     def test_otherwise_the_newest_report_that_is_this_datasets(
         self, stack: Stack, stubs: Stubs, patch: Patch
     ) -> None:
-        """A run of a dataset with a similar name is passed over, and so is a report of another form."""
+        """A similar name, a report of another form and a run that had nothing to do are passed over."""
         written = [
             "lexline--sotu-0123456789ab",
             "lexline--sotu-bbbbbbbbbbbb",
+            "lexline--sotu-dddddddddddd",
             JOB,
             "lexline--other-cccccccccccc",
         ]
@@ -143,6 +144,7 @@ class TestLastRun:
         found = {
             written[0]: {"status": "Succeeded", "dataset": {"dataset": "SOTU"}},
             written[1]: {"status": "Failed"},
+            written[2]: {"status": "Skipped", "dataset": {"dataset": "sotu"}},
             JOB: {"status": "Failed", "dataset": None, "execution": RUN.arn},
         }
         patch("aws.reports.document", lambda stack, run: found[run])
@@ -150,6 +152,12 @@ class TestLastRun:
         given = {"executionArn": RUN.arn, "input": json.dumps(upload)}
         stubs.returns("stepfunctions", "describe_execution", {"executionArn": RUN.arn}, **given)
         assert self.last_run(stack) == LastRun(RUN.id, "Failed", WHEN)
+
+    def test_if_all_runs_had_nothing_to_do_it_is_the_newest_of_them(self, stack: Stack, patch: Patch) -> None:
+        written = [f"lexline--sotu-{digit * 12}" for digit in "ab"]
+        patch("aws.reports.newest_first", [Stored(run, "", WHEN) for run in written])
+        patch("aws.reports.document", {"status": "Skipped", "dataset": {"dataset": "sotu"}})
+        assert self.last_run(stack) == LastRun("a" * 12, "Skipped", WHEN)
 
 
 @pytest.mark.parametrize("dataset", ["sotu", "My.data_1", "a-very-long-name-of-a-dataset", "0"])
