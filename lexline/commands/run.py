@@ -268,8 +268,8 @@ def _show_replaced(console: Console, dataset: str, replaced: list[StoredFile]) -
     size = formatting.size(sum(file.size for file in replaced))
     terminal.prose(
         console,
-        f"The dataset {dataset} has {files} ({size}) to delete. The bucket keeps deleted files for 30 days, as "
-        "earlier versions.",
+        f"The dataset {dataset} has {files} ({size}) to delete. The bucket keeps deleted files for 30 days, "
+        "as earlier versions.",
     )
     for file in replaced[:_MOST_SHOWN]:
         console.print(terminal.plain(f"  {file.name} ({formatting.size(file.size)})"), markup=False)
