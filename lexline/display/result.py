@@ -60,7 +60,8 @@ def _succeeded(report: Report, run_id: str) -> list[str]:
         # With when_idle, requests postpone the teardown.
         when = formatting.local_time(datetime.fromisoformat(due))
         lines.append(f"The endpoint will be torn down at {when} or later, as requested.")
-    lines += [*_trained(report), *_corpus(report)]
+    if report.get("job"):
+        lines += [*_trained(report), *_corpus(report)]
     lines += [*_quality(report), *_comparison(report.get("comparison") or {})]
     texts = (report.get("smoke_test") or {}).get("texts")
     if texts:
