@@ -120,9 +120,7 @@ def test_a_terminal_shows_progress_and_what_a_step_waits_for(current: Snapshot, 
 
 
 def test_every_state_that_takes_time_has_a_label() -> None:
-    assert set(run_progress.LABELS) == {
-        name for name, kind in STATES.items() if kind in ("Task", "Map")
-    }
+    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind in ("Task", "Map")}
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
 
