@@ -36,7 +36,7 @@ _WIDE_SPACES = [
         rb"\xe3\x80\x80",
     )
 ]
-# White space becomes a space, and what may begin a word becomes "a", so that words can be counted fast. A byte
+# White space becomes a space, and what may begin a word becomes "a", so that words are counted fast. A byte
 # inside a character becomes "b", which lets the search for " a" skip.
 _CLASSES = bytes(32 if byte in _SPACES else 98 if 0x80 <= byte < 0xC0 else 97 for byte in range(256))
 _LINE_WITHOUT_WORD = re.compile(rb"\n[ \t\v\f\r\x1c-\x1f]*(?=\n)")
