@@ -166,6 +166,7 @@ def test_a_bad_upload_fails_with_a_cause_and_leaves_nothing(stack: DeployedStack
         assert description["status"] == "FAILED"
         assert description["error"].startswith(error)
         assert word in description["cause"]
-        assert key in description["cause"]
+        # The cause names the file, or the dataset if all of it together is too small.
+        assert key.partition("/")[0] in description["cause"]
     listed = stack.cloud.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="prepared/bad-")
     assert listed["KeyCount"] == 0
