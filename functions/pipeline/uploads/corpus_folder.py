@@ -133,8 +133,8 @@ class CorpusFolder:
             try:
                 return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             except ClientError as error:
-                # S3 denies the request for a missing object too, to a role that may not list the bucket. But then
-                # it does not name this action.
+                # To a role that may not list the bucket, S3 denies the request for a missing object, too. But
+                # then it does not name this action.
                 if not is_missing_object(error) or "s3:GetObject" in message_of(error):
                     raise
                 raise ServiceUnavailable(
