@@ -56,7 +56,8 @@ def test_an_uploads_run_has_one_report(report: dict[str, Any]) -> None:
     assert report["job"]["job"] == report["model"]["name"] == report["endpoint"]["config"] == report["run"]
     assert 1 < report["metrics"]["test_perplexity"] < report["metrics"]["vocabulary_size"]
     assert all(text["text"].split() for text in report["smoke_test"]["texts"])
-    assert {"prepare", "train", "deploy"} <= report["durations"].keys()
+    assert {"read_uploads", "train", "deploy"} <= report["durations"].keys()
+    assert (report["dataset"]["files"], report["dataset"]["left_out_count"]) == (1, 0)
     assert report["removed"] == []
 
 
