@@ -168,11 +168,11 @@ def test_a_worse_model_is_rejected_and_creates_nothing(
     stack: DeployedStack, resources: Callable[[], set[str]], serving: str
 ) -> None:
     before = resources()
-    # With this learning rate the model hardly learns.
-    rejected = stack.run({"dataset": DATASET, "hyperparameters": {"lr": 0.0001}, "tolerance": 0.01})
+    # With this learning rate the model learns nothing, and the champion has learnt a little.
+    rejected = stack.run({"dataset": DATASET, "hyperparameters": {"lr": 0.00001}, "tolerance": 0})
     assert rejected["status"] == "Rejected", rejected["reason"]
     comparison = rejected["comparison"]
-    assert comparison["challenger_perplexity"] > 1.01 * comparison["champion_perplexity"] > 1
+    assert comparison["challenger_perplexity"] > comparison["champion_perplexity"] > 1
     for side in ("champion_perplexity", "challenger_perplexity"):
         assert f"{comparison[side]:.2f}" in rejected["reason"]
     assert resources() == before

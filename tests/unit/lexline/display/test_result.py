@@ -42,7 +42,7 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
         "hour, $2.76 a day, $83.95 a month while it exists.",
         f"Report: s3://b/reports/{JOB}.html (`lexline report {RUN.id} --save FILE` saves it)",
-        "Duration: 3 min 20 s (prepare 2.0 s, create model 0.4 s).",
+        "Duration: 3 min 20 s (read uploads 2.0 s, create model 0.4 s).",
     ]
 
 
@@ -54,7 +54,7 @@ def test_success_says_where_training_deviated_from_the_request() -> None:
 FAILURE = {
     "error": "InvalidDataset",
     "message": "The file is not UTF-8 at byte 17",
-    "step": "Prepare",
+    "step": "AssembleDataset",
     "cleanup": ["Compensate failed with EndpointBusy: it is Updating"],
 }
 FAILED = {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE}
@@ -99,7 +99,7 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),
         ({**SKIPPED, "joined": ONE}, "`lexline status --follow 111111111111`"),
-        (FAILED, "The run failed in Prepare: The file is not UTF-8 at byte 17."),
+        (FAILED, "The run failed in AssembleDataset: The file is not UTF-8 at byte 17."),
         (FAILED, "During the cleanup: Compensate failed with EndpointBusy: it is Updating."),
         ({**FAILED, "error": {**FAILURE, "step": "Train"}}, f"`lexline logs {RUN.id}`"),
         ({**FAILED, "event": "rolled_back"}, "The endpoint serves the previous model again."),
