@@ -46,8 +46,12 @@ U = TypeVar("U")
 BYTES_OF_A_PROCESS = 2**26
 """A smaller text is read by fewer processes."""
 
-MOST_OF_A_TABLE = 2**23
-"""A section ends when its table of chunks takes so many characters: about half a million English words."""
+MOST_OF_A_TABLE = 2**24
+"""A section ends when its table of chunks takes so many characters, about a million English chunks.
+
+Such a table takes about 0.3 GiB of memory in each process. A smaller one would be full more often, and
+frequent chunks would be split into words more often.
+"""
 
 WORDS_AT_ONCE = 2**19
 """How many words of all sections are added up at a time."""
