@@ -47,7 +47,7 @@ class ModelRuntime:
             try:
                 response = generate.predict_fn(generate.input_fn(body, request["ContentType"]), self.served)
             except Exception as error:
-                raise refusal(str(error)) from error
+                raise refusal(getattr(error, "message", str(error))) from error
         content = generate.output_fn(response, "application/json")[0].encode()
         return {"Body": StreamingBody(io.BytesIO(content), len(content))}
 
@@ -103,7 +103,8 @@ class ServedApi:
             for name, value in environ.items()
             if name.startswith("HTTP_")
         }
-        if environ.get("CONTENT_TYPE"):
+        # wsgiref's server gives a request without a type the type text/plain.
+        if environ.get("CONTENT_TYPE") and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             headers["Content-Type"] = environ["CONTENT_TYPE"]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         response = self.request(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, **headers)
