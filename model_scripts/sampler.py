@@ -301,11 +301,13 @@ class _Drawing:
         self._draw(range(len(words)), words)
         rows = [row for row, choice in enumerate(self.choices) if self._is_restricted(choice)]
         for _ in range(MOST_REDRAWS):
+            rows = self._doubtful(rows, words)
             ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
             rows = [rank.row for rank in ranks if not rank.allowed()]
             if not rows:
                 return words
             self._draw(rows, words)
+        rows = self._doubtful(rows, words)
         ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
         while ranks := [rank for rank in ranks if not rank.allowed()]:
             for rank in self._decided(ranks, _Rank.possibly_ahead):
@@ -386,6 +388,45 @@ class _Drawing:
             if undrawn:
                 self.weights[undrawn] = _weights(self.scores[undrawn], self._factors[undrawn])
                 self._ends[undrawn] = self.weights[undrawn].cumsum(1)
+
+    def _doubtful(self, rows: Sequence[int], words: Sequence[int]) -> list[int]:
+        """Return the rows whose word may be excluded, as far as the head tells: most words are allowed.
+
+        This is what a rank finds before any tail is scored, for all rows at once.
+        """
+        head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        here = np.array([row for row in rows if words[row] < head_words], np.int64)
+        if not len(here):
+            return [*rows]
+        scores, weights = self.scores[here, :head_words], self.weights[here]
+        own = scores[np.arange(len(here)), [words[row] for row in here]]
+        # Equal scores count as ahead, and so does the word itself.
+        is_ahead = scores >= own[:, None]
+        above = self.of_tails[here] - own[:, None]
+        is_heavier = above > 0
+        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0) * unit) * is_heavier).sum(1)
+        in_tails = (weights[:, head_words:] * is_heavier).sum(1)
+        mass = weights[:, :head_words].sum(1)
+        ahead = (weights[:, :head_words] * is_ahead).sum(1) + in_tails
+        best = np.maximum(
+            scores.max(1), np.where(is_heavier, self.of_tails[here], -math.inf).max(1, initial=-math.inf)
+        )
+        surely = set()
+        for place, row in enumerate(here.tolist()):
+            choice = self.choices[row]
+            top_k = choice.top_k if (choice.top_k or math.inf) < self.softmax.drawable else None
+            top_p = choice.top_p if (choice.top_p or 1) < 1 else None
+            least = (
+                own[place] * unit - math.log(choice.min_p) * choice.temperature if choice.min_p else math.inf
+            )
+            if (
+                not (top_k and top_p)
+                and (top_k is None or most[place] < top_k)
+                and (top_p is None or ahead[place] < top_p * (mass[place] + in_tails[place]))
+                and best[place] * unit <= least
+            ):
+                surely.add(row)
+        return [row for row in rows if row not in surely]
 
     def _decided(
         self, ranks: list["_Rank"], missing: Callable[["_Rank"], list[int]] | None = None
