@@ -9,8 +9,8 @@ Installed with this project, pytest loads the plugin by itself:
     def test_my_program(local_cloud_environment):
         boto3.client("sagemaker").list_training_jobs()  # on the local cloud
 
-The cloud starts with the first test that asks for it, in a few seconds, and ends with the session. Each process
-of pytest-xdist has a cloud of its own.
+The cloud starts with the first test that asks for it, in a few seconds, and ends with the session. Each
+process of pytest-xdist has a cloud of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """Start a local cloud: `client(SERVICE)` returns a boto3 client, `environment()` a program's variables."""
+    """Start a local cloud: `client(SERVICE)` is a boto3 client, `environment()` a program's variables."""
     # Import it here: most sessions that load this plugin start no cloud.
     from localcloud import control
 
