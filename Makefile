@@ -68,10 +68,10 @@ test: env ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Each of these tests has a local cloud of its own and takes minutes. HOSTING_PYTHON=path also tests the PyTorch of the
-# hosting image.
+# Each of these tests has a local cloud of its own and takes minutes. The random sequences of faults are tried again, more
+# of them than in `make test`. HOSTING_PYTHON=path also tests the PyTorch of the hosting image.
 test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
-	$(BIN)/pytest tests/verification --numprocesses 2 --dist loadfile
+	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
 
 # The suites of the clients share a local cloud and mostly wait for it.
 test-clients: env $(CLIENTS_STAMP) ## run the notebook, the SageMaker SDK 3 and 2, and the AWS CLI against a local cloud
