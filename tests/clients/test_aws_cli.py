@@ -1,4 +1,7 @@
-"""The AWS CLI itself, in a shell after eval "$(lexline env)", as README.md says."""
+"""The AWS CLI itself, in a shell after eval "$(lexline env)", as README.md says.
+
+PyPI has version 1 of the CLI. Version 2 takes a blob as base64, unless `--cli-binary-format raw-in-base64-out`.
+"""
 
 import json
 import sys
@@ -92,15 +95,13 @@ def test_sagemaker_lists_the_job_and_logs_has_its_lines(shell: Shell, run: str) 
         " --filter-pattern test_perplexity --query 'events[].message' --output text"
     )
     assert "test_perplexity=" in events
-    assert "test_perplexity=" in shell(f"aws logs tail {group} --log-stream-name-prefix {run}/ --since 1h")
 
 
 def test_the_endpoint_is_invoked(shell: Shell, run: str, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     shell(
         'aws sagemaker-runtime invoke-endpoint --endpoint-name "$ENDPOINT_NAME"'
-        " --content-type application/json --cli-binary-format raw-in-base64-out"
-        f" --body '{{\"words\": 5}}' {answer}"
+        f" --content-type application/json --body '{{\"words\": 5}}' {answer}"
     )
     assert json.loads(answer.read_text())["text"]
 
@@ -115,7 +116,7 @@ def test_the_stack_is_described_and_waited_for(shell: Shell, run: str) -> None:
 
 
 def test_an_error_has_awss_code(shell: Shell) -> None:
-    output = shell("aws sagemaker describe-endpoint --endpoint-name nothing", code=254)
+    output = shell("aws sagemaker describe-endpoint --endpoint-name nothing", code=255)
     assert "An error occurred (ValidationException)" in output
     assert "Could not find endpoint" in output
 
@@ -124,6 +125,8 @@ def test_a_presigned_url_of_signature_4_works_and_one_of_signature_2_is_refused(
     shell: Shell, clients: Clients
 ) -> None:
     shell('echo -n secret | aws s3 cp - "s3://$BUCKET/notebook/cli/presigned.txt"')
+    # In us-east-1, the CLI of version 1 and boto3 presign with version 2 of the signature unless they are told.
+    shell("aws configure set default.s3.signature_version s3v4")
     url = shell('aws s3 presign "s3://$BUCKET/notebook/cli/presigned.txt"')
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
     with urllib.request.urlopen(url) as response:
