@@ -1,6 +1,7 @@
 """The AWS CLI itself, in a shell after eval "$(lexline env)", as README.md says.
 
-PyPI has version 1 of the CLI. Version 2 takes a blob as base64, unless `--cli-binary-format raw-in-base64-out`.
+PyPI has version 1 of the CLI. Version 2 takes a blob as base64, unless it gets the option
+`--cli-binary-format raw-in-base64-out`.
 """
 
 import json
@@ -125,7 +126,7 @@ def test_a_presigned_url_of_signature_4_works_and_one_of_signature_2_is_refused(
     shell: Shell, clients: Clients
 ) -> None:
     shell('echo -n secret | aws s3 cp - "s3://$BUCKET/notebook/cli/presigned.txt"')
-    # In us-east-1, the CLI of version 1 and boto3 presign with version 2 of the signature unless they are told.
+    # In us-east-1, boto3 and this CLI presign with version 2 of the signature unless they are told.
     shell("aws configure set default.s3.signature_version s3v4")
     url = shell('aws s3 presign "s3://$BUCKET/notebook/cli/presigned.txt"')
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
