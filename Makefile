@@ -73,9 +73,9 @@ test: env ## run every test: unit, integration, faults, end to end
 test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
 	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
 
-# The suites of the clients share a local cloud and mostly wait for it.
+# Both processes have a local cloud and a stack of their own, and mostly wait for them.
 test-clients: env $(CLIENTS_STAMP) ## run the notebook, the SageMaker SDK 3 and 2, and the AWS CLI against a local cloud
-	$(BIN)/pytest tests/clients
+	$(BIN)/pytest tests/clients --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }
