@@ -34,8 +34,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "datasets", "logs", "models", "deploy", "rollback", "report",
-        "cost", "env", "down",
+        "up", "run", "generate", "score", "status", "datasets", "logs", "models", "deploy", "rollback", "report",
+        "cost", "env", "openapi", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -55,6 +55,7 @@ def test_the_help_lists_every_command() -> None:
         "report",
         "cost",
         "env",
+        "openapi",
     ],
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
@@ -338,6 +339,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "up": [],
     "run": ["--dataset", "sotu"],
     "generate": [],
+    "score": [__file__],
     "status": [],
     "datasets": [],
     "logs": [],
@@ -347,6 +349,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "report": [],
     "cost": [],
     "env": [],
+    "openapi": [],
     "down": ["--yes"],
 }
 """By command: the arguments that it needs."""

@@ -220,6 +220,7 @@ def test_the_outputs_are_what_clients_read() -> None:
         "ApiId",
         "ApiAuthorization",
         "ApiKeyId",
+        "NotebookRoleArn",
     }
 
 
