@@ -110,7 +110,19 @@ def _replace_opt(added: dict[str, str]) -> None:
 
 
 def _lay_over(prefix: str, layer: str) -> None:
-    """Write what changes below `prefix` to `layer`."""
+    """Write what changes below `prefix` to `layer`, or to memory if its file system cannot hold a layer.
+
+    For example, a layer cannot be on another layer, as the files of a Docker container are.
+    """
+    os.makedirs(layer)
+    try:
+        _mount_layer(prefix, layer)
+    except Refused:
+        _mount("tmpfs", layer, kind="tmpfs", options="mode=700")
+        _mount_layer(prefix, layer)
+
+
+def _mount_layer(prefix: str, layer: str) -> None:
     upper, work = f"{layer}/upper", f"{layer}/work"
     for folder in (upper, work):
         os.makedirs(folder)
