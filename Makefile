@@ -98,7 +98,7 @@ generate: $(STAMP) ## write the state machine's JSON, the OpenAPI document, and 
 lint: $(STAMP) ## check style, types and the template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers 2 functions model_scripts localcloud lexline
+	$(BIN)/mypy functions model_scripts localcloud lexline
 	PATH="$(CURDIR)/$(BIN):$$PATH" sam validate --lint --region us-east-1
 
 clean: ## delete what builds leave behind, but not the environment

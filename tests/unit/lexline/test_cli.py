@@ -34,8 +34,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "score", "status", "datasets", "logs", "models", "deploy", "rollback", "report",
-        "cost", "env", "openapi", "down",
+        "up", "run", "generate", "score", "status", "datasets", "logs", "models", "deploy", "rollback",
+        "report", "cost", "env", "openapi", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
