@@ -17,7 +17,7 @@ import hashlib
 import math
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +33,7 @@ from hyperparameters import Hyperparameters
 from job_log import log, log_values, scores
 from language_model import WEIGHTS, LanguageModel, State, save_weights
 from metrics import Epoch, Metrics
+from numbered_text import Tokens
 from optimisation import Optimisation
 from perplexity import mean_loss, perplexity
 from user_error import UserError
@@ -89,8 +90,8 @@ class Training:
     def __init__(
         self,
         model: LanguageModel,
-        train: TokenIds,
-        valid: TokenIds,
+        train: Tokens,
+        valid: Tokens,
         hparams: Hyperparameters,
         metrics: Metrics,
         artifact: Path,
@@ -102,20 +103,11 @@ class Training:
             model: The new model, on the device to train on.
             train: The text to learn.
             valid: The text that decides which epoch is best.
-            hparams: The job's hyperparameters.
+            hparams: The job's hyperparameters, as `fit` returns them.
             metrics: The job's metrics, which get a record of each epoch.
             artifact: The model folder, which gets the best weights.
             checkpoints: On the first rank, where checkpoints go, if anywhere.
-
-        Raises:
-            UserError: batch_size is too large for the text or too small for the ranks.
         """
-        if distributed.world_size() > hparams.batch_size:
-            raise UserError(
-                f"batch_size {hparams.batch_size} is too small for {distributed.world_size()} processes, "
-                f"which share its columns: make it at least {distributed.world_size()}, or use fewer "
-                "instances."
-            )
         self.model = model
         self.columns = batchify(train, hparams.batch_size)
         self.valid = valid
@@ -223,9 +215,9 @@ class Training:
     def batch(self, row: int, rows: int) -> tuple[Tensor, Tensor]:
         """Return words and the words that follow them, both (rows, own columns).
 
-        torch needs 8-byte numbers. Only the batch is converted; the text stays at 4 bytes a word.
+        torch needs 8-byte numbers. Only the batch is converted; the text stays on disk, at 4 bytes a word.
         """
-        numbers = torch.from_numpy(self.columns[row : row + rows + 1, self.own].astype(np.int64, order="C"))
+        numbers = torch.from_numpy(self.columns[row : row + rows + 1].astype(np.int64, order="C"))
         numbers = numbers.to(self.device)
         return numbers[:-1], numbers[1:]
 
@@ -371,22 +363,46 @@ class DeferredSigterm:
         self.received = True
 
 
-def batchify(tokens: TokenIds, batch_size: int) -> TokenIds:
+def fit(hparams: Hyperparameters, tokens: int) -> Hyperparameters:
+    """Return hyperparameters whose batch_size and bptt a training text of so many tokens allows.
+
+    A full step reads batch_size columns of bptt words and the word after each. If the text is shorter,
+    batch_size shrinks to the number of ranks, which share the columns, and then bptt.
+
+    Raises:
+        UserError: batch_size is too small for the ranks, or the text is too short for them.
+    """
+    ranks = distributed.world_size()
+    if ranks > hparams.batch_size:
+        raise UserError(
+            f"batch_size {hparams.batch_size} is too small for {ranks} processes, which share its columns: "
+            f"make it at least {ranks}, or use fewer instances."
+        )
+    if tokens < 2 * ranks:
+        raise UserError(
+            f"train has {tokens:,} tokens, too few for {ranks} processes. Use fewer instances or more text."
+        )
+    batch_size = min(hparams.batch_size, max(ranks, tokens // (hparams.bptt + 1)))
+    bptt = min(hparams.bptt, tokens // batch_size - 1)
+    return replace(hparams, batch_size=batch_size, bptt=bptt)
+
+
+def own_tokens(length: int, batch_size: int) -> range:
+    """Return the places of the tokens in this rank's columns of a text of so many tokens."""
+    rows = length // batch_size
+    own = distributed.own_columns(batch_size)
+    return range(own.start * rows, own.stop * rows)
+
+
+def batchify(tokens: Tokens | TokenIds, batch_size: int) -> TokenIds:
     """Cut a text into batch_size columns of equal length and drop the rest.
 
     Returns:
-        A view (rows, batch_size) of `tokens`; each column is a stretch of the text.
-
-    Raises:
-        UserError: The text is too short for two rows.
+        A view (rows, columns) of this rank's columns; each is a stretch of the text.
     """
     rows = len(tokens) // batch_size
-    if rows < 2:
-        raise UserError(
-            f"batch_size {batch_size} is too large for {len(tokens):,} training tokens: "
-            f"it can be at most {len(tokens) // 2}."
-        )
-    return tokens[: rows * batch_size].reshape(batch_size, rows).T
+    own = own_tokens(len(tokens), batch_size)
+    return tokens[own.start : own.stop].reshape(-1, rows).T
 
 
 def _seed(*numbers: int) -> int:

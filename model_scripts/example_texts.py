@@ -13,17 +13,17 @@ import numpy as np
 import inference
 from job_log import log_values, quoted, summary
 from request_body import Request
-from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
+from vocabulary import END_OF_LINE, END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))
 WORDS = 40
 
 
-def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
+def draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
     """Return texts with their prompt, seed and temperature.
 
-    Some have no prompt, some have two words with which lines of valid often begin. If the model cannot
-    generate, log it and return no texts.
+    Some have no prompt, some have two words with which lines of valid, or of a sample of it, often begin. If
+    the model cannot generate, log it and return no texts.
     """
     try:
         return _draw(artifact, valid)
@@ -32,9 +32,11 @@ def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
         return []
 
 
-def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
+def _draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
     served = inference.load(artifact)
-    prompts = dict.fromkeys(["", served.tokenizer.join(beginning(valid, served.vocabulary))])
+    words = (word for line in valid.split("\n") for word in [*served.tokenizer.split(line), END_OF_LINE])
+    tokens = np.array(served.vocabulary.encode(words), dtype=np.int32)
+    prompts = dict.fromkeys(["", served.tokenizer.join(beginning(tokens, served.vocabulary))])
     requests = [
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)
         for prompt, (seed, temperature) in itertools.product(prompts, SEEDS_AND_TEMPERATURES)

@@ -35,6 +35,21 @@ def test_a_serverless_endpoint_is_created_and_updated(pipeline: Pipeline) -> Non
     pipeline.assert_sound(serves=pipeline.jobs()[-1])
 
 
+def test_a_file_may_have_any_name(pipeline: Pipeline) -> None:
+    names = ["a b+c %41&=?#.txt", "ποίημα/été.txt", "'quoted' \"twice\".txt"]
+    # The first execution gathers until all uploads have joined.
+    acquire = pipeline.faults.slow("UpdateItem", seconds=DEADLINE, by="acquire")
+    for number, name in enumerate(names):
+        pipeline.upload("first", number, file=name)
+    pipeline.until(lambda: pipeline.item("dataset/first").get("joined") == len(names), "the uploads to join")
+    pipeline.until(lambda: pipeline.faults.fired(acquire), "the run to acquire the lease")
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    (report,) = [report for report in pipeline.reports() if report.get("job")]
+    assert {file["name"] for file in pipeline.manifest(report)["files"]} == set(names)
+    pipeline.assert_newest_serves(jobs=1)
+
+
 def test_two_instances_are_updated_by_a_canary_and_may_scale(pipeline: Pipeline) -> None:
     hosting = {"instance_type": "ml.m5.large", "instance_count": 2, "max_instance_count": 4}
     request = {"dataset": pipeline.add_dataset("first"), "force": True, "hosting": hosting}

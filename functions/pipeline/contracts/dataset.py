@@ -8,10 +8,6 @@ from contracts.base import Contract, DatasetName, RunName, S3Uri, Sha256
 from contracts.run import LeasedInput
 
 
-class PrepareInput(LeasedInput):
-    """The input of Prepare."""
-
-
 class SourceObject(Contract):
     """One uploaded object, in exactly the version that was read."""
 
@@ -177,6 +173,28 @@ class Manifest(Contract):
 # --- what the state machine passes on ----------------------------------------------------------------
 
 
+class ListUploadsInput(LeasedInput):
+    """The input of ListUploads."""
+
+
+class Listed(Contract):
+    """Where the plan's items are, and how many; the Map ReadUploads reads them from there."""
+
+    bucket: str
+    items_key: str
+    items: int = Field(ge=1)
+
+
+class ReadUploadInput(LeasedInput):
+    """The input of ReadUpload."""
+
+    item: Item
+
+
+class AssembleDatasetInput(LeasedInput):
+    """The input of AssembleDataset."""
+
+
 class Prepared(Contract):
     """A checked and split corpus under `prepared_uri`, described by the manifest.
 
@@ -185,26 +203,23 @@ class Prepared(Contract):
 
     outcome: Literal["prepared"] = "prepared"
     dataset: DatasetName
-    # Only the step Prepare fills `source`. It goes with that step, and then the defaults below go, too.
-    source: list[SourceObject] = Field(default_factory=list)
     fingerprint: Sha256
     prepared_uri: S3Uri = Field(pattern=r"^s3://[^/]+/.+/$")
     manifest_uri: S3Uri
     splits: Splits
-    files: int = Field(default=1, ge=1)
-    left_out: list[LeftOut] = Field(default_factory=list)
-    left_out_count: int = Field(default=0, ge=0)
-    notes: list[str] = Field(default_factory=list)
+    files: int = Field(ge=1)
+    left_out: list[LeftOut]
+    left_out_count: int = Field(ge=0)
+    notes: list[str]
 
 
 class NotPrepared(Contract):
-    """The result if there is nothing to train on.
+    """The result if some of the three split files are still missing.
 
-    `waiting`: some of the three split files are still missing. `seen`: an earlier run has read the same
-    uploads. `reason` is a sentence for the person who uploaded.
+    `reason` is a sentence for the person who uploaded.
     """
 
-    outcome: Literal["waiting", "seen"]
+    outcome: Literal["waiting"] = "waiting"
     dataset: DatasetName
     reason: str
 

@@ -41,7 +41,6 @@ class Champion(Contract):
     config: str | None = None
     model: str | None = None
     dataset: str | None = None
-    fingerprint: str | None = None
     artifact_prefix: S3Uri | None = None
 
 
@@ -85,6 +84,7 @@ class Metrics(Contract):
 
     `test_unknown_share` is the share of the test split that the model reads as unknown words.
     `test_exact_perplexity` charges these words: the model must say which of `test_words` words it means.
+    `notes` say where training deviated from the request, for example with a smaller batch_size.
     """
 
     test_perplexity: float | None
@@ -95,6 +95,7 @@ class Metrics(Contract):
     test_unknown_share: float | None = None
     test_exact_perplexity: float | None = None
     test_words: int | None = None
+    notes: list[str] = Field(default=[])
 
 
 class Comparison(Contract):

@@ -59,11 +59,11 @@ class DatasetTooSmall(InvalidDataset):
 
 
 class DatasetTooLarge(InvalidDataset):
-    """The corpus has more text than one invocation of Prepare can process."""
+    """A file has more text than one invocation of ReadUpload can process."""
 
 
 class DatasetReplaced(InvalidDataset):
-    """An object was replaced or deleted while it was read. Retried with a new list of the objects."""
+    """An object was replaced or deleted since it was listed. The state machine lists the uploads again."""
 
 
 class SplitIncomplete(InvalidDataset):

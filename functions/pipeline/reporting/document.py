@@ -3,11 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from contracts.dataset import PrepareOutcome
 from contracts.report import EndpointCost, Event, Failure, Report, ReportInput, Status
 from contracts.serving import Caught
 from core import environment
 from reporting import cost
 from reporting.prices import PriceTable
+
+# The reason names so many of the files that were left out. The report and the manifest have more.
+_LEFT_OUT_SHOWN = 3
 
 
 def build(
@@ -67,7 +71,10 @@ def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Sta
     if given.prepared and given.prepared.outcome != "prepared":
         return "Skipped", given.prepared.reason
     if evaluated and not evaluated.accepted:
-        return "Rejected", f"{evaluated.reason} The endpoint was not changed."
+        return (
+            "Rejected",
+            f"{evaluated.reason} The endpoint was not changed.{_left_out_sentences(given.prepared)}",
+        )
     if run and run.cleanup_of:
         ended = run.cleanup_of
         return "Succeeded", (
@@ -77,7 +84,7 @@ def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Sta
     if run and run.teardown_of:
         return "Succeeded", f"The endpoint of run {run.subject} was torn down, as requested."
     if evaluated:
-        return "Succeeded", f"{evaluated.reason}{endpoint}"
+        return "Succeeded", f"{evaluated.reason}{endpoint}{_left_out_sentences(given.prepared)}"
     return "Succeeded", f"Model {given.registered.model if given.registered else ''} is deployed.{endpoint}"
 
 
@@ -91,6 +98,19 @@ def _endpoint_sentence(given: ReportInput) -> str:
     if undone and given.run and undone.serving == given.run.subject:
         return f" The endpoint serves the model of run {undone.serving}, which had passed the smoke test."
     return ""
+
+
+def _left_out_sentences(prepared: PrepareOutcome | None) -> str:
+    """Return which files were left out and why, the first ones; nothing if none was."""
+    if prepared is None or prepared.outcome != "prepared" or not prepared.left_out_count:
+        return ""
+    # A file that could have been text comes before a README.
+    shown = sorted(prepared.left_out, key=lambda each: not each.error)[:_LEFT_OUT_SHOWN]
+    were = "1 file was" if prepared.left_out_count == 1 else f"{prepared.left_out_count:,} files were"
+    sentences = [f" {were} left out.", *(f"{each.name}: {each.reason}" for each in shown)]
+    if more := prepared.left_out_count - len(shown):
+        sentences.append(f"{more:,} more: see the report and {prepared.manifest_uri}.")
+    return " ".join(sentences)
 
 
 def _event(given: ReportInput, status: Status) -> Event:

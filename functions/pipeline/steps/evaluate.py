@@ -19,6 +19,7 @@ def handler(given: EvaluateInput) -> Evaluated:
     """Return the verdict."""
     reported = given.trained.metrics
     vocabulary, words = reported.get("vocabulary:size"), reported.get("test:words")
+    written = job_output.read(given.trained).metrics
     metrics = Metrics(
         test_perplexity=reported.get("test:perplexity"),
         valid_perplexity=reported.get("valid:perplexity"),
@@ -28,9 +29,9 @@ def handler(given: EvaluateInput) -> Evaluated:
         test_unknown_share=reported.get("test:unknown_share"),
         test_exact_perplexity=reported.get("test:exact_perplexity"),
         test_words=None if words is None else int(words),
+        notes=written.notes,
     )
-    scored = job_output.read(given.trained).metrics.comparison
-    comparison = compare(given.run, given.champion, given.prepared.fingerprint, scored)
+    comparison = compare(given.run, given.champion, written.comparison)
     objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, comparison)
     reason = objection or (
         f"Test perplexity {metrics.test_perplexity:.2f} over {metrics.vocabulary_size:,} words"
@@ -68,7 +69,7 @@ def objection_to(metrics: Metrics, max_perplexity: float | None) -> str | None:
     return None
 
 
-def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels | None) -> Comparison | None:
+def compare(run: Run, champion: Champion, scored: ScoredModels | None) -> Comparison | None:
     """Return the training job's comparison of challenger and champion; None if nothing serves."""
     if champion.config is None:
         return None
@@ -88,7 +89,7 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
         champion_perplexity=scores[0],
         challenger_perplexity=scores[1],
         tolerance=run.tolerance,
-        notes=[*scored.notes, *_notes(run, champion, fingerprint)],
+        notes=[*scored.notes, *_notes(run, champion)],
     )
 
 
@@ -129,12 +130,9 @@ def _unknown(metrics: Metrics) -> str:
     return "" if share is None else f", with {share:.1%} of the test text unknown,"
 
 
-def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:
+def _notes(run: Run, champion: Champion) -> list[str]:
+    # A model of the same dataset needs no note. While a file's content stays, its lines stay in their split,
+    # whatever else is uploaded; so the champion was not trained on this test text.
     if champion.dataset and champion.dataset != run.dataset:
         return [f"{champion.model} was trained on dataset {champion.dataset}, not on {run.dataset}."]
-    if champion.fingerprint and champion.fingerprint != fingerprint:
-        return [
-            f"{champion.model} was trained on an earlier version of {run.dataset}, which may contain parts "
-            "of this test text. That would make its perplexity too low."
-        ]
     return []

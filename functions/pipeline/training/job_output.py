@@ -91,9 +91,15 @@ class Sample(_Untrusted):
 
 
 class JobMetrics(_Untrusted):
-    """The content of metrics.json, as far as anything reads it. `best_epoch` counts from 1."""
+    """The content of metrics.json, as far as anything reads it. `best_epoch` counts from 1.
+
+    `batch_size` and `bptt` are those that training used; `notes` say why they differ from the request.
+    """
 
     parameters: Count | None = None
+    batch_size: Count | None = None
+    bptt: Count | None = None
+    notes: list[Text] = []
     epochs: list[Epoch] = []
     best_epoch: Count | None = None
     comparison: ScoredModels | None = None

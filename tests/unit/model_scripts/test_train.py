@@ -8,19 +8,23 @@ import pytest
 import torch
 
 import corpus
+import distributed
 import train
-from epoch_loop import Training, batchify
+from epoch_loop import Training, batchify, fit
+from hyperparameters import Hyperparameters
 from tests.unit.model_scripts.conftest import (
     CANARY,
     SCRIPTS,
     Capture,
     Job,
     Patch,
+    read_splits,
     same,
     script_valid_losses,
     write_large_vocabulary,
 )
 from tests.unit.model_scripts.forks import ForkServer
+from user_error import UserError
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
 
@@ -62,8 +66,8 @@ def test_the_artifact_never_holds_the_corpus(trained: Job) -> None:
             assert str(trained.channel) not in content, path
 
 
-def test_it_learns_more_than_how_frequent_words_are(trained: Job) -> None:
-    test = corpus.read(trained.channel, "auto").splits["test"]
+def test_it_learns_more_than_how_frequent_words_are(trained: Job, tmp_path: Path) -> None:
+    test = read_splits(corpus.read(trained.channel, "auto", tmp_path / "scratch"))["test"]
     shares = np.unique(test, return_counts=True)[1] / len(test)
     of_frequencies = math.exp(-float(shares @ np.log(shares)))
     assert 1 < trained.metrics()["test_perplexity"] < of_frequencies
@@ -205,12 +209,81 @@ def test_divergence_at_once_says_what_to_change(job: Job, capfd: Capture) -> Non
     assert "lr" in sentence
 
 
-def test_too_large_a_batch_is_refused_with_the_limit(
-    tmp_path: Path, corpus_folder: Path, capfd: Capture
+@pytest.mark.parametrize(
+    ("tokens", "ranks", "used"),
+    [
+        (720, 1, (20, 35)),
+        (719, 1, (19, 35)),
+        (36, 1, (1, 35)),
+        (35, 1, (1, 34)),
+        (2, 1, (1, 1)),
+        (100, 3, (3, 32)),
+        (6, 3, (3, 1)),
+    ],
+)
+def test_batch_size_and_bptt_shrink_to_what_the_text_allows(
+    tokens: int, ranks: int, used: tuple[int, int], monkeypatch: Patch
 ) -> None:
-    (corpus_folder / "train").write_text("a b a b a\n")
-    sentence = fails_with(Job(tmp_path / "job", corpus_folder), capfd)
-    assert "batch_size 4 is too large for 6 training tokens: it can be at most 3" in sentence
+    monkeypatch.setattr(distributed, "world_size", lambda: ranks)
+    found = fit(Hyperparameters(), tokens)
+    assert (found.batch_size, found.bptt) == used
+    assert tokens // found.batch_size >= found.bptt + 1
+
+
+def test_a_text_that_is_too_short_for_the_processes_is_refused(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    with pytest.raises(UserError, match=r"train has 5 tokens, too few for 3 processes\. Use fewer instances"):
+        fit(Hyperparameters(), 5)
+
+
+POEM = [
+    "I went to the sea, and the sea was grey,",
+    "and the wind on the sand went a long way.",
+    "The gulls on the wind, they cried to the sand:",
+    "is the sea so old, is there no more land?",
+    "",
+]
+
+
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_a_poem_trains_and_speaks(recipe: str, tmp_path: Path, capfd: Capture) -> None:
+    """A poem of forty lines, which is too short for the default batch_size and bptt."""
+    channel = tmp_path / "training"
+    channel.mkdir()
+    for split, lines in (("train", POEM * 7), ("valid", POEM[:1]), ("test", ["the sea"])):
+        (channel / split).write_text("\n".join(lines) + "\n")
+    job = Job(tmp_path / "job", channel)
+    assert job.run(recipe=recipe, epochs=2, batch_size=20, bptt=35) == 0
+    found = job.metrics()
+    assert (found["batch_size"], found["bptt"]) == (found["train_tokens"] // 36, 35)
+    (note,) = found["notes"]
+    assert note == (
+        f"The training text has only {found['train_tokens']} tokens, so it was trained with batch_size "
+        f"{found['batch_size']}, not 20."
+    )
+    assert f"note: {note}\n" in capfd.readouterr().out
+    for name in ("valid_perplexity", "test_perplexity", "test_exact_perplexity", "test_unknown_share"):
+        assert math.isfinite(found[name])
+    assert len(found["samples"]) >= 2
+    assert json.loads((job.model / "config.json").read_text())["batch_size"] == found["batch_size"]
+
+
+def test_a_text_of_ordinary_length_has_no_notes(trained: Job) -> None:
+    assert (trained.metrics()["batch_size"], trained.metrics()["notes"]) == (4, [])
+
+
+def test_words_beyond_max_vocabulary_count_as_unknown(job: Job, tmp_path: Path) -> None:
+    limited = Job(tmp_path / "limited", job.channel)
+    assert (job.run(epochs=1), limited.run(epochs=1, max_vocabulary=12)) == (0, 0)
+    whole, found = job.metrics(), limited.metrics()
+    assert found["vocabulary_size"] == 12
+    words = (job.model / "vocabulary").read_text().splitlines()
+    assert (limited.model / "vocabulary").read_text().splitlines() == words[:12]
+    for split in ("train", "valid", "test"):
+        assert found[f"{split}_unknown_share"] > whole[f"{split}_unknown_share"] + 0.05
+    # The set of words to choose from is the same: those of test that are not known come on top.
+    test = read_splits(corpus.read(job.channel, "auto", tmp_path / "scratch"))["test"]
+    assert found["test_words"] == 12 + len({number for number in test.tolist() if number >= 12})
 
 
 def test_a_missing_channel_is_explained(capfd: Capture, monkeypatch: Patch) -> None:
@@ -228,7 +301,7 @@ def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
-def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, monkeypatch: Patch) -> None:
+def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, tmp_path: Path, monkeypatch: Patch) -> None:
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     own_batch = Training.batch
 
@@ -238,7 +311,7 @@ def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, monkeypatch: Pa
 
     monkeypatch.setattr(Training, "batch", batch)
     assert job.run(epochs=1, recipe=recipe, bptt=12) == 0
-    columns = batchify(corpus.read(job.channel, "auto").splits["train"], 4)
+    columns = batchify(read_splits(corpus.read(job.channel, "auto", tmp_path / "scratch"))["train"], 4)
     assert np.array_equal(torch.cat([words for words, _ in batches]), columns[:-1])
     assert np.array_equal(torch.cat([targets for _, targets in batches]), columns[1:])
     lengths = {len(words) for words, _ in batches[:-1]}

@@ -29,6 +29,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "TrainingInstanceCount": (["1", "64"], ["0", "65", "1.5", "01"]),
     "MaxTrainingSeconds": (["60", "99", "100", "429999", "432000"], ["0", "59", "432001", "500000", "1e3"]),
     "QuietSeconds": (["0", "0.3", "9999.999"], ["-1", ".5", "10000", ""]),
+    "PrepareConcurrency": (["1", "40", "1000"], ["0", "1001", "4.5", ""]),
     "HostingInstanceType": (["ml.m5.large", "ml.g5.12xlarge"], ["m5.large", "ml.m5.large "]),
     "HostingInstanceCount": (["1", "100"], ["0", "101"]),
     "HostingMaxInstanceCount": (["0", "1", "999"], ["1000", "-1"]),
@@ -61,6 +62,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "Dropout": (["auto", "0", "0.999999999"], ["1", "1.5", "1.0", ".5", "-0.1"]),
     "Seed": (["0", "999999999"], ["-1", "1000000000"]),
     "LogInterval": (["1", "999999"], ["0", "1000000"]),
+    "MaxVocabulary": (["3", "9999999"], ["2", "10000000"]),
     "ApiAllowedOrigins": (
         ["", "https://a.example", "http://localhost:3000,https://b.a-1.example"],
         [
@@ -93,6 +95,7 @@ CHANGED: dict[str, tuple[str, str, Any]] = {
     "Seed": ("7", "hyperparameters.seed", 7),
     "LogInterval": ("10", "hyperparameters.log_interval", 10),
     "Tokenizer": ("prose", "hyperparameters.tokenizer", "prose"),
+    "MaxVocabulary": ("5000", "hyperparameters.max_vocabulary", 5000),
     "TrainingInstanceType": ("ml.g5.xlarge", "training.instance_type", "ml.g5.xlarge"),
     "TrainingInstanceCount": ("4", "training.instance_count", 4),
     "MaxTrainingSeconds": ("3600", "training.max_runtime_seconds", 3600),

@@ -33,6 +33,7 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         f"{JOB} is live on the endpoint lexline.",
         "It was trained on 9,000 words of sotu for 10 min 10 s on ml.m5.xlarge, and is version 3 in `lexline "
         "models`.",
+        "The corpus is all 3 texts of the dataset sotu.",
         "Test perplexity 208: on unseen text, the model is as uncertain about the next word as if it chose "
         "at random among 208 words. It does not know 2.1% of that text. Its vocabulary has 33,278 words.",
         f"On the same text, it has a perplexity of 208.30, and {ONE}, which served before, has 215.20.",
@@ -40,14 +41,19 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
         "hour, $2.76 a day, $83.95 a month while it exists.",
         f"Report: s3://b/reports/{JOB}.html (`lexline report {RUN.id} --save FILE` saves it)",
-        "Duration: 3 min 20 s (prepare 2.0 s, create model 0.4 s).",
+        "Duration: 3 min 20 s (read uploads 2.0 s, create model 0.4 s).",
     ]
+
+
+def test_success_says_where_training_deviated_from_the_request() -> None:
+    note = "The training text has only 240 tokens, so it was trained with batch_size 6, not 20."
+    assert note in text_of(metrics={**METRICS, "notes": [note]}).splitlines()
 
 
 FAILURE = {
     "error": "InvalidDataset",
     "message": "The file is not UTF-8 at byte 17",
-    "step": "Prepare",
+    "step": "AssembleDataset",
     "cleanup": ["Compensate failed with EndpointBusy: it is Updating"],
 }
 FAILED = {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE}
@@ -83,11 +89,16 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
         (REJECTED, "`lexline deploy 3 --force`"),
+        (
+            {**REJECTED, "comparison": {**COMPARISON, "challenger_perplexity": 250.1}},
+            "It has two perplexities. For the test perplexity, 208.30, all words that it does not know count "
+            "as one word. For the comparison, 250.10,",
+        ),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
         (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),
         ({**SKIPPED, "joined": ONE}, "`lexline status --follow 111111111111`"),
-        (FAILED, "The run failed in Prepare: The file is not UTF-8 at byte 17."),
+        (FAILED, "The run failed in AssembleDataset: The file is not UTF-8 at byte 17."),
         (FAILED, "During the cleanup: Compensate failed with EndpointBusy: it is Updating."),
         ({**FAILED, "error": {**FAILURE, "step": "Train"}}, f"`lexline logs {RUN.id}`"),
         ({**FAILED, "event": "rolled_back"}, "The endpoint serves the previous model again."),
@@ -104,6 +115,9 @@ def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, A
     [
         ({"removed": ["endpoint/lexline"], "standing_cost": None}, "live"),
         (FAILED, "lexline logs"),
+        ({**REJECTED, "comparison": COMPARISON}, "two perplexities"),
+        ({**REJECTED, "comparison": NOT_COMPARED}, "two perplexities"),
+        (REJECTED, "two perplexities"),
         (FAILED, "previous model"),
     ],
 )
@@ -111,6 +125,54 @@ def test_no_result_claims_a_live_model_a_log_or_a_rollback_that_does_not_exist(
     changes: dict[str, Any], text: str
 ) -> None:
     assert text not in text_of(**changes)
+
+
+LEFT_OUT = [
+    {"name": "scan.pdf", "reason": "It is a PDF. Upload its text.", "error": "DatasetNotText"},
+    {"name": "README.md", "reason": "It describes the corpus", "error": ""},
+]
+READ = {"files": 3, "left_out": LEFT_OUT, "left_out_count": 2, "notes": ["a.txt: It has no line ends."]}
+
+
+def lines_with(dataset: dict[str, Any], **changes: Any) -> list[str]:
+    return lines_of({**SUCCEEDED, "dataset": {**SUCCEEDED["dataset"], **READ, **dataset}, **changes}, RUN.id)
+
+
+@pytest.mark.parametrize("changes", [{}, FAILED, UNCHANGED])
+def test_each_result_says_what_was_read_and_what_was_left_out_and_why(changes: dict[str, Any]) -> None:
+    lines = lines_with({}, **{name: value for name, value in changes.items() if name != "dataset"})
+    start = lines.index("The corpus is 3 texts of the dataset sotu.")
+    assert lines[start + 1 : start + 5] == [
+        "Left out: 2 files.",
+        "  scan.pdf: It is a PDF. Upload its text.",
+        "  README.md: It describes the corpus.",
+        "a.txt: It has no line ends.",
+    ]
+
+
+def test_a_rejected_runs_reason_already_names_what_was_left_out() -> None:
+    lines = lines_with({}, status="Rejected", reason="It is worse. 2 files were left out. scan.pdf: ...")
+    assert "The corpus is 3 texts of the dataset sotu." in lines
+    assert "Left out: 2 files." not in lines
+
+
+def test_many_files_that_were_left_out_are_counted() -> None:
+    lines = lines_with({"left_out_count": 4000})
+    assert "Left out: 4,000 files." in lines
+    assert "  3,998 more: `lexline datasets sotu` lists them." in lines
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (1, "The corpus is the one text of the dataset sotu."),
+        (3, "The corpus is all 3 texts of the dataset sotu."),
+    ],
+)
+def test_a_result_says_that_all_files_were_read(files: int, line: str) -> None:
+    lines = lines_with({"files": files, "left_out": [], "left_out_count": 0})
+    assert line in lines
+    assert not [each for each in lines if "Left out" in each]
 
 
 @pytest.mark.parametrize(

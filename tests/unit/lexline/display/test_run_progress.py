@@ -43,10 +43,10 @@ def shown(*snapshots: Snapshot, **options: Any) -> str:
 
 
 def test_a_file_gets_one_line_for_each_change() -> None:
-    prepared, trains = step("Prepare", "done"), step("Train", "running")
+    prepared, trains = step("ListUploads", "done"), step("Train", "running")
     lines = shown(
-        snapshot(step("Prepare", "running")),
-        snapshot(step("Prepare", "running")),
+        snapshot(step("ListUploads", "running")),
+        snapshot(step("ListUploads", "running")),
         snapshot(prepared, trains, job_status="Downloading"),
         snapshot(prepared, trains, job_status="Downloading"),
         snapshot(prepared, trains, training=HALF),
@@ -54,8 +54,8 @@ def test_a_file_gets_one_line_for_each_change() -> None:
         snapshot(prepared, step("Train", "failed", 70.0, error="TrainingFailed"), status="FAILED"),
     )
     assert lines.splitlines() == [
-        "Prepare the text ...",
-        "Prepare the text: done after 2.0 s",
+        "List the uploads ...",
+        "List the uploads: done after 2.0 s",
         "Train ...",
         "  Downloading",
         "  50%: epoch 1 of 1, 1,432 words/s, perplexity 168",
@@ -87,14 +87,14 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
         in_line(waits, ONE, 1),
         in_line(snapshot(step("Acquire", "running", visits=2)), ONE, 1),
         in_line(waits, TWO, 0),
-        snapshot(step("Acquire", "done", visits=3), step("Prepare", "running")),
+        snapshot(step("Acquire", "done", visits=3), step("ListUploads", "running")),
     )
     assert lines.splitlines() == [
         "Reserve the endpoint ...",
         "  waiting for the endpoint, which run 111111111111 uses; 1 more in line before this run",
         "  waiting for the endpoint, which run 222222222222 uses",
         "Reserve the endpoint: done after 2.0 s",
-        "Prepare the text ...",
+        "List the uploads ...",
     ]
 
 
@@ -102,13 +102,14 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
     ("current", "texts"),
     [
         (
-            snapshot(step("Prepare", "done"), step("Train", "running"), training=HALF),
+            snapshot(step("ListUploads", "done"), step("Train", "running"), training=HALF),
             # Half of the training took 30 s.
-            ["Prepare the text", "50%", "1,432 words/s", "perplexity 168", "about 30 s left"],
+            ["List the uploads", "50%", "1,432 words/s", "perplexity 168", "about 30 s left"],
         ),
         (snapshot(step("Train", "running"), job_status="Downloading"), ["Downloading"]),
         (snapshot(step("Gather", "running", pause="QuietPeriod")), ["waiting for more uploads"]),
         (in_line(snapshot(step("Acquire", "running")), ONE, 0), ["which run 111111111111 uses"]),
+        (snapshot(step("ReadUploads", "running"), read=0.456), ["40% read"]),
         # A later version may have other states.
         (snapshot(step("Translate", "done", retries=2)), ["Translate", "2 retries"]),
     ],
@@ -119,7 +120,7 @@ def test_a_terminal_shows_progress_and_what_a_step_waits_for(current: Snapshot, 
 
 
 def test_every_state_that_takes_time_has_a_label() -> None:
-    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
+    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind in ("Task", "Map")}
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
 

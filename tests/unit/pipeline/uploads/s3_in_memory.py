@@ -46,6 +46,8 @@ class S3InMemory:
     def __init__(self, versioning: Versioning = "Enabled") -> None:
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, Hook] = {}
+        # Pages of two find code that reads the first page only.
+        self.page = 2
         self._numbers = itertools.count(1)
         self.client, self._own = _client(), _own_client()
         events: Any = self.client.meta.events
@@ -117,8 +119,7 @@ class S3InMemory:
         self.calls.append((model.name, str(params.get("Key", params.get("Prefix", "")))))
         # S3 refuses parts whose checksum is not that of their upload; moto does not compare them.
         assert model.name != "UploadPart" or params["ChecksumAlgorithm"] == "CRC32"
-        # Pages of two, to find code that reads the first page only.
-        return {**params, "MaxKeys": 2} if str(params.get("Prefix")).startswith("uploads/") else None
+        return {**params, "MaxKeys": self.page} if str(params.get("Prefix")).startswith("uploads/") else None
 
     def _respond(
         self, model: OperationModel, context: Request, **_: object
@@ -147,7 +148,7 @@ def _client() -> S3Client:
 
 @functools.cache
 def _own_client() -> S3Client:
-    """Return the client for the calls of a test, which are not those of Prepare."""
+    """Return the client for the calls of a test, which are not those of the steps."""
     return _client()
 
 
