@@ -49,10 +49,10 @@ test: env ## run every test: unit, integration, faults, end to end
 	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Each of these tests has a local cloud of its own and takes minutes. HOSTING_PYTHON=path also tests the PyTorch of the
-# hosting image.
+# Each of these tests has a local cloud of its own and takes minutes. The random sequences of faults are tried again, more
+# of them than in `make test`. HOSTING_PYTHON=path also tests the PyTorch of the hosting image.
 test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
-	$(BIN)/pytest tests/verification --numprocesses 2 --dist loadfile
+	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }

@@ -1,6 +1,7 @@
 """Random sequences of uploads, faults and aborts, and the promises that hold after each of them."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.faults.pipeline import KEPT, Pipeline
 
-SEQUENCES = 200
+# `make test-verification` tries 200.
+SEQUENCES = int(os.environ.get("SEQUENCES", "60"))
 
 Action = Callable[[Pipeline], object]
 
