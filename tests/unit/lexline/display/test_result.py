@@ -16,6 +16,7 @@ from tests.unit.lexline.samples import (
     METRICS,
     NOTHING_DONE,
     ONE,
+    PREPARED,
     REGISTERED,
     RUN,
     SUCCEEDED,
@@ -135,7 +136,8 @@ READ = {"files": 3, "left_out": LEFT_OUT, "left_out_count": 2, "notes": ["a.txt:
 
 
 def lines_with(dataset: dict[str, Any], **changes: Any) -> list[str]:
-    return lines_of({**SUCCEEDED, "dataset": {**SUCCEEDED["dataset"], **READ, **dataset}, **changes}, RUN.id)
+    report = Report.model_validate({**SUCCEEDED, "dataset": {**PREPARED, **READ, **dataset}, **changes})
+    return lines_of(json.loads(report.model_dump_json()), RUN.id)
 
 
 @pytest.mark.parametrize("changes", [{}, FAILED, UNCHANGED])
