@@ -88,7 +88,8 @@ class TrainingJobs(Resources[TrainingJob]):
                 "exists and has proper pull permissions for SageMaker."
             )
         directory = self._context.directory / "training-jobs" / name.lower()
-        hidden = self._context.directory.parent
+        # The files of other jobs, and the local cloud's own: its objects, and its administrator's credentials.
+        *_, hidden = self._context.directory.parents[:2]
         launch = TrainingLaunch(name, arn, job.request, directory, hidden, environment)
         reporter = _Reporter(self._context, job)
         with self._context.lock:
