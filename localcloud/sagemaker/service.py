@@ -76,7 +76,8 @@ class SageMaker:
 
         Args:
             host: The cloud around the service.
-            directory: Holds the files of jobs and endpoints while they run.
+            directory: Holds the files of jobs and endpoints while they run. It is the region's folder in a
+                folder of the local cloud's own, which training jobs cannot see.
             targets: The variants that are scalable targets of Application Auto Scaling.
             training_run: Creates the processes of a training job.
             fleet: Creates the processes of a production variant.

@@ -55,7 +55,7 @@ class TrainingLaunch:
 
     request: the validated CreateTrainingJob parameters, as botocore names them.
     directory: holds a folder for each host, which stands for its /opt/ml. The run creates and removes it.
-    hidden: a folder that the job cannot see; it holds the folders of other jobs.
+    hidden: a folder that the job cannot see: the local cloud's own, which holds the folders of other jobs.
     environment: AWS_* variables of a process that acts as the execution role: AWS_ENDPOINT_URL, AWS_REGION,
         AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. All data and
         artifacts are transferred with these credentials, so they must outlive the job.

@@ -88,7 +88,8 @@ class TrainingJobs(Resources[TrainingJob]):
                 "exists and has proper pull permissions for SageMaker."
             )
         directory = self._context.directory / "training-jobs" / name.lower()
-        hidden = self._context.directory.parent
+        # It holds the files of other jobs, S3's objects and the administrator's credentials.
+        *_, hidden = self._context.directory.parents[:2]
         launch = TrainingLaunch(name, arn, job.request, directory, hidden, environment)
         reporter = _Reporter(self._context, job)
         with self._context.lock:

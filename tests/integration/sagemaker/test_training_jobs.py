@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud.control import LocalCloud
+from localcloud.sagemaker.processes import container
 from tests.integration.lab import Lab
 from tests.integration.sagemaker.conftest import Client, Inbox, Sagemaker, Until
 
@@ -134,6 +136,21 @@ def test_a_jobs_checkpoint_is_in_s3(sagemaker: Sagemaker, jobs: dict[str, str]) 
     prefix = job["CheckpointConfig"]["S3Uri"].removeprefix(f"s3://{sagemaker.bucket}/")
     kept = sagemaker.s3.get_object(Bucket=sagemaker.bucket, Key=f"{prefix}state")["Body"].read()
     assert kept == b"epoch 1"
+
+
+@pytest.mark.skipif(container.refusal() is not None, reason="the kernel gives no job an /opt/ml of its own")
+def test_an_entry_point_sees_its_own_files_and_not_the_local_clouds(
+    sagemaker: Sagemaker, cloud: LocalCloud
+) -> None:
+    name = f"job-entry-{uuid.uuid4().hex[:8]}"
+    request = sagemaker.training(name)
+    request["AlgorithmSpecification"] |= {
+        "ContainerEntrypoint": ["/bin/bash", "-c"],
+        "ContainerArguments": [f"echo [$(ls -A {cloud.state_dir})] > /opt/ml/output/failure; exit 9"],
+    }
+    sagemaker.api.create_training_job(**request)
+    job = sagemaker.await_job(name, "Completed", "Failed")
+    assert job["FailureReason"] == "AlgorithmError: [], exit code: 9"
 
 
 def test_a_role_that_does_not_trust_sagemaker_is_refused(sagemaker: Sagemaker, lab: Lab) -> None:
