@@ -93,6 +93,7 @@ class Runs:
                 for step in snapshot.steps
             ],
             "trains": snapshot.in_progress(TRAIN),
+            "epochs": training.epochs,
             "fraction": training.fraction,
             "training": run_progress.training(training, snapshot.job_status),
             "left": run_progress.time_left(snapshot),

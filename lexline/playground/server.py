@@ -6,6 +6,7 @@ import errno
 import hmac
 import json
 import logging
+import os
 import socket
 import tempfile
 import webbrowser
@@ -182,7 +183,7 @@ def _listen(port: int) -> socket.socket:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise UserError(
-            f"The port {port} of {HOST} cannot be used: {error.strerror}.",
+            f"The port {port} of {HOST} cannot be used: {os.strerror(error.errno)}.",
             "Give another one with --port, or leave --port out for a free one.",
         ) from error
 

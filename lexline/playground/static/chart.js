@@ -2,27 +2,30 @@
 
 import { element, figure, shape } from "./dom.js";
 
-const WIDTH = 720;
+const WIDEST = 720;
+const NARROWEST = 300;
 const HEIGHT = 260;
 const EDGE = { left: 56, right: 16, top: 12, bottom: 40 };
 
 /**
  * Return a chart.
  * @param {object} chart  `title`, `xLabel`, `yLabel`; `series`, each with `name` and `points` of {x, y, hollow, title};
- *   and `xTicks`, which takes the least and the most x and returns ticks as [x, text].
+ *   `xRange`, the least and the most x; and `xTicks`, which takes these two and returns ticks as [x, text].
  */
 export function lineChart(chart) {
   const points = chart.series.flatMap((series) => series.points);
-  const [left, right] = widened(points.map((point) => point.x), 0);
+  // On a phone the drawing is narrower, so that its letters keep their size.
+  const width = Math.max(NARROWEST, Math.min(WIDEST, document.documentElement.clientWidth - 72));
+  const [left, right] = chart.xRange ?? widened(points.map((point) => point.x), 0.02);
   // Perplexity is read in ratios, so its axis is logarithmic.
   const logs = points.map((point) => Math.log10(point.y));
   const [low, high] = widened(logs, 0.08);
-  const x = (value) => EDGE.left + ((value - left) / (right - left)) * (WIDTH - EDGE.left - EDGE.right);
+  const x = (value) => EDGE.left + ((value - left) / (right - left)) * (width - EDGE.left - EDGE.right);
   const y = (value) => HEIGHT - EDGE.bottom - ((Math.log10(value) - low) / (high - low)) * (HEIGHT - EDGE.top - EDGE.bottom);
-  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary(chart), class: "chart" });
+  const drawing = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": summary(chart), class: "chart" });
   for (const tick of yTicks(10 ** low, 10 ** high)) {
     drawing.append(
-      shape("line", { class: "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(tick), y2: y(tick) }),
+      shape("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(tick), y2: y(tick) }),
       shape("text", { class: "tick", x: EDGE.left - 8, y: y(tick) + 4, "text-anchor": "end" }, figure(tick)),
     );
   }
@@ -30,7 +33,7 @@ export function lineChart(chart) {
     drawing.append(shape("text", { class: "tick", x: x(value), y: HEIGHT - EDGE.bottom + 18, "text-anchor": "middle" }, text));
   }
   drawing.append(
-    shape("text", { class: "axis", x: (EDGE.left + WIDTH - EDGE.right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, chart.xLabel),
+    shape("text", { class: "axis", x: (EDGE.left + width - EDGE.right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, chart.xLabel),
     shape("text", { class: "axis", transform: `translate(12 ${(EDGE.top + HEIGHT - EDGE.bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, chart.yLabel),
   );
   chart.series.forEach((series, index) => {

@@ -56,7 +56,7 @@ export function compareView(section, stack) {
     const others = models.filter((each) => each.serves !== "now");
     model.replaceChildren(...others.map((each) => element("option", { value: each.version }, name(each))));
     if (others.some((each) => String(each.version) === former)) model.value = former;
-    compare.disabled = !others.length;
+    form.hidden = !others.length;
     if (results.hasChildNodes() && results.querySelector(".samples")) return;
     results.replaceChildren(
       others.length

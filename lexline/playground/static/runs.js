@@ -20,7 +20,6 @@ export function runsView(section, onDeployed) {
   let timer = null;
   let visible = false;
   let seen = "";
-  const open = new Set();
 
   async function update() {
     clearTimeout(timer);
@@ -33,7 +32,7 @@ export function runsView(section, onDeployed) {
       problems.replaceChildren();
       show(serving, servingCard(overview, dialog, update));
       show(work, atWork(current, details));
-      show(recent, recentTable(overview.runs, open));
+      show(recent, recentTable(overview.runs, dialog));
       // What was trained changes only with the runs.
       const now = JSON.stringify([overview.model, overview.previous, overview.runs.map((run) => [run.id, run.ended])]);
       if (now !== seen) {
@@ -137,8 +136,34 @@ function confirm(dialog, { title, text, model, action, send, update }) {
   dialog.showModal();
 }
 
+/** Show a run's result, curve and steps. */
+async function showRun(dialog, run) {
+  const place = element("div", {}, element("p", { class: "help" }, "Reading the run…"));
+  dialog.replaceChildren(
+    element("h2", { id: "dialog-title" }, `Run ${run.id}: `, element("bdi", {}, run.work)),
+    place,
+    element("div", { class: "actions" }, element("button", { type: "button", on: { click: () => dialog.close() } }, "Close"), reportLink(run.report, `run ${run.id}`)),
+  );
+  dialog.showModal();
+  try {
+    const details = await ask("run", { run: run.id });
+    const result = details.result.length ? details.result.map((line) => element("p", {}, prose(line))) : [element("p", {}, details.outcome)];
+    place.replaceChildren(...result, ...(hasCurve(details) ? [curve(details)] : []), steps(details.steps));
+  } catch (error) {
+    place.replaceChildren(problemBox(asProblem(error)));
+  }
+}
+
+function reportLink(address, what) {
+  return address ? element("a", { href: address, target: "_blank", rel: "noopener", "data-key": `report-${what}` }, "Report", element("span", { class: "unseen" }, ` of ${what}, in a new tab`)) : null;
+}
+
+function hasCurve(run) {
+  return run.curve.training.length + run.curve.unseen.length > 1;
+}
+
 function atWork(runs, details) {
-  if (!runs.length) return element("p", { class: "empty" }, "No run is at work. ", prose("Start one with `lexline run FILE`, or upload a file to the bucket."));
+  if (!runs.length) return element("p", { class: "note" }, "No run is at work. ", prose("Start one with `lexline run FILE`, or upload a file to the bucket."));
   return details.map((run) =>
     element(
       "article",
@@ -146,7 +171,7 @@ function atWork(runs, details) {
       element("h2", {}, "At work: ", element("bdi", {}, run.work || run.id)),
       element("p", {}, `Run ${run.id}, ${run.outcome}`),
       run.trains ? progress(run) : null,
-      run.curve.training.length + run.curve.unseen.length > 1 ? curve(run) : null,
+      hasCurve(run) ? curve(run) : null,
       steps(run.steps),
     ),
   );
@@ -172,6 +197,7 @@ function curve(run) {
     xLabel: "epochs",
     yLabel: "perplexity",
     xTicks: wholeTicks,
+    xRange: [0, run.epochs],
     series: series.filter((each) => each.points.length).map((each) => ({ ...each, points: each.points.map(([x, y]) => ({ x, y })) })),
   });
 }
@@ -228,7 +254,7 @@ function historyPart(models, overview, dialog, update) {
       figure(model.perplexity),
       element("span", { class: model.approved ? "good" : "fair", title: model.reason }, model.approval),
       model.cost,
-      model.report ? element("a", { href: model.report, target: "_blank", rel: "noopener" }, "Report", element("span", { class: "unseen" }, ` of version ${model.version}`)) : "",
+      reportLink(model.report, `version ${model.version}`) || "",
       model.serves === "now" ? "" : deploy,
     ];
   });
@@ -241,17 +267,18 @@ function historyPart(models, overview, dialog, update) {
   ];
 }
 
-function recentTable(runs, open) {
+function recentTable(runs, dialog) {
   if (!runs.length) return null;
   const rows = runs.map((run) => {
-    const details = element("div");
+    const button = element("button", { type: "button", class: "link", "data-key": `run-${run.id}`, "aria-label": `Show run ${run.id}` }, run.id);
+    button.addEventListener("click", () => showRun(dialog, run));
     return [
-      run.id,
+      button,
       element("bdi", {}, run.work),
       minute(run.started),
       run.ended ? run.duration : "",
       element("span", { class: run.ended && !run.succeeded ? "fair" : null }, run.outcome, run.serves ? element("strong", { class: "good" }, ", serves") : null),
-      run.report ? element("a", { href: run.report, target: "_blank", rel: "noopener", "data-key": `report-${run.id}` }, "Report", element("span", { class: "unseen" }, ` of run ${run.id}`)) : "",
+      reportLink(run.report, `run ${run.id}`) || "",
     ];
   });
   return [element("h2", {}, "Recent runs"), table(["Run", "Work", "Started", "Duration", "Result", "Report"], rows)];

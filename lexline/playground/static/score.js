@@ -46,14 +46,18 @@ function scored(response, text) {
       { class: "figures" },
       fact("Perplexity", figure(response.perplexity), "as uncertain as a choice among so many words"),
       fact("Bits per character", figure(response.bits_per_character), "comparable between models with different words"),
-      fact("Words", words.length.toLocaleString("en"), unknown.length ? `${unknown.length.toLocaleString("en")} different ones unknown` : "all known"),
+      fact("Words", words.length.toLocaleString("en"), unknown.length ? `${unknown.length.toLocaleString("en")} unknown` : "all known"),
     ),
-    unknown.length ? element("p", { class: "note" }, "The model does not know: ", element("bdi", {}, unknown.join(", ")), ". It reads each as an unknown word.") : null,
-    worst.length > 1 ? element("p", { class: "note" }, "It was most surprised by: ", element("bdi", {}, worst.map((piece) => piece.text).join(", ")), ".") : null,
+    unknown.length ? element("p", { class: "note" }, "The model does not know: ", element("bdi", {}, quoted(unknown)), ". It reads each as an unknown word.") : null,
+    worst.length > 1 ? element("p", { class: "note" }, "It was most surprised by: ", element("bdi", {}, quoted(worst.map((piece) => piece.text))), ".") : null,
     legend({ unknown: unknown.length > 0 }),
     element("article", { class: "sample" }, shadedText("The scored text", response.pieces)),
     curl({ text }),
   ].filter(Boolean);
+}
+
+function quoted(words) {
+  return words.map((word) => `“${word}”`).join(", ");
 }
 
 function fact(name, value, meaning) {
