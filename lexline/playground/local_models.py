@@ -153,6 +153,7 @@ class _ModelProcess:
         return document
 
     def _ended(self) -> UserError:
+        self.end()
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return UserError(
             f"The model {self._name} ended on this machine. {lines[-1] if lines else ''}".strip(),
