@@ -9,39 +9,41 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Word = Mapping[str, Any]
-"""A word in a response: `start` and `end` in the text, `log_probability`, `alternatives`, `unknown`."""
+Token = Mapping[str, Any]
+"""One of the `log_probabilities` in a response of the API."""
 
 
-def pieces(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
+def pieces(text: str, tokens: Sequence[Token]) -> list[dict[str, Any]]:
     """Return the text in pieces. A piece that is a word has its surprise in bits, and what else was likely.
 
     Args:
         text: The text.
-        words: Its words in order, those without a place left out.
+        tokens: Its tokens in order. Those without visible characters, such as line ends, become no word.
     """
     cut: list[dict[str, Any]] = []
     end = 0
-    for word in words:
-        if word["start"] > end:
-            cut.append({"text": text[end : word["start"]]})
-        end = word["end"]
-        cut.append({"text": text[word["start"] : end], **_figures(word)})
+    for token in tokens:
+        if not text[token["start"] : token["end"]].strip():
+            continue
+        if token["start"] > end:
+            cut.append({"text": text[end : token["start"]]})
+        end = token["end"]
+        cut.append({"text": text[token["start"] : end], **_figures(token)})
     if text[end:]:
         cut.append({"text": text[end:]})
     return cut
 
 
-def _figures(word: Word) -> dict[str, Any]:
-    figures: dict[str, Any] = {"unknown": bool(word.get("unknown"))}
-    if word.get("log_probability") is not None:
-        figures["bits"] = bits(word["log_probability"])
-        figures["probability"] = math.exp(word["log_probability"])
-    figures["alternatives"] = [
-        {"word": other["word"], "probability": math.exp(other["log_probability"])}
-        for other in word.get("alternatives") or []
-    ]
-    return figures
+def _figures(token: Token) -> dict[str, Any]:
+    return {
+        "unknown": not token["known"],
+        "bits": bits(token["log_probability"]),
+        "probability": math.exp(token["log_probability"]),
+        "alternatives": [
+            {"word": other["word"], "probability": math.exp(other["log_probability"])}
+            for other in token.get("alternatives", [])
+        ],
+    }
 
 
 def bits(log_probability: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -10,21 +11,21 @@ from lexline.core import paths
 
 
 @cache
-def limits() -> dict[str, dict[str, Any]]:
-    """Return for each field with a number which numbers it accepts, and its default or None."""
+def fields() -> dict[str, dict[str, Any]]:
+    """Return for each field its kind (such as Number), the limits, what it does, and its default."""
     file = paths.repository() / "model_scripts" / "request_body.py"
     spec = importlib.util.spec_from_file_location("lexline_request_body", file)
     assert spec
     assert spec.loader
     definition = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(definition)
-    defaults = definition.Request()
+    defaults = asdict(definition.Request())
     return {
         name: {
-            "least": number.least,
-            "most": number.most,
-            "whole": number.whole,
-            "default": getattr(defaults, name),
+            "kind": type(field.kind).__name__,
+            **asdict(field.kind),
+            "about": field.about,
+            "default": defaults[name],
         }
-        for name, number in definition.NUMBERS.items()
+        for name, field in definition.GENERATE.items()
     }

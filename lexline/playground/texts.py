@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,10 +16,12 @@ from lexline.playground.local_models import LocalModels
 from lexline.playground.pieces import pieces
 
 GENERATE, SCORE = "/generate", "/score"
-PROBABILITIES = "return_log_probabilities"
-_OLD_SCRIPTS = (
-    "This model was trained by scripts that do not report probabilities, so no word is shaded. "
-    "Train it again to see them: `lexline run --dataset {dataset} --force`."
+_SHADES = {"return_log_probabilities": True, "alternatives": 6}
+"""What the page wants to know of each word that a model writes."""
+_UNKNOWN_FIELD = re.compile(r"(\w+) is not a field of this request")
+_OLDER = (
+    "This stack, or the scripts that trained its model, are older than the page, and do not know: {fields}. "
+    "To see everything, run `lexline up` and `lexline run --dataset {dataset} --force`."
 )
 
 
@@ -48,7 +51,7 @@ class Texts:
             "model": model,
             "model_in_words": overview.model_in_words(model) if model else "",
             "problem": problem,
-            "fields": request_fields.limits(),
+            "fields": request_fields.fields(),
         }
 
     def generate(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,28 +70,56 @@ class Texts:
         )
         note = ""
         try:
-            response = send({**settings, PROBABILITIES: True})
+            response = send({**settings, **_SHADES})
         except UsageError as error:
-            if f"{PROBABILITIES} is not a field" not in error.message:
+            unknown = _UNKNOWN_FIELD.findall(error.message)
+            if not unknown:
                 raise
+            settings = {name: value for name, value in settings.items() if name not in unknown}
             response = send(settings)
-            note = _OLD_SCRIPTS.format(dataset=self._dataset())
+            note = _OLDER.format(fields=", ".join(unknown), dataset=self._dataset())
         return {
             "model": response.get("model", ""),
             "settings": settings,
             "unknown_words": response.get("unknown_words", []),
-            "texts": [_text(text, settings["seed"]) for text in response.get("texts") or [response]],
+            "texts": [
+                {
+                    "text": text["text"],
+                    "seed": text["seed"],
+                    "pieces": pieces(text["text"], text.get("log_probabilities", [])),
+                }
+                for text in response.get("texts", [response])
+            ],
             "note": note,
         }
 
     def score(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how well the model that serves predicts each word of a text."""
+        """Return how well the model that serves predicts each word of a text.
+
+        Args:
+            request: `text`.
+        """
         text = request.get("text")
         if not isinstance(text, str) or not text.strip():
             raise UsageError("There is no text to score.", "Paste or type one.")
-        response = HttpApi(self._stack).post(SCORE, {"text": text})
-        words = response.pop("words", [])
-        return {**response, "pieces": pieces(text, words)}
+        body = {"text": text, "alternatives": _SHADES["alternatives"]}
+        try:
+            response = HttpApi(self._stack).post(SCORE, body)
+        except UsageError as error:
+            if not _UNKNOWN_FIELD.search(error.message):
+                raise
+            raise UserError(
+                "This stack, or the scripts that trained its model, are older than the page, and cannot score.",
+                f"Run `lexline up` and `lexline run --dataset {self._dataset()} --force`.",
+            ) from error
+        return {
+            "perplexity": response["perplexity"],
+            "bits_per_character": response["bits_per_character"],
+            "tokens": response["tokens"],
+            "unknown_words": response["unknown_words"],
+            "model": response["model"],
+            "pieces": pieces(text, response["log_probabilities"]),
+        }
 
     def curl(self, request: Mapping[str, Any]) -> dict[str, str]:
         """Return the command that sends the same request from a terminal. It has the API key."""
@@ -110,11 +141,3 @@ def _settings(request: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UsageError("The settings are not a JSON object.", "Reload the page.")
     return {name: value for name, value in settings.items() if value not in (None, "", [])}
-
-
-def _text(text: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    return {
-        "text": text["text"],
-        "seed": text.get("seed", seed),
-        "pieces": pieces(text["text"], text.get("log_probabilities") or []),
-    }

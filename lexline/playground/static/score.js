@@ -38,7 +38,7 @@ export function scoreView(section, stack) {
 
 function scored(response, text) {
   const words = response.pieces.filter((piece) => piece.bits !== undefined);
-  const unknown = [...new Set(response.pieces.filter((piece) => piece.unknown).map((piece) => piece.text))];
+  const unknown = response.unknown_words;
   const worst = [...words].sort((one, other) => other.bits - one.bits).slice(0, WORST);
   return [
     element(
@@ -46,7 +46,7 @@ function scored(response, text) {
       { class: "figures" },
       fact("Perplexity", figure(response.perplexity), "as uncertain as a choice among so many words"),
       fact("Bits per character", figure(response.bits_per_character), "comparable between models with different words"),
-      fact("Words", words.length.toLocaleString("en"), unknown.length ? `${unknown.length.toLocaleString("en")} unknown` : "all known"),
+      fact("Words and marks", response.tokens.toLocaleString("en"), unknown.length ? `${unknown.length.toLocaleString("en")} unknown` : "all known"),
     ),
     unknown.length ? element("p", { class: "note" }, "The model does not know: ", element("bdi", {}, quoted(unknown)), ". It reads each as an unknown word.") : null,
     worst.length > 1 ? element("p", { class: "note" }, "It was most surprised by: ", element("bdi", {}, quoted(worst.map((piece) => piece.text))), ".") : null,

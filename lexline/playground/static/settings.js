@@ -2,17 +2,19 @@
 
 import { element } from "./dom.js";
 
-// The order, the words and the steps. The limits come from the server.
+// The order, the names and the sliders. The limits and the explanations come from the server.
 const CONTROLS = {
-  words: { label: "Words", step: 10, help: "How long each text is." },
-  n: { label: "Samples", step: 1, help: "How many texts to write side by side." },
-  temperature: { label: "Temperature", slider: [0.1, 2, 0.05], step: 0.05, help: "Low values choose likely words, high values take risks." },
-  top_k: { label: "Top k", step: 1, empty: "all words", help: "Draw only from this many of the most probable words." },
-  top_p: { label: "Top p", slider: [0.05, 1, 0.05], step: 0.05, empty: "all words", help: "Draw only from the most probable words that together have this probability." },
-  min_p: { label: "Min p", step: 0.01, empty: "all words", help: "Leave out words that are less probable than this share of the most probable word." },
-  repetition_penalty: { label: "Repetition penalty", step: 0.05, empty: "none", help: "Above 1, words of the text so far become less probable." },
+  words: { label: "Words" },
+  n: { label: "Samples" },
+  temperature: { label: "Temperature", slider: [0.1, 2, 0.05] },
+  top_k: { label: "Top k", empty: "all words" },
+  top_p: { label: "Top p", slider: [0.05, 1, 0.05], empty: "all words" },
+  min_p: { label: "Min p", slider: [0, 0.5, 0.01], empty: "all words" },
+  repetition_penalty: { label: "Repetition penalty", slider: [1, 2, 0.05], empty: "none" },
 };
 const FIRST = ["words", "n", "temperature"];
+// These have controls of their own, or none, because the page needs the whole answer.
+const ELSEWHERE = ["seed", "prompt", "stop", "alternatives", "tokens"];
 
 /** The settings of one view: elements, and the values as fields of a request. */
 export class Settings {
@@ -24,10 +26,12 @@ export class Settings {
    */
   constructor(prefix, limits, left = [], defaults = {}) {
     this.inputs = {};
-    const wanted = Object.keys(CONTROLS).filter((name) => limits[name] && !left.includes(name));
+    // A field that this page does not know yet gets a control with its own name.
+    const names = new Set([...Object.keys(CONTROLS), ...Object.keys(limits)]);
+    const wanted = [...names].filter((name) => limits[name]?.kind === "Number" && ![...ELSEWHERE, ...left].includes(name));
     const control = (name) => this.#control(prefix, name, limits[name], defaults[name]);
     const more = wanted.filter((name) => !FIRST.includes(name)).map(control);
-    if (limits.stop) more.push(this.#stop(prefix));
+    if (limits.stop) more.push(this.#stop(prefix, limits.stop));
     this.element = element(
       "div",
       { class: "settings" },
@@ -52,7 +56,7 @@ export class Settings {
   }
 
   #control(prefix, name, limit, preset) {
-    const { label, slider, step, empty, help } = CONTROLS[name];
+    const { label, slider, empty } = CONTROLS[name] ?? { label: name };
     const id = `${prefix}-${name}`;
     const start = preset ?? limit.default;
     const input = element("input", {
@@ -64,22 +68,22 @@ export class Settings {
     let range = null;
     if (slider) {
       const [least, most, size] = slider;
-      range = element("input", { type: "range", min: least, max: most, step: size, value: start ?? most, "aria-label": `${label}, slider` });
+      // Without a value, the slider stands where it changes nothing.
+      const neutral = name === "top_p" ? most : least;
+      range = element("input", { type: "range", min: least, max: most, step: size, value: start ?? neutral, "aria-label": `${label}, slider` });
       range.addEventListener("input", () => (input.value = range.value));
-      input.addEventListener("input", () => (range.value = input.value === "" ? most : input.value));
-    } else if (step !== 1 && limit.whole) {
-      input.step = 1;
+      input.addEventListener("input", () => (range.value = input.value === "" ? neutral : input.value));
     }
     return element(
       "div",
       { class: slider ? "control wide" : "control" },
       element("label", { for: id }, label),
       element("div", { class: "pair" }, input, range),
-      element("p", { class: "help", id: `${id}-help` }, help),
+      element("p", { class: "help", id: `${id}-help` }, limit.about),
     );
   }
 
-  #stop(prefix) {
+  #stop(prefix, limit) {
     const id = `${prefix}-stop`;
     const input = element("textarea", { id, rows: 2, "aria-describedby": `${id}-help` });
     this.inputs.stop = input;
@@ -88,7 +92,7 @@ export class Settings {
       { class: "control wide" },
       element("label", { for: id }, "Stop at"),
       input,
-      element("p", { class: "help", id: `${id}-help` }, "A text ends before any of these. One in each line."),
+      element("p", { class: "help", id: `${id}-help` }, `${limit.about} One in each line, at most ${limit.most}.`),
     );
   }
 }
