@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from inference import JSON, ServedModel, load, parse
-from request_body import InvalidRequest, Request
+from request_body import InvalidRequest, Request, ScoreRequest
 
 
 def model_fn(model_dir: str) -> ServedModel:
@@ -16,7 +16,7 @@ def model_fn(model_dir: str) -> ServedModel:
     return load(model_dir)
 
 
-def input_fn(body: str | bytes, content_type: str | None) -> Request:
+def input_fn(body: str | bytes, content_type: str | None) -> Request | ScoreRequest:
     """Parse a request. An invalid one gets status 400."""
     try:
         return parse(body, content_type)
@@ -24,8 +24,8 @@ def input_fn(body: str | bytes, content_type: str | None) -> Request:
         raise _with_status_400(error) from error
 
 
-def predict_fn(request: Request, served: ServedModel) -> dict[str, Any]:
-    """Generate the text. A prompt without a known word gets status 400."""
+def predict_fn(request: Request | ScoreRequest, served: ServedModel) -> dict[str, Any]:
+    """Generate or score the text. A prompt without a known word gets status 400."""
     try:
         return served.generate(request)
     except InvalidRequest as error:

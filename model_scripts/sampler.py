@@ -12,17 +12,21 @@ This is about as precise as the float32 in which models are trained. All other o
 run in numpy. (torch's element-wise functions compute the last elements of an array with other code than the
 rest.) numpy also multiplies the matrices, a third faster than torch for a few texts and a large matrix.
 
-The words of a tail are scored only if the draw falls on that tail, at any temperature (Sampler.draw).
+The words of a tail are scored only if the draw falls on that tail, at any temperature (_Drawing).
 
     adaptive softmax    Grave et al., arXiv 1609.04309
     top_k               Fan et al., arXiv 1805.04833
     top_p               Holtzman et al., arXiv 1904.09751
+    min_p               Nguyen et al., arXiv 2407.01082
+    repetition_penalty  Keskar et al., arXiv 1909.05858; here the power of a probability, because an adaptive
+                        softmax has no common scale of scores
 """
 
 import copy
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +46,9 @@ SUM_BITS = 52
 
 WORDS_KEPT = 2048
 """The number of frequent words, which make up most of a text, whose products with layer 1 are cached."""
+
+MOST_REDRAWS = 2
+"""How often a word is drawn from all words again before it is drawn from those ahead of a rejected one."""
 
 
 class Scale(NamedTuple):
@@ -70,12 +77,25 @@ class Choice:
         top_p: Draw only from the fewest words that have this share of the probability, at the temperature
             and after top_k. Of equally probable words, the more frequent one (lower number) comes first.
         random: Returns a number from 0 to below 1. Each text has its own generator.
+        min_p: Draw only words whose probability at the temperature is at least this share of the most
+            probable word's.
+        repetition_penalty: The words in `repeated` have the probability p^repetition_penalty in place of p.
+            This comes before everything else.
+        repeated: The words that the text has already. The text may add words to this set.
     """
 
     temperature: float
     top_k: int | None
     top_p: float | None
     random: Callable[[], float]
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    repeated: set[int] = field(default_factory=set)
+
+    @property
+    def penalises(self) -> bool:
+        """Return whether the penalty changes a word's probability."""
+        return self.repetition_penalty != 1 and bool(self.repeated)
 
 
 class Sampler:
@@ -98,19 +118,17 @@ class Sampler:
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
-        bias = decoder.bias.clone()
-        bias[UNKNOWN_ID] = -math.inf
-        self._head = _Outcomes(torch.cat(head), bias, HIDDEN)
-        self._tails = [
-            _Tail(widen, words, tail_bias, start)
-            for widen, words, tail_bias, (start, _, _) in zip(
-                rows.widen, rows.tails, decoder.tail_bias, model.shape.tails, strict=True
-            )
-        ]
-        self._head_words = model.shape.head
-        # All words but <unk> can be drawn.
-        self._drawable = model.shape.vocabulary_size - 1
-        self._log_sizes = np.array([math.log(end - start) for start, end, _ in model.shape.tails])
+        self._softmax = _Softmax(
+            _Outcomes(torch.cat(head), decoder.bias, HIDDEN),
+            [
+                _Tail(widen, words, tail_bias, start)
+                for widen, words, tail_bias, (start, _, _) in zip(
+                    rows.widen, rows.tails, decoder.tail_bias, model.shape.tails, strict=True
+                )
+            ],
+            model.shape.head,
+            model.shape.vocabulary_size,
+        )
 
     def start(self) -> Memory:
         """Return the state (memory_width) before any word."""
@@ -125,42 +143,49 @@ class Sampler:
         return after
 
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
-        """Draw the next word of each text from the model's distribution, given that it is not <unk>.
-
-        If top_k and top_p exclude no word, this is rejection sampling, which scores a tail only when it is
-        drawn. At temperature t, with a = 1/t:
-
-            weight of a word of the head   P(word)^a
-            weight of a tail of n words    P(tail)^a * sum over its words of P(word | tail)^a
-            bound of that sum              max(1, n^(1-a))
-
-        First draw among the head's words and the tails, with the bounds for the sums. If the draw falls on a
-        tail, compute its sum and accept the tail with probability sum / bound. If it is rejected, draw again
-        with the sum in place of the bound. The accepted words have exactly the probabilities that scoring
-        every tail would give.
-        """
-        hidden = self._layers[-1].outputs(memory)
-        cut = [self._is_cut(choice) for choice in choices]
-        if not any(cut):
-            return self._draw_from_all(hidden, choices)
+        """Draw the next word of each text from the model's distribution, given that it is not <unk>."""
         words = [UNKNOWN_ID] * len(choices)
-        for from_best, draw in ((True, self._draw_from_best), (False, self._draw_from_all)):
-            rows = [row for row, is_cut in enumerate(cut) if is_cut == from_best]
-            if rows:
-                for row, word in zip(rows, draw(hidden[rows], [choices[row] for row in rows]), strict=True):
-                    words[row] = word
+        hidden = self._layers[-1].outputs(memory)
+        of_all = [row for row, choice in enumerate(choices) if not choice.penalises]
+        if of_all:
+            drawing = _Drawing(
+                self._softmax,
+                hidden if len(of_all) == len(choices) else hidden[of_all],
+                [choices[row] for row in of_all],
+            )
+            for row, word in zip(of_all, drawing.words(), strict=True):
+                words[row] = word
+        for row, choice in enumerate(choices):
+            if choice.penalises:
+                words[row] = self._softmax.draw_from_best(hidden[row], choice)
         return words
+
+    def log_probabilities(self, memory: Memory, words: Sequence[int]) -> list[float]:
+        """Return the log probability that the model gives to the next word of each text, which may be <unk>.
+
+        It is that of the model itself, at temperature 1 and of all words.
+        """
+        return self._softmax.log_probabilities_of(self._layers[-1].outputs(memory), np.array(words))
+
+    def most_probable(self, memory: Memory, count: int) -> list[list[tuple[int, float]]]:
+        """Return the most probable next words of each text with their log probabilities, the best first.
+
+        They are the figures of `log_probabilities`.
+        """
+        logs = self._softmax.log_probabilities(self._layers[-1].outputs(memory))
+        best = (_by_falling_weight(row, count) for row in logs)
+        return [
+            [(int(word), float(row[word])) for word in words] for row, words in zip(logs, best, strict=True)
+        ]
 
     def log_weights(self, memory: Memory) -> Numbers:
         """Return log probabilities (texts, vocabulary) of the next words, up to a constant for each text.
 
         That of <unk> is minus infinity.
         """
-        return self._log_weights(self._layers[-1].outputs(memory))
-
-    def _is_cut(self, choice: Choice) -> bool:
-        """Return whether top_k or top_p excludes a word."""
-        return (choice.top_k or self._drawable) < self._drawable or (choice.top_p or 1) < 1
+        logs = self._softmax.log_probabilities(self._layers[-1].outputs(memory))
+        logs[:, UNKNOWN_ID] = -math.inf
+        return logs
 
     def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
         """Return the first layer's product with the vectors of words (n): (n, 4 * its width)."""
@@ -170,62 +195,330 @@ class Sampler:
             of_words[rare] = self._layers[0].of_inputs(self._vectors(words[rare]))
         return of_words
 
-    def _draw_from_all(self, hidden: Numbers, choices: Sequence[Choice]) -> list[int]:
-        powers = np.array([1 / choice.temperature for choice in choices])
-        factors = powers * self._head.unit
-        scores = self._head(hidden)
-        bounds = np.zeros((len(choices), len(self._tails)))
-        if powers.min() < 1:
-            bounds[:] = np.maximum(0, 1 - powers)[:, None] * self._log_sizes
-            scores[:, self._head_words :] += bounds / factors[:, None]
 
-        words = [UNKNOWN_ID] * len(choices)
-        undrawn = list(range(len(choices)))
-        outcomes = _draw(_weights(scores, factors), choices)
-        while True:
-            in_tail: list[list[int]] = [[] for _ in self._tails]
-            for row, outcome in zip(undrawn, outcomes, strict=True):
-                if outcome < self._head_words:
+class _Softmax:
+    """The distribution over the vocabulary: a head of frequent words, and tails."""
+
+    def __init__(
+        self, head: "_Outcomes", tails: Sequence["_Tail"], head_words: int, vocabulary_size: int
+    ) -> None:
+        self.head, self.tails, self.head_words = head, tails, head_words
+        # All words but <unk> can be drawn.
+        self.drawable = vocabulary_size - 1
+        ends = [*(tail.start for tail in tails[1:]), vocabulary_size]
+        self.sizes = np.array([end - tail.start for tail, end in zip(tails, ends, strict=False)], np.float64)
+
+    def log_probabilities(self, hidden: Numbers) -> Numbers:
+        """Return the log probabilities (n, vocabulary) of all words, <unk> included."""
+        head = self.head.log_probabilities(self.head(hidden))
+        parts = [head[:, : self.head_words]]
+        for column, tail in enumerate(self.tails, start=self.head_words):
+            parts.append(head[:, column, None] + tail.log_probabilities(tail(hidden)))
+        return np.concatenate(parts, axis=1)
+
+    def log_probabilities_of(self, hidden: Numbers, words: npt.NDArray[np.int64]) -> list[float]:
+        """Return the log probability of one word for each row of activations.
+
+        Score only the tails of these words.
+        """
+        head = self.head.log_probabilities(self.head(hidden))
+        starts = np.array([tail.start for tail in self.tails], np.int64)
+        of_tail = np.searchsorted(starts, words, side="right") - 1  # -1 for a word of the head
+        outcomes = np.where(of_tail < 0, words, self.head_words + of_tail)
+        logs = head[np.arange(len(words)), outcomes]
+        for number, tail in enumerate(self.tails):
+            here = np.flatnonzero(of_tail == number)
+            if len(here):
+                within = tail.log_probabilities(tail(hidden[here]))
+                logs[here] += within[np.arange(len(here)), words[here] - tail.start]
+        return [float(log) for log in logs]
+
+    def draw_from_best(self, hidden: Numbers, choice: Choice) -> int:
+        """Draw a word after all words are scored, given activations (width)."""
+        logs = self.log_probabilities(hidden[None])[0]
+        if choice.penalises:
+            repeated = [*choice.repeated]
+            logs[repeated] *= choice.repetition_penalty
+        logs[UNKNOWN_ID] = -math.inf
+        weights = _weights(logs[None], np.array([1 / choice.temperature]))[0]
+        best = _best(logs, weights, choice)
+        return int(best[_drawn(weights[best].cumsum(), choice)])
+
+
+class _Drawing:
+    """One word for each of many texts, from all words or from those that top_k, top_p and min_p allow.
+
+    A word is drawn from all words by rejection sampling, which scores a tail only when it is drawn. At
+    temperature t, with a = 1/t:
+
+        weight of a word of the head   P(word)^a
+        weight of a tail of n words    P(tail)^a * sum over its words of P(word | tail)^a
+        bound of that sum              max(1, n^(1-a))
+
+    First draw among the head's words and the tails, with the bounds for the sums. If the draw falls on a
+    tail, compute its sum and accept the tail with probability sum / bound. If it is rejected, draw again
+    with the sum in place of the bound. The accepted words have exactly the probabilities that scoring
+    every tail would give.
+
+    A drawn word that top_k, top_p or min_p exclude is rejected, too. The words ahead of it, which are more
+    probable, decide that (_Rank). Then draw again, from all words or from those ahead of the rejected word.
+    The words after it are excluded, too, so the accepted words have the right probabilities.
+
+    Attributes:
+        softmax: The distribution.
+        choices: How to draw the word of each row.
+        scores: The scores of the head's words and, with the bounds, of the tails (rows, outcomes).
+        of_tails: The scores of the tails (rows, tails).
+        bounds: The logarithms of the bounds of the tails' sums, or of sums that are known (rows, tails).
+        weights: exp(a * (score - best score)), as whole numbers (rows, outcomes).
+        scored: The tails that have been scored, each by its rows.
+    """
+
+    def __init__(self, softmax: _Softmax, hidden: Numbers, choices: Sequence[Choice]) -> None:
+        self.softmax, self.choices, self._hidden = softmax, choices, hidden
+        self._powers = np.array([1 / choice.temperature for choice in choices])
+        self._factors = self._powers * softmax.head.unit
+        self.scores = softmax.head(hidden)
+        self.scores[:, UNKNOWN_ID] = -math.inf
+        self.of_tails = self.scores[:, softmax.head_words :].copy()
+        self.bounds = np.zeros((len(choices), len(softmax.tails)))
+        if self._powers.min() < 1:
+            self.bounds[:] = np.maximum(0, 1 - self._powers)[:, None] * np.log(softmax.sizes)
+            self.scores[:, softmax.head_words :] += self.bounds / self._factors[:, None]
+        self.weights = _weights(self.scores, self._factors)
+        self._ends = self.weights.cumsum(1)
+        self.scored: list[dict[int, _Scored]] = [{} for _ in softmax.tails]
+
+    def words(self) -> list[int]:
+        """Return the words."""
+        words = [UNKNOWN_ID] * len(self.choices)
+        self._draw(range(len(words)), words)
+        rows = [row for row, choice in enumerate(self.choices) if self._is_restricted(choice)]
+        for _ in range(MOST_REDRAWS):
+            ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
+            rows = [rank.row for rank in ranks if not rank.allowed()]
+            if not rows:
+                return words
+            self._draw(rows, words)
+        ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
+        while ranks := [rank for rank in ranks if not rank.allowed()]:
+            for rank in self._decided(ranks, _Rank.possibly_ahead):
+                words[rank.row] = rank.draw_ahead()
+            ranks = self._decided([_Rank(self, rank.row, words[rank.row]) for rank in ranks])
+        return words
+
+    def score(self, number: int, rows: Sequence[int]) -> None:
+        """Score all words of a tail for the given rows for which it is not scored yet."""
+        scored = self.scored[number]
+        rows = [row for row in rows if row not in scored]
+        if not rows:
+            return
+        tail, powers = self.softmax.tails[number], self._powers[rows]
+        scores = tail(self._hidden[rows])
+        weights = _weights(scores, powers * tail.unit)
+        sums_at_power = np.log(weights.sum(1) / 2.0 ** _weight_bits(scores.shape[1]))
+        is_plain = powers == 1
+        sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
+        power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
+        for row, *of_row in zip(rows, scores, weights, scores.max(1), sums, power_sums, strict=True):
+            scored[row] = _Scored(*of_row)
+
+    def _is_restricted(self, choice: Choice) -> bool:
+        """Return whether a choice excludes words."""
+        drawable = self.softmax.drawable
+        return (choice.top_k or drawable) < drawable or (choice.top_p or 1) < 1 or (choice.min_p or 0) > 0
+
+    def _draw(self, rows: Sequence[int], words: list[int]) -> None:
+        """Draw a word from all words for each of the given rows."""
+        head_words = self.softmax.head_words
+        undrawn = [*rows]
+        while undrawn:
+            in_tail: list[list[int]] = [[] for _ in self.scored]
+            for row in undrawn:
+                outcome = _drawn(self._ends[row], self.choices[row])
+                if outcome < head_words:
                     words[row] = outcome
                 else:
-                    in_tail[outcome - self._head_words].append(row)
+                    in_tail[outcome - head_words].append(row)
             undrawn = []
-            for number, (tail, here) in enumerate(zip(self._tails, in_tail, strict=True)):
-                if not here:
-                    continue
-                within = tail(hidden[here])
-                sums = tail.log_power_sums(within, powers[here])
-                excess = sums - bounds[here, number]
-                kept = [choices[row].random() < math.exp(e) for row, e in zip(here, excess, strict=True)]
-                drawn = [row for row, is_kept in zip(here, kept, strict=True) if is_kept]
-                if drawn:
-                    weights = _weights(within[kept], powers[drawn] * tail.unit)
-                    for row, word in zip(drawn, _draw(weights, [choices[row] for row in drawn]), strict=True):
-                        words[row] = tail.start + word
-                for row, is_kept, total, e in zip(here, kept, sums, excess, strict=True):
-                    if not is_kept:
-                        scores[row, self._head_words + number] += e / factors[row]
-                        bounds[row, number] = total
+            for number, here in enumerate(in_tail):
+                self.score(number, here)
+                for row in here:
+                    scored, chance = self.scored[number][row], self.choices[row]
+                    excess = scored.log_power_sum - self.bounds[row, number]
+                    if chance.random() < math.exp(excess):
+                        within = _drawn(scored.weights.cumsum(), chance)
+                        words[row] = self.softmax.tails[number].start + within
+                    else:
+                        self.scores[row, head_words + number] += excess / self._factors[row]
+                        self.bounds[row, number] = scored.log_power_sum
                         undrawn.append(row)
-            if not undrawn:
-                return words
-            outcomes = _draw(_weights(scores[undrawn], factors[undrawn]), [choices[row] for row in undrawn])
+            if undrawn:
+                self.weights[undrawn] = _weights(self.scores[undrawn], self._factors[undrawn])
+                self._ends[undrawn] = self.weights[undrawn].cumsum(1)
 
-    def _draw_from_best(self, hidden: Numbers, choices: Sequence[Choice]) -> list[int]:
-        powers = np.array([1 / choice.temperature for choice in choices])
-        logs = self._log_weights(hidden)
-        drawn = []
-        for log, weights, choice in zip(logs, _weights(logs, powers), choices, strict=True):
-            best = _best(log, weights, choice)
-            drawn.append(int(best[_draw(weights[None, best], [choice])[0]]))
-        return drawn
+    def _decided(
+        self, ranks: list["_Rank"], missing: Callable[["_Rank"], list[int]] | None = None
+    ) -> list["_Rank"]:
+        """Return the ranks, after the tails that they miss have been scored.
 
-    def _log_weights(self, hidden: Numbers) -> Numbers:
-        head = self._head(hidden) * self._head.unit
-        parts = [head[:, : self._head_words]]
-        for column, tail in enumerate(self._tails, start=self._head_words):
-            parts.append(head[:, column, None] + tail.log_probabilities(hidden))
-        return np.concatenate(parts, axis=1)
+        By default a rank misses tails, the heaviest first, until it knows whether its word is allowed.
+        """
+        missing = missing or _Rank.undecided
+        waiting = ranks
+        while waiting:
+            wanted: list[list[_Rank]] = [[] for _ in self.scored]
+            for rank in waiting:
+                for number in missing(rank):
+                    wanted[number].append(rank)
+            for number, here in enumerate(wanted):
+                self.score(number, [rank.row for rank in here])
+                for rank in here:
+                    rank.add_tail(number)
+            waiting = [rank for rank in waiting if any(rank in here for here in wanted)]
+        return ranks
+
+
+class _Scored(NamedTuple):
+    """The words of a tail, scored for one text.
+
+    Attributes:
+        scores: Their scores, as multiples of the tail's unit.
+        weights: Their weights at the temperature, as whole numbers.
+        best: The best score.
+        log_sum: The logarithm of the sum of exp(score - best score).
+        log_power_sum: The logarithm of the sum of P(word | tail)^a.
+    """
+
+    scores: Numbers
+    weights: Weights
+    best: float
+    log_sum: float
+    log_power_sum: float
+
+
+class _Rank:
+    """The words ahead of a drawn word: more probable, or as probable with a lower number.
+
+    The head's words are known. For a tail that is not scored, the tail's own probability gives bounds: if it
+    is below the word's, no word of the tail is ahead; otherwise at most P(tail) / P(word) words are.
+
+    Logs of probabilities lack a constant, the same for all words. A mass is a sum of weights at the
+    temperature.
+    """
+
+    def __init__(self, drawing: _Drawing, row: int, word: int) -> None:
+        softmax, self.row, self._word = drawing.softmax, row, word
+        self._drawing, self._choice, self._unit = drawing, drawing.choices[row], softmax.head.unit
+        head = softmax.head_words
+        self._of_tails: list[float] = (drawing.of_tails[row] * self._unit).tolist()
+        self._unscored: dict[int, float] = dict(enumerate(drawing.weights[row, head:].tolist()))
+        scores, weights = drawing.scores[row, :head], drawing.weights[row, :head]
+        if word < head:
+            score = float(scores[word])
+            self._log = score * self._unit
+        else:
+            number = bisect_right([tail.start for tail in softmax.tails], word) - 1
+            tail, scored = softmax.tails[number], drawing.scored[number][row]
+            within = float(scored.scores[word - tail.start] - scored.best) * tail.unit
+            self._log = self._of_tails[number] + within - scored.log_sum
+            score = self._log / self._unit
+        is_ahead = _is_ahead(scores, score, word)
+        self._ahead, self._mass_ahead = int(is_ahead.sum()), float(weights[is_ahead].sum())
+        self._best = float(scores.max()) * self._unit
+        self._masses: list[tuple[int, npt.NDArray[np.bool_], Weights, float]] = [(0, is_ahead, weights, 1.0)]
+        self._mass = float(weights.sum())
+        for number in [*self._unscored]:
+            if row in drawing.scored[number]:
+                self.add_tail(number)
+
+    def add_tail(self, number: int) -> None:
+        """Count the words of a tail that has been scored."""
+        bound = self._unscored.pop(number)
+        drawing = self._drawing
+        tail, scored = drawing.softmax.tails[number], drawing.scored[number][self.row]
+        log_of_best = self._of_tails[number] - scored.log_sum
+        place = self._word - tail.start
+        if 0 <= place < len(scored.scores):
+            score = float(scored.scores[place])
+        else:
+            score = (self._log - log_of_best) / tail.unit + scored.best
+        is_ahead = _is_ahead(scored.scores, score, place)
+        self._ahead += int(is_ahead.sum())
+        self._best = max(self._best, log_of_best)
+        mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number])
+        unit = mass / int(scored.weights.sum())
+        self._mass_ahead += unit * int(scored.weights[is_ahead].sum())
+        self._mass += mass
+        self._masses.append((tail.start, is_ahead, scored.weights, unit))
+
+    def undecided(self) -> list[int]:
+        """Return the tail to score next to know whether the word is allowed; none if that is known."""
+        return [max(self._unscored, key=self._unscored.__getitem__)] if self.allowed() is None else []
+
+    def possibly_ahead(self) -> list[int]:
+        """Return the tails that are not scored and may have words ahead."""
+        return [number for number in self._unscored if self._of_tails[number] > self._log]
+
+    def draw_ahead(self) -> int:
+        """Draw one of the words ahead, all of which are scored."""
+        words, masses = [], []
+        for start, is_ahead, weights, unit in self._masses:
+            here = np.flatnonzero(is_ahead)
+            words.append(here + start)
+            masses.append(weights[here] * unit)
+        ends = np.concatenate(masses).cumsum()
+        place = int(ends.searchsorted(self._choice.random() * ends[-1], side="right"))
+        return int(np.concatenate(words)[min(place, len(ends) - 1)])
+
+    def allowed(self) -> bool | None:
+        """Return whether the choice allows the word, or None if a tail must be scored to know."""
+        choice = self._choice
+        heavier = {number: self._unscored[number] for number in self.possibly_ahead()}
+        verdicts: list[bool | None] = []
+        if choice.min_p:
+            least = self._log - math.log(choice.min_p) * choice.temperature
+            best = max([self._best, *(self._of_tails[number] for number in heavier)])
+            verdicts.append(_between(self._best <= least, best <= least))
+        if choice.top_k:
+            most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
+            verdicts.append(_between(self._ahead < choice.top_k, self._ahead + most < choice.top_k))
+        if choice.top_p and choice.top_p < 1 and False not in verdicts:
+            unknown, ahead = sum(self._unscored.values()), sum(heavier.values())
+            if choice.top_k and choice.top_k < self._drawing.softmax.drawable:
+                kept = self._kept_mass(choice.top_k)
+                most_kept, least_kept = kept + unknown, kept
+            else:
+                most_kept, least_kept = self._mass + unknown, self._mass + ahead
+            verdicts.append(
+                _between(
+                    self._mass_ahead < choice.top_p * most_kept,
+                    self._mass_ahead + ahead < choice.top_p * least_kept,
+                )
+            )
+        if False in verdicts:
+            return False
+        return None if None in verdicts else True
+
+    def _kept_mass(self, top_k: int) -> float:
+        """Return the mass of the `top_k` most probable words, of those that are scored."""
+        known = np.concatenate([weights * unit for _, _, weights, unit in self._masses])
+        if top_k < len(known):
+            known = np.partition(known, -top_k)[-top_k:]
+        return float(known.sum())
+
+
+def _between(possible: bool, certain: bool) -> bool | None:
+    """Return a verdict: None if it is possible, but not certain."""
+    return certain or (None if possible else False)
+
+
+def _is_ahead(scores: Numbers, score: float, place: int) -> npt.NDArray[np.bool_]:
+    """Return which scores are above `score`, or equal to it and before `place`."""
+    is_ahead: npt.NDArray[np.bool_] = scores > score
+    if place > 0:
+        is_ahead[:place] = scores[:place] >= score
+    return is_ahead
 
 
 class _Matrix:
@@ -338,13 +631,13 @@ class _Outcomes(_Matrix):
         """Return scores (n, outcomes) from hidden activations (n, width)."""
         return self.product(hidden)
 
-    def log_power_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
-        """Return the logarithm (n) of the sum over outcomes of probability^power."""
-        if (powers == 1).all():
-            return np.zeros(len(powers))
-        return self._log_sums(scores, powers) - powers * self._log_sums(scores, np.ones(len(scores)))
+    def log_probabilities(self, scores: Numbers) -> Numbers:
+        """Return the log probability of each outcome (n, outcomes), given their scores."""
+        logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
+        logs -= self.log_sums(scores, np.ones(len(scores)))[:, None]
+        return logs
 
-    def _log_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
+    def log_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
         """Return the logarithm (n) of the sum of exp(power * (score - best score))."""
         sums = _weights(scores, powers * self.unit).sum(1)
         logs: Numbers = np.log(sums / 2.0 ** _weight_bits(scores.shape[1]))
@@ -362,20 +655,6 @@ class _Tail(_Outcomes):
 
     def __call__(self, hidden: Numbers) -> Numbers:
         return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
-
-    def log_probabilities(self, hidden: Numbers) -> Numbers:
-        """Return the log probability of each word, given that the word is in this tail.
-
-        Args:
-            hidden: shape (inputs, width).
-
-        Returns:
-            shape (inputs, words of the tail).
-        """
-        scores = self(hidden)
-        logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
-        logs -= self._log_sums(scores, np.ones(len(scores)))[:, None]
-        return logs
 
 
 def _power_of_two(largest: float, bits: int) -> float:
@@ -405,23 +684,19 @@ def _weights(scores: Numbers, factors: Numbers) -> Weights:
     return counted
 
 
-def _draw(weights: Weights, choices: Sequence[Choice]) -> list[int]:
-    """Draw an outcome for each row of weights (n, outcomes)."""
-    outcomes = []
-    for ends, choice in zip(weights.cumsum(1), choices, strict=True):
-        total = int(ends[-1])
-        # Rounding may put the point at the end, one past the last outcome.
-        point = min(int(choice.random() * total), total - 1)
-        outcomes.append(int(ends.searchsorted(point, side="right")))
-    return outcomes
+def _drawn(ends: Weights, choice: Choice) -> int:
+    """Draw an outcome, given the cumulative sums of the outcomes' weights."""
+    total = int(ends[-1])
+    # Rounding may put the point at the end, one past the last outcome.
+    point = min(int(choice.random() * total), total - 1)
+    return int(ends.searchsorted(point, side="right"))
 
 
 def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp]:
-    """Return the words that top_k and top_p allow, given all words' log weights and weights."""
+    """Return the words that top_k, top_p and min_p allow, given all words' log weights and weights."""
     words: npt.NDArray[np.intp] = np.arange(len(log))
     if choice.top_k is not None and choice.top_k < len(words):
-        last = np.partition(log, -choice.top_k)[-choice.top_k]
-        words = _by_falling_weight(log, np.flatnonzero(log >= last))[: choice.top_k]
+        words = _by_falling_weight(log, choice.top_k)
     if choice.top_p is not None:
         wanted = choice.top_p * int(weights[words].sum())
         # Sorting all words would take longer than the model takes. Only the heaviest can be needed.
@@ -429,10 +704,20 @@ def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp
         while weights[heaviest].sum() < wanted:
             least /= 16
             heaviest = words[weights[words] >= least]
-        heaviest = _by_falling_weight(log, heaviest)
+        heaviest = _sorted(log, heaviest)
         words = heaviest[: 1 + weights[heaviest].cumsum().searchsorted(wanted)]
+    if choice.min_p:
+        words = words[log[words] >= log.max() + math.log(choice.min_p) * choice.temperature]
     return words
 
 
-def _by_falling_weight(log: Numbers, words: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _by_falling_weight(log: Numbers, count: int) -> npt.NDArray[np.intp]:
+    """Return the words with the largest logs, the largest first; of equal ones, the lower number first."""
+    if count < len(log):
+        last = np.partition(log, -count)[-count]
+        return _sorted(log, np.flatnonzero(log >= last))[:count]
+    return _sorted(log, np.arange(len(log)))
+
+
+def _sorted(log: Numbers, words: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return words[np.argsort(-log[words], kind="stable")]

@@ -56,10 +56,21 @@ class Tokenizer(Protocol):
 
     def split_prompt(self, line: str, known: Container[str]) -> list[str]:
         """Return the words of one line that a person typed, for a model that knows these words."""
-        return [_find(word, known) for word in self.split(line)]
+        return [_find(word, known) for word in self.typed(line, known)]
 
-    def join(self, words: Sequence[str]) -> str:
-        """Return the words of one line as text. Each word adds at most one word between spaces."""
+    def typed(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed, as they were typed."""
+        return self.split(line)
+
+    def join(self, words: Iterable[str]) -> str:
+        """Return the words of one line as text."""
+        return "".join(self.pieces(words))
+
+    def pieces(self, words: Iterable[str]) -> Iterator[str]:
+        """Yield the text that each word of one line adds: the word, and the space before it if there is one.
+
+        A piece depends on the words before it, not on those after it.
+        """
 
     def clings(self, word: str) -> bool:
         """Return whether a word always touches the word before it, so that it cannot begin a line."""
@@ -177,20 +188,17 @@ class Prose(Tokenizer):
             after_cluster = bool(cluster)
         return pieces
 
-    def join(self, words: Sequence[str]) -> str:
-        """Return the text of one line's words."""
-        text: list[str] = []
-        touching, spaced = True, False
+    def pieces(self, words: Iterable[str]) -> Iterator[str]:
+        """Yield the text that each word of one line adds."""
+        begun, touching, spaced = False, True, False
         for word in words:
             if word == SPACE and self._clusters:
-                spaced = bool(text)
+                spaced = begun
+                yield ""
                 continue
             joins_left = word.startswith(JOINER) or (self._clusters and _FIRST_UNSPACED.match(word))
-            if spaced or not (touching or joins_left):
-                text.append(" ")
-            text.append(word.strip(JOINER))
-            touching, spaced = word.endswith(JOINER), False
-        return "".join(text)
+            yield (" " if spaced or not (touching or joins_left) else "") + word.strip(JOINER)
+            begun, touching, spaced = True, word.endswith(JOINER), False
 
     def clings(self, word: str) -> bool:
         """Return whether a word touches the word before it."""
@@ -225,7 +233,7 @@ class Tokenized(Tokenizer):
         """Return the chunks as words, and the number of words of each, which is 1."""
         return _in_normal_form(chunks), [1] * len(chunks)
 
-    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+    def typed(self, line: str, known: Container[str]) -> list[str]:
         """Return typed text in WikiText's form. Abbreviations that the model knows stay whole.
 
         "Mr. Cut don't cut 1,000 well-known, words"   ->   Mr. Cut do n't cut 1 @,@ 000 well @-@ known , words
@@ -238,7 +246,7 @@ class Tokenized(Tokenizer):
                 words += [*self._split_typed(line[end : found.start()]), found.group()]
                 end = found.end()
         words += self._split_typed(line[end:])
-        return [_find(word, known) for word in words]
+        return words
 
     def _split_typed(self, line: str) -> list[str]:
         words: list[str] = []
@@ -251,9 +259,8 @@ class Tokenized(Tokenizer):
                 words += [piece] if _INFIX.fullmatch(piece) else [m.group() for m in _TYPED.finditer(piece)]
         return words
 
-    def join(self, words: Sequence[str]) -> str:
-        """Return the words of one line as readable text."""
-        text: list[str] = []
+    def pieces(self, words: Iterable[str]) -> Iterator[str]:
+        """Yield the readable text that each word of one line adds."""
         touching = True
         quote_open = False
         before = ""
@@ -268,12 +275,10 @@ class Tokenized(Tokenizer):
                 or self.clings(word)
                 or word == before == "="  # headings: = = Title = =
             )
-            if not touching and not touches_left:
-                text.append(" ")
-            text.append(infix.group(1) if infix else '"' if word in ("``", "''") else word)
+            readable = infix.group(1) if infix else '"' if word in ("``", "''") else word
+            yield readable if touching or touches_left else f" {readable}"
             touching = bool(infix) or word in _TOUCH_RIGHT or (word == '"' and quote_open)
             before = word
-        return "".join(text)
 
     def clings(self, word: str) -> bool:
         """Return whether a word touches the word before it."""
@@ -289,9 +294,13 @@ class FirstTokenized(Tokenized):
         """Return the chunks as words, and the number of words of each, which is 1."""
         return chunks, [1] * len(chunks)
 
-    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+    def typed(self, line: str, known: Container[str]) -> list[str]:
         """Return typed text in WikiText's form."""
         return self._split_typed(line)
+
+    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+        """Return the words of one line that a person typed."""
+        return self.typed(line, known)
 
 
 class Joined(Prose):
@@ -304,10 +313,55 @@ class Joined(Prose):
         """Return the chunks as words, and the number of words of each, which is 1."""
         return [*_in_normal_form(chunks)], [1] * len(chunks)
 
-    def split_prompt(self, line: str, known: Container[str]) -> list[str]:
+    def typed(self, line: str, known: Container[str]) -> list[str]:
         """Return typed text with joiners, as the first `prose` set them."""
-        words = BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
-        return [_find(word, known) for word in words]
+        return BY_NAME["prose"].split(unicodedata.normalize("NFC", line))
+
+
+def places(line: str, words: Iterable[str]) -> list[tuple[int, int]]:
+    """Return where each word of a line begins and ends in it, given the words that a tokenizer made of it.
+
+    A word that a tokenizer added, for example for a space, has no characters.
+    """
+    text, origins = _with_origins(line)
+    text = text.translate(_PLAIN)
+    found, at = [], 0
+    for word in words:
+        while at < len(text) and text[at].isspace():
+            at += 1
+        plain = unicodedata.normalize("NFC", word).translate(_PLAIN)
+        infix = _INFIX.fullmatch(plain)
+        forms = [plain, plain.strip(JOINER), infix.group(1) if infix else plain]
+        form = next((form for form in forms if text.startswith(form, at)), None)
+        if form is None:  # the tokenizer replaced a joiner of the text
+            form = plain.strip(JOINER).replace(JOINER_IN_TEXT, JOINER)
+        end = min(at + len(form), len(text))
+        found.append((origins[at], origins[end]))
+        at = end
+    return found
+
+
+def _with_origins(line: str) -> tuple[str, list[int]]:
+    """Return a line in normal form, and for each of its characters, and its end, the place in the line."""
+    if unicodedata.is_normalized("NFC", line):
+        return line, [*range(len(line) + 1)]
+    text, origins, start = "", [0], 0
+    for end in range(1, len(line) + 1):
+        # A part ends where the next character does not combine with it.
+        if end < len(line) and not _is_border(line[start:end], line[end]):
+            continue
+        part = unicodedata.normalize("NFC", line[start:end])
+        text += part
+        origins[-1:] = [start] * len(part) + [end]
+        start = end
+    return text, origins
+
+
+def _is_border(before: str, after: str) -> bool:
+    if unicodedata.combining(after):
+        return False
+    apart = unicodedata.normalize("NFC", before) + unicodedata.normalize("NFC", after)
+    return unicodedata.normalize("NFC", before + after) == apart
 
 
 _PLAIN = str.maketrans("‘’“”", "''\"\"")
