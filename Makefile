@@ -14,7 +14,7 @@ INSTALL := $(BIN)/pip install -qq --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: env demo test test-verification verify-aws bench lint generate clean
+.PHONY: env demo test test-verification test-browser verify-aws bench lint generate clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,8 +41,8 @@ $(WHEELS): functions/dependencies/requirements.txt $(STAMP)
 	@$(BIN)/pip download -qq --no-deps --only-binary=:all: --platform manylinux2014_$$(uname -m) --dest $@ -r $<
 	@touch $@
 
-demo: env ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
+demo: env ## run the whole pipeline on this machine, and clean up (DATA=path: your own text; PLAYGROUND=1: end in the web page)
+	@PLAYGROUND="$(PLAYGROUND)" PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
 # Three processes keep two cores busy, because each waits for a part of its time.
 test: env ## run every test: unit, integration, faults, end to end
@@ -53,6 +53,12 @@ test: env ## run every test: unit, integration, faults, end to end
 # of them than in `make test`. HOSTING_PYTHON=path also tests the PyTorch of the hosting image.
 test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
 	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
+
+# Chromium comes from Debian's packages, if this user may install them. Without it, the tests are skipped.
+test-browser: env ## use the playground in Chromium (SCREENSHOTS=folder for pictures of every view)
+	@scripts/install_chromium.sh
+	@$(INSTALL) -r tests/browser/requirements.txt -c constraints.txt
+	$(BIN)/pytest tests/browser
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run the whole pipeline on this machine: start the local cloud, build and deploy; upload a corpus, which trains
 # and serves a model; generate text over HTTP; run again, which finds nothing new; list the models and the costs.
-# At the end the script deletes everything that it made.
+# At the end the script deletes everything that it made. With the environment variable PLAYGROUND, it opens the web
+# page instead, keeps everything, and says how to delete it.
 # Usage: scripts/demo.sh [FILE]   (a text file or an archive; default: speeches)
 # Exit codes: 0 success, 2 the file does not exist, any other: a command failed.
 set -euo pipefail
@@ -55,3 +56,19 @@ heading "6/6  Models, and what they would cost on AWS"
 lexline models
 echo
 lexline cost
+
+if [ -n "${PLAYGROUND:-}" ] && [ "$PLAYGROUND" != 0 ]; then
+  trap - EXIT INT TERM
+  bin=$(dirname "$(command -v lexline)")
+  heading "Playground: try the model in the browser"
+  cat <<EOF
+Ctrl-C stops the page. The local cloud keeps running, with the model. Later,
+
+  LEXLINE_HOME=$LEXLINE_HOME $bin/lexline playground
+  LEXLINE_HOME=$LEXLINE_HOME $bin/lexline down --yes && rm -r $work
+
+open the page again, and delete everything that the demo made.
+
+EOF
+  exec lexline playground
+fi

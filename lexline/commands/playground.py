@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -40,8 +41,7 @@ def playground(
             console, "Keep the address to yourself: it lets its reader deploy models. Ctrl-C stops."
         )
 
-    try:
+    # Ctrl-C is the usual way to stop it, so not an error.
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(connection, port, open_browser=browser, announce=announce)
-    except KeyboardInterrupt:
-        # The usual way to stop it, so not an error.
-        console.print("\nThe playground has stopped. The stack goes on.")
+    console.print("\nThe playground has stopped. The stack goes on.")

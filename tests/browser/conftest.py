@@ -1,7 +1,8 @@
 """The playground in Debian's Chromium, for a stack with tiny models on the tests' local cloud.
 
 Each test has a browser context of its own. A message on the page's console, an uncaught error or a request
-to another host fails the test. Screenshots go to $SCREENSHOTS, or to lexline-screenshots in the temporary folder.
+to another host fails the test. Screenshots go to $SCREENSHOTS, or to lexline-screenshots in the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 CHROMIUM = ("chromium", "chromium-browser")
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or Path(tempfile.gettempdir()) / "lexline-screenshots")
 # Chromium itself would otherwise call its vendor. It has no sandbox as root.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 LOOKS: dict[str, tuple[str, ViewportSize]] = {
     "light": ("light", {"width": 1280, "height": 900}),
     "dark": ("dark", {"width": 1280, "height": 900}),

@@ -169,8 +169,8 @@ def test_a_server_that_has_stopped_is_named(open_page: Open) -> None:
 
 def test_empty_states_say_what_to_do(open_page: Open) -> None:
     page = open_page()
-    nothing = {"endpoint": "lexline", "serves": False, "status": "", "model": "", "previous": "", "teardown": "",
-               "cost": "", "local": True, "lease": "", "bucket": "b", "runs": []}  # fmt: skip
+    names = ("status", "model", "previous", "teardown", "cost", "lease", "bucket")
+    nothing = {**dict.fromkeys(names, ""), "endpoint": "lexline", "serves": False, "local": True, "runs": []}
 
     def without_model(route: Any) -> None:
         problem = {"message": "No model has been deployed yet.", "hint": "`lexline run FILE` trains one."}

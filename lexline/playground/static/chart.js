@@ -67,15 +67,16 @@ function widened(values, share) {
 }
 
 function yTicks(least, most) {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5].map((part) => part * 10 ** Math.ceil(Math.log10(most - least))).find((size) => (most - least) / size <= 5);
+  const even = [];
+  for (let tick = Math.ceil(least / step) * step; tick <= most; tick += step) even.push(tick);
+  if (most / least < 4) return even;
+  // Over a wide range, even ticks would crowd at the top of the logarithmic axis.
   const ticks = [];
   for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power += 1) {
-    for (const digit of [1, 1.5, 2, 3, 4, 5, 7]) {
-      const tick = digit * 10 ** power;
-      if (tick >= least && tick <= most) ticks.push(tick);
-    }
+    ticks.push(...[1, 2, 5].map((digit) => digit * 10 ** power).filter((tick) => tick >= least && tick <= most));
   }
-  const every = Math.ceil(ticks.length / 6);
-  return ticks.filter((_, index) => index % every === 0);
+  return ticks;
 }
 
 /** Return ticks at whole numbers. */

@@ -86,7 +86,7 @@ async function side(title, request) {
     content = [
       unknown,
       response.note ? element("p", { class: "note" }, prose(response.note)) : null,
-      shadedText(title, text.pieces),
+      shadedText(title, text.pieces, response.settings.prompt),
       element("footer", {}, element("span", {}, surprise(text.pieces)), copyButton("Copy", () => text.text)),
     ];
   } catch (error) {

@@ -5,6 +5,7 @@ import { announce, element, figure, percent } from "./dom.js";
 
 // From this surprise in bits on, a word has the next shade. Each bit halves the probability.
 const SHADES = [1, 2, 4, 6, 8, 10, 13];
+const LONGEST_PROMPT = 300;
 let numbered = 0;
 
 /** Return the shade of a word, from 0 for what was expected to 7. */
@@ -28,10 +29,11 @@ export function legend({ unknown = false } = {}) {
  * Return a text.
  * @param {string} label  What the text is, for screen readers.
  * @param {object[]} pieces  Words with their surprise, and what is between them.
+ * @param {string} before  The prompt that the text continues, or "".
  */
-export function shadedText(label, pieces) {
+export function shadedText(label, pieces, before = "") {
   const words = [];
-  const text = element("p", { class: "text", lang: "", dir: "auto" });
+  const text = element("p", { class: "text", lang: "", dir: "auto" }, before ? element("span", { class: "before" }, shortened(before) + (/^[,.;:!?’'”)\]%-]/.test(pieces[0]?.text ?? "") ? "" : " ")) : null);
   for (const piece of pieces) {
     if (piece.bits === undefined && !piece.unknown) {
       text.append(piece.text);
@@ -83,6 +85,10 @@ export function shadedText(label, pieces) {
   return group;
 }
 
+function shortened(prompt) {
+  return prompt.length > LONGEST_PROMPT ? `…${prompt.slice(-LONGEST_PROMPT)}` : prompt;
+}
+
 function facts(piece) {
   const title = element("p", { class: "card-title" }, element("bdi", {}, piece.text));
   const parts = [title];
@@ -106,7 +112,7 @@ function facts(piece) {
 }
 
 function shown(word) {
-  return word === "\n" ? "(new line)" : word;
+  return { "\n": "(new line)", "<unk>": "(a word it does not know)", " ": "(a space)" }[word] ?? word;
 }
 
 function place(card, word, group) {

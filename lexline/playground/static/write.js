@@ -83,7 +83,7 @@ function sample(text, index, response) {
   return element(
     "article",
     { class: "sample" },
-    text.text ? shadedText(label, text.pieces) : element("p", { class: "empty" }, "The model wrote nothing. Try another seed, or a higher temperature."),
+    text.text ? shadedText(label, text.pieces, response.settings.prompt) : element("p", { class: "empty" }, "The model wrote nothing. Try another seed, or a higher temperature."),
     element("footer", {}, element("span", {}, `${label} · seed ${text.seed}`), text.text && copyButton("Copy", () => text.text)),
   );
 }
