@@ -14,7 +14,11 @@ INSTALL := $(BIN)/pip install -qq --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: env demo test test-verification test-browser verify-aws bench lint generate clean
+CLIENTS := .venv-clients
+CLIENTS_STAMP := $(CLIENTS)/.ready
+CLIENTS_INSTALL := $(CLIENTS)/bin/pip install -qq --no-compile --no-deps
+
+.PHONY: env demo notebook test test-verification test-browser test-clients verify-aws bench lint generate clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +45,21 @@ $(WHEELS): functions/dependencies/requirements.txt $(STAMP)
 	@$(BIN)/pip download -qq --no-deps --only-binary=:all: --platform manylinux2014_$$(uname -m) --dest $@ -r $<
 	@touch $@
 
+# The clients that people use: the SageMaker SDK, JupyterLab and the AWS CLI. The SDK's botocore is newer than MiniStack's,
+# so they have an environment of their own. The programs in it import localcloud.session from here.
+$(CLIENTS_STAMP): notebooks/requirements.txt tests/clients/sdk-v2.txt
+	@$(PYTHON) scripts/check_python.py
+	@echo "Creating the clients' environment in $(CLIENTS) (a minute the first time)"
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	@grep == notebooks/requirements.txt | xargs -P 2 -n 70 $(CLIENTS_INSTALL)
+	@$(CLIENTS_INSTALL) --upgrade --target $(CLIENTS)/sdk-v2 -r tests/clients/sdk-v2.txt
+	@echo "$(CURDIR)" > $$($(CLIENTS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lexline.pth
+	@touch $@
+
+notebook: env $(CLIENTS_STAMP) ## open the walkthrough with the SageMaker SDK, on your deployment (PROFILE=name for AWS)
+	@variables="$$($(BIN)/lexline env $(if $(PROFILE),--profile "$(PROFILE)"))" && eval "$$variables" \
+	  && exec $(CLIENTS)/bin/jupyter lab notebooks/word_language_model.ipynb
+
 demo: env ## run the whole pipeline on this machine, and clean up (DATA=path: your own text; PLAYGROUND=1: end in the web page)
 	@PLAYGROUND="$(PLAYGROUND)" PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
@@ -59,6 +78,10 @@ test-browser: env ## use the playground in Chromium (SCREENSHOTS=folder for pict
 	@scripts/install_chromium.sh
 	@$(INSTALL) -r tests/browser/requirements.txt -c constraints.txt
 	$(BIN)/pytest tests/browser
+
+# The suites of the clients share a local cloud and mostly wait for it.
+test-clients: env $(CLIENTS_STAMP) ## run the notebook, the SageMaker SDK 3 and 2, and the AWS CLI against a local cloud
+	$(BIN)/pytest tests/clients
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }

@@ -1,10 +1,14 @@
-"""The HTTP API, which generates text with the model that serves and describes that model.
+"""The HTTP API, which generates and scores text with the model that serves and describes that model.
 
-    POST /generate  {"seed", "temperature", "words", "prompt", "top_k", "top_p"}, each optional, returns
-                    {"text", "words", "seed", "model"}
-    GET  /model     the model that serves, since when, and its perplexity
-    GET  /health    whether the API itself works
+    POST /generate        {"seed", "temperature", "words", "prompt", ...}, each optional, returns
+                          {"text", "words", "seed", "model", ...}
+    POST /score           {"text"} returns the perplexity and the log probability of each word
+    POST /v1/completions  completions in the form of OpenAI's API
+    GET  /v1/models       the model that serves, in the form of OpenAI's API
+    GET  /model           the model that serves, since when, and its perplexity
+    GET  /health          whether the API itself works
 
+chalicelib/request_body.py has the fields.
 HEAD works like GET. docs/api.md describes requests, errors and limits.
 
 The Lambda handler is `app.app`, behind API Gateway's REST proxy integration. API Gateway authenticates
@@ -22,9 +26,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Request, Response
 
+from chalicelib import completions
 from chalicelib.endpoint import Endpoint
 from chalicelib.errors import ApiError, error_response
-from chalicelib.validation import parse_generate
+from chalicelib.validation import parse_generate, parse_score
 
 app = Chalice(app_name="lexline-api", configure_logs=False)
 logger = Logger()
@@ -34,6 +39,22 @@ _MESSAGES = {
 }
 
 
+_JSON = ["application/json"]
+_OPENAI = "/v1/"
+"""The paths of OpenAI's API, whose errors have OpenAI's form."""
+_GENERATED = (
+    "text",
+    "words",
+    "tokens",
+    "seed",
+    "finish_reason",
+    "model",
+    "unknown_words",
+    "prompt_tokens",
+    "log_probabilities",
+    "texts",
+)
+"""The fields of a response with text. Models of earlier versions lack some."""
 _CROSS_ORIGIN = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
     "Access-Control-Allow-Headers": (
@@ -50,20 +71,43 @@ def endpoint() -> Endpoint:
     return Endpoint.connect(os.environ["ENDPOINT_NAME"])
 
 
-@app.route("/generate", methods=["POST"], content_types=["application/json"])
+@app.route("/generate", methods=["POST"], content_types=_JSON)
 def generate() -> dict[str, Any]:
     """Generate text. chalicelib.errors has the errors and their statuses."""
     request = parse_generate(_body())
-    generated = endpoint().generate(request)
+    response = endpoint().generate(request)
     # The prompt and the text belong to the caller, so neither is logged.
     logger.info(
         "generated",
-        words=generated.words,
-        seed=generated.seed,
+        words=response["words"],
+        seed=response["seed"],
         temperature=request.temperature,
-        model=generated.model,
+        model=response["model"],
     )
-    return asdict(generated)
+    return {name: response[name] for name in _GENERATED if name in response}
+
+
+@app.route("/score", methods=["POST"], content_types=_JSON)
+def score() -> dict[str, Any]:
+    """Score a text: its perplexity, and how probable each word is."""
+    response = endpoint().score(parse_score(_body()))
+    logger.info("scored", tokens=response["tokens"], model=response["model"])
+    return response
+
+
+@app.route("/v1/completions", methods=["POST"], content_types=_JSON)
+def create_completions() -> dict[str, Any]:
+    """Generate text for a client of OpenAI's API."""
+    completion = completions.parse(_body())
+    response = completions.complete(completion, endpoint().name, endpoint().generate)
+    logger.info("completed", **response["usage"], model=response["model"])
+    return response
+
+
+@app.route("/v1/models", methods=["GET", "HEAD"])
+def list_models() -> dict[str, Any]:
+    """Describe the model that serves, for a client of OpenAI's API."""
+    return completions.models(endpoint().served())
 
 
 @app.route("/model", methods=["GET", "HEAD"])
@@ -94,25 +138,26 @@ def cross_origin(request: Request | None, get_response: Callable[[Any], Response
 
 @app.middleware("http")
 def one_error_format(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
-    """Give every error the same body format, including Chalice's own (405, 415, 500)."""
+    """Give every error the format of its path, including Chalice's own (405, 415, 500)."""
+    as_openai = request is not None and request.path.startswith(_OPENAI)
     if request is not None:
         # The caller and the access log have the same id.
         logger.set_correlation_id(request.context.get("requestId"))
         logger.append_keys(path=request.path)
         if request.path not in app.routes:
             message = f"This path does not exist; there are {', '.join(app.routes)}."
-            return error_response(404, "not_found", message)
+            return error_response(404, "not_found", message, as_openai=as_openai)
     try:
         response = get_response(request)
     except ApiError as error:
         logger.warning(error.message, status=error.status, code=error.code, cause=repr(error.__cause__))
-        return error.response()
+        return error.response(as_openai=as_openai)
     if response.status_code < 400:
         return response
     status = HTTPStatus(response.status_code)
     message = _MESSAGES.get(status, "Something went wrong inside the API.")
     headers = {name: str(value) for name, value in response.headers.items() if name == "Allow"}
-    return error_response(status, status.name.lower(), message, headers=headers)
+    return error_response(status, status.name.lower(), message, headers=headers, as_openai=as_openai)
 
 
 def _body() -> bytes:

@@ -36,6 +36,7 @@ class Stack:
         topic_arn: ARN of the SNS topic for messages.
         api_url: URL of the HTTP API.
         api_key_id: Id of the API key, or "" if callers sign their requests (AWS_IAM).
+        notebook_role_arn: ARN of the role for notebooks, or "" if the stack has none.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class Stack:
     topic_arn: str
     api_url: str
     api_key_id: str
+    notebook_role_arn: str
 
 
 def read(target: Target) -> Stack:
@@ -89,6 +91,7 @@ def read(target: Target) -> Stack:
         topic_arn=outputs["TopicArn"],
         api_url=outputs["ApiUrl"].rstrip("/"),
         api_key_id=outputs.get("ApiKeyId", ""),
+        notebook_role_arn=outputs.get("NotebookRoleArn", ""),
     )
 
 

@@ -13,6 +13,7 @@ from lexline.aws.http_api import HttpApi
 from lexline.aws.target import ACCESS
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect
 
+_OPTIONAL = ("API_KEY", "NOTEBOOK_ROLE_ARN")
 _PAST_PROXIES = ("NO_PROXY", "no_proxy")
 
 
@@ -37,8 +38,9 @@ def env(
 
     With these variables the AWS CLI and the AWS SDKs work on the local cloud, or on AWS with the profile. In
     both cases STACK_NAME, BUCKET, STATE_MACHINE_ARN, ENDPOINT_NAME, TOPIC_ARN, API_URL and API_KEY describe
-    the stack. There is no API_KEY if callers of the API sign their requests (AWS_IAM). The output is secret:
-    it contains the API key, and the credentials of the local cloud.
+    the stack. There is no API_KEY if callers of the API sign their requests (AWS_IAM), and NOTEBOOK_ROLE_ARN
+    only if the stack has the parameter NotebookRole=CREATE, as on the local cloud. The output is secret: it
+    contains the API key, and the credentials of the local cloud.
     """
     found = connect(profile, stack, region)
     variables = {
@@ -54,6 +56,7 @@ def env(
         "TOPIC_ARN": found.topic_arn,
         "API_URL": found.api_url,
         **({"API_KEY": HttpApi(found).api_key()} if found.api_key_id else {}),
+        **({"NOTEBOOK_ROLE_ARN": found.notebook_role_arn} if found.notebook_role_arn else {}),
     }
     if output_format is Format.json:
         typer.echo(json.dumps(variables, indent=2))
@@ -61,7 +64,7 @@ def env(
     prefix = ""
     if output_format is Format.sh:
         # The shell may still have the variables of another account or of another stack.
-        typer.echo(f"unset {' '.join(name for name in (*ACCESS, 'API_KEY') if name not in variables)}")
+        typer.echo(f"unset {' '.join(name for name in (*ACCESS, *_OPTIONAL) if name not in variables)}")
         prefix = "export "
     for name, value in variables.items():
         typer.echo(f"{prefix}{name}={shlex.quote(value)}")

@@ -121,6 +121,7 @@ INTERNALS = {
     "ministack.services.lambda_svc:execution_credentials": "(config)",
     "ministack.services.lambda_svc:function_policy_for_arn": "(resource_arn)",
     "ministack.services.lambda_svc:invoke_async_with_retry": "(func, event)",
+    "ministack.services.s3:_resolve_sse_write_headers": "(headers, bucket_name)",
     "ministack.services.s3:_fire_s3_event": (
         "(bucket_name, key, event_name, size, etag, deletion_type, restore_event_data, version_id, "
         "sequencer, object_extra, record_extra)"

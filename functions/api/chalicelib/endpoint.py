@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from chalicelib import errors
-from chalicelib.request_body import Request
+from chalicelib.request_body import Request, ScoreRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -29,23 +29,10 @@ _DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attemp
 _THROTTLING = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _DENIED = {"AccessDeniedException", "AccessDenied"}
 _LONGEST_MODEL_MESSAGE = 500  # characters
+_UNKNOWN_FIELD = "is not a field of this request"
 # The statuses of the model's container after which a retry may succeed. SageMaker reports 0 if the container
 # did not respond, because it restarts or needed more than a minute.
 _TEMPORARY = {0, 408, 429, 502, 503, 504}
-
-
-@dataclass(frozen=True)
-class Generated:
-    """Generated text. The same `model` with the same `seed` and fields generates the same text.
-
-    `unknown_words` are the words of the prompt that the model does not know.
-    """
-
-    text: str
-    words: int
-    seed: int
-    model: str
-    unknown_words: list[str]
 
 
 @dataclass(frozen=True)
@@ -81,15 +68,30 @@ class Endpoint:
         runtime = boto3.client("sagemaker-runtime", config=_INVOKE)
         return cls(name, runtime, boto3.client("sagemaker", config=_DESCRIBE))
 
-    def generate(self, request: Request) -> Generated:
-        """Return text from the model that serves; during an update that is the old model.
+    def generate(self, request: Request) -> dict[str, Any]:
+        """Return the response of the model that serves; during an update that is the old model.
 
         Raises:
             ApiError: InvalidRequest, NoEndpoint, Deploying, ModelFailed, ModelUnavailable, ModelUnreachable,
                 Throttled or NotPermitted.
         """
-        # Absent fields are left out, so that models without top_k and top_p accept the request, too.
-        body = {key: value for key, value in asdict(request).items() if value not in ("", None)}
+        response = self._invoke(_body(request))
+        needed = {"text": str, "words": int, "seed": int, "model": str}
+        if not _has(response, needed) or (
+            request.n is not None and not isinstance(response.get("texts"), list)
+        ):
+            raise _not_the_models()
+        # Models of earlier versions do not list unknown words.
+        return {"unknown_words": [], **response}
+
+    def score(self, request: ScoreRequest) -> dict[str, Any]:
+        """Return the scores of a text by the model that serves. Raises what `generate` raises."""
+        response = self._invoke({key: value for key, value in asdict(request).items() if value})
+        if not _has(response, {"perplexity": float, "log_probabilities": list, "model": str}):
+            raise _not_the_models()
+        return response
+
+    def _invoke(self, body: dict[str, Any]) -> dict[str, Any]:
         with _translated():
             try:
                 response = self.runtime.invoke_endpoint(
@@ -107,19 +109,12 @@ class Endpoint:
                 self._live()
                 raise errors.ModelUnavailable("The endpoint has just started. Try again.", retry=1) from error
         try:
-            answer = json.loads(content)
-            return Generated(
-                str(answer["text"]),
-                int(answer["words"]),
-                int(answer["seed"]),
-                str(answer["model"]),
-                # Models of earlier versions do not list them.
-                [str(word) for word in answer.get("unknown_words", ())],
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise errors.ModelUnreachable(
-                "The endpoint returned a response that is not the model's."
-            ) from error
+            found = json.loads(content)
+        except ValueError as error:
+            raise _not_the_models() from error
+        if not isinstance(found, dict):
+            raise _not_the_models()
+        return found
 
     def served(self) -> ServedModel:
         """Return the model that serves, from the endpoint's config and its tags.
@@ -175,6 +170,31 @@ class Endpoint:
         return endpoint
 
 
+def _body(request: Request) -> dict[str, Any]:
+    """Return the body of a request for text.
+
+    Fields with their default value are left out, so that models of earlier versions, which lack some fields,
+    accept the request. They refuse any other field that they lack.
+    """
+    always = {"seed", "temperature", "words" if request.tokens is None else "tokens"}
+    never = {"words"} - always
+    return {
+        field.name: value
+        for field in fields(request)
+        if field.name not in never
+        if (value := getattr(request, field.name)) != field.default or field.name in always
+    }
+
+
+def _has(response: dict[str, Any], needed: dict[str, type]) -> bool:
+    """Return whether a response has fields of these types."""
+    return all(isinstance(response.get(name), kind) for name, kind in needed.items())
+
+
+def _not_the_models() -> errors.ApiError:
+    return errors.ModelUnreachable("The endpoint returned a response that is not the model's.")
+
+
 def _code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
@@ -203,7 +223,11 @@ def _api_error(error: ClientError) -> errors.ApiError:
         # Only the model knows, for example, its vocabulary. Its message is the first line; AWS's PyTorch
         # image adds a stack trace.
         message = str(error.response.get("OriginalMessage", "")).partition("\n")[0]
-        return errors.InvalidRequest(message[:_LONGEST_MODEL_MESSAGE] or "The model cannot use this request.")
+        message = message[:_LONGEST_MODEL_MESSAGE] or "The model cannot use this request."
+        if _UNKNOWN_FIELD in message:
+            # The API has checked the request, so the model's version has fewer fields.
+            message = f"The model that serves is older than this API and cannot do this. It says: {message}"
+        return errors.InvalidRequest(message)
     if code == "ModelError":
         return errors.ModelFailed("The model failed on this request.")
     if code == "ModelNotReadyException":

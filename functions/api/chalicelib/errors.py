@@ -1,7 +1,8 @@
 """The API's errors: an HTTP status, a code for programs and a sentence for people.
 
 Every error body is `{"code": ..., "message": ...}`. An invalid request adds `errors`, with one entry for each
-invalid field. Messages have no ARN, account or stack trace; the log has them.
+invalid field. On the paths of OpenAI's API it is `{"error": {"code", "message", "type", "param"}}`. Messages
+have no ARN, account or stack trace; the log has them.
 """
 
 import re
@@ -37,10 +38,12 @@ class ApiError(ChaliceUnhandledError):
         # InvalidRequest has the code invalid_request.
         self.code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
-    def response(self) -> Response:
-        """Return the HTTP response for this error."""
+    def response(self, *, as_openai: bool = False) -> Response:
+        """Return the HTTP response for this error, in the API's own form or in that of OpenAI."""
         headers = {} if self.retry is None else {"Retry-After": str(self.retry)}
-        return error_response(self.status, self.code, self.message, errors=self.errors, headers=headers)
+        return error_response(
+            self.status, self.code, self.message, errors=self.errors, headers=headers, as_openai=as_openai
+        )
 
 
 class InvalidRequest(ApiError):
@@ -51,6 +54,12 @@ class InvalidRequest(ApiError):
 
 class NoEndpoint(ApiError):
     """No model has been deployed, or the endpoint was torn down."""
+
+    status = 404
+
+
+class ModelNotFound(ApiError):
+    """The request names a model that does not serve."""
 
     status = 404
 
@@ -102,10 +111,15 @@ def error_response(
     *,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    as_openai: bool = False,
 ) -> Response:
-    """Return a response with an error in the API's format."""
+    """Return a response with an error, in the API's own form or in that of OpenAI."""
     body: dict[str, Any] = {"code": code, "message": message}
-    if errors:
+    if as_openai:
+        kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+        kind = "server_error" if status >= 500 else kind
+        body = {"error": {**body, "type": kind, "param": errors[0].field if errors else None}}
+    elif errors:
         body["errors"] = [asdict(error) for error in errors]
     return Response(
         body=body, status_code=status, headers={"Content-Type": "application/json", **(headers or {})}

@@ -77,6 +77,25 @@ def algorithm_error(report: str | None, code: int, last_lines: Sequence[str]) ->
     return shorten(f"{head}\nErrorMessage: ", message)
 
 
+def container_error(report: str | None, code: int, last_lines: Sequence[str]) -> str:
+    """Return the FailureReason of a container whose own entry point did not exit with 0.
+
+    As on SageMaker, it is the beginning of /opt/ml/output/failure, with the exit code. A container that wrote
+    no such file is described by the end of its log.
+
+    Args:
+        report: The file output/failure; None if the container wrote none.
+        code: The exit code.
+        last_lines: The end of the job's log.
+    """
+    text = (report or "").strip()
+    if not text:
+        last = next((line.strip() for line in reversed(last_lines) if line.strip()), "it printed nothing")
+        text = f"the container wrote no /opt/ml/output/failure. The end of its log: {last}"
+    end = f", {describe_exit(code)}" if code < 0 else f", exit code: {code}"
+    return f"AlgorithmError: {text}"[: LIMIT - len(end)] + end
+
+
 def lost_peer(reason: str) -> bool:
     """Return whether a host failed only because it lost another host."""
     return bool(_LOST_PEER.search(reason))

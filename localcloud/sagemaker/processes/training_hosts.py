@@ -1,6 +1,7 @@
 """The hosts of a training job, algo-1 and so on.
 
-Each host is a directory like a container's /opt/ml, a process that runs AWS's toolkit in it, and a log.
+Each host is a container (container.py) with a directory as its /opt/ml, a process in it, and a log. The
+process is AWS's training toolkit, or the program that the request names as ContainerEntrypoint.
 """
 
 import json
@@ -14,7 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from localcloud.sagemaker.processes.failure_reasons import algorithm_error, lost_peer
+from localcloud.sagemaker.processes import container
+from localcloud.sagemaker.processes.container import Container
+from localcloud.sagemaker.processes.failure_reasons import algorithm_error, container_error, lost_peer
 from localcloud.sagemaker.processes.supervised_process import Process
 
 _TOOLKIT = Path(__file__).parent / "programs" / "training_toolkit.py"
@@ -35,14 +38,32 @@ class TrainingHosts:
     """All hosts of a job. They start together, and end together if one of them fails."""
 
     def __init__(
-        self, job_name: str, request: Mapping[str, Any], directory: Path, on_line: LogListener
+        self,
+        job_name: str,
+        request: Mapping[str, Any],
+        directory: Path,
+        hidden: Path,
+        on_line: LogListener,
     ) -> None:
-        """Prepare the hosts of the request; `directory` gets a folder for each."""
+        """Prepare the hosts.
+
+        Args:
+            job_name: The job's name.
+            request: The CreateTrainingJob request.
+            directory: Gets a folder for each host.
+            hidden: A folder that no host can see.
+            on_line: Receives the log of every host.
+        """
         self._request = request
         self.count: int = request["ResourceConfig"].get("InstanceCount", 1)
         started = time.time_ns() // 1_000_000
         self._hosts = [
-            TrainingHost(name, directory / name, f"{job_name}/{name}-{started}", on_line)
+            TrainingHost(
+                name,
+                Container(directory / name, directory / "tools", hidden, directory / "layers" / name),
+                f"{job_name}/{name}-{started}",
+                on_line,
+            )
             for name in (f"algo-{number}" for number in range(1, self.count + 1))
         ]
         self._processes: list[Process] = []
@@ -65,7 +86,7 @@ class TrainingHosts:
         """Start the toolkit on every host; raise OSError if a process cannot be started."""
         try:
             for host in self._hosts:
-                process = host.start(environment(host))
+                process = host.start(entrypoint(self._request), environment(host))
                 self._processes.append(process)
                 self._running += 1
                 threading.Thread(
@@ -123,10 +144,12 @@ class TrainingHosts:
 class TrainingHost:
     """A host by its name, and its process after `start`."""
 
-    def __init__(self, name: str, directory: Path, stream: str, on_line: LogListener) -> None:
-        """Prepare a host; `directory` stands for its /opt/ml, and `stream` is the name of its log."""
+    def __init__(self, name: str, folders: Container, stream: str, on_line: LogListener) -> None:
+        """Prepare a host; `stream` is the name of its log."""
         self.name = name
-        self.directory = directory
+        self.directory = folders.ml
+        self._container = folders
+        self._entrypoint: list[str] | None = None
         self._process: Process | None = None
         self._stream = stream
         self._on_line = on_line
@@ -154,10 +177,12 @@ class TrainingHost:
         for name, content in config.items():
             (self.directory / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
 
-    def start(self, environment: Mapping[str, str]) -> Process:
-        """Start the toolkit, which fetches the source and runs the script."""
+    def start(self, program: list[str] | None, environment: Mapping[str, str]) -> Process:
+        """Start the program; by default the toolkit, which fetches the source and runs the script."""
+        self._entrypoint = program
+        command = program or [sys.executable, "-P", str(_TOOLKIT)]
         self._process = Process(
-            [sys.executable, "-P", str(_TOOLKIT)],
+            command if container.refusal() else self._container.wrap(command),
             directory=self.directory,
             environment=environment,
             on_line=self._log_line,
@@ -177,12 +202,22 @@ class TrainingHost:
             return None
         report = self.directory / "output" / "failure"
         text = report.read_text(errors="replace") if report.exists() else None
+        if self._entrypoint:
+            return container_error(text, code, self._last_lines)
         return algorithm_error(text, code, self._last_lines)
 
     def _log_line(self, line: str) -> None:
         if line:  # CloudWatch Logs refuses empty events
             self._last_lines.append(line)
             self._on_line(self._stream, time.time_ns() // 1_000_000, line)
+
+
+def entrypoint(request: Mapping[str, Any]) -> list[str] | None:
+    """Return the command that replaces the image's own entry point; None if the request has none."""
+    algorithm = request["AlgorithmSpecification"]
+    if "ContainerEntrypoint" not in algorithm:
+        return None
+    return [*algorithm["ContainerEntrypoint"], *algorithm.get("ContainerArguments", [])]
 
 
 def _channels(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:

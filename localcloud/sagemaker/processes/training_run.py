@@ -1,6 +1,6 @@
 """A training job as processes.
 
-On each host, AWS's training toolkit runs in a directory like a container's /opt/ml.
+On each host, AWS's training toolkit or the request's ContainerEntrypoint runs with an /opt/ml of its own.
 
     Starting     check the request; refuse what cannot run here
     Downloading  download channels and checkpoints with the execution role's credentials
@@ -11,8 +11,10 @@ On each host, AWS's training toolkit runs in a directory like a container's /opt
 A managed spot job can lose its instances (`TrainingRun.interrupt`). It is then Interrupted and starts again
 in new directories, with the checkpoints in S3.
 
-SAGEMAKER_BASE_DIR tells the toolkit its directory, so jobs and hosts run side by side and /opt stays
-untouched. Hosts find each other through programs/torchrun.py, which replaces torchrun, instead of DNS.
+Jobs and hosts run side by side and cannot see each other's files (container.py). Where the kernel forbids
+that, SAGEMAKER_BASE_DIR tells the toolkit its directory, scripts must use the SM_* variables instead of
+/opt/ml, and a job with a ContainerEntrypoint fails. Hosts find each other through programs/torchrun.py, which
+replaces torchrun, instead of DNS.
 """
 
 import logging
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from localcloud.sagemaker.processes import container
 from localcloud.sagemaker.processes.artifacts import (
     ObjectStore,
     S3Store,
@@ -37,7 +40,7 @@ from localcloud.sagemaker.processes.failure_reasons import shorten
 from localcloud.sagemaker.processes.images import ImageNotFound, training_runner
 from localcloud.sagemaker.processes.job_clock import JobClock
 from localcloud.sagemaker.processes.supervised_process import container_environment
-from localcloud.sagemaker.processes.training_hosts import TrainingHost, TrainingHosts
+from localcloud.sagemaker.processes.training_hosts import TrainingHost, TrainingHosts, entrypoint
 
 _BY_TORCHRUN = "sagemaker_torch_distributed_enabled"
 _CHECKPOINTS = "/opt/ml/checkpoints"
@@ -52,6 +55,7 @@ class TrainingLaunch:
 
     request: the validated CreateTrainingJob parameters, as botocore names them.
     directory: holds a folder for each host, which stands for its /opt/ml. The run creates and removes it.
+    hidden: a folder that the job cannot see; it holds the folders of other jobs.
     environment: AWS_* variables of a process that acts as the execution role: AWS_ENDPOINT_URL, AWS_REGION,
         AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. All data and
         artifacts are transferred with these credentials, so they must outlive the job.
@@ -61,6 +65,7 @@ class TrainingLaunch:
     job_arn: str
     request: Mapping[str, Any]
     directory: Path
+    hidden: Path
     environment: Mapping[str, str] = field(repr=False)
 
 
@@ -209,7 +214,7 @@ class TrainingRun:
         try:
             outcome = self._outcome()
         finally:
-            shutil.rmtree(self._launch.directory, ignore_errors=True)
+            container.remove(self._launch.directory)
         if not self._closed:
             self._events.finished(outcome)
 
@@ -252,7 +257,7 @@ class TrainingRun:
         """Delete everything of the lost instances, then wait for new ones. Only the files in S3 remain."""
         self._report("Interrupted", "The managed spot training instances were interrupted")
         self._clock.has_no_instances()
-        shutil.rmtree(self._launch.directory, ignore_errors=True)
+        container.remove(self._launch.directory)
         self._checkpoints = []
         with self._lock:
             self._hosts = self._new_hosts()
@@ -262,7 +267,7 @@ class TrainingRun:
 
     def _new_hosts(self) -> TrainingHosts:
         launch = self._launch
-        return TrainingHosts(launch.job_name, launch.request, launch.directory, self._log_line)
+        return TrainingHosts(launch.job_name, launch.request, launch.directory, launch.hidden, self._log_line)
 
     def _prepare(self) -> None:
         request, directory = self._launch.request, self._launch.directory
@@ -272,8 +277,9 @@ class TrainingRun:
             raise _Failed(f"ClientError: {error}") from error
         _refuse_unsupported(request)
         self._hosts.lay_out()
-        (directory / "programs").mkdir()
-        (directory / "programs" / "torchrun").symlink_to(_TORCHRUN)
+        tools = directory / "tools"
+        tools.mkdir()
+        (tools / "torchrun").symlink_to(_TORCHRUN)
         self._still_wanted()
         self._clock.has_instances()
         self._report("Downloading", "Downloading input data")
@@ -382,22 +388,23 @@ class TrainingRun:
 
     def _environment(self, host: TrainingHost) -> dict[str, str]:
         launch = self._launch
+        contained = container.refusal() is None
+        tools = container.TOOLS if contained else str(launch.directory / "tools")
         environment = container_environment(
             launch.environment,
             {
-                "SAGEMAKER_BASE_DIR": str(host.directory),
+                **({} if contained else {"SAGEMAKER_BASE_DIR": str(host.directory)}),
                 "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
                 "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not resolve algo-1 by DNS
                 "TRAINING_JOB_NAME": launch.job_name,
                 "TRAINING_JOB_ARN": launch.job_arn,
-                "LOCALCLOUD_RENDEZVOUS": str(launch.directory / "rendezvous"),
+                "LOCALCLOUD_RENDEZVOUS": f"{tools}/rendezvous",
                 "GLOO_SOCKET_IFNAME": "lo",  # gloo would resolve the machine's name by DNS
                 **self._share_of_processors(),
                 **launch.request.get("Environment", {}),
             },
         )
-        programs = launch.directory / "programs"
-        return {**environment, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"}
+        return {**environment, "PATH": f"{tools}{os.pathsep}{environment['PATH']}"}
 
     def _share_of_processors(self) -> dict[str, str]:
         if self._hosts.count == 1:
@@ -416,12 +423,19 @@ def _refuse_unsupported(request: Mapping[str, Any]) -> None:
     if "InstanceGroups" in request["ResourceConfig"]:
         refuse("ResourceConfig.InstanceGroups; set InstanceType and InstanceCount")
     several = request["ResourceConfig"].get("InstanceCount", 1) > 1
-    if several and request.get("HyperParameters", {}).get(_BY_TORCHRUN, "").lower() != "true":
+    program = entrypoint(request)
+    by_torchrun = request.get("HyperParameters", {}).get(_BY_TORCHRUN, "").lower() == "true"
+    if several and not by_torchrun and program is None:
         refuse(f'more than one instance without torchrun; set the hyperparameter {_BY_TORCHRUN} to "true"')
     if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
         refuse("artifacts that are not compressed; leave OutputDataConfig.CompressionType out")
-    if "ContainerEntrypoint" in request["AlgorithmSpecification"]:
-        refuse("AlgorithmSpecification.ContainerEntrypoint")
+    if program is None and "ContainerArguments" in request["AlgorithmSpecification"]:
+        refuse("ContainerArguments without ContainerEntrypoint")
+    if program and (refusal := container.refusal()):
+        refuse(
+            "ContainerEntrypoint on this machine, because the kernel refuses to give the job an /opt/ml of"
+            f' its own ({refusal}). Allow user namespaces (docs/local-cloud.md, "Jobs and /opt/ml")'
+        )
     checkpoints = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
     if checkpoints.rstrip("/") != _CHECKPOINTS:
         refuse(f"checkpoints in {checkpoints}; leave CheckpointConfig.LocalPath out, for {_CHECKPOINTS}")

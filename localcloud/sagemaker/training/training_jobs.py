@@ -88,7 +88,8 @@ class TrainingJobs(Resources[TrainingJob]):
                 "exists and has proper pull permissions for SageMaker."
             )
         directory = self._context.directory / "training-jobs" / name.lower()
-        launch = TrainingLaunch(name, arn, job.request, directory, environment)
+        hidden = self._context.directory.parent
+        launch = TrainingLaunch(name, arn, job.request, directory, hidden, environment)
         reporter = _Reporter(self._context, job)
         with self._context.lock:
             self._refuse_taken(arn)

@@ -54,7 +54,8 @@ TRAIN_TOGETHER = """
     print(f"sum={rank.item():g} world={together.get_world_size()}", flush=True)
     if together.get_rank() == 0:
         (Path(os.environ["SM_MODEL_DIR"]) / "weights").write_text("2 4 8")
-        (Path(os.environ["SAGEMAKER_BASE_DIR"]) / "checkpoints" / "state").write_text("epoch 1")
+        base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+        (base / "checkpoints" / "state").write_text("epoch 1")
     together.destroy_process_group()
 """
 

@@ -14,6 +14,9 @@ from chalice.test import Client, HTTPResponse
 
 import app as api
 from chalicelib.endpoint import Endpoint
+from tests.unit.api.model_endpoint import ModelRuntime, ServedApi
+from tests.unit.model_scripts.conftest import one_thread as one_thread
+from tests.unit.model_scripts.conftest import untrained as untrained
 
 ORIGINS = ("https://a.example", "http://localhost:3000")
 """The origins that the stack allows."""
@@ -60,3 +63,20 @@ def stubbed_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         yield stubbed
         stubbed.runtime.assert_no_pending_responses()
         stubbed.sagemaker.assert_no_pending_responses()
+
+
+@pytest.fixture(scope="session")
+def model_runtime(untrained: Path) -> ModelRuntime:
+    """The endpoint of a model with random weights."""
+    return ModelRuntime(untrained)
+
+
+@pytest.fixture
+def served_api(model_runtime: ModelRuntime, monkeypatch: pytest.MonkeyPatch) -> ServedApi:
+    """The API in front of that model."""
+    model_runtime.bodies.clear()
+    model_runtime.unknown_fields.clear()
+    served = ServedApi(model_runtime)
+    monkeypatch.setattr(api, "endpoint", lambda: served.endpoint)
+    monkeypatch.setenv("ALLOWED_ORIGINS", "")
+    return served

@@ -92,7 +92,7 @@ def test_model_describes_the_model_that_serves(stubbed_api: Api) -> None:
     ("body", "content_type", "status", "code"),
     [
         *((body, "", 400, "invalid_request") for body in (b"{", b"[1]", b'"text"', b"[" * 60_000)),
-        ({"prompt": "x" * 140_000}, "", 413, "body_too_large"),
+        ({"prompt": "x" * 1_100_000}, "", 413, "body_too_large"),
         (b"{}", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
     ],
 )

@@ -54,6 +54,7 @@ def stack(target: Target) -> Stack:
         topic_arn="arn:aws:sns:us-east-1:123456789012:lexline-results",
         api_url="https://abc.execute-api.us-east-1.amazonaws.com/v1",
         api_key_id="keyid",
+        notebook_role_arn="arn:aws:iam::123456789012:role/notebook",
     )
 
 

@@ -308,7 +308,7 @@ def test_a_function_has_a_role_of_its_own_and_writes_to_its_own_log_group(
 
 
 def test_sam_adds_no_role_or_policy_of_its_own(deployed_with: Callable[..., Template]) -> None:
-    template = deployed_with(ApiLogsRole="CREATE")
+    template = deployed_with(ApiLogsRole="CREATE", NotebookRole="CREATE")
     assert set(template.of("AWS::IAM::Role")) == set(names_of("AWS::IAM::Role"))
     managed = {
         arn for role in template.of("AWS::IAM::Role").values() for arn in role.get("ManagedPolicyArns", [])

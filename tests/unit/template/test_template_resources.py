@@ -219,6 +219,7 @@ def test_the_outputs_are_what_clients_read() -> None:
         "ApiId",
         "ApiAuthorization",
         "ApiKeyId",
+        "NotebookRoleArn",
     }
 
 

@@ -77,6 +77,11 @@ def test_the_other_formats_have_the_same_variables() -> None:
     assert len(variables) == len(shell)
 
 
+def test_a_stack_without_a_role_for_notebooks_names_none(stack: Stack, patch: Patch) -> None:
+    patch("aws.stack.read", lambda target: replace(stack, target=target, notebook_role_arn=""))
+    assert "NOTEBOOK_ROLE_ARN" not in evaluated({"NOTEBOOK_ROLE_ARN": "of another stack"})
+
+
 def test_a_stack_whose_callers_sign_their_requests_has_no_key(stack: Stack, patch: Patch) -> None:
     patch("aws.stack.read", lambda target: replace(stack, target=target, api_key_id=""))
     assert "API_KEY" not in evaluated({"API_KEY": "of another stack"})

@@ -37,6 +37,7 @@ class Run:
             f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}",
             training_request(source, **{"Environment": without_torch(self.directory), **changes}),
             self.directory / "jobs" / name,
+            self.directory / "jobs",
             AWS,
         )
         self.jobs.append(TrainingRun(launch, witness, store=store or self.objects))

@@ -28,16 +28,15 @@ kind, directory, parameters = sys.argv[1], Path(sys.argv[2]), json.loads(sys.arg
 store = DirectoryStore(directory / "s3")
 printer = _Printer()
 if kind == "training":
-    run = TrainingRun(
-        TrainingLaunch("job", "arn", parameters, directory / "jobs" / "job", AWS), printer, store=store
-    )
+    launch = TrainingLaunch("job", "arn", parameters, directory / "jobs" / "job", directory / "jobs", AWS)
+    run = TrainingRun(launch, printer, store=store)
     run.start()
     run.join()
 else:
-    launch = FleetLaunch(
+    variant = FleetLaunch(
         "endpoint", "AllTraffic", "model", parameters, 1, directory / "fleet", AWS, printer.log
     )
-    fleet = Fleet(launch, store=store)
+    fleet = Fleet(variant, store=store)
     fleet.start()
     fleet.wait_ready(120)
     print("ready", flush=True)

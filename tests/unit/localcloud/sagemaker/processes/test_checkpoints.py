@@ -19,7 +19,7 @@ PREFIX = "checkpoints/job/"
 
 STEP = """
 import os, pathlib, signal, sys, time
-folder = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "checkpoints"
+folder = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "checkpoints"
 step = int((folder / "step").read_text()) if (folder / "step").exists() else 0
 def save(*_):
     (folder / "step.tmp").write_text(str(step + 1))
@@ -85,7 +85,7 @@ def test_checkpoints_of_a_failed_job_are_kept(run: Run, objects: DirectoryStore)
 
 
 def test_a_job_without_a_checkpoint_config_has_no_folder_for_them(run: Run) -> None:
-    witness = run.finished("import os\nprint(os.listdir(os.environ['SAGEMAKER_BASE_DIR']))")
+    witness = run.finished("import os\nprint(os.listdir(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml')))")
     (listing,) = [line for line in witness.lines if line.startswith("[")]
     assert "checkpoints" not in listing
 

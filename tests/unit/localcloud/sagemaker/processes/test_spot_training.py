@@ -21,7 +21,7 @@ SPOT: dict[str, Any] = {
 
 COUNT = """
 import json, os, pathlib, signal, sys, time
-base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+base = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 folder = base / "checkpoints"
 count = int((folder / "count").read_text()) if (folder / "count").exists() else 0
 def save(*_):
