@@ -109,7 +109,7 @@ class Texts:
             if not _UNKNOWN_FIELD.search(error.message):
                 raise
             raise UserError(
-                "This stack, or the scripts that trained its model, are older than the page. They cannot score.",
+                "This stack, or the scripts that trained its model, are too old to score texts.",
                 f"Run `lexline up` and `lexline run --dataset {self._dataset()} --force`.",
             ) from error
         return {
