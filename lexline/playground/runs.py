@@ -46,6 +46,7 @@ class Runs:
         self._lock = threading.Lock()
         self._watchers: dict[str, Watcher] = {}
         self._snapshots: dict[str, tuple[float, Snapshot]] = {}
+        self._listed: dict[str, Run] = {}
         self._documents: dict[str, dict[str, Any] | None] = {}
 
     def overview(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +54,8 @@ class Runs:
         endpoint = endpoints.read(self._stack)
         estimate = cost.current(self._stack, endpoint)
         serving = overview.serving_runs(endpoint)
+        main = overview.main_runs(self._stack, endpoint)
+        self._listed |= {run.id: run for run in main}
         reported = {id_in(report.run) for report in reports.newest_first(self._stack)}
         return {
             "endpoint": self._stack.endpoint,
@@ -65,9 +68,7 @@ class Runs:
             "local": self._stack.target.local,
             "lease": overview.describe_lease(lease.read(self._stack)),
             "bucket": self._stack.bucket,
-            "runs": [
-                self._summary(run, serving, reported) for run in overview.main_runs(self._stack, endpoint)
-            ],
+            "runs": [self._summary(run, serving, reported) for run in main],
         }
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +77,8 @@ class Runs:
         Args:
             request: `run`, the run's id or name.
         """
-        snapshot = self._look(runs.find(self._stack, str(request.get("run"))))
+        wanted = str(request.get("run"))
+        snapshot = self._look(self._listed.get(wanted) or runs.find(self._stack, wanted))
         training = snapshot.training
         return {
             "id": snapshot.run.id,

@@ -41,8 +41,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env",
-        "down",
+        "up", "run", "generate", "playground", "status", "logs", "models", "deploy", "rollback", "report", "cost",
+        "env", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -53,6 +53,7 @@ def test_the_help_lists_every_command() -> None:
     [
         "status",
         "generate",
+        "playground",
         "logs",
         "run --dataset a",
         "models",
@@ -330,6 +331,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "up": [],
     "run": ["--dataset", "sotu"],
     "generate": [],
+    "playground": ["--no-browser"],
     "status": [],
     "logs": [],
     "models": [],
@@ -357,7 +359,7 @@ def test_no_error_of_boto3_ends_a_command_with_a_traceback(
     )
     monkeypatch.setattr(sam, "deploy", lambda *_: None)
     patch("aws.target.for_profile", stack.target)
-    if command not in ("up", "down"):
+    if command not in ("up", "down", "playground"):
         patch("aws.stack.read", stack)  # So that the error comes from a later request.
     # To build the commands takes longer than to run one.
     built = get_command(app)
