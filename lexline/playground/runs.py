@@ -100,9 +100,7 @@ class Runs:
             "training": run_progress.training(training, snapshot.job_status),
             "left": run_progress.time_left(snapshot),
             "curve": _curve(snapshot),
-            "result": [terminal.with_options(line) for line in result.lines_for(snapshot)]
-            if snapshot.ended
-            else [],
+            "result": _result(snapshot),
         }
 
     def models(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -216,6 +214,12 @@ class Runs:
 
     def _address(self, run: str) -> str:
         return f"{guard.REPORTS}{run}/{guard.signature(self._token, run)}"
+
+
+def _result(snapshot: Snapshot) -> list[str]:
+    """Return the result in paragraphs, without those for which the page has a link or a list."""
+    lines = result.lines_for(snapshot) if snapshot.ended else []
+    return [terminal.with_options(line) for line in lines if not line.startswith(("Report: ", "Duration: "))]
 
 
 def _curve(snapshot: Snapshot) -> dict[str, list[list[float]]]:

@@ -18,6 +18,7 @@ from lexline.playground.pieces import pieces
 GENERATE, SCORE = "/generate", "/score"
 _SHADES = {"return_log_probabilities": True, "alternatives": 6}
 """What the page wants to know of each word that a model writes."""
+_CORRECT = "Correct what the message names, and try again."
 _UNKNOWN_FIELD = re.compile(r"(\w+) is not a field of this request")
 _OLDER = (
     "This stack, or the scripts that trained its model, are older than the page, and do not know: {fields}. "
@@ -74,7 +75,7 @@ class Texts:
         except UsageError as error:
             unknown = _UNKNOWN_FIELD.findall(error.message)
             if not unknown:
-                raise
+                raise UsageError(error.message, _CORRECT) from error
             settings = {name: value for name, value in settings.items() if name not in unknown}
             response = send(settings)
             note = _OLDER.format(fields=", ".join(unknown), dataset=self._dataset())
@@ -107,7 +108,7 @@ class Texts:
             response = HttpApi(self._stack).post(SCORE, body)
         except UsageError as error:
             if not _UNKNOWN_FIELD.search(error.message):
-                raise
+                raise UsageError(error.message, _CORRECT) from error
             raise UserError(
                 "This stack, or the scripts that trained its model, are too old to score texts.",
                 f"Run `lexline up` and `lexline run --dataset {self._dataset()} --force`.",

@@ -135,13 +135,13 @@ def open_page(browser: Browser, playground: Playground) -> Iterator[Open]:
     host = playground.address.partition("/#")[0]
 
     def make(view: str = "write", look: str = "light", *, expected: str = "nothing") -> Page:
-        """`expected` is a part of the console messages that are no failure."""
+        """`expected` is a pattern of the console messages that are no failure."""
         scheme, size = LOOKS[look]
         context = browser.new_context(color_scheme=scheme, viewport=size, reduced_motion="reduce")  # type: ignore[arg-type]
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(45_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: expected in message.text or problems.append(message.text))
+        page.on("console", lambda message: re.search(expected, message.text) or problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: request.url.startswith(host) or problems.append(request.url))
         page.goto(playground.address)

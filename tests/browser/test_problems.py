@@ -106,7 +106,7 @@ def test_models_and_reports_of_others_run_nothing(
 
 
 def test_a_report_with_a_script_does_not_run_it(open_page: Open, stack: DeployedStack) -> None:
-    page = open_page("runs", expected="Blocked script execution")
+    page = open_page("runs", expected="Blocked script execution|Content Security Policy")
     page.wait_for_selector("#runs table a")
     address = page.locator("#runs table a").first.get_attribute("href")
     run = address.split("/")[2]
@@ -142,6 +142,13 @@ def test_a_request_that_the_api_refuses_is_explained(
     problem.wait_for()
     assert message in problem.inner_text()
     assert page.locator("#write button.main").inner_text() == "Write"
+    marked = page.locator('#write [aria-invalid="true"]')
+    assert marked.count() == (field == "#write-words")
+    page.fill("#write-words", "5")
+    page.fill("#write-prompt", "")
+    page.click("#write button.main")
+    page.wait_for_selector("#write .sample")
+    assert marked.count() == 0
 
 
 def test_without_the_token_the_page_says_where_to_get_it(open_page: Open) -> None:

@@ -10,12 +10,12 @@ const EDGE = { left: 56, right: 16, top: 12, bottom: 40 };
 /**
  * Return a chart.
  * @param {object} chart  `title`, `xLabel`, `yLabel`; `series`, each with `name` and `points` of {x, y, hollow, title};
- *   `xRange`, the least and the most x; and `xTicks`, which takes these two and returns ticks as [x, text].
+ *   `widest`, the most pixels that it may be wide; `xRange`, the least and the most x; and `xTicks`, which takes these two and returns ticks as [x, text].
  */
 export function lineChart(chart) {
   const points = chart.series.flatMap((series) => series.points);
   // On a phone the drawing is narrower, so that its letters keep their size.
-  const width = Math.max(NARROWEST, Math.min(WIDEST, document.documentElement.clientWidth - 72));
+  const width = Math.max(NARROWEST, Math.min(chart.widest ?? WIDEST, document.documentElement.clientWidth - 72));
   const [left, right] = chart.xRange ?? widened(points.map((point) => point.x), 0.02);
   // Perplexity is read in ratios, so its axis is logarithmic.
   const logs = points.map((point) => Math.log10(point.y));

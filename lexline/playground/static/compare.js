@@ -1,7 +1,7 @@
 // Compare: the model that serves against a registered one, on the same prompt and seed.
 
 import { ask } from "./api.js";
-import { announce, asProblem, copyButton, element, figure, minute, problemBox, prose, whileBusy } from "./dom.js";
+import { announce, asProblem, copyButton, element, figure, minute, problemBox, prose, reveal, whileBusy } from "./dom.js";
 import { Settings, randomSeed } from "./settings.js";
 import { legend, shadedText } from "./words.js";
 
@@ -40,6 +40,7 @@ export function compareView(section, stack) {
       seed.value = chosen;
       again.disabled = false;
       results.replaceChildren(...sides[0].legend, element("div", { class: "samples" }, sides.map((each) => each.element)));
+      reveal(results);
       announce("Both texts are below.");
     });
   }
@@ -55,7 +56,11 @@ export function compareView(section, stack) {
     const former = model.value;
     const others = models.filter((each) => each.serves !== "now");
     model.replaceChildren(...others.map((each) => element("option", { value: each.version }, name(each))));
+    const before = others.find((each) => each.serves === "before");
     if (others.some((each) => String(each.version) === former)) model.value = former;
+    else if (before) model.value = before.version;
+    // Who comes from Write wants to compare on the same prompt.
+    if (!prompt.value) prompt.value = document.getElementById("write-prompt").value;
     form.hidden = !others.length;
     if (results.hasChildNodes() && results.querySelector(".samples")) return;
     results.replaceChildren(

@@ -66,6 +66,11 @@ export function copyButton(label, text) {
   return button;
 }
 
+/** Scroll to what has just appeared, if it is below the window, as on a phone. */
+export function reveal(place) {
+  if (place.getBoundingClientRect().top > innerHeight - 120) place.scrollIntoView();
+}
+
 /** Run a job of a button: the button is disabled meanwhile, and a problem is shown in `place`. */
 export async function whileBusy(button, place, job) {
   if (button.getAttribute("aria-busy") === "true") return;

@@ -20,6 +20,7 @@ export function runsView(section, onDeployed) {
   let timer = null;
   let visible = false;
   let seen = "";
+  let models = [];
 
   async function update() {
     clearTimeout(timer);
@@ -30,16 +31,17 @@ export function runsView(section, onDeployed) {
       const details = await Promise.all(current.map((run) => ask("run", { run: run.id })));
       if (current.length) pause = overview.local ? FAST : 2 * FAST;
       problems.replaceChildren();
-      show(serving, servingCard(overview, dialog, update));
       show(work, atWork(current, details));
       show(recent, recentTable(overview.runs, dialog));
       // What was trained changes only with the runs.
       const now = JSON.stringify([overview.model, overview.previous, overview.runs.map((run) => [run.id, run.ended])]);
       if (now !== seen) {
-        show(trained, historyPart(await ask("history"), overview, dialog, update));
+        models = await ask("history");
+        show(trained, historyPart(models, overview, dialog, update));
         if (seen) onDeployed();
         seen = now;
       }
+      show(serving, servingCard(overview, models, dialog, update));
     } catch (error) {
       problems.replaceChildren(problemBox(asProblem(error)));
     }
@@ -67,7 +69,7 @@ function show(place, ...parts) {
   if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
-function servingCard(overview, dialog, update) {
+function servingCard(overview, models, dialog, update) {
   if (!overview.serves) {
     return element(
       "div",
@@ -76,8 +78,9 @@ function servingCard(overview, dialog, update) {
       element("p", {}, prose(overview.status ? `The status of the endpoint ${overview.endpoint} is ${overview.status}.` : "Train one with `lexline run FILE`, or deploy a model of the list below.")),
     );
   }
+  const model = models.find((each) => each.serves === "now");
   const rows = [
-    ["Model", element("bdi", {}, overview.model)],
+    ["Model", element("bdi", {}, model ? model.description : overview.model)],
     ["Cost", overview.cost && `${overview.cost}${overview.local ? " (on AWS; the local cloud is free)" : ""}`],
     ["Teardown", overview.teardown],
     ["Lease", overview.lease],
@@ -117,7 +120,7 @@ function confirm(dialog, { title, text, model, action, send, update }) {
     { method: "dialog" },
     element("h2", { id: "dialog-title" }, title),
     element("p", {}, text),
-    element("p", {}, "The run tests the model first. If it fails the test, the current model goes on serving."),
+    element("p", {}, "The run tests the model. If it fails the test, the endpoint goes back to the current model."),
     model.approved ? null : element("p", { class: "problem" }, `This model is ${model.approval}: ${model.reason}`),
     model.approved ? null : element("p", {}, insist, " ", element("label", { for: "dialog-force" }, "Deploy it anyway")),
     problems,
@@ -148,7 +151,7 @@ async function showRun(dialog, run) {
   try {
     const details = await ask("run", { run: run.id });
     const result = details.result.length ? details.result.map((line) => element("p", {}, prose(line))) : [element("p", {}, details.outcome)];
-    place.replaceChildren(...result, ...(hasCurve(details) ? [curve(details)] : []), steps(details.steps));
+    place.replaceChildren(...result, ...(hasCurve(details) ? [curve(details, 500)] : []), steps(details.steps));
   } catch (error) {
     place.replaceChildren(problemBox(asProblem(error)));
   }
@@ -187,13 +190,14 @@ function progress(run) {
   );
 }
 
-function curve(run) {
+function curve(run, widest) {
   const series = [
     { name: "training text", points: run.curve.training, dots: false },
     { name: "unseen text", points: run.curve.unseen },
   ];
   return lineChart({
     title: "Perplexity during the training",
+    widest,
     xLabel: "epochs",
     yLabel: "perplexity",
     xTicks: wholeTicks,

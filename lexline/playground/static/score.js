@@ -1,7 +1,7 @@
 // Score: where the model stumbles in a text of the reader's own.
 
 import { ask } from "./api.js";
-import { announce, element, figure, problemBox, prose, whileBusy } from "./dom.js";
+import { announce, element, figure, problemBox, prose, reveal, whileBusy } from "./dom.js";
 import { legend, shadedText } from "./words.js";
 import { curl } from "./write.js";
 
@@ -27,6 +27,7 @@ export function scoreView(section, stack) {
       const given = text.value;
       const response = await ask("score", { text: given });
       results.replaceChildren(...scored(response, given));
+      reveal(results);
       announce(`Perplexity ${figure(response.perplexity)}.`);
     });
   });

@@ -55,6 +55,19 @@ export class Settings {
     return found;
   }
 
+  /** Mark the controls that a message names as wrong, and go to the first one; without a message, mark none. */
+  mark(message = "") {
+    const wrong = Object.entries(this.inputs).filter(([name, input]) => {
+      const named = new RegExp(`(^|\\. )${name} `).test(message);
+      input.setAttribute("aria-invalid", String(named));
+      return named;
+    });
+    if (!wrong.length) return;
+    const [, first] = wrong[0];
+    if (first.closest("details")) first.closest("details").open = true;
+    first.focus();
+  }
+
   #control(prefix, name, limit, preset) {
     const { label, slider, empty } = CONTROLS[name] ?? { label: name };
     const id = `${prefix}-${name}`;
@@ -97,7 +110,7 @@ export class Settings {
   }
 }
 
-/** Return a random seed, as the API chooses one. */
+/** Return a random seed that is short enough to remember. */
 export function randomSeed() {
-  return crypto.getRandomValues(new Uint32Array(1))[0];
+  return crypto.getRandomValues(new Uint32Array(1))[0] % 1e6;
 }

@@ -1,7 +1,7 @@
 // Write: several samples of the model that serves, side by side.
 
 import { ask } from "./api.js";
-import { announce, copyButton, element, problemBox, prose, whileBusy } from "./dom.js";
+import { announce, copyButton, element, problemBox, prose, reveal, whileBusy } from "./dom.js";
 import { Settings, randomSeed } from "./settings.js";
 import { legend, shadedText } from "./words.js";
 
@@ -22,11 +22,16 @@ export function writeView(section, stack) {
       try {
         const given = { ...settings.values(), prompt: prompt.value, seed: chosen };
         const response = await ask("generate", { settings: given });
+        settings.mark();
         shown = response.settings;
         seed.value = shown.seed;
         again.disabled = false;
         results.replaceChildren(...samples(response, shown));
+        reveal(results);
         announce(`${response.texts.length === 1 ? "The text is" : `${response.texts.length} texts are`} below.`);
+      } catch (error) {
+        settings.mark(error.message);
+        throw error;
       } finally {
         results.removeAttribute("aria-busy");
       }

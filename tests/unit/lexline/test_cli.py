@@ -41,8 +41,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "playground", "status", "logs", "models", "deploy", "rollback", "report", "cost",
-        "env", "down",
+        "up", "run", "generate", "playground", "status", "logs", "models", "deploy", "rollback", "report",
+        "cost", "env", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output

@@ -100,7 +100,10 @@ def test_a_run_has_its_steps_its_progress_and_its_curve(ask: Ask, looks: list[st
 
 
 def test_a_run_that_has_ended_has_its_result(ask: Ask, looks: list[str]) -> None:
-    assert ask("run", run=ENDED.id)["result"][0] == f"{JOB} is live on the endpoint lexline."
+    result = ask("run", run=ENDED.id)["result"]
+    assert result[0] == f"{JOB} is live on the endpoint lexline."
+    # The page has a link to the report, and the steps with their durations.
+    assert not any(line.startswith(("Report:", "Duration:")) for line in result)
 
 
 def test_a_run_that_does_not_exist_is_named(page: Any, looks: list[str]) -> None:

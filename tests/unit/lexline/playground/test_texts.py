@@ -151,3 +151,19 @@ def test_a_registered_model_gets_the_same_request_on_this_machine(ask: Ask, api:
     response = ask("generate", settings={"seed": 7}, model="3")
     assert asked == [("3", {"seed": 7, "return_log_probabilities": True, "alternatives": 6})]
     assert (response["model"], api.sent) == ("other", [])
+
+
+@pytest.mark.parametrize(("operation", "fields"), [("generate", {}), ("score", {"text": "Go"})])
+def test_what_the_api_refuses_can_be_corrected_on_the_page(
+    page: Any, patch: Patch, operation: str, fields: dict[str, Any]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("words must be a whole number.", "`lexline generate --help` describes the options.")
+
+    patch("aws.http_api.HttpApi.post", refuse)
+    response = page.post(f"/api/{operation}", json=fields)
+    assert response.status_code == 400
+    assert response.json() == {
+        "message": "words must be a whole number.",
+        "hint": "Correct what the message names, and try again.",
+    }
