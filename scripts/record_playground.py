@@ -44,7 +44,7 @@ def _take(address: str, picture: Path) -> None:
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        page = browser.new_page(viewport={"width": 1120, "height": 760}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1120, "height": 860}, color_scheme="light")
         page.goto(address)
         page.fill("#write-prompt", _PROMPT)
         page.fill("#write-seed", _SEED)

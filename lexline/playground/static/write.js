@@ -8,7 +8,7 @@ import { legend, shadedText } from "./words.js";
 /** Fill the view. */
 export function writeView(section, stack) {
   const settings = new Settings("write", stack.fields, [], { words: 60, n: 2, temperature: 0.8 });
-  const prompt = element("textarea", { id: "write-prompt", rows: 3, placeholder: "Leave it empty to begin from nothing" });
+  const prompt = element("textarea", { id: "write-prompt", rows: 2, placeholder: "Leave it empty to begin from nothing" });
   const seed = element("input", { id: "write-seed", type: "number", min: 0, max: 4294967295, step: 1, inputmode: "numeric", placeholder: "random" });
   const generate = element("button", { type: "submit", class: "main", "data-busy": "Writing…" }, "Write");
   const again = element("button", { type: "button", disabled: true, "data-busy": "Writing…" }, "Same seed again");
