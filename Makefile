@@ -91,9 +91,10 @@ bench: $(STAMP) ## compare training and generation with a plain PyTorch loop, in
 	@$(BIN)/python -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(DATA),--data "$(DATA)")
 
 # Unit tests fail while a generated file is out of date.
-generate: $(STAMP) ## write the state machine's JSON from its YAML, and the image mappings of template.yaml
+generate: $(STAMP) ## write the state machine's JSON, the OpenAPI document, and the image mappings of template.yaml
 	$(BIN)/python scripts/write_state_machine.py
 	$(BIN)/python scripts/write_image_mappings.py
+	$(BIN)/python scripts/write_openapi.py
 
 lint: $(STAMP) ## check style, types and the template
 	$(BIN)/ruff check .

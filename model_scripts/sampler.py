@@ -260,6 +260,10 @@ class _Drawing:
     with the sum in place of the bound. The accepted words have exactly the probabilities that scoring
     every tail would give.
 
+    If top_k or min_p exclude words, the words of the head alone give a floor: words below the k-th best, or
+    below min_p times the best, are excluded in any case. They get no weight; those of a tail lose it when the
+    tail is scored.
+
     A drawn word that top_k, top_p or min_p exclude is rejected, too. The words ahead of it, which are more
     probable, decide that (_Rank). Then draw again, from all words or from those ahead of the rejected word.
     The words after it are excluded, too, so the accepted words have the right probabilities.
@@ -285,6 +289,8 @@ class _Drawing:
         if self._powers.min() < 1:
             self.bounds[:] = np.maximum(0, 1 - self._powers)[:, None] * np.log(softmax.sizes)
             self.scores[:, softmax.head_words :] += self.bounds / self._factors[:, None]
+        self._floors = np.full(len(choices), -math.inf)
+        self._set_floors()
         self.weights = _weights(self.scores, self._factors)
         self._ends = self.weights.cumsum(1)
         self.scored: list[dict[int, _Scored]] = [{} for _ in softmax.tails]
@@ -295,11 +301,13 @@ class _Drawing:
         self._draw(range(len(words)), words)
         rows = [row for row, choice in enumerate(self.choices) if self._is_restricted(choice)]
         for _ in range(MOST_REDRAWS):
+            rows = self._doubtful(rows, words)
             ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
             rows = [rank.row for rank in ranks if not rank.allowed()]
             if not rows:
                 return words
             self._draw(rows, words)
+        rows = self._doubtful(rows, words)
         ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
         while ranks := [rank for rank in ranks if not rank.allowed()]:
             for rank in self._decided(ranks, _Rank.possibly_ahead):
@@ -315,13 +323,37 @@ class _Drawing:
             return
         tail, powers = self.softmax.tails[number], self._powers[rows]
         scores = tail(self._hidden[rows])
+        best = scores.max(1)
         weights = _weights(scores, powers * tail.unit)
         sums_at_power = np.log(weights.sum(1) / 2.0 ** _weight_bits(scores.shape[1]))
         is_plain = powers == 1
         sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
         power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
-        for row, *of_row in zip(rows, scores, weights, scores.max(1), sums, power_sums, strict=True):
-            scored[row] = _Scored(*of_row)
+        for place, row in enumerate(rows):
+            of_row, power_sum = weights[place], float(power_sums[place])
+            if self._floors[row] > -math.inf:
+                log_of_best = self.of_tails[row, number] * self.softmax.head.unit - sums[place]
+                least = (self._floors[row] - log_of_best) / tail.unit + best[place]
+                total = int(of_row.sum())
+                of_row[scores[place] < least] = 0
+                left = int(of_row.sum())
+                power_sum += math.log(left / total) if left else -math.inf
+            scored[row] = _Scored(scores[place], of_row, float(best[place]), float(sums[place]), power_sum)
+
+    def _set_floors(self) -> None:
+        """Exclude the words that are below what the head's words allow."""
+        head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        for row, choice in enumerate(self.choices):
+            floor, head = -math.inf, self.scores[row, :head_words]
+            if choice.top_k and choice.top_k < head_words:
+                floor = float(np.partition(head, -choice.top_k)[-choice.top_k])
+            # top_p is a share of the words before min_p.
+            if choice.min_p and (choice.top_p or 1) == 1:
+                floor = max(floor, float(head.max()) + math.log(choice.min_p) * choice.temperature / unit)
+            if floor > -math.inf:
+                self._floors[row] = floor * unit
+                head[head < floor] = -math.inf
+                self.scores[row, head_words:][self.of_tails[row] < floor] = -math.inf
 
     def _is_restricted(self, choice: Choice) -> bool:
         """Return whether a choice excludes words."""
@@ -356,6 +388,45 @@ class _Drawing:
             if undrawn:
                 self.weights[undrawn] = _weights(self.scores[undrawn], self._factors[undrawn])
                 self._ends[undrawn] = self.weights[undrawn].cumsum(1)
+
+    def _doubtful(self, rows: Sequence[int], words: Sequence[int]) -> list[int]:
+        """Return the rows whose word may be excluded, as far as the head tells: most words are allowed.
+
+        This is what a rank finds before any tail is scored, for all rows at once.
+        """
+        head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        here = np.array([row for row in rows if words[row] < head_words], np.int64)
+        if not len(here):
+            return [*rows]
+        scores, weights = self.scores[here, :head_words], self.weights[here]
+        own = scores[np.arange(len(here)), [words[row] for row in here]]
+        # Equal scores count as ahead, and so does the word itself.
+        is_ahead = scores >= own[:, None]
+        above = self.of_tails[here] - own[:, None]
+        is_heavier = above > 0
+        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0) * unit) * is_heavier).sum(1)
+        in_tails = (weights[:, head_words:] * is_heavier).sum(1)
+        mass = weights[:, :head_words].sum(1)
+        ahead = (weights[:, :head_words] * is_ahead).sum(1) + in_tails
+        best = np.maximum(
+            scores.max(1), np.where(is_heavier, self.of_tails[here], -math.inf).max(1, initial=-math.inf)
+        )
+        surely = set()
+        for place, row in enumerate(here.tolist()):
+            choice = self.choices[row]
+            top_k = choice.top_k if (choice.top_k or math.inf) < self.softmax.drawable else None
+            top_p = choice.top_p if (choice.top_p or 1) < 1 else None
+            least = (
+                own[place] * unit - math.log(choice.min_p) * choice.temperature if choice.min_p else math.inf
+            )
+            if (
+                not (top_k and top_p)
+                and (top_k is None or most[place] < top_k)
+                and (top_p is None or ahead[place] < top_p * (mass[place] + in_tails[place]))
+                and best[place] * unit <= least
+            ):
+                surely.add(row)
+        return [row for row in rows if row not in surely]
 
     def _decided(
         self, ranks: list["_Rank"], missing: Callable[["_Rank"], list[int]] | None = None
@@ -424,10 +495,12 @@ class _Rank:
             self._log = self._of_tails[number] + within - scored.log_sum
             score = self._log / self._unit
         is_ahead = _is_ahead(scores, score, word)
-        self._ahead, self._mass_ahead = int(is_ahead.sum()), float(weights[is_ahead].sum())
+        self._ahead = int(np.count_nonzero(is_ahead))
         self._best = float(scores.max()) * self._unit
+        self._is_shared = (self._choice.top_p or 1) < 1
+        if self._is_shared:
+            self._mass_ahead, self._mass = float(weights[is_ahead].sum()), float(weights.sum())
         self._masses: list[tuple[int, npt.NDArray[np.bool_], Weights, float]] = [(0, is_ahead, weights, 1.0)]
-        self._mass = float(weights.sum())
         for number in [*self._unscored]:
             if row in drawing.scored[number]:
                 self.add_tail(number)
@@ -444,12 +517,14 @@ class _Rank:
         else:
             score = (self._log - log_of_best) / tail.unit + scored.best
         is_ahead = _is_ahead(scored.scores, score, place)
-        self._ahead += int(is_ahead.sum())
+        self._ahead += int(np.count_nonzero(is_ahead))
         self._best = max(self._best, log_of_best)
-        mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number])
-        unit = mass / int(scored.weights.sum())
-        self._mass_ahead += unit * int(scored.weights[is_ahead].sum())
-        self._mass += mass
+        total = int(scored.weights.sum())
+        mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number]) if total else 0.0
+        unit = mass / (total or 1)
+        if self._is_shared:
+            self._mass_ahead += unit * int(scored.weights[is_ahead].sum())
+            self._mass += mass
         self._masses.append((tail.start, is_ahead, scored.weights, unit))
 
     def undecided(self) -> list[int]:
@@ -483,7 +558,7 @@ class _Rank:
         if choice.top_k:
             most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
             verdicts.append(_between(self._ahead < choice.top_k, self._ahead + most < choice.top_k))
-        if choice.top_p and choice.top_p < 1 and False not in verdicts:
+        if self._is_shared and choice.top_p and False not in verdicts:
             unknown, ahead = sum(self._unscored.values()), sum(heavier.values())
             if choice.top_k and choice.top_k < self._drawing.softmax.drawable:
                 kept = self._kept_mass(choice.top_k)

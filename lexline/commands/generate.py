@@ -11,6 +11,7 @@ import typer
 from lexline.aws.http_api import HttpApi
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, AsJson, Profile, Region, StackName, connect
+from lexline.core import api_document
 from lexline.display import terminal
 
 
@@ -26,39 +27,46 @@ def _parsed(text: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _number(kind: str, description: str) -> Any:
-    return typer.Option(parser=_parsed, metavar=f"<{kind}>", help=description)
+def _number(name: str) -> Any:
+    """Return the option of a numeric field, described as in the API's document."""
+    schema = api_document.field("Generate", name)
+    kind = "int" if "integer" in schema["type"] else "float"
+    return typer.Option(parser=_parsed, metavar=f"<{kind}>", help=_described(name))
+
+
+def _described(name: str) -> str:
+    """Return what the API's document says about a field, with its range and default."""
+    schema = api_document.field("Generate", name)
+    text: str = schema["description"]
+    if "minimum" in schema:
+        text += f" From {schema['minimum']:,} to {schema['maximum']:,}."
+    elif "exclusiveMinimum" in schema:
+        text += f" Above {schema['exclusiveMinimum']:,} and at most {schema['maximum']:,}."
+    return f"{text}  [default: {schema['default']:g}]" if "default" in schema else text
 
 
 def generate(
-    words: Annotated[
-        float | None, _number("int", "Number of words, from 1 to 1,000.  [default: 100]")
+    words: Annotated[float | None, _number("words")] = None,
+    seed: Annotated[float | None, _number("seed")] = None,
+    temperature: Annotated[float | None, _number("temperature")] = None,
+    top_k: Annotated[float | None, _number("top_k")] = None,
+    top_p: Annotated[float | None, _number("top_p")] = None,
+    min_p: Annotated[float | None, _number("min_p")] = None,
+    repetition_penalty: Annotated[float | None, _number("repetition_penalty")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help=f"{_described('stop')} Give the option once for each.")
     ] = None,
-    seed: Annotated[
-        float | None,
-        _number(
-            "int",
-            "Random seed, from 0 to 4,294,967,295. The same seed gives the same text.  "
-            "[default: a random one]",
+    n: Annotated[float | None, _number("n")] = None,
+    tokens: Annotated[float | None, _number("tokens")] = None,
+    echo: Annotated[bool, typer.Option("--echo", help=_described("echo"))] = False,
+    return_log_probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--return-log-probabilities", help=f"{_described('return_log_probabilities')} Add --json."
         ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        _number("float", "Randomness, from 0.001 to 100. Lower values prefer likely words.  [default: 1]"),
-    ] = None,
-    top_k: Annotated[
-        float | None,
-        _number("int", "Draw only from this many of the most probable words.  [default: all words]"),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        _number(
-            "float",
-            "Draw only from the most probable words that together have this probability, above 0, at most "
-            "1.  [default: all words]",
-        ),
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
+    ] = False,
+    alternatives: Annotated[float | None, _number("alternatives")] = None,
+    prompt: Annotated[str | None, typer.Option(help=_described("prompt"))] = None,
     curl: Annotated[
         bool, typer.Option("--curl", help="Also print the request as a curl command. It has the API key.")
     ] = False,
@@ -69,13 +77,27 @@ def generate(
 ) -> None:
     """Generate text with the current model, over the HTTP API."""
     body = request.without_defaults(
-        words=words, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, prompt=prompt
+        words=words,
+        seed=seed,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop or None,
+        n=n,
+        tokens=tokens,
+        echo=echo,
+        return_log_probabilities=return_log_probabilities,
+        alternatives=alternatives,
+        prompt=prompt,
     )
     api = HttpApi(connect(profile, stack, region))
     if curl:
         typer.echo(f"$ {api.curl('/generate', body)}\n")
     response = api.post("/generate", body)
-    text = json.dumps(response, ensure_ascii=False, indent=2) if as_json else response["text"]
+    texts = [each["text"] for each in response.get("texts", [response])]
+    text = json.dumps(response, ensure_ascii=False, indent=2) if as_json else "\n\n".join(texts)
     typer.echo(terminal.plain(text))
     if response.get("unknown_words") and not as_json:
         unknown = ", ".join(response["unknown_words"])

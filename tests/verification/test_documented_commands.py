@@ -59,7 +59,9 @@ ON_AWS = [page for page in PAGES if any(block.on_aws for block in shell_blocks(p
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, which deploys a stack for tiny corpora."""
     copy = tmp_path_factory.mktemp("documented") / "lexline"
-    left_out = shutil.ignore_patterns(".git", ".venv", ".venv-clients", ".lexline", ".*_cache", ".hypothesis", "__pycache__")
+    left_out = shutil.ignore_patterns(
+        ".git", ".venv", ".venv-clients", ".lexline", ".*_cache", ".hypothesis", "__pycache__"
+    )
     shutil.copytree(PROJECT, copy, symlinks=True, ignore=left_out)
     (copy / ".venv").symlink_to(BIN.parent)
     for name, text in FILES.items():

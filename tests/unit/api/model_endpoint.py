@@ -108,7 +108,9 @@ class ServedApi:
             headers["Content-Type"] = environ["CONTENT_TYPE"]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         response = self.request(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, **headers)
-        start_response(f"{response.status_code} -", [(k, str(v)) for k, v in response.headers.items()])
+        # API Gateway gives a response without a type the type of JSON.
+        sent = {"Content-Type": "application/json", **response.headers}
+        start_response(f"{response.status_code} -", [(name, str(value)) for name, value in sent.items()])
         return [response.body]
 
 

@@ -41,8 +41,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "playground", "status", "logs", "models", "deploy", "rollback", "report",
-        "cost", "env", "down",
+        "up", "run", "generate", "score", "playground", "status", "logs", "models", "deploy", "rollback",
+        "report", "cost", "env", "openapi", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -62,6 +62,7 @@ def test_the_help_lists_every_command() -> None:
         "report",
         "cost",
         "env",
+        "openapi",
     ],
 )
 def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) -> None:
@@ -331,6 +332,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "up": [],
     "run": ["--dataset", "sotu"],
     "generate": [],
+    "score": [__file__],
     "playground": ["--no-browser"],
     "status": [],
     "logs": [],
@@ -340,6 +342,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "report": [],
     "cost": [],
     "env": [],
+    "openapi": [],
     "down": ["--yes"],
 }
 """By command: the arguments that it needs."""

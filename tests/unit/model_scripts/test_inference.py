@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from inference import Run, ServedModel, load, parse
-from request_body import InvalidRequest, Request
+import inference
+import language_model
+import perplexity
+from inference import Continuation, Run, ScoreRun, ServedModel, load, parse, read_text
+from request_body import InvalidRequest, Request, ScoreRequest
 from sampler import Choice, Memory
+from tests.unit.model_scripts.conftest import Job, Patch
 from tokenizer import BY_NAME
-from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID
+from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN_ID, Vocabulary
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +47,9 @@ class Script:
 
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         return [next(self._words) for _ in choices]
+
+    def log_probabilities(self, memory: Memory, words: Sequence[int]) -> list[float]:
+        return [-1.0 for _ in words]
 
 
 def text(served: ServedModel, **fields: Any) -> str:
@@ -154,7 +161,7 @@ def test_a_text_does_not_depend_on_other_requests(served: ServedModel) -> None:
     ]
     alone = [served.generate(request) for request in requests]
     shuffle = random.Random(1)
-    waiting, running = list(enumerate(requests)), dict[int, Run]()
+    waiting, running = list(enumerate(requests)), dict[int, Run | ScoreRun]()
     shuffle.shuffle(waiting)
     answers: dict[int, dict[str, Any]] = {}
     while waiting or running:
@@ -192,3 +199,192 @@ def test_an_invalid_request_is_refused(body: str | bytes) -> None:
 def test_other_content_types_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="must be application/json, not text/csv"):
         parse("{}", "text/csv")
+
+
+# --- several texts, stop strings, tokens, echo -------------------------------------------------------------
+
+
+def test_n_texts_are_those_of_n_seeds(served: ServedModel) -> None:
+    request = Request(seed=2**32 - 2, words=20, prompt="Our king", temperature=2.0)
+    answer = served.generate(replace(request, n=4))
+    seeds = [2**32 - 2, 2**32 - 1, 0, 1]
+    assert [each["seed"] for each in answer["texts"]] == seeds
+    alone = [text(served, **{**vars(request), "seed": seed}) for seed in seeds]
+    assert [each["text"] for each in answer["texts"]] == alone
+    assert (answer["text"], answer["seed"]) == (alone[0], seeds[0])
+    assert served.generate(replace(request, n=1))["texts"][0]["text"] == alone[0]
+
+
+def test_more_texts_than_are_advanced_at_once_are_the_same(served: ServedModel, monkeypatch: Patch) -> None:
+    request = Request(words=5, n=9, prompt="Anna", echo=True, tokens=7, return_log_probabilities=True)
+    expected = served.generate(request)
+    monkeypatch.setattr(inference, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(inference, "SCORED_AT_ONCE", 3)
+    assert served.generate(request) == expected
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected", "reason"),
+    [
+        (("tea",), "Anna wants", "stop"),
+        (("ants t", "zzz"), "Anna w", "stop"),
+        ((".\n",), "Anna wants tea", "stop"),
+        (("\n",), "Anna wants tea.", "stop"),
+        (("tea", "wants"), "Anna", "stop"),
+        (("Anna",), "", "stop"),
+        (("gold",), "Anna wants tea.\nThe baker", "length"),
+    ],
+)
+def test_a_text_ends_before_the_first_stop_string(
+    served: ServedModel, stop: tuple[str, ...], expected: str, reason: str
+) -> None:
+    script = Script(numbers(served, "<eos> Anna wants tea ￭. <eos> The baker bought"))
+    answer = replace(served, sampler=script).generate(Request(words=5, stop=stop))
+    assert (answer["text"], answer["finish_reason"]) == (expected, reason)
+    assert answer["words"] == len(expected.split())
+
+
+def test_a_stop_string_is_not_looked_for_in_the_prompt(served: ServedModel) -> None:
+    script = Script(numbers(served, "tea Anna"))
+    fields = {"prompt": "Anna wants", "stop": ("Anna",), "echo": True, "tokens": 9}
+    assert text(replace(served, sampler=script), **fields) == "Anna wants tea "
+
+
+@pytest.mark.parametrize(
+    ("prompt", "continued"),
+    [
+        ("Anna wants", " tea, bread.\n\nOur"),
+        ("Anna wants ", "tea, bread.\n\nOur"),
+        ("Anna wants\n", "tea, bread.\n\nOur"),
+        ("", "tea, bread.\n\nOur"),
+    ],
+)
+def test_with_tokens_the_prompt_and_the_text_are_one(
+    served: ServedModel, prompt: str, continued: str
+) -> None:
+    drawn = "tea ￭, bread ￭. <eos> <eos> Our"
+    for echo in (False, True):
+        script = replace(served, sampler=Script(numbers(served, drawn)))
+        answer = script.generate(Request(prompt=prompt, tokens=7, echo=echo))
+        assert answer["text"] == (prompt if echo else "") + continued
+        assert (answer["tokens"], answer["finish_reason"]) == (7, "length")
+        assert answer["prompt_tokens"] == len(prompt.split()) + prompt.count("\n")
+
+
+def test_the_penalty_counts_the_words_of_the_prompt_and_of_the_text_but_no_line_ends(
+    served: ServedModel,
+) -> None:
+    script = Script(numbers(served, "bread ￭, <eos> The baker"))
+    scripted = replace(served, sampler=script)
+    run = scripted.begin(Request(prompt="Anna wants\ntea", words=2, repetition_penalty=1.5))
+    while not run.done:
+        (reader,) = run.readers
+        scripted.step([run])
+    assert isinstance(reader, Continuation)
+    assert reader.choice.repeated == {*numbers(served, "Anna wants tea bread ￭, The baker")}
+
+
+def test_a_high_penalty_avoids_repetitions(served: ServedModel) -> None:
+    plain, penalised = (
+        text(served, words=20, temperature=0.2, seed=1, repetition_penalty=penalty)
+        for penalty in (None, 10.0)
+    )
+    assert len(set(penalised.split())) > len(set(plain.split()))
+
+
+# --- log probabilities and scores --------------------------------------------------------------------------
+
+TEXT = 'When it rains, Anna wants tea.\n\n"I don\'t like Zyxgrv," said our king.\n'
+
+
+def test_a_score_is_the_models_loss_over_the_text(served: ServedModel, untrained: Path) -> None:
+    """The loss is that of training's own function, over the same tokens."""
+    model, _ = language_model.load(untrained)
+    scores = served.generate(ScoreRequest(TEXT))
+    words = [word for line in TEXT.splitlines() for word in [*served.tokenizer.split(line), END_OF_LINE]]
+    tokens = np.array(served.vocabulary.encode(words), np.int32)
+    loss = perplexity.mean_loss(model, tokens)
+    assert scores["tokens"] == len(tokens)
+    assert scores["perplexity"] == pytest.approx(perplexity.perplexity(loss), rel=1e-5)
+    assert scores["log_probability"] == pytest.approx(-loss * len(tokens), rel=1e-5)
+    assert scores["bits_per_character"] == pytest.approx(loss * len(tokens) / np.log(2) / len(TEXT), rel=1e-5)
+    assert scores["unknown_words"] == ["Zyxgrv"]
+
+
+def test_the_perplexity_of_a_split_is_the_one_that_training_printed(trained: Job) -> None:
+    served = load(trained.model)
+    scores = served.generate(ScoreRequest((trained.channel / "test").read_text(encoding="utf-8")))
+    assert scores["perplexity"] == pytest.approx(trained.metrics()["test_perplexity"], rel=1e-4)
+
+
+def test_each_word_of_a_score_has_its_place(served: ServedModel) -> None:
+    entries = served.generate(ScoreRequest(TEXT))["log_probabilities"]
+    assert [TEXT[entry["start"] : entry["end"]] for entry in entries] == [entry["word"] for entry in entries]
+    words = [word.strip("￭") for line in TEXT.splitlines() for word in [*served.tokenizer.split(line), "\n"]]
+    assert [entry["word"] for entry in entries] == words
+    assert [entry["word"] for entry in entries if not entry["known"]] == ["Zyxgrv"]
+
+
+def test_log_probabilities_of_a_text_are_those_of_its_score(served: ServedModel) -> None:
+    request = Request(
+        prompt="When it rains, Anna",
+        tokens=40,
+        echo=True,
+        temperature=1.7,
+        top_k=20,
+        return_log_probabilities=True,
+        alternatives=2,
+    )
+    answer = served.generate(request)
+    scores = served.generate(ScoreRequest(answer["text"], alternatives=2))
+    assert answer["log_probabilities"] == scores["log_probabilities"]
+    without = served.generate(replace(request, echo=False))
+    shift = len(request.prompt)
+    assert [(e["start"] + shift, e["log_probability"]) for e in without["log_probabilities"]] == [
+        (e["start"], e["log_probability"]) for e in answer["log_probabilities"][answer["prompt_tokens"] :]
+    ]
+    for entry in answer["log_probabilities"]:
+        first, second = (each["log_probability"] for each in entry["alternatives"])
+        assert first >= second
+        assert first >= entry["log_probability"]
+
+
+def test_words_of_a_text_have_their_places_where_lines_are_tidied(served: ServedModel) -> None:
+    drawn = "<eos> ￭, Anna ￭, <eos> <eos> <eos> tea ￭. <eos> bread"
+    script = Script(numbers(served, drawn))
+    answer = replace(served, sampler=script).generate(Request(words=2, return_log_probabilities=True))
+    assert answer["text"] == "Anna,\n\ntea."
+    entries = [(e["word"], e["start"]) for e in answer["log_probabilities"] if e["word"]]
+    assert entries == [("Anna", 0), (",", 4), ("\n", 5), ("\n", 6), ("tea", 7), (".", 10)]
+
+
+def test_scores_and_texts_do_not_depend_on_other_requests(served: ServedModel) -> None:
+    requests: list[Request | ScoreRequest] = [
+        ScoreRequest(TEXT * 3),
+        ScoreRequest("Anna"),
+        Request(words=20, n=3, return_log_probabilities=True, min_p=0.01, seed=4),
+        Request(words=9, repetition_penalty=1.4, stop=("tea",), prompt="Our king"),
+    ]
+    alone = [served.generate(request) for request in requests]
+    runs = [served.begin(request) for request in requests]
+    while unfinished := [run for run in runs if not run.done]:
+        served.step(unfinished)
+    assert [run.response() for run in runs] == alone
+
+
+@pytest.mark.parametrize("blank", [" ", "\u2003 "])
+def test_a_text_without_words_cannot_be_scored(served: ServedModel, blank: str) -> None:
+    with pytest.raises(InvalidRequest, match="text has no words"):
+        served.begin(ScoreRequest(blank))
+
+
+def test_ordinary_text_is_scored_by_a_model_of_tokenized_text_as_a_prompt_is_read(
+    served: ServedModel,
+) -> None:
+    words = ["<unk>", "<eos>", "Anna", "do", "n't", "like", "well", "@-@", "known", "tea", ".", ","]
+    wiki = replace(served, tokenizer=BY_NAME["tokenized-2"], vocabulary=Vocabulary(words))
+    typed = read_text("Anna don't like well-known tea.", wiki)
+    split = read_text("Anna do n't like well @-@ known tea . , , ,", wiki)
+    assert [words[number] for number in typed.numbers[1:]] == words[2:11]
+    assert typed.numbers == split.numbers[:-3]
+    assert not typed.unknown_words

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.model_scripts import simple_corpus
-from tokenizer import BY_NAME, CHOICES, JOINER, choose
+from tokenizer import BY_NAME, CHOICES, JOINER, choose, places
 
 prose, tokenized, joined = CHOICES.values()
 first_prose = BY_NAME["prose"]
@@ -177,3 +177,27 @@ def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
 def test_prose_is_cut_as_the_simple_way_has_it(text: str) -> None:
     assert prose.split(text) == simple_corpus.split_prose(text)
     assert first_prose.split(text) == simple_corpus.split_first_prose(text)
+
+
+@given(
+    st.text() | st.text(alphabet="ab1 .,'’\"-–$(¡!\u0301é") | st.text(SCRIPTS) | st.text(MIXED + JOINER + "■")
+)
+@example("e\u0301a\u0301 U.S. 1,000")
+def test_the_words_of_a_line_stand_in_it_in_order_and_leave_out_nothing(line: str) -> None:
+    line = line.replace("\n", " ")
+    for tokenizer in BY_NAME.values():
+        for words in (tokenizer.split(line), tokenizer.typed(line, {"U.S."})):
+            found = places(line, words)
+            assert len(found) == len(words)
+            edges = [0, *itertools.chain.from_iterable(found), len(line)]
+            assert edges == sorted(edges)
+            left_out = [line[end:start] for end, start in zip(edges[::2], edges[1::2], strict=True)]
+            assert not "".join(left_out).strip()
+
+
+def test_places_are_those_of_the_text_as_it_was_written() -> None:
+    line = "  Cafe\u0301-bar  don’t"
+    found = places(line, prose.split(line))
+    assert [line[start:end] for start, end in found] == ["Cafe\u0301", "-", "bar", "don", "’t"]
+    typed = tokenized.typed(line, ())
+    assert [line[start:end] for start, end in places(line, typed)] == ["Cafe\u0301", "-", "bar", "do", "n’t"]
