@@ -9,9 +9,9 @@ from typing import Any
 
 from lexline.aws.http_api import HttpApi
 from lexline.aws.stack import Stack
+from lexline.core import api_document
 from lexline.core.errors import UsageError, UserError
 from lexline.display import status as overview
-from lexline.playground import request_fields
 from lexline.playground.local_models import LocalModels
 from lexline.playground.pieces import pieces
 
@@ -39,7 +39,7 @@ class Texts:
         self._models = models
 
     def stack(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        """Return which stack this is, which model serves, and the fields of a request."""
+        """Return which stack this is, which model serves, and the schemas of the fields of a request."""
         model, problem = None, None
         try:
             model = HttpApi(self._stack).get("/model")
@@ -52,7 +52,7 @@ class Texts:
             "model": model,
             "model_in_words": overview.model_in_words(model) if model else "",
             "problem": problem,
-            "fields": request_fields.fields(),
+            "fields": api_document.document()["components"]["schemas"]["Generate"]["properties"],
         }
 
     def generate(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 
-// The order, the names and the sliders. The limits and the explanations come from the server.
+// The order, the names and the sliders. The limits and the explanations are those of the API's OpenAPI document.
 const CONTROLS = {
   words: { label: "Words" },
   n: { label: "Samples" },
@@ -16,22 +16,26 @@ const FIRST = ["words", "n", "temperature"];
 // These have controls of their own, or none, because the page needs the whole answer.
 const ELSEWHERE = ["seed", "prompt", "stop", "alternatives", "tokens"];
 
+function isNumber(schema) {
+  return schema?.type?.some((type) => type === "integer" || type === "number");
+}
+
 /** The settings of one view: elements, and the values as fields of a request. */
 export class Settings {
   /**
    * @param {string} prefix  Makes the ids of the controls unique.
-   * @param {object} limits  The fields of the server's definition, by name.
+   * @param {object} schemas  The fields of a request, by name, as in the OpenAPI document.
    * @param {string[]} left  Fields that this view does not have.
    * @param {object} defaults  Values that differ from the API's defaults.
    */
-  constructor(prefix, limits, left = [], defaults = {}) {
+  constructor(prefix, schemas, left = [], defaults = {}) {
     this.inputs = {};
     // A field that this page does not know yet gets a control with its own name.
-    const names = new Set([...Object.keys(CONTROLS), ...Object.keys(limits)]);
-    const wanted = [...names].filter((name) => limits[name]?.kind === "Number" && ![...ELSEWHERE, ...left].includes(name));
-    const control = (name) => this.#control(prefix, name, limits[name], defaults[name]);
+    const names = new Set([...Object.keys(CONTROLS), ...Object.keys(schemas)]);
+    const wanted = [...names].filter((name) => isNumber(schemas[name]) && ![...ELSEWHERE, ...left].includes(name));
+    const control = (name) => this.#control(prefix, name, schemas[name], defaults[name]);
     const more = wanted.filter((name) => !FIRST.includes(name)).map(control);
-    if (limits.stop) more.push(this.#stop(prefix, limits.stop));
+    if (schemas.stop) more.push(this.#stop(prefix, schemas.stop));
     this.element = element(
       "div",
       { class: "settings" },
@@ -68,12 +72,12 @@ export class Settings {
     first.focus();
   }
 
-  #control(prefix, name, limit, preset) {
+  #control(prefix, name, schema, preset) {
     const { label, slider, empty } = CONTROLS[name] ?? { label: name };
     const id = `${prefix}-${name}`;
-    const start = preset ?? limit.default;
+    const start = preset ?? schema.default;
     const input = element("input", {
-      id, type: "number", min: limit.least, max: limit.most, step: limit.whole ? 1 : "any", inputmode: "decimal",
+      id, type: "number", min: schema.minimum ?? schema.exclusiveMinimum, max: schema.maximum, step: schema.type.includes("integer") ? 1 : "any", inputmode: "decimal",
       placeholder: empty, "aria-describedby": `${id}-help`,
       value: start === null || start === undefined ? "" : start,
     });
@@ -92,11 +96,11 @@ export class Settings {
       { class: slider ? "control wide" : "control" },
       element("label", { for: id }, label),
       element("div", { class: "pair" }, input, range),
-      element("p", { class: "help", id: `${id}-help` }, limit.about),
+      element("p", { class: "help", id: `${id}-help` }, schema.description),
     );
   }
 
-  #stop(prefix, limit) {
+  #stop(prefix, schema) {
     const id = `${prefix}-stop`;
     const input = element("textarea", { id, rows: 2, "aria-describedby": `${id}-help` });
     this.inputs.stop = input;
@@ -105,7 +109,7 @@ export class Settings {
       { class: "control wide" },
       element("label", { for: id }, "Stop at"),
       input,
-      element("p", { class: "help", id: `${id}-help` }, `${limit.about} One in each line, at most ${limit.most}.`),
+      element("p", { class: "help", id: `${id}-help` }, `${schema.description} One in each line.`),
     );
   }
 }

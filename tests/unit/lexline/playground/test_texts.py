@@ -54,8 +54,9 @@ def test_the_page_knows_the_stack_its_model_and_the_fields_of_a_request(ask: Ask
     assert stack["model"] == MODEL
     assert "test perplexity 99.0 with 2.0% of the words unknown" in stack["model_in_words"]
     words = stack["fields"]["words"]
-    assert (words["kind"], words["least"], words["most"], words["default"]) == ("Number", 1, 1000, 100)
-    assert all(field["about"] for field in stack["fields"].values())
+    assert (words["minimum"], words["maximum"], words["default"]) == (1, 1000, 100)
+    assert {"prompt", "stop", "n", "min_p", "repetition_penalty"} < stack["fields"].keys()
+    assert all(field["description"] for field in stack["fields"].values())
 
 
 def test_without_a_model_the_page_knows_why_and_what_to_do(ask: Ask, patch: Patch) -> None:
