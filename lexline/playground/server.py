@@ -36,6 +36,8 @@ HOST = "127.0.0.1"
 _STATIC = Path(__file__).with_name("static")
 _MOST_BYTES = 2 * 1024 * 1024
 """The most that is read of a request. The API has a lower limit, and a message for it."""
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+"""The environment variables with which a browser has a window to open."""
 _logger = logging.getLogger("lexline.playground")
 
 Operation = Callable[[Mapping[str, Any]], Any]
@@ -195,5 +197,6 @@ def _open(folder: Path, address: str) -> None:
     """
     file = folder / "open.html"
     file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
-    # A machine without a browser prints the address all the same.
-    webbrowser.open(file.as_uri())
+    # Without a screen, Python would start a browser in the terminal, and wait for its end.
+    if any(os.environ.get(name) for name in _SCREENS):
+        webbrowser.open(file.as_uri())

@@ -118,7 +118,16 @@ class TestCommand:
         assert "The playground has stopped." in result.output
         assert self.opened == []
 
-    def test_the_browser_opens_the_page_through_a_file_that_others_cannot_read(self) -> None:
+    def test_without_a_screen_no_browser_is_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+            monkeypatch.delenv(name, raising=False)
+        assert "/#" in run_lexline("playground").output
+        assert self.opened == []
+
+    def test_the_browser_opens_the_page_through_a_file_that_others_cannot_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DISPLAY", ":0")
         output = run_lexline("playground").output
         (address,) = [line.strip() for line in output.splitlines() if "/#" in line]
         token = address.partition("#")[2]
