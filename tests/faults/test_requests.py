@@ -9,6 +9,7 @@ from typing import Any
 from tests.faults.pipeline import ENDPOINT, Pipeline
 from tests.queues import Queue
 from tests.unit.pipeline.git_source.git_server import SCRIPTS, Repository, serving
+from tests.waiting import DEADLINE
 
 PASSWORD = "not-to-be-seen"
 
@@ -89,10 +90,13 @@ def test_teardown_when_idle(pipeline: Pipeline) -> None:
 
 
 def test_an_upload_with_a_request_of_its_own_is_trained_on_once(pipeline: Pipeline) -> None:
-    # As `lexline run FILE --set` does it.
+    # As `lexline run FILE --set` does it: the upload's execution waits until the other run has read the file.
+    pipeline.faults.event("upload", "late", seconds=DEADLINE)
     pipeline.upload("first", 1)
     report = succeeded(pipeline.run({"dataset": "first", "hyperparameters": {"seed": 7}}))
+    pipeline.faults.end_delays()
     pipeline.wait_for_executions(2)
+    pipeline.wait_for_rest()
     assert sorted(pipeline.statuses()) == ["Skipped", "Succeeded"]
     reason = next(each["reason"] for each in pipeline.reports() if each["status"] == "Skipped")
     assert "An earlier run has already read these uploads" in reason
@@ -140,7 +144,9 @@ def test_scripts_come_from_git_without_showing_the_secret(pipeline: Pipeline, tm
 
 def test_messages_at_the_start_and_end_of_each_run(pipeline: Pipeline) -> None:
     queue = Queue(pipeline.client)
-    subscription = queue.subscribe(pipeline.stack.outputs["TopicArn"])
+    # An alarm may send a message meanwhile, because of this test or of one before it.
+    events = ["started", "deployed", "rejected", "failed"]
+    subscription = queue.subscribe(pipeline.stack.outputs["TopicArn"], {"event": events})
     try:
         pipeline.serve_first_model()
         pipeline.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)
