@@ -14,6 +14,8 @@ export function compareView(section, stack) {
   const compare = element("button", { type: "submit", class: "main", "data-busy": "Writing with both…" }, "Compare");
   const again = element("button", { type: "button", disabled: true, "data-busy": "Writing with both…" }, "Same seed again");
   const problems = element("div");
+  // Whether the reader has chosen the seed. Otherwise each press of the button takes a new one.
+  let typed = false;
   const results = element("div", { class: "results" });
 
   const form = element(
@@ -39,6 +41,7 @@ export function compareView(section, stack) {
       const sides = await Promise.all([side("Serves now", { settings: given }), side(other.text, { settings: given, model: model.value })]);
       seed.value = chosen;
       again.disabled = false;
+      typed = false;
       results.replaceChildren(...sides[0].legend, element("div", { class: "samples" }, sides.map((each) => each.element)));
       reveal(results);
       announce("Both texts are below.");
@@ -46,10 +49,13 @@ export function compareView(section, stack) {
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    write(compare, randomSeed());
+    write(compare, typed ? Number(seed.value) : randomSeed());
   });
   again.addEventListener("click", () => write(again, Number(seed.value)));
-  seed.addEventListener("input", () => (again.disabled = seed.value === ""));
+  seed.addEventListener("input", () => {
+    typed = seed.value !== "";
+    again.disabled = !typed;
+  });
 
   async function refresh() {
     const models = await ask("models");

@@ -112,7 +112,7 @@ function facts(piece) {
 }
 
 function shown(word) {
-  return { "\n": "(new line)", "<unk>": "(a word it does not know)", " ": "(a space)" }[word] ?? word;
+  return { "\n": "(new line)", "<unk>": "(an unknown word)", " ": "(a space)" }[word] ?? word;
 }
 
 function place(card, word, group) {

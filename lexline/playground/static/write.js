@@ -15,6 +15,8 @@ export function writeView(section, stack) {
   const problems = element("div");
   const results = element("div", { class: "results" }, emptyState(stack));
   let shown = null;
+  // Whether the reader has chosen the seed. Otherwise each press of the button takes a new one.
+  let typed = false;
 
   async function write(button, chosen) {
     await whileBusy(button, problems, async () => {
@@ -26,6 +28,7 @@ export function writeView(section, stack) {
         shown = response.settings;
         seed.value = shown.seed;
         again.disabled = false;
+        typed = false;
         results.replaceChildren(...samples(response, shown));
         reveal(results);
         announce(`${response.texts.length === 1 ? "The text is" : `${response.texts.length} texts are`} below.`);
@@ -53,10 +56,13 @@ export function writeView(section, stack) {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    write(generate, randomSeed());
+    write(generate, typed ? Number(seed.value) : randomSeed());
   });
   again.addEventListener("click", () => write(again, Number(seed.value)));
-  seed.addEventListener("input", () => (again.disabled = seed.value === ""));
+  seed.addEventListener("input", () => {
+    typed = seed.value !== "";
+    again.disabled = !typed;
+  });
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
