@@ -190,7 +190,7 @@ def test_a_rollback_and_a_deployment_are_confirmed_and_followed(
 
 
 def test_a_run_at_work_is_followed_live(open_page: Open, stack: DeployedStack) -> None:
-    request = {"dataset": "speeches", "force": True, "hyperparameters": {"epochs": 20}, "max_perplexity": 2}
+    request = {"dataset": "speeches", "force": True, "hyperparameters": {"epochs": 10}, "max_perplexity": 2}
     execution = stack.start(request)
     page = open_page("runs")
     page.wait_for_selector("#runs .run >> text=At work: speeches")
