@@ -80,12 +80,10 @@ def test_before_the_first_training_there_is_no_group_and_no_model(stack: Stack, 
 def test_a_models_artifact_is_that_of_its_version(stack: Stack, stubs: Stubs) -> None:
     model = replace(MODELS[1], version=2)
     containers = [{"Image": "image", "ModelDataUrl": "s3://bucket/model.tar.gz"}]
-    specification = {
-        "Containers": containers, "SupportedContentTypes": ["application/json"], "SupportedResponseMIMETypes": [],
-    }  # fmt: skip
+    types = {"SupportedContentTypes": ["application/json"], "SupportedResponseMIMETypes": []}
     listed(stubs, {3: ONE, 2: TWO})
-    described(stubs, 2, TWO, InferenceSpecification=specification)
+    described(stubs, 2, TWO, InferenceSpecification={"Containers": containers, **types})
     assert models.artifact(stack, model) == "s3://bucket/model.tar.gz"
     listed(stubs, {3: ONE})
-    with pytest.raises(UsageError, match="There is no model 2."):
+    with pytest.raises(UsageError, match="There is no model 2"):
         models.artifact(stack, model)
