@@ -362,7 +362,7 @@ def test_no_error_of_boto3_ends_a_command_with_a_traceback(
     )
     monkeypatch.setattr(sam, "deploy", lambda *_: None)
     patch("aws.target.for_profile", stack.target)
-    if command not in ("up", "down", "playground"):
+    if command not in ("up", "down", "openapi", "playground"):
         patch("aws.stack.read", stack)  # So that the error comes from a later request.
     # To build the commands takes longer than to run one.
     built = get_command(app)
