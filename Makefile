@@ -79,9 +79,9 @@ test-browser: env ## use the playground in Chromium (SCREENSHOTS=folder for pict
 	@$(INSTALL) -r tests/browser/requirements.txt -c constraints.txt
 	$(BIN)/pytest tests/browser
 
-# The suites of the clients share a local cloud and mostly wait for it.
+# Both processes have a local cloud and a stack of their own, and mostly wait for them.
 test-clients: env $(CLIENTS_STAMP) ## run the notebook, the SageMaker SDK 3 and 2, and the AWS CLI against a local cloud
-	$(BIN)/pytest tests/clients
+	$(BIN)/pytest tests/clients --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 verify-aws: env ## compare AWS with the local cloud in your account, and delete everything afterwards (PROFILE=name)
 	@test -n "$(PROFILE)" || { echo "Give your AWS profile: make verify-aws PROFILE=name" >&2; exit 2; }

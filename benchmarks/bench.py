@@ -172,6 +172,8 @@ def generation_rows(models: Models, extent: Extent, progress: Progress) -> list[
     )
     engine = call(f"{GENERATION}:batch_words_per_second", same, CONCURRENT)
     progress.say(f"generation of {CONCURRENT} texts at once measured")
+    slowdowns = call(f"{GENERATION}:slowdowns", others[-1] if others else same, CONCURRENT)
+    progress.say("restricted draws measured")
     return [
         Row("generation, one request", "words/s", plain_single, our_single, at_least=10, note=single_note),
         Row(
@@ -181,6 +183,15 @@ def generation_rows(models: Models, extent: Extent, progress: Progress) -> list[
             served,
             at_least=40,
             note=f"over HTTP from the Ray Serve endpoint; {engine:,.0f} words/s in one process.",
+        ),
+        Row(
+            f"generation with top_k or top_p, {CONCURRENT} texts at once, the slower",
+            "x the time",
+            None,
+            max(slowdowns["top_k 40"], slowdowns["top_p 0.9"]),
+            at_most=2,
+            note=", ".join(f"{name} {ratio:.2f}" for name, ratio in slowdowns.items())
+            + ", each against a draw from all words in the same process.",
         ),
     ]
 

@@ -4,9 +4,11 @@ Words are counted as in the plain loop: every drawn token, punctuation and line 
 `words` are fewer, because a comma is part of the word before it. The number of threads is torch's default.
 """
 
+import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch  # noqa: F401 - loading is timed with torch imported, as in a server that starts
 
@@ -24,6 +26,14 @@ from language_model import WEIGHTS, save_weights
 from request_body import Request
 
 WORDS = 300
+RESTRICTIONS: dict[str, dict[str, Any]] = {
+    "top_k 40": {"top_k": 40},
+    "top_p 0.9": {"top_p": 0.9},
+    "top_k 40 and top_p 0.9": {"top_k": 40, "top_p": 0.9},
+    "min_p 0.05": {"min_p": 0.05},
+    "repetition_penalty 1.2": {"repetition_penalty": 1.2},
+}
+"""Ways to restrict the words that are drawn, as fields of a request."""
 
 
 def tokens_drawn(artifact: Path, requests: int) -> int:
@@ -31,9 +41,9 @@ def tokens_drawn(artifact: Path, requests: int) -> int:
     return _draw(inference.load(artifact), requests, WORDS)
 
 
-def _draw(served: ServedModel, requests: int, words: int) -> int:
+def _draw(served: ServedModel, requests: int, words: int, **how: Any) -> int:
     tokens = 0
-    running = [served.begin(Request(seed=seed, words=words)) for seed in range(requests)]
+    running = [served.begin(Request(seed=seed, words=words, **how)) for seed in range(requests)]
     while running:
         served.step(running)
         tokens += len(running)
@@ -41,9 +51,9 @@ def _draw(served: ServedModel, requests: int, words: int) -> int:
     return tokens
 
 
-def _words_per_second(served: ServedModel, requests: int, words: int) -> float:
+def _words_per_second(served: ServedModel, requests: int, words: int, **how: Any) -> float:
     started = time.perf_counter()
-    tokens = _draw(served, requests, words)
+    tokens = _draw(served, requests, words, **how)
     return tokens / (time.perf_counter() - started)
 
 
@@ -57,6 +67,21 @@ def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORD
     served = inference.load(artifact)
     _words_per_second(served, requests, words // 10)
     return _words_per_second(served, requests, words)
+
+
+def slowdowns(artifact: Path, requests: int = 32, words: int = 60, turns: int = 5) -> dict[str, float]:
+    """Return how many times as long a word takes with each restriction as without any.
+
+    The two are drawn in turn. Each figure is the median of the turns.
+    """
+    served = inference.load(artifact)
+    _words_per_second(served, requests, words // 10)
+    ratios: dict[str, list[float]] = {name: [] for name in RESTRICTIONS}
+    for _ in range(turns):
+        for name, how in RESTRICTIONS.items():
+            plain = _words_per_second(served, requests, words)
+            ratios[name].append(plain / _words_per_second(served, requests, words, **how))
+    return {name: statistics.median(found) for name, found in ratios.items()}
 
 
 def seconds_to_first_word(artifact: Path) -> float:

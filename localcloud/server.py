@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -103,6 +104,9 @@ async def _serve(
         place = {"endpoint_url": host.endpoint_url, "region": host.region, "account": host.account}
         credentials = {"access_key_id": key, "secret_access_key": secret}
         _write_private(state / "server.json", {**_identity(), **place, **credentials})
+        command = shlex.join([sys.executable, "-m", "localcloud", "--state-dir", str(state), "--env"])
+        print(f"The local cloud is ready at {host.endpoint_url}. In another shell:", flush=True)
+        print(f'  eval "$({command})"', flush=True)
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

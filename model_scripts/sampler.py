@@ -325,7 +325,8 @@ class _Drawing:
         scores = tail(self._hidden[rows])
         best = scores.max(1)
         weights = _weights(scores, powers * tail.unit)
-        sums_at_power = np.log(weights.sum(1) / 2.0 ** _weight_bits(scores.shape[1]))
+        totals = weights.sum(1)
+        sums_at_power = np.log(totals / 2.0 ** _weight_bits(scores.shape[1]))
         is_plain = powers == 1
         sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
         power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
@@ -334,10 +335,12 @@ class _Drawing:
             if self._floors[row] > -math.inf:
                 log_of_best = self.of_tails[row, number] * self.softmax.head.unit - sums[place]
                 least = (self._floors[row] - log_of_best) / tail.unit + best[place]
-                total = int(of_row.sum())
-                of_row[scores[place] < least] = 0
-                left = int(of_row.sum())
-                power_sum += math.log(left / total) if left else -math.inf
+                kept = np.flatnonzero(scores[place] >= least)
+                kept_weights = of_row[kept]
+                of_row[:] = 0
+                of_row[kept] = kept_weights
+                left = int(kept_weights.sum())
+                power_sum += math.log(left / int(totals[place])) if left else -math.inf
             scored[row] = _Scored(scores[place], of_row, float(best[place]), float(sums[place]), power_sum)
 
     def _set_floors(self) -> None:
@@ -577,7 +580,8 @@ class _Rank:
 
     def _kept_mass(self, top_k: int) -> float:
         """Return the mass of the `top_k` most probable words, of those that are scored."""
-        known = np.concatenate([weights * unit for _, _, weights, unit in self._masses])
+        # numpy's partition is slow among many zeros.
+        known = np.concatenate([weights[weights > 0] * unit for _, _, weights, unit in self._masses])
         if top_k < len(known):
             known = np.partition(known, -top_k)[-top_k:]
         return float(known.sum())

@@ -24,11 +24,13 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from chalice.app import Chalice, Request, Response
+from chalice.app import Chalice, Response
+from chalice.app import Request as HttpRequest
 
 from chalicelib import completions
 from chalicelib.endpoint import Endpoint
 from chalicelib.errors import ApiError, error_response
+from chalicelib.request_body import Request
 from chalicelib.validation import parse_generate, parse_score
 
 app = Chalice(app_name="lexline-api", configure_logs=False)
@@ -42,19 +44,11 @@ _MESSAGES = {
 _JSON = ["application/json"]
 _OPENAI = "/v1/"
 """The paths of OpenAI's API, whose errors have OpenAI's form."""
-_GENERATED = (
-    "text",
-    "words",
-    "tokens",
-    "seed",
-    "finish_reason",
-    "model",
-    "unknown_words",
-    "prompt_tokens",
-    "log_probabilities",
-    "texts",
-)
-"""The fields of a response with text. Models of earlier versions lack some."""
+_FIRST_FIELDS = ("seed", "temperature", "words", "prompt", "top_k", "top_p")
+"""The fields of a request for text in the API's first version."""
+_FIRST_RESPONSE = ("text", "words", "seed", "model", "unknown_words")
+"""The fields of the response to a request that has only those."""
+_RESPONSE = (*_FIRST_RESPONSE, "tokens", "finish_reason", "prompt_tokens", "log_probabilities", "texts")
 _CROSS_ORIGIN = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
     "Access-Control-Allow-Headers": (
@@ -84,7 +78,9 @@ def generate() -> dict[str, Any]:
         temperature=request.temperature,
         model=response["model"],
     )
-    return {name: response[name] for name in _GENERATED if name in response}
+    first = Request(**{name: getattr(request, name) for name in _FIRST_FIELDS})
+    returned = _FIRST_RESPONSE if request == first else _RESPONSE
+    return {name: response[name] for name in returned if name in response}
 
 
 @app.route("/score", methods=["POST"], content_types=_JSON)
@@ -123,7 +119,7 @@ def health() -> dict[str, str]:
 
 
 @app.middleware("http")
-def cross_origin(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
+def cross_origin(request: HttpRequest | None, get_response: Callable[[Any], Response]) -> Response:
     """Respond to preflight requests, and let web pages of ALLOWED_ORIGINS read every response."""
     if request is None:
         return get_response(request)
@@ -137,7 +133,7 @@ def cross_origin(request: Request | None, get_response: Callable[[Any], Response
 
 
 @app.middleware("http")
-def one_error_format(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
+def one_error_format(request: HttpRequest | None, get_response: Callable[[Any], Response]) -> Response:
     """Give every error the format of its path, including Chalice's own (405, 415, 500)."""
     as_openai = request is not None and request.path.startswith(_OPENAI)
     if request is not None:

@@ -71,6 +71,19 @@ def test_the_api_returns_text_of_the_model(stack: DeployedStack, serving: str) -
     assert stack.call_api("POST", "/generate", {**request, "seed": 112}).body["text"] != body["text"]
 
 
+def test_the_api_scores_texts_and_speaks_openais_completions(stack: DeployedStack, serving: str) -> None:
+    text = "My fellow Americans,"
+    status, scores = stack.call_api("POST", "/score", {"text": text})
+    assert (status, scores["model"]) == (200, serving)
+    body = {"model": serving, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 1}
+    status, completion = stack.call_api("POST", "/v1/completions", body)
+    assert status == 200
+    logprobs = completion["choices"][0]["logprobs"]["token_logprobs"]
+    assert logprobs == [entry["log_probability"] for entry in scores["log_probabilities"]]
+    status, models = stack.call_api("GET", "/v1/models")
+    assert serving in [model["id"] for model in models["data"]]
+
+
 def test_the_api_describes_the_model(stack: DeployedStack, serving: str) -> None:
     job = stack.cloud.client("sagemaker").describe_training_job(TrainingJobName=serving)
     metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}

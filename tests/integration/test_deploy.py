@@ -15,7 +15,14 @@ from botocore.credentials import Credentials
 from localcloud.control import LocalCloud
 from tests.stack import DeployedStack, send
 
-ROUTES = [("GET", "/health"), ("GET", "/model"), ("POST", "/generate")]
+ROUTES = [
+    ("GET", "/health"),
+    ("GET", "/model"),
+    ("POST", "/generate"),
+    ("POST", "/score"),
+    ("POST", "/v1/completions"),
+    ("GET", "/v1/models"),
+]
 ORIGIN = "https://a.example"
 """The origin that the second stack allows."""
 

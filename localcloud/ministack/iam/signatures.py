@@ -1,10 +1,12 @@
 """Signatures: no request is served without a verified one.
 
-AWS: every request is signed, except requests to APIs and URLs that are public on purpose.
+AWS: every request is signed, except requests to APIs and URLs that are public on purpose. S3 refuses version
+2 of the signature for buckets created since June 2020, in headers and in presigned URLs.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingAWSSDK.html#UsingAWSSDK-sig2-deprecation
 MiniStack: a request without a key, with the key "test" or with a key of 12 digits acts as the root, and the
 root's signature is not verified. MiniStack also serves endpoints of its own without authentication, under
-/_ministack/ and /_aws/.
+/_ministack/ and /_aws/. It accepts version 2 of the signature.
 Here: these requests are refused, and all others are passed on. MiniStack verifies their signatures.
 """
 
@@ -75,7 +77,9 @@ class RequireSignature:
         if self._app._parse_execute_api_url(headers.get("host", ""), path) is not None:
             return None
         authorization = headers.get("authorization", "")
-        if not authorization.startswith("AWS4-HMAC-SHA256 ") and "X-Amz-Signature" not in query:
+        if authorization.startswith("AWS ") or {"AWSAccessKeyId", "Signature"} <= query.keys():
+            code, message = "UnsupportedSignature", "Please use AWS4-HMAC-SHA256."
+        elif not authorization.startswith("AWS4-HMAC-SHA256 ") and "X-Amz-Signature" not in query:
             code, message = "MissingAuthenticationToken", "Missing Authentication Token"
         elif self._evaluator.is_root_access_key(self._router.extract_access_key_id(headers, query)):
             code, message = "InvalidClientTokenId", "The security token included in the request is invalid."

@@ -10,6 +10,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, Re
 
 import app as api
 from tests.unit.api.conftest import ORIGINS, Api
+from tests.unit.api.model_endpoint import MODEL, ServedApi
 
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 RUN = "lexline--sotu-0123456789ab"
@@ -56,6 +57,30 @@ def test_generate_sends_the_fields_and_returns_text_words_seed_and_model(
     stubbed_api.expect_invocation({**generated, "temperature": 2.0}, sent)
     response = stubbed_api.post(body)
     assert (response.status_code, response.json_body) == (200, generated)
+
+
+def test_only_a_request_with_newer_fields_has_more_in_its_response(served_api: ServedApi) -> None:
+    first = {"text", "words", "seed", "model", "unknown_words"}
+    assert served_api.ok("/generate", words=3, top_k=5, prompt="Anna", seed=1).keys() == first
+    more = {"tokens", "finish_reason", "prompt_tokens"}
+    assert served_api.ok("/generate", words=3, min_p=0.1).keys() == first | more
+    assert served_api.ok("/generate", words=3, n=1).keys() == first | more | {"texts"}
+    asked = served_api.ok("/generate", words=3, return_log_probabilities=True, alternatives=2)
+    assert asked.keys() == first | more | {"log_probabilities"}
+    (entry, *_) = asked["log_probabilities"]
+    assert entry.keys() == {"word", "start", "end", "log_probability", "known", "alternatives"}
+
+
+def test_score_returns_the_models_scores(served_api: ServedApi) -> None:
+    scores = served_api.ok("/score", text="Anna wants Zyxgrv.", alternatives=1)
+    assert scores["unknown_words"] == ["Zyxgrv"]
+    assert (scores["tokens"], scores["model"]) == (4, MODEL)
+    for body, field in (({}, "text"), ({"text": ""}, "text"), ({"text": "a", "words": 3}, "words")):
+        refused = served_api.post("/score", **body)
+        assert refused.status_code == 400
+        assert [error["field"] for error in refused.json_body["errors"]] == [field]
+    refused = served_api.post("/score", text=" ")
+    assert refused.json_body == {"code": "invalid_request", "message": "text has no words."}
 
 
 def test_health_does_not_call_sagemaker(stubbed_api: Api) -> None:

@@ -168,8 +168,11 @@ def main() -> None:
     ready = Path(os.environ.pop("LOCALCLOUD_READY"))
     token = os.environ.pop("LOCALCLOUD_TOKEN")
     timeout = float(os.environ.get("SAGEMAKER_MODEL_SERVER_TIMEOUT", "60"))
+    model_dir = Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model"
+    # TorchServe starts its workers in the model's folder. AWS's default model_fn looks for the model there.
+    os.chdir(model_dir)
     try:
-        model = _Model(Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model", timeout)
+        model = _Model(model_dir, timeout)
     except Exception as error:  # an exception of the user's code is the failure reason to show
         traceback.print_exc()
         _announce(ready, {"error": f"loading the model raised {type(error).__name__}: {error}"})

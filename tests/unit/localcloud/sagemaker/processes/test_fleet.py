@@ -49,7 +49,7 @@ def predict_fn(data, model):
     if "exit" in data:
         os._exit(data["exit"])
     return {"weights": model, "greeting": greeting, "pid": os.getpid(),
-            "key": os.environ["AWS_ACCESS_KEY_ID"],
+            "key": os.environ["AWS_ACCESS_KEY_ID"], "here": sorted(os.listdir()),
             "code": os.environ["SAGEMAKER_SUBMIT_DIRECTORY"]}
 
 def output_fn(prediction, accept):
@@ -167,6 +167,7 @@ def test_a_model_has_its_own_code_role_and_paths(served: Served) -> None:
     assert response["weights"] == "w"
     assert response["greeting"] == "hello"
     assert response["key"] == "test"
+    assert {"weights", "code"} <= set(response["here"])
     assert response["code"].endswith("/fleet-0/ml/model/code")
     served.logged("loading ")
     streams = {stream for stream, _ in served.lines}
