@@ -8,12 +8,19 @@ import pytest
 from starlette.testclient import TestClient
 
 from lexline.aws.stack import Stack
+from lexline.display import terminal
 from lexline.playground import server
 from lexline.playground.local_models import LocalModels
 
 PORT = 8123
 TOKEN = "token-of-this-server"
 PAGE = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(autouse=True)
+def _no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command was started without options. Those of another test's command would be in messages."""
+    monkeypatch.setattr(terminal, "stack_options", {})
 
 
 @pytest.fixture
