@@ -18,7 +18,7 @@ CLIENTS := .venv-clients
 CLIENTS_STAMP := $(CLIENTS)/.ready
 CLIENTS_INSTALL := $(CLIENTS)/bin/pip install -qq --no-compile --no-deps
 
-.PHONY: env demo notebook test test-verification test-clients verify-aws bench lint generate clean
+.PHONY: env demo notebook test test-verification test-browser test-clients verify-aws bench lint generate clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -65,8 +65,8 @@ notebook: env $(CLIENTS_STAMP) ## open the walkthrough with the SageMaker SDK, o
 	@variables="$$($(BIN)/lexline env $(if $(PROFILE),--profile "$(PROFILE)"))" && eval "$$variables" \
 	  && exec $(CLIENTS)/bin/jupyter lab notebooks/word_language_model.ipynb
 
-demo: env ## run the whole pipeline on this machine: upload, train, serve, generate, clean up (DATA=path for your own text)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
+demo: env ## run the whole pipeline on this machine, and clean up (DATA=path: your own text; PLAYGROUND=1: end in the web page)
+	@PLAYGROUND="$(PLAYGROUND)" PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
 # Three processes keep two cores busy, because each waits for a part of its time.
 test: env ## run every test: unit, integration, faults, end to end
@@ -77,6 +77,12 @@ test: env ## run every test: unit, integration, faults, end to end
 # of them than in `make test`. HOSTING_PYTHON=path also tests the PyTorch of the hosting image.
 test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
 	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
+
+# Chromium comes from Debian's packages, if this user may install them. Without it, the tests are skipped.
+test-browser: env ## use the playground in Chromium (SCREENSHOTS=folder for pictures of every view)
+	@scripts/install_chromium.sh
+	@$(INSTALL) -r tests/browser/requirements.txt -c constraints.txt
+	$(BIN)/pytest tests/browser
 
 # Both processes have a local cloud and a stack of their own, and mostly wait for them.
 test-clients: env $(CLIENTS_STAMP) ## run the notebook, the SageMaker SDK 3 and 2, and the AWS CLI against a local cloud

@@ -23,6 +23,7 @@ from lexline.commands import (
     logs,
     models,
     openapi,
+    playground,
     report,
     rollback,
     run,
@@ -102,9 +103,9 @@ def _lexline(
 
 
 for command in (
-    up.up, run.run, generate.generate, score.score, status.status, datasets.datasets, logs.logs,
-    models.models, deploy.deploy, rollback.rollback, report.report, cost.cost, env.env, openapi.openapi,
-    down.down,
+    up.up, run.run, generate.generate, score.score, playground.playground, status.status,
+    datasets.datasets, logs.logs, models.models, deploy.deploy, rollback.rollback, report.report, cost.cost,
+    env.env, openapi.openapi, down.down,
 ):  # fmt: skip
     follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
     app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)

@@ -2,7 +2,8 @@
 # Run the whole pipeline on this machine: start the local cloud, build and deploy; upload a corpus, which trains
 # and serves a model; generate text over HTTP; run again, which finds nothing new; list the datasets, the models and
 # the costs.
-# At the end the script deletes everything that it made.
+# At the end the script deletes everything that it made. With the environment variable PLAYGROUND, it opens the web
+# page instead, keeps everything, and says how to delete it.
 # Usage: scripts/demo.sh [PATH]   (a text file, an archive, or a folder with them; default: three files of speeches)
 # Exit codes: 0 success, 2 the file does not exist, any other: a command failed.
 set -euo pipefail
@@ -58,3 +59,19 @@ echo
 lexline models
 echo
 lexline cost
+
+if [ -n "${PLAYGROUND:-}" ] && [ "$PLAYGROUND" != 0 ]; then
+  trap - EXIT INT TERM
+  bin=$(dirname "$(command -v lexline)")
+  heading "Playground: try the model in the browser"
+  cat <<EOF
+Ctrl-C stops the page. The local cloud keeps running, with the model. Later,
+
+  LEXLINE_HOME=$LEXLINE_HOME $bin/lexline playground
+  LEXLINE_HOME=$LEXLINE_HOME $bin/lexline down --yes && rm -r $work
+
+open the page again, and delete everything that the demo made.
+
+EOF
+  exec lexline playground
+fi

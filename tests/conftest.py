@@ -42,7 +42,7 @@ _TOGETHER = {
     "tests/integration/test_deploy.py": "e2e",
 }
 # The groups that take minutes come first.
-_ORDER = ("verification", "faults", "e2e", "integration", "clients", "unit")
+_ORDER = ("verification", "faults", "e2e", "integration", "clients", "browser", "unit")
 
 
 class _Scheduling(LoadFileScheduling):

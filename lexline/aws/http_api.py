@@ -19,6 +19,7 @@ from lexline.core.errors import UsageError, UserError
 _TIMEOUTS = (10, 35)
 """Seconds to wait for the connection and for the response. API Gateway responds within 29 seconds."""
 _HINTS = {
+    "not_found": "An earlier version may have deployed the stack. Update it with `lexline up`.",
     "no_endpoint": "`lexline run FILE` trains and deploys a model.",
     "deploying": "`lexline status` shows the progress.",
     "model_failed": "`lexline logs --source endpoint` shows the model's output.",

@@ -23,6 +23,8 @@ from lexline.core.errors import UsageError
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ModelPackageSummaryTypeDef
 
+_APPROVALS = {"Approved": "approved", "Rejected": "rejected", "PendingManualApproval": "pending"}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -63,6 +65,11 @@ class Model:
         """Whether the model may be deployed without --force."""
         return self.approval == "Approved"
 
+    @property
+    def approval_word(self) -> str:
+        """Whether it is approved, in a word."""
+        return _APPROVALS.get(self.approval, self.approval or "not approved")
+
 
 def newest(stack: Stack, count: int) -> list[Model]:
     """Return the models that were trained last, newest first."""
@@ -81,6 +88,21 @@ def find(stack: Stack, wanted: str) -> Model:
         if wanted in (name, str(package.get("ModelPackageVersion")), id_in(name)):
             return _read(stack, package["ModelPackageArn"])
     raise UsageError(f"There is no model {wanted}.", "`lexline models` lists the models.")
+
+
+def artifact(stack: Stack, model: Model) -> str:
+    """Return the S3 URI of a model's artifact, model.tar.gz.
+
+    Raises:
+        UsageError: The model is not registered any more.
+    """
+    for package in _packages(stack):
+        if package.get("ModelPackageVersion") == model.version:
+            described = stack.target.sagemaker.describe_model_package(
+                ModelPackageName=package["ModelPackageArn"]
+            )
+            return described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    raise UsageError(f"There is no model {model.version}.", "`lexline models` lists the models.")
 
 
 def _packages(stack: Stack) -> Iterator[ModelPackageSummaryTypeDef]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +47,7 @@ class Snapshot:
         report: The run's report once it has ended, or None if it has none.
         error: Error and cause of the execution, or "".
         now: When the snapshot was taken.
+        curve: Every report of the training job so far, oldest first.
     """
 
     run: Run
@@ -61,6 +62,7 @@ class Snapshot:
     report: Mapping[str, Any] | None = None
     error: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    curve: Sequence[Progress] = ()
 
     @property
     def ended(self) -> bool:
@@ -85,6 +87,7 @@ class Watcher:
         self._target = stack.target
         self._run = run
         self._training = Progress()
+        self._curve: list[Progress] = []
         self._training_since: datetime | None = None
         self._log: LogReader | None = None
         self._name = ""
@@ -114,6 +117,7 @@ class Watcher:
             queue=self._queue() if history.ACQUIRE in running else None,
             report=next(history.outputs_of(events, history.REPORT), None) if ended else None,
             error=" ".join(filter(None, (execution.get("error"), execution.get("cause")))),
+            curve=tuple(self._curve),
         )
 
     def _queue(self) -> Queue | None:
@@ -136,9 +140,11 @@ class Watcher:
         self._log = self._log or LogReader(self._target.logs, TRAINING_JOBS, f"{self._name}/algo-1-")
         for line in self._log.read():
             training = training_progress.update(self._training, line.text)
-            if training != self._training and self._training_since is None:
-                self._training_since = line.when
+            if training == self._training:
+                continue
+            self._training_since = self._training_since or line.when
             self._training = training
+            self._curve.append(training)
 
     def _job_status(self) -> str:
         if self._training.epoch:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from lexline.aws import models, runs
-from lexline.aws.models import Model
-from lexline.aws.runs import id_in
-from lexline.aws.stack import Stack
+from lexline.aws import deployment, models
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, connect, follow
-from lexline.core.errors import UserError
 from lexline.display import terminal
-from lexline.display.models import approval, describe
+from lexline.display.models import describe
 
 Force = Annotated[bool, typer.Option("--force", help="Deploy the model even if it was rejected.")]
 
@@ -53,21 +48,6 @@ def deploy(
     console = terminal.stdout()
     connection = connect(profile, stack, region)
     found = models.find(connection, model)
-    check_approval(found, force=force)
+    deployment.check_approval(found, force=force)
     console.print(f"Deploying {describe(found)}", markup=False)
-    start_deployment(console, connection, found.name, fields)
-
-
-def check_approval(model: Model, *, force: bool) -> None:
-    """Raise a UserError if a model is not approved and the user has not given --force."""
-    if not model.approved and not force:
-        raise UserError(
-            f"Version {model.version} ({model.name}) is {approval(model)}: {model.reason}",
-            "To deploy it anyway, add --force.",
-        )
-
-
-def start_deployment(console: Console, stack: Stack, model: str, fields: dict[str, Any]) -> None:
-    """Start and follow a run that deploys a model, which may be "previous"."""
-    subject = "rollback" if model == "previous" else f"deploy-{id_in(model)}"
-    follow(console, stack, runs.start(stack, subject, {"model": model, **fields}))
+    follow(console, connection, deployment.start(connection, found.name, fields))

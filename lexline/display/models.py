@@ -14,8 +14,7 @@ from lexline.aws.models import Model
 from lexline.aws.runs import id_in
 from lexline.display import formatting, terminal
 
-_NOW, _BEFORE = "now", "before"
-_APPROVALS = {"Approved": "approved", "Rejected": "rejected", "PendingManualApproval": "pending"}
+NOW, BEFORE = "now", "before"
 _SHORT_COMMIT = 7
 
 
@@ -48,13 +47,13 @@ def show(console: Console, models: Sequence[Model], endpoint: Endpoint | None) -
             "" if model.test_perplexity is None else formatting.perplexity(model.test_perplexity),
             "" if model.test_unknown_share is None else f"{model.test_unknown_share:.1%}",
             _comparison(model),
-            approval(model),
-            f"[bold green]{_serves(model, endpoint)}[/]",
+            model.approval_word,
+            f"[bold green]{serves(model, endpoint)}[/]",
             *([model.commit[:_SHORT_COMMIT]] if commits else []),
         )
     terminal.print_table(console, table)
     notes = [
-        f"Version {model.version} is {approval(model)}: {model.reason}"
+        f"Version {model.version} is {model.approval_word}: {model.reason}"
         for model in models
         if not model.approved
     ]
@@ -78,8 +77,8 @@ def as_json(models: Sequence[Model], endpoint: Endpoint | None) -> str:
             **asdict(model),
             "trained": model.trained.isoformat(),
             "approved": model.approved,
-            "serves": _serves(model, endpoint) == _NOW,
-            "served_before": _serves(model, endpoint) == _BEFORE,
+            "serves": serves(model, endpoint) == NOW,
+            "served_before": serves(model, endpoint) == BEFORE,
         }
         for model in models
     ]
@@ -98,17 +97,13 @@ def describe(model: Model) -> str:
     return f"{model.name} (version {model.version}, trained {trained}{quality})"
 
 
-def approval(model: Model) -> str:
-    """Return in a word whether a model is approved."""
-    return _APPROVALS.get(model.approval, model.approval or "not approved")
-
-
-def _serves(model: Model, endpoint: Endpoint | None) -> str:
+def serves(model: Model, endpoint: Endpoint | None) -> str:
+    """Return "now" for the model that serves, "before" for the one that a rollback deploys, or ""."""
     if endpoint is None:
         return ""
     if endpoint.serves and model.name == endpoint.model:
-        return _NOW
-    return _BEFORE if model.name == endpoint.previous else ""
+        return NOW
+    return BEFORE if model.name == endpoint.previous else ""
 
 
 def _comparison(model: Model) -> str:

@@ -78,6 +78,11 @@ def training(progress: Progress, status: str = "") -> str:
     return ", ".join(parts)
 
 
+def remarks(snapshot: Snapshot, step: Step) -> str:
+    """Return in words why a step failed, how often it was retried, and what it waits for, or ""."""
+    return ", ".join(filter(None, (_problems(step), _waits_for(snapshot, step))))
+
+
 def _waits_for(snapshot: Snapshot, step: Step) -> str:
     if step.name == READ:
         # In tenths, because without a terminal each remark is a line.
@@ -115,16 +120,13 @@ def drawing(snapshot: Snapshot, *, narrow: bool) -> RenderableType:
     table.add_column(justify="right", min_width=9, no_wrap=True)
     table.add_column()
     for step in snapshot.steps:
-        remarks = Text(
-            ", ".join(filter(None, (_problems(step), _waits_for(snapshot, step)))),
-            style="red" if step.state == "failed" else "dim",
-        )
+        remark = Text(remarks(snapshot, step), style="red" if step.state == "failed" else "dim")
         name = Text(label(step), style="bold" if step.state == "running" else "")
         table.add_row(
             _sign(step),
-            Group(name, remarks) if narrow and remarks else name,
+            Group(name, remark) if narrow and remark else name,
             Text(formatting.duration(step.elapsed(snapshot.now)), style="dim"),
-            *([] if narrow else [remarks]),
+            *([] if narrow else [remark]),
         )
     if not snapshot.in_progress(TRAIN):
         return table
@@ -145,7 +147,7 @@ def _bar(snapshot: Snapshot) -> RenderableType:
         ProgressBar(total=1.0, completed=progress.fraction, width=20, pulse=not progress.epochs),
         f"{progress.fraction:4.0%}" if progress.epochs else "",
         Text(training(progress, snapshot.job_status), style="cyan"),
-        Text(_time_left(snapshot), style="dim"),
+        Text(time_left(snapshot), style="dim"),
     )
     return row
 
@@ -153,11 +155,12 @@ def _bar(snapshot: Snapshot) -> RenderableType:
 def _sentence(snapshot: Snapshot) -> RenderableType:
     progress = snapshot.training
     share = f"{progress.fraction:.0%}" if progress.epochs else ""
-    parts = (share, training(progress, snapshot.job_status), _time_left(snapshot))
+    parts = (share, training(progress, snapshot.job_status), time_left(snapshot))
     return Text(", ".join(filter(None, parts)), style="cyan")
 
 
-def _time_left(snapshot: Snapshot) -> str:
+def time_left(snapshot: Snapshot) -> str:
+    """Return in words how long the training will take, or "" if that cannot be estimated."""
     left = _seconds_left(snapshot)
     return "" if left is None else f"about {formatting.duration(left)} left"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from lexline.aws import lease, reports, runs
 from lexline.aws.endpoint import Endpoint
 from lexline.aws.http_api import HttpApi
 from lexline.aws.lease import Lease
-from lexline.aws.runs import dataset_in, id_in
+from lexline.aws.runs import Run, dataset_in, id_in
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core.errors import UserError
@@ -41,8 +42,8 @@ def show(console: Console, stack: Stack) -> None:
         if text:
             console.print(f"{name:<9} {text}", markup=False)
     console.print()
-    serving = {endpoint.config, endpoint.model} if endpoint and endpoint.serves else set()
-    shown = runs.to_show(stack, serving.union(_last_of_each_dataset(stack)))
+    serving = serving_runs(endpoint)
+    shown = main_runs(stack, endpoint)
     if not shown:
         terminal.prose(console, "There are no runs yet. Start one with `lexline run FILE`.")
         return
@@ -57,9 +58,19 @@ def show(console: Console, stack: Stack) -> None:
             escape(terminal.plain(work(snapshot.request))),
             f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}",
             formatting.duration(duration.total_seconds()),
-            escape(terminal.plain(outcome(snapshot))) + (", serves" if run.id in map(id_in, serving) else ""),
+            escape(terminal.plain(outcome(snapshot))) + (", serves" if run.id in serving else ""),
         )
     terminal.print_table(console, table)
+
+
+def serving_runs(endpoint: Endpoint | None) -> set[str]:
+    """Return the ids of the runs that trained and deployed the model that serves."""
+    return {id_in(endpoint.config), id_in(endpoint.model)} if endpoint and endpoint.serves else set()
+
+
+def main_runs(stack: Stack, endpoint: Endpoint | None) -> list[Run]:
+    """Return the runs in progress, those that serve, the last of each dataset, and the newest ones."""
+    return runs.to_show(stack, serving_runs(endpoint).union(_last_of_each_dataset(stack)))
 
 
 def _last_of_each_dataset(stack: Stack) -> list[str]:
@@ -93,6 +104,11 @@ def current_model(api: HttpApi) -> str:
         model = api.get("/model")
     except UserError as error:
         return error.message
+    return model_in_words(model)
+
+
+def model_in_words(model: Mapping[str, Any]) -> str:
+    """Return in words what the API says of the model that serves."""
     perplexity = model.get("perplexity")
     unknown = formatting.unknown(model.get("unknown_share"))
     quality = "" if perplexity is None else f", test perplexity {formatting.perplexity(perplexity)}{unknown}"

@@ -7,7 +7,8 @@ cloud of their own. These differences save time, and change no command:
 - `make` prints the commands of a target, which must exist, and does not run them;
 - `pytest` collects its tests, which must exist, and does not run them;
 - `curl` fails if the response is an error;
-- `aws` is a stand-in for the AWS CLI, which makes the same calls.
+- `aws` is a stand-in for the AWS CLI, which makes the same calls;
+- `lexline playground`, which only Ctrl-C ends, prints its help.
 
 Blocks whose first line is `# on AWS` need an account. Of their commands only the arguments are checked.
 """
@@ -37,6 +38,7 @@ FILES = {
 }
 """The files that the pages ask their reader for."""
 PRELUDE = f"""
+lexline() {{ if [ "$1" = playground ]; then set -- "$@" --help; fi; command lexline "$@"; }}
 make() {{ command make --dry-run "$@"; }}
 curl() {{ command curl --fail --silent --show-error "$@"; }}
 aws() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/tests/verification/aws_cli.py "$@"; }}

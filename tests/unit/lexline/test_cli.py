@@ -34,8 +34,8 @@ def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "score", "status", "datasets", "logs", "models", "deploy", "rollback",
-        "report", "cost", "env", "openapi", "down",
+        "up", "run", "generate", "score", "playground", "status", "datasets", "logs", "models", "deploy",
+        "rollback", "report", "cost", "env", "openapi", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -47,6 +47,7 @@ def test_the_help_lists_every_command() -> None:
         "status",
         "datasets",
         "generate",
+        "playground",
         "logs",
         "run --dataset a",
         "models",
@@ -340,6 +341,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "run": ["--dataset", "sotu"],
     "generate": [],
     "score": [__file__],
+    "playground": ["--no-browser"],
     "status": [],
     "datasets": [],
     "logs": [],
@@ -369,7 +371,7 @@ def test_no_error_of_boto3_ends_a_command_with_a_traceback(
     )
     monkeypatch.setattr(sam, "deploy", lambda *_: None)
     patch("aws.target.for_profile", stack.target)
-    if command not in ("up", "down", "openapi"):
+    if command not in ("up", "down", "openapi", "playground"):
         patch("aws.stack.read", stack)  # So that the error comes from a later request.
     # To build the commands takes longer than to run one.
     built = get_command(app)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from lexline.aws import models
 from lexline.aws.stack import Stack
 from lexline.core.errors import UsageError
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import ACCOUNT, ONE, TWO, WHEN
+from tests.unit.lexline.samples import ACCOUNT, MODELS, ONE, TWO, WHEN
 
 GROUP = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/lexline/"
 FIGURES = {
@@ -74,3 +75,15 @@ def test_an_unknown_model_says_how_to_list_them(stack: Stack, stubs: Stubs) -> N
 def test_before_the_first_training_there_is_no_group_and_no_model(stack: Stack, stubs: Stubs) -> None:
     stubs.sagemaker.add_client_error("list_model_packages", "ValidationException", "does not exist")
     assert models.newest(stack, 5) == []
+
+
+def test_a_models_artifact_is_that_of_its_version(stack: Stack, stubs: Stubs) -> None:
+    model = replace(MODELS[1], version=2)
+    containers = [{"Image": "image", "ModelDataUrl": "s3://bucket/model.tar.gz"}]
+    types = {"SupportedContentTypes": ["application/json"], "SupportedResponseMIMETypes": []}
+    listed(stubs, {3: ONE, 2: TWO})
+    described(stubs, 2, TWO, InferenceSpecification={"Containers": containers, **types})
+    assert models.artifact(stack, model) == "s3://bucket/model.tar.gz"
+    listed(stubs, {3: ONE})
+    with pytest.raises(UsageError, match="There is no model 2"):
+        models.artifact(stack, model)
