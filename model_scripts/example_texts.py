@@ -5,12 +5,14 @@ two models differ only because the models do.
 """
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import inference
+from inference import ServedModel
 from job_log import log_values, quoted, summary
 from request_body import Request
 from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
@@ -39,6 +41,11 @@ def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)
         for prompt, (seed, temperature) in itertools.product(prompts, SEEDS_AND_TEMPERATURES)
     ]
+    return generate(served, requests)
+
+
+def generate(served: ServedModel, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Return a text for each request, with its prompt, seed and temperature."""
     runs = [served.begin(request) for request in requests]
     while unfinished := [run for run in runs if not run.done]:
         served.step(unfinished)

@@ -19,8 +19,10 @@ vocabulary and the distinct words of test.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -60,18 +62,38 @@ def own_loss(model: LanguageModel, tokens: TokenIds) -> Tensor:
     device = model.decoder.bias.device
     inputs, targets = layout(tokens)
     own = distributed.own_columns(inputs.shape[1])
-    inputs, targets = inputs[:, own].to(device), targets[:, own].to(device)
-    state = model.start(inputs.shape[1])
     total = torch.zeros((), dtype=torch.float64, device=device)
-    rows = len(inputs) if inputs.shape[1] else 0
     with torch.inference_mode():
-        for row in range(0, rows, ROWS_AT_ONCE):
-            hidden, state = model.read(inputs[row : row + ROWS_AT_ONCE], state)
-            predicted = targets[row : row + ROWS_AT_ONCE].long()
+        for hidden, predicted in _read(model, inputs[:, own].to(device), targets[:, own].to(device)):
             counted = predicted != NOT_COUNTED
             total += model.decoder.loss(hidden[counted], predicted[counted])
     model.train(was_training)
     return total
+
+
+def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float32]:
+    """Return the negative log likelihood of each token, in nats, as `own_loss` sums them on a single rank.
+
+    Call eval() first.
+    """
+    device = model.decoder.bias.device
+    inputs, targets = (part.to(device) for part in layout(tokens))
+    found = []
+    with torch.inference_mode():
+        for hidden, predicted in _read(model, inputs, targets):
+            losses = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
+            found.append(losses.view(predicted.shape).cpu())
+    # The columns, one after another, are the text.
+    return torch.cat(found).T.flatten().numpy()[: len(tokens)]
+
+
+def _read(model: LanguageModel, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read columns, and yield the activations of ROWS_AT_ONCE rows and the words that follow them."""
+    columns = inputs.shape[1]
+    state = model.start(columns)
+    for row in range(0, len(inputs) if columns else 0, ROWS_AT_ONCE):
+        hidden, state = model.read(inputs[row : row + ROWS_AT_ONCE], state)
+        yield hidden, targets[row : row + ROWS_AT_ONCE].long()
 
 
 def layout(tokens: TokenIds) -> tuple[Tensor, Tensor]:

@@ -35,15 +35,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+import beside_champion
 import checkpoint
 import comparison
 import corpus
 import distributed
 import example_texts
 import hyperparameters
+import machine
 import recipes
+import tokenizer
 import training_curve
 from checkpoint import Checkpoints
+from comparison import Comparison
 from corpus import Corpus
 from distributed import RankLost
 from epoch_loop import Stopped, Training
@@ -159,6 +163,7 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
         },
         test_words=len(text.vocabulary) + text.unknown_words,
         started=started,
+        hyperparameters={**asdict(hparams), "tokenizer": tokenizer.choice_of(text.tokenizer)},
     )
     log_start(metrics)
     checkpoints = None
@@ -184,8 +189,15 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
         outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)
         outcome.log()
         metrics.comparison = outcome.document()
+        if distributed.is_first() and isinstance(outcome, Comparison):
+            shown = beside_champion.show(
+                champion, folders.model, folders.channel, splits["valid"], outcome, device
+            )
+            metrics.side_by_side = shown.get("side_by_side")
+            metrics.word_differences = shown.get("word_differences", [])
     if distributed.is_first():
         metrics.samples = example_texts.draw(folders.model, splits["valid"])
+        metrics.machine = machine.describe(device)
     metrics.save()
     if distributed.is_first():
         training_curve.save(metrics, folders.output / "training_curve.svg")

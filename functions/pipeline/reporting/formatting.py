@@ -2,6 +2,8 @@
 
 import math
 
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
 
 def money(dollars: float) -> str:
     """Return US dollars: $0.0041, $0.115, $1.23, $84, $1,234."""
@@ -37,3 +39,12 @@ def perplexity(value: float) -> str:
     if value >= 1e9:
         return f"{value:.2e}"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes: 640 bytes, 12.3 kB, 812 MB, 1.5 GB."""
+    if count < 1000:
+        return f"{count} bytes"
+    power = min(int(math.log10(count)) // 3, 4)
+    value = count / 1000**power
+    return f"{value:.0f} {_UNITS[power]}" if value >= 100 else f"{value:.1f} {_UNITS[power]}"
