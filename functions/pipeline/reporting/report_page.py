@@ -5,6 +5,7 @@ The template gets the documents themselves. A section whose documents are missin
 
 import base64
 import functools
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 _SHORT_SECONDS = 5
 _TEXT_ENDS = tuple(".!?…。！？।؟")
-_CLOSING = "\"'”’»)]}"
+_CLOSING = "\"'”’»)]}」』）》"
 _JOINED = (*_CLOSING, *_TEXT_ENDS, *",;:، \n")
 
 
@@ -117,14 +118,18 @@ def two_figures(report: Report, scores: ScoredModels) -> str:
     """Return why the new model has one perplexity in the comparison and another in the metrics, if it has."""
     own = report.metrics.test_perplexity if report.metrics else None
     compared = report.comparison.challenger_perplexity if report.comparison else None
-    if not own or not compared or abs(compared / own - 1) < 0.005:
+    if not own or not compared or not math.isfinite(own) or abs(compared / own - 1) < 0.005:
         return ""
-    words = f" among the {scores.words:,} words that either model knows or the test text has"
+    among = (
+        f" among the {scores.words:,} words that either model knows or the test text has"
+        if scores.words
+        else ""
+    )
     return (
         f"Why {perplexity(compared)} here, and {perplexity(own)} as the test perplexity below? Both are the "
         "new model's, on the same text. For the test perplexity, all words that the model does not know "
         "count as one word, which is easy to guess. But the two models know different words. So here, each "
-        f"must say which word it is{words if scores.words else ''}. Only the figures here can be compared."
+        f"must say which word it is{among}. Only the figures here can be compared."
     )
 
 

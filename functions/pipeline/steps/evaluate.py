@@ -128,8 +128,8 @@ def regression(run: Run, metrics: Metrics, comparison: Comparison | None) -> Obj
         return None
     return Objection(
         f"it is worse than {comparison.champion}, which serves",
-        f"Asked for the exact words of the new test text, the new model has a perplexity of {challenger:.2f}, "
-        f"and {comparison.champion} has {champion:.2f}. Lower is better; the tolerance is "
+        "Asked for the exact words of the new test text, the new model has a perplexity of "
+        f"{challenger:.2f}, and {comparison.champion} has {champion:.2f}. Lower is better; the tolerance is "
         f"{comparison.tolerance:.1%}. {_why_two_figures(metrics, challenger)}".rstrip(),
     )
 
@@ -173,8 +173,8 @@ def _why_two_figures(metrics: Metrics, challenger: float) -> str:
     if own is None or abs(challenger / own - 1) < 0.005:
         return ""
     return (
-        f"The new model's own test perplexity, {own:.2f}, is another figure: for it, all words that the model "
-        "does not know count as one."
+        f"The new model's own test perplexity, {own:.2f}, is another figure: for it, all words that the "
+        "model does not know count as one."
     )
 
 
