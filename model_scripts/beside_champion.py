@@ -108,7 +108,7 @@ def test_words(channel: Path, tokenizer_name: str) -> list[str]:
     cut = tokenizer.BY_NAME[tokenizer_name]
     lines = (
         line
-        for block in split_files.blocks(split_files.find(channel)["test"])
+        for _, block in split_files.blocks(split_files.find(channel)["test"])
         for line in block.decode().removesuffix("\n").split("\n")
     )
     return list(islice((word for line in lines for word in (*cut.split(line), END_OF_LINE)), MOST_TOKENS))

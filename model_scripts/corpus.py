@@ -10,6 +10,7 @@ The slow tokenizer sees each distinct chunk once, and no Python loop runs over t
 of memory; besides the tokens, only the distinct chunks and words are kept.
 """
 
+import contextlib
 import unicodedata
 from array import array
 from collections import Counter, defaultdict, deque
@@ -23,9 +24,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+import hyperparameters
 import split_files
 import tokenizer
 import vocabulary
+from split_files import Text
 from tokenizer import Tokenizer
 from user_error import UserError
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
@@ -56,12 +59,18 @@ class Corpus:
     unknown_words: int
 
 
-def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BLOCK_BYTES) -> Corpus:
+def read(
+    channel: Path,
+    wanted_tokenizer: str,
+    max_vocabulary: int = hyperparameters.MAX_VOCABULARY,
+    block_bytes: int = split_files.BLOCK_BYTES,
+) -> Corpus:
     """Read the corpus in a folder.
 
     Args:
         channel: The folder.
         wanted_tokenizer: A name in tokenizer.CHOICES, or `auto` to choose the tokenizer that fits train.
+        max_vocabulary: The most words of the vocabulary.
         block_bytes: How much text to read at once.
 
     Raises:
@@ -69,14 +78,14 @@ def read(channel: Path, wanted_tokenizer: str, block_bytes: int = split_files.BL
     """
     files = split_files.find(channel)
     if wanted_tokenizer == "auto":
-        chosen = tokenizer.choose(split_files.sample(files["train"]))
+        chosen = tokenizer.choose([split_files.sample(files["train"])])
     else:
         chosen = tokenizer.CHOICES[wanted_tokenizer]
     _keep_freed_memory()
     chunks = Chunks(chosen)
-    texts = {split: _read_split(split, path, chunks, block_bytes) for split, path in files.items()}
+    texts = {split: _read_split(split, text, chunks, block_bytes) for split, text in files.items()}
     counts = {split: _count(parts, len(chunks)) for split, parts in texts.items()}
-    known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]))
+    known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]), max_vocabulary)
     splits = {split: chunks.replace(parts, counts[split], ids) for split, parts in texts.items()}
     of_test = chunks.count_words(counts["test"]) > 0
     unknown_words = int(np.count_nonzero(of_test[END_OF_LINE_ID:] & (ids[END_OF_LINE_ID:] == UNKNOWN_ID)))
@@ -189,23 +198,36 @@ def _runs(values: Numbers, starts: Numbers, lengths: Numbers) -> Numbers:
     return values.take(places)
 
 
-def _read_split(split: str, path: Path, chunks: Chunks, block_bytes: int) -> list[Numbers]:
-    """Read one file as chunk numbers, in arrays of up to CHUNKS_OF_A_PART."""
+def _read_split(split: str, text: Text, chunks: Chunks, block_bytes: int) -> list[Numbers]:
+    """Read one split as chunk numbers, in arrays of up to CHUNKS_OF_A_PART."""
     parts: list[Numbers] = []
     part, filled = np.empty(0, dtype=np.int32), 0
-    try:
-        for found in _ahead(find_words, split_files.blocks(path, block_bytes)):
+    for path, found in _ahead(_find_words, split_files.blocks(text, block_bytes)):
+        with _named_errors(path):
             numbers = chunks.number(found)
-            if filled + len(numbers) > len(part):
-                parts.append(part[:filled])
-                part, filled = np.empty(max(CHUNKS_OF_A_PART, len(numbers)), dtype=np.int32), 0
-            part[filled : filled + len(numbers)] = numbers
-            filled += len(numbers)
+        if filled + len(numbers) > len(part):
+            parts.append(part[:filled])
+            part, filled = np.empty(max(CHUNKS_OF_A_PART, len(numbers)), dtype=np.int32), 0
+        part[filled : filled + len(numbers)] = numbers
+        filled += len(numbers)
+    if not filled:
+        raise UserError(f"The {split} split, {text[0].path.name}, contains no text.")
+    return [*parts, part[:filled]]
+
+
+def _find_words(block: tuple[Path, bytes]) -> tuple[Path, Words]:
+    path, text = block
+    with _named_errors(path):
+        return path, find_words(text)
+
+
+@contextlib.contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Raise a UserError that names the file if its text is not UTF-8."""
+    try:
+        yield
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8 text.") from None
-    if not filled:
-        raise UserError(f"The {split} file, {path.name}, contains no text.")
-    return [*parts, part[:filled]]
 
 
 def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

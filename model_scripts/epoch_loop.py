@@ -17,7 +17,7 @@ import hashlib
 import math
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -102,20 +102,11 @@ class Training:
             model: The new model, on the device to train on.
             train: The text to learn.
             valid: The text that decides which epoch is best.
-            hparams: The job's hyperparameters.
+            hparams: The job's hyperparameters, as `fit` returns them.
             metrics: The job's metrics, which get a record of each epoch.
             artifact: The model folder, which gets the best weights.
             checkpoints: On the first rank, where checkpoints go, if anywhere.
-
-        Raises:
-            UserError: batch_size is too large for the text or too small for the ranks.
         """
-        if distributed.world_size() > hparams.batch_size:
-            raise UserError(
-                f"batch_size {hparams.batch_size} is too small for {distributed.world_size()} processes, "
-                f"which share its columns: make it at least {distributed.world_size()}, or use fewer "
-                "instances."
-            )
         self.model = model
         self.columns = batchify(train, hparams.batch_size)
         self.valid = valid
@@ -371,21 +362,37 @@ class DeferredSigterm:
         self.received = True
 
 
+def fit(hparams: Hyperparameters, tokens: int) -> Hyperparameters:
+    """Return hyperparameters whose batch_size and bptt a training text of so many tokens allows.
+
+    A full step reads batch_size columns of bptt words and the word after each. If the text is shorter,
+    batch_size shrinks to the number of ranks, which share the columns, and then bptt.
+
+    Raises:
+        UserError: batch_size is too small for the ranks, or the text is too short for them.
+    """
+    ranks = distributed.world_size()
+    if ranks > hparams.batch_size:
+        raise UserError(
+            f"batch_size {hparams.batch_size} is too small for {ranks} processes, which share its columns: "
+            f"make it at least {ranks}, or use fewer instances."
+        )
+    if tokens < 2 * ranks:
+        raise UserError(
+            f"train has {tokens:,} tokens, too few for {ranks} processes. Use fewer instances or more text."
+        )
+    batch_size = min(hparams.batch_size, max(ranks, tokens // (hparams.bptt + 1)))
+    bptt = min(hparams.bptt, tokens // batch_size - 1)
+    return replace(hparams, batch_size=batch_size, bptt=bptt)
+
+
 def batchify(tokens: TokenIds, batch_size: int) -> TokenIds:
     """Cut a text into batch_size columns of equal length and drop the rest.
 
     Returns:
         A view (rows, batch_size) of `tokens`; each column is a stretch of the text.
-
-    Raises:
-        UserError: The text is too short for two rows.
     """
     rows = len(tokens) // batch_size
-    if rows < 2:
-        raise UserError(
-            f"batch_size {batch_size} is too large for {len(tokens):,} training tokens: "
-            f"it can be at most {len(tokens) // 2}."
-        )
     return tokens[: rows * batch_size].reshape(batch_size, rows).T
 
 

@@ -18,6 +18,10 @@ from typing import Any, NamedTuple
 
 from user_error import UserError
 
+MAX_VOCABULARY = 250_000
+FEWEST_WORDS = 3
+"""The size of the smallest vocabulary: <unk>, <eos> and a word."""
+
 TOKENIZERS = ("auto", "prose", "tokenized", "joined")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -67,6 +71,9 @@ class Hyperparameters:
     seed: int = _hyperparameter(1111, "seed of all random numbers")
     log_interval: int = _hyperparameter(200, "steps between two lines of the log")
     tokenizer: str = _hyperparameter("auto", f"how text is cut into words: {', '.join(TOKENIZERS)}")
+    max_vocabulary: int = _hyperparameter(
+        MAX_VOCABULARY, "words that the model may know, <unk> and <eos> included; rarer words become <unk>"
+    )
 
     def __post_init__(self) -> None:
         for name, allowed in (("recipe", RECIPES), ("tokenizer", TOKENIZERS)):
@@ -78,6 +85,11 @@ class Hyperparameters:
         for name in ("emsize", "nhid", "nlayers", "epochs", "batch_size", "bptt", "log_interval"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.max_vocabulary < FEWEST_WORDS:
+            raise UserError(
+                f"max_vocabulary must be at least {FEWEST_WORDS} (<unk>, <eos> and a word), "
+                f"not {self.max_vocabulary}."
+            )
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be a finite number above 0, not {getattr(self, name)}.")

@@ -43,6 +43,9 @@ class Metrics:
         artifact: The folder of the model, which gets metrics.json without TEXTS.
         output: The folder of the job's other output, which gets all of metrics.json.
         world_size: The number of processes that train together.
+        batch_size: The columns that the text was cut into, which may be fewer than the job was given.
+        bptt: The words that gradients flow back through, likewise.
+        notes: Sentences that say where the job deviates from what it was given.
         tokens: The number of tokens of each split.
         unknown_share: The share of each split's tokens that are <unk>.
         test_words: The number of different words in the vocabulary and test together.
@@ -64,6 +67,9 @@ class Metrics:
     output: Path
     recipe: str
     world_size: int
+    batch_size: int
+    bptt: int
+    notes: list[str]
     tokenizer: str
     vocabulary_size: int
     parameters: int
@@ -122,7 +128,10 @@ class Metrics:
     def document(self) -> dict[str, Any]:
         """Return the content of metrics.json. An infinite perplexity is null: JSON has no infinity."""
         valid_loss = self.best.valid_loss if self.best else None
-        names = ("recipe", "world_size", "tokenizer", "vocabulary_size", "parameters")
+        names = (
+            *("recipe", "world_size", "batch_size", "bptt", "notes"),
+            *("tokenizer", "vocabulary_size", "parameters"),
+        )
         return {
             **{name: getattr(self, name) for name in names},
             **{f"{split}_tokens": count for split, count in self.tokens.items()},

@@ -51,9 +51,12 @@ BY_NAME = {
 
 # Where the adaptive recipe cuts the vocabulary, and the width of the vectors in each tail: emsize divided by
 # this. The cost of a tail grows with its length and with how often its words occur, so large vocabularies are
-# cut more often.
-CUTOFFS = (400, 2_000, 6_000, 14_000, 40_000, 70_000, 120_000, 200_000, 350_000, 600_000, 1_000_000)
-DIVISORS = (2, 4, 8, 8, *[16] * 7)
+# cut more often, from 200,000 words on at steps of about 5/3.
+CUTOFFS = (
+    *(400, 2_000, 6_000, 14_000, 40_000, 70_000, 120_000, 200_000, 350_000, 600_000, 1_000_000),
+    *(1_700_000, 2_800_000, 4_600_000, 7_700_000),
+)
+DIVISORS = (2, 4, 8, 8, *[16] * (len(CUTOFFS) - 4))
 
 # The shares that AWD-LSTM drops on WikiText-2 when its output dropout, the hyperparameter `dropout`, is 0.4.
 AWD_OUTPUTS = 0.4

@@ -50,9 +50,9 @@ from checkpoint import Checkpoints
 from comparison import Comparison
 from corpus import Corpus
 from distributed import RankLost
-from epoch_loop import Stopped, Training
+from epoch_loop import Stopped, Training, fit
 from hyperparameters import Hyperparameters
-from job_log import log_values, scores
+from job_log import log, log_values, scores
 from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
 from metrics import Metrics
 from perplexity import mean_loss, perplexity
@@ -144,7 +144,8 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
     with distributed.shared_errors():
         hparams = hyperparameters.parse(arguments)
         folders = Folders.from_environment(environment)
-        text = corpus.read(folders.channel, hparams.tokenizer)
+        text = corpus.read(folders.channel, hparams.tokenizer, hparams.max_vocabulary)
+        given, hparams = hparams, fit(hparams, len(text.splits["train"]))
     device = prepare_torch(hparams.seed)
     model = recipes.model(hparams, count(text.splits["train"], len(text.vocabulary))).to(device)
     distributed.broadcast_weights(model)
@@ -153,6 +154,9 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
         output=folders.output,
         recipe=hparams.recipe,
         world_size=distributed.world_size(),
+        batch_size=hparams.batch_size,
+        bptt=hparams.bptt,
+        notes=notes(given, hparams, text),
         tokenizer=text.tokenizer,
         vocabulary_size=len(text.vocabulary),
         parameters=model.count_parameters(),
@@ -226,8 +230,21 @@ def count(tokens: TokenIds, words: int) -> npt.NDArray[np.int64]:
     return counts
 
 
+def notes(given: Hyperparameters, used: Hyperparameters, text: Corpus) -> list[str]:
+    """Return sentences that say where the job deviates from the hyperparameters that it was given."""
+    found = []
+    changed = [name for name in ("batch_size", "bptt") if getattr(used, name) != getattr(given, name)]
+    if changed:
+        values = " and ".join(f"{name} {getattr(used, name)}, not {getattr(given, name)}" for name in changed)
+        tokens = len(text.splits["train"])
+        found.append(f"The training text has only {tokens:,} tokens, so it was trained with {values}.")
+    return found
+
+
 def log_start(metrics: Metrics) -> None:
     """Log the metrics that are known before training."""
+    for note in metrics.notes:
+        log(f"note: {note}")
     log_values(
         recipe=metrics.recipe,
         world_size=metrics.world_size,

@@ -6,8 +6,8 @@ Every line of a corpus ends with one <eos>, blank lines too, as in PyTorch's wor
 counts and perplexities can be compared with published ones.
 
 A model can only predict <unk> if <unk> occurs in training. A text whose rare words are <unk> already
-(WikiText) keeps all its words. In any other text, words that occur once become <unk>. The vocabulary has no
-other limit.
+(WikiText) keeps all its words. In any other text, words that occur once become <unk>. If more words are left
+than the vocabulary may have (the hyperparameter max_vocabulary), the rarest become <unk>, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,13 +63,14 @@ class Vocabulary:
         return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
 
 
-def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64]) -> tuple[Vocabulary, TokenIds]:
+def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64], most: int) -> tuple[Vocabulary, TokenIds]:
     """Return the vocabulary of a training text, and the number there of each given word.
 
     Args:
         words: Distinct words of all splits and their positions in `counts` and in the result, in rising
             order; <unk> and <eos> first.
         counts: How often each word occurs in the training text, which may be never.
+        most: The largest size of the vocabulary, <unk> and <eos> included.
 
     Raises:
         UserError: There is no word to learn.
@@ -82,9 +83,9 @@ def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64]) -> tuple[Voca
     if not by_spelling:
         raise UserError("train has no word that occurs twice: there is nothing to learn. Use a longer text.")
     places = np.fromiter(map(words.__getitem__, by_spelling), dtype=np.int64, count=len(by_spelling))
-    by_frequency = np.argsort(-counts[places], kind="stable")
+    by_frequency = np.argsort(-counts[places], kind="stable")[: most - 2]
 
     numbers = np.full(len(words), UNKNOWN_ID, dtype=np.int32)
     numbers[END_OF_LINE_ID] = END_OF_LINE_ID
-    numbers[places[by_frequency]] = np.arange(2, len(by_spelling) + 2, dtype=np.int32)
+    numbers[places[by_frequency]] = np.arange(2, len(by_frequency) + 2, dtype=np.int32)
     return Vocabulary([UNKNOWN, END_OF_LINE, *map(by_spelling.__getitem__, by_frequency.tolist())]), numbers

@@ -102,7 +102,8 @@ def _quality(report: Report) -> list[str]:
         f"Test perplexity {test}: on unseen text, the model is as uncertain about the next word as if it "
         f"chose at random among {test} words."
         + (f" It does not know {share:.1%} of that text." if share is not None else "")
-        + (f" Its vocabulary has {vocabulary:,} words." if vocabulary else "")
+        + (f" Its vocabulary has {vocabulary:,} words." if vocabulary else ""),
+        *map(sentence, metrics.get("notes") or ()),
     ]
 
 

@@ -31,6 +31,7 @@ class Hyperparameters(Contract):
     seed: int = Field(default=1111, ge=0, le=2**32 - 1)
     log_interval: int = Field(default=200, ge=1, le=1_000_000)
     tokenizer: Literal["auto", "prose", "tokenized", "joined"] = "auto"
+    max_vocabulary: int = Field(default=250_000, ge=3, le=9_999_999)
 
     @model_validator(mode="after")
     def _rate_is_of_the_recipe(self) -> Hyperparameters:

@@ -85,6 +85,7 @@ class Metrics(Contract):
 
     `test_unknown_share` is the share of the test split that the model reads as unknown words.
     `test_exact_perplexity` charges these words: the model must say which of `test_words` words it means.
+    `notes` say where training deviated from the request, for example with a smaller batch_size.
     """
 
     test_perplexity: float | None
@@ -95,6 +96,7 @@ class Metrics(Contract):
     test_unknown_share: float | None = None
     test_exact_perplexity: float | None = None
     test_words: int | None = None
+    notes: list[str] = Field(default=[])
 
 
 class Comparison(Contract):

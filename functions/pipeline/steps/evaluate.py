@@ -27,6 +27,7 @@ def handler(given: EvaluateInput) -> Evaluated:
     """Return the verdict."""
     reported = given.trained.metrics
     vocabulary, words = reported.get("vocabulary:size"), reported.get("test:words")
+    written = job_output.read(given.trained).metrics
     metrics = Metrics(
         test_perplexity=reported.get("test:perplexity"),
         valid_perplexity=reported.get("valid:perplexity"),
@@ -36,9 +37,9 @@ def handler(given: EvaluateInput) -> Evaluated:
         test_unknown_share=reported.get("test:unknown_share"),
         test_exact_perplexity=reported.get("test:exact_perplexity"),
         test_words=None if words is None else int(words),
+        notes=written.notes,
     )
-    scored = job_output.read(given.trained).metrics.comparison
-    comparison = compare(given.run, given.champion, given.prepared.fingerprint, scored)
+    comparison = compare(given.run, given.champion, given.prepared.fingerprint, written.comparison)
     objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, metrics, comparison)
     reason = objection.reason if objection else _praise(metrics, given.prepared.splits.test.words, comparison)
     return Evaluated(

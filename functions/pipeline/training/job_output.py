@@ -137,8 +137,9 @@ class Machine(_Untrusted):
 class JobMetrics(_Untrusted):
     """The content of metrics.json, as far as anything reads it. `best_epoch` counts from 1.
 
-    `notes` say where the job deviates from what it was given. `word_differences` are the words of the test
-    text whose probabilities differ most between the two models.
+    `hyperparameters` are the values that training used, and `notes` say where they deviate from those that it
+    was given. `word_differences` are the words of the test text whose probabilities differ most between the
+    two models.
     """
 
     parameters: Count | None = None

@@ -175,7 +175,7 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, split: str, where: in
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_file_of_nothing_but_a_byte_order_mark_is_refused(tmp_path: Path, split: str) -> None:
-    with pytest.raises(UserError, match=f"^The {split} file, {split}, contains no text.$"):
+    with pytest.raises(UserError, match=f"^The {split} split, {split}, contains no text.$"):
         corpus.read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
 
 

@@ -56,6 +56,7 @@ def test_the_toolkits_own_arguments_are_ignored() -> None:
         (["--clip", "-1"], "clip must be a finite number above 0"),
         (["--dropout", "1"], "dropout must be at least 0 and below 1"),
         (["--tied", "maybe"], "tied: must be one of true, 1, yes, false, 0, no, not 'maybe'"),
+        (["--max_vocabulary", "2"], "max_vocabulary must be at least 3 (<unk>, <eos> and a word), not 2"),
         (["--seed", "-1"], "seed must be from 0 to 4294967295"),
         (["--tokenizer", "bpe"], "tokenizer must be one of auto, prose, tokenized"),
         (["--epochs", "2", "--epochs", "3"], "epochs: occurs twice"),

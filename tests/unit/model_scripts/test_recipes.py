@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,12 +19,18 @@ def test_classic_has_one_softmax_over_the_whole_vocabulary() -> None:
 
 
 def test_fast_cuts_the_vocabulary_and_narrows_what_is_rare() -> None:
-    for words, cutoffs in ((33_278, recipes.CUTOFFS[:4]), (2_000_000, recipes.CUTOFFS)):
+    for words, cutoffs in ((33_278, recipes.CUTOFFS[:4]), (2_000_000, recipes.CUTOFFS[:12])):
         shape = recipes.shape(Hyperparameters(recipe="fast"), words)
         assert shape.cutoffs == cutoffs
         assert len(shape.widths) == len(shape.cutoffs)
         assert list(shape.widths) == sorted(shape.widths, reverse=True)
         assert shape.tails[-1][1] == words
+
+
+def test_large_vocabularies_are_cut_in_proportion() -> None:
+    large = [cutoff for cutoff in recipes.CUTOFFS if cutoff >= 200_000]
+    assert large[-1] > 7_000_000
+    assert all(1.6 < after / before < 1.8 for before, after in pairwise(large))
 
 
 @pytest.mark.parametrize("vocabulary_size", [3, 400, 401, 2_000, 2_001, 14_001])

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import corpus
+import distributed
 import train
-from epoch_loop import Training, batchify
+from epoch_loop import Training, batchify, fit
+from hyperparameters import Hyperparameters
 from tests.unit.model_scripts.conftest import (
     CANARY,
     SCRIPTS,
@@ -21,6 +23,7 @@ from tests.unit.model_scripts.conftest import (
     write_large_vocabulary,
 )
 from tests.unit.model_scripts.forks import ForkServer
+from user_error import UserError
 
 NUMBER = r"([0-9.eE+-]+|inf|nan)"
 
@@ -205,12 +208,82 @@ def test_divergence_at_once_says_what_to_change(job: Job, capfd: Capture) -> Non
     assert "lr" in sentence
 
 
-def test_too_large_a_batch_is_refused_with_the_limit(
-    tmp_path: Path, corpus_folder: Path, capfd: Capture
+@pytest.mark.parametrize(
+    ("tokens", "ranks", "used"),
+    [
+        (720, 1, (20, 35)),
+        (719, 1, (19, 35)),
+        (36, 1, (1, 35)),
+        (35, 1, (1, 34)),
+        (2, 1, (1, 1)),
+        (100, 3, (3, 32)),
+        (6, 3, (3, 1)),
+    ],
+)
+def test_batch_size_and_bptt_shrink_to_what_the_text_allows(
+    tokens: int, ranks: int, used: tuple[int, int], monkeypatch: Patch
 ) -> None:
-    (corpus_folder / "train").write_text("a b a b a\n")
-    sentence = fails_with(Job(tmp_path / "job", corpus_folder), capfd)
-    assert "batch_size 4 is too large for 6 training tokens: it can be at most 3" in sentence
+    monkeypatch.setattr(distributed, "world_size", lambda: ranks)
+    found = fit(Hyperparameters(), tokens)
+    assert (found.batch_size, found.bptt) == used
+    assert tokens // found.batch_size >= found.bptt + 1
+
+
+def test_a_text_that_is_too_short_for_the_processes_is_refused(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    with pytest.raises(UserError, match=r"train has 5 tokens, too few for 3 processes\. Use fewer instances"):
+        fit(Hyperparameters(), 5)
+
+
+POEM = [
+    "I went to the sea, and the sea was grey,",
+    "and the wind on the sand went a long way.",
+    "The gulls on the wind, they cried to the sand:",
+    "is the sea so old, is there no more land?",
+    "",
+]
+
+
+@pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
+def test_a_poem_trains_and_speaks(recipe: str, tmp_path: Path, capfd: Capture) -> None:
+    """A poem of forty lines, which is too short for the default batch_size and bptt."""
+    channel = tmp_path / "training"
+    channel.mkdir()
+    for split, lines in (("train", POEM * 7), ("valid", POEM[:1]), ("test", ["the sea"])):
+        (channel / split).write_text("\n".join(lines) + "\n")
+    job = Job(tmp_path / "job", channel)
+    assert job.run(recipe=recipe, epochs=2, batch_size=20, bptt=35) == 0
+    found = job.metrics()
+    assert (found["batch_size"], found["bptt"]) == (found["train_tokens"] // 36, 35)
+    (note,) = found["notes"]
+    assert note == (
+        f"The training text has only {found['train_tokens']} tokens, so it was trained with batch_size "
+        f"{found['batch_size']}, not 20."
+    )
+    assert f"note: {note}\n" in capfd.readouterr().out
+    for name in ("valid_perplexity", "test_perplexity", "test_exact_perplexity", "test_unknown_share"):
+        assert math.isfinite(found[name])
+    assert len(found["samples"]) >= 2
+    assert json.loads((job.model / "config.json").read_text())["batch_size"] == found["batch_size"]
+
+
+def test_a_text_of_ordinary_length_has_no_notes(trained: Job) -> None:
+    assert (trained.metrics()["batch_size"], trained.metrics()["notes"]) == (4, [])
+
+
+def test_words_beyond_max_vocabulary_count_as_unknown(job: Job, tmp_path: Path) -> None:
+    limited = Job(tmp_path / "limited", job.channel)
+    assert (job.run(epochs=1), limited.run(epochs=1, max_vocabulary=12)) == (0, 0)
+    whole, found = job.metrics(), limited.metrics()
+    assert found["vocabulary_size"] == 12
+    words = (job.model / "vocabulary").read_text().splitlines()
+    assert (limited.model / "vocabulary").read_text().splitlines() == words[:12]
+    for split in ("train", "valid", "test"):
+        assert found[f"{split}_unknown_share"] > whole[f"{split}_unknown_share"] + 0.05
+    # The set of words to choose from is the same: those of test that are not known come on top.
+    assert found["test_words"] == 12 + len(
+        {number for number in corpus.read(job.channel, "auto").splits["test"].tolist() if number >= 12}
+    )
 
 
 def test_a_missing_channel_is_explained(capfd: Capture, monkeypatch: Patch) -> None:

@@ -7,10 +7,11 @@ from user_error import UserError
 from vocabulary import UNKNOWN_ID, Vocabulary, learn
 
 
-def learn_from(**counts: int) -> tuple[list[str], list[int]]:
+def learn_from(most: int = 1000, /, **counts: int) -> tuple[list[str], list[int]]:
     """Return the vocabulary for words with these counts in train, and the number of each word."""
     met = {"<unk>": counts.pop("unk", 0), "<eos>": 1, **counts}
-    vocabulary, numbers = learn({word: place for place, word in enumerate(met)}, np.array(list(met.values())))
+    words = {word: place for place, word in enumerate(met)}
+    vocabulary, numbers = learn(words, np.array(list(met.values())), most)
     return vocabulary.words, numbers[2:].tolist()
 
 
@@ -33,6 +34,10 @@ def test_a_stray_unk_changes_nothing(unk: int, others: int) -> None:
 
 def test_words_that_only_other_splits_hold_are_not_learnt() -> None:
     assert learn_from(unk=2, a=1, elsewhere=0) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
+
+
+def test_the_rarest_words_beyond_the_limit_are_unknown() -> None:
+    assert learn_from(4, b=2, c=3, a=2) == (["<unk>", "<eos>", "c", "a"], [UNKNOWN_ID, 2, 3])
 
 
 def test_a_corpus_with_nothing_to_learn_is_refused() -> None:

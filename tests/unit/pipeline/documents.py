@@ -123,6 +123,7 @@ _EVALUATED: Document = {
         "test_unknown_share": 0.021,
         "test_exact_perplexity": 250.1,
         "test_words": 34012,
+        "notes": [],
     },
     "comparison": {
         "champion": FORMER,

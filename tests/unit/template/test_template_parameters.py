@@ -61,6 +61,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "Dropout": (["auto", "0", "0.999999999"], ["1", "1.5", "1.0", ".5", "-0.1"]),
     "Seed": (["0", "999999999"], ["-1", "1000000000"]),
     "LogInterval": (["1", "999999"], ["0", "1000000"]),
+    "MaxVocabulary": (["3", "9999999"], ["2", "10000000"]),
     "ApiAllowedOrigins": (
         ["", "https://a.example", "http://localhost:3000,https://b.a-1.example"],
         [
@@ -93,6 +94,7 @@ CHANGED: dict[str, tuple[str, str, Any]] = {
     "Seed": ("7", "hyperparameters.seed", 7),
     "LogInterval": ("10", "hyperparameters.log_interval", 10),
     "Tokenizer": ("prose", "hyperparameters.tokenizer", "prose"),
+    "MaxVocabulary": ("5000", "hyperparameters.max_vocabulary", 5000),
     "TrainingInstanceType": ("ml.g5.xlarge", "training.instance_type", "ml.g5.xlarge"),
     "TrainingInstanceCount": ("4", "training.instance_count", 4),
     "MaxTrainingSeconds": ("3600", "training.max_runtime_seconds", 3600),

@@ -44,6 +44,11 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
     ]
 
 
+def test_success_says_where_training_deviated_from_the_request() -> None:
+    note = "The training text has only 240 tokens, so it was trained with batch_size 6, not 20."
+    assert note in text_of(metrics={**METRICS, "notes": [note]}).splitlines()
+
+
 FAILURE = {
     "error": "InvalidDataset",
     "message": "The file is not UTF-8 at byte 17",

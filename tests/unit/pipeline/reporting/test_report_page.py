@@ -48,7 +48,6 @@ METRICS: Json = {
         {"word": "peace", "count": 12, "champion": 1 / 1234, "challenger": 0.125},
         {"word": "bureau", "count": 3, "champion": 0.05, "challenger": 0.004},
     ],
-    "notes": ["The training text has only 300 tokens."],
 }
 
 
@@ -148,11 +147,12 @@ def test_no_text_of_a_corpus_or_a_log_is_taken_for_html(run: Json, hostile: str)
     pair = {"prompt": hostile, "champion": hostile, "challenger": hostile}
     word = {"word": hostile, "count": 3, "champion": 0.1, "challenger": 0.2}
     metrics = {
-        **{"samples": [{"prompt": hostile, "text": hostile}], "side_by_side": pair, "notes": [hostile]},
+        **{"samples": [{"prompt": hostile, "text": hostile}], "side_by_side": pair},
         **{"word_differences": [word], "machine": {"device": hostile}},
     }
     run["run"]["source"] = {"repo": hostile[:500], "secret": hostile[:500]}
     run["evaluated"]["objection"] = hostile
+    run["evaluated"]["metrics"]["notes"] = [hostile]
     page = shown(run, metrics)
     assert "\x00" not in page.html
     assert [tag for tag, _ in page.elements].count("section") == len(page.headings)
@@ -191,7 +191,7 @@ def test_a_section_without_its_data_is_left_out(run: Json, heading: str) -> None
 
 
 def test_the_output_of_an_earlier_versions_job_has_a_page(run: Json) -> None:
-    new = ("hyperparameters", "machine", "side_by_side", "word_differences", "notes")
+    new = ("hyperparameters", "machine", "side_by_side", "word_differences")
     page = shown(run, {name: value for name, value in METRICS.items() if name not in new})
     assert page.headings == list(SECTIONS)
     for text in ("What each writes", "differ most", "Device", "memory"):
@@ -380,8 +380,13 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert page.row("Device of each of 4 processes") == "NVIDIA A10G"
     assert page.row("Most memory used by training") == "812 MB"
     assert page.row("Most memory used on the GPU") == "2.1 GB"
-    assert "The training text has only 300 tokens." in page.text("bdi")
     assert "Validation perplexity" not in page.text("bdi")
+
+
+def test_the_page_says_with_which_sizes_a_short_text_was_trained(run: Json) -> None:
+    note = "The training text has only 240 tokens, so it was trained with batch_size 6, not 20."
+    run["evaluated"]["metrics"]["notes"] = [note]
+    assert note in shown(run).text("bdi")
 
 
 def test_generated_texts_are_shown_with_their_prompt_and_seed(run: Json) -> None:

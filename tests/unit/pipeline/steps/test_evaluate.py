@@ -245,7 +245,13 @@ def test_a_champion_without_an_artifact_cannot_be_compared(
     assert verdict["comparison"]["reason"] == f"The artifact of {name} does not exist any more."
 
 
-# --- notes on the comparison
+# --- notes on training and on the comparison
+
+
+def test_the_jobs_notes_on_training_are_kept(evaluates: Evaluates, written: Document) -> None:
+    assert evaluates()["metrics"]["notes"] == []
+    written["notes"] = ["It was trained with batch_size 6, not 20."]
+    assert evaluates()["metrics"]["notes"] == written["notes"]
 
 
 @pytest.mark.parametrize("notes", [["A tenth of the test text is unknown words."], None, "text", 7, {"a": 1}])
