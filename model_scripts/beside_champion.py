@@ -77,7 +77,7 @@ def show(
             comparison.unpack(folder / ARTIFACT, champion)
             differences = []
             if outcome.words is not None:
-                words = test_words(channel, outcome.challenger.tokenizer)
+                words = words_of_test(channel, outcome.challenger.tokenizer)
                 differences = word_differences(champion, artifact, words, outcome.words, device)
             return {
                 "side_by_side": _side_by_side(champion, artifact, valid),
@@ -103,7 +103,7 @@ def _side_by_side(champion: Path, challenger: Path, valid: TokenIds) -> dict[str
     return {"prompt": prompt, "seed": SEED, "temperature": TEMPERATURE, **texts}
 
 
-def test_words(channel: Path, tokenizer_name: str) -> list[str]:
+def words_of_test(channel: Path, tokenizer_name: str) -> list[str]:
     """Return the first MOST_TOKENS words of the test split, with an END_OF_LINE after each line."""
     cut = tokenizer.BY_NAME[tokenizer_name]
     lines = (

@@ -78,7 +78,7 @@ def _draw_bars(axes: Any, metrics: Metrics) -> None:
     """Draw the perplexities on train, valid and test of a single epoch."""
     (epoch,), (_, valid, test) = metrics.epochs, _best(metrics)
     values = {TRAIN: perplexity(epoch.train_loss), VALID: valid, TEST: test}
-    shown = [value if value < HIGHEST else math.nan for value in values.values()]
+    shown = [value if value < HIGHEST else 0 for value in values.values()]
     bars = axes.barh([*values], shown, height=0.6, color=[COLOURS[name] for name in values])
     axes.bar_label(bars, [_figure(value) for value in values.values()], padding=5)
     axes.invert_yaxis()
