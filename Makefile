@@ -22,9 +22,14 @@ help: ## list the targets
 
 env: $(STAMP) $(WHEELS) ## create the one environment, .venv, with every dependency pinned
 
+# An environment keeps the Python that created it. Whoever names another one has to know.
+.PHONY: same-python
+same-python:
+	@$(if $(filter file,$(origin PYTHON)),,$(PYTHON) scripts/check_python.py $(VENV))
+
 # Two pips at once install the packages that constraints.txt lists, in half the time. The next pip checks that every
 # requirement is installed, and installs what is missing.
-$(STAMP): requirements.txt constraints.txt pyproject.toml
+$(STAMP): requirements.txt constraints.txt pyproject.toml | same-python
 	@$(PYTHON) scripts/check_python.py
 	@echo "Creating the environment in $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from lexline.aws import client_errors
 from lexline.commands import (
     cost,
+    datasets,
     deploy,
     down,
     env,
@@ -99,8 +100,8 @@ def _lexline(
 
 
 for command in (
-    up.up, run.run, generate.generate, status.status, logs.logs, models.models, deploy.deploy,
-    rollback.rollback, report.report, cost.cost, env.env, down.down,
+    up.up, run.run, generate.generate, status.status, datasets.datasets, logs.logs, models.models,
+    deploy.deploy, rollback.rollback, report.report, cost.cost, env.env, down.down,
 ):  # fmt: skip
     follows_a_run = command in (run.run, deploy.deploy, rollback.rollback)
     app.command(epilog=_EXIT_CODES_OF_RUNS if follows_a_run else _EXIT_CODES)(command)

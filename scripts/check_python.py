@@ -1,8 +1,13 @@
 """Check that this Python can create the environment. Any Python 3 runs this file.
 
-Exit codes: 0 if it can, 1 with a sentence if it cannot.
+    python3 scripts/check_python.py [ENVIRONMENT]
+
+With the folder of an environment that exists already, check that this Python's version created it.
+Exit codes: 0 if so, 1 with a sentence if not.
 """
 
+import pathlib
+import re
 import sys
 
 # PyTorch, Ray and SciPy come as wheels for these versions.
@@ -32,9 +37,33 @@ def problem(version, can_create):
     return None
 
 
+def conflict(version, environment):
+    """Return why an environment cannot be used with a Python, and what to do, or None if it can.
+
+    Args:
+        version: The version of the Python.
+        environment: The environment's folder, which need not exist.
+    """
+    try:
+        with (pathlib.Path(environment) / "pyvenv.cfg").open(encoding="utf-8") as file:
+            found = re.search(r"^version(?:_info)? *= *(\d+)\.(\d+)", file.read(), re.MULTILINE)
+    except OSError:
+        return None
+    if found is None or (int(found.group(1)), int(found.group(2))) == tuple(version[:2]):
+        return None
+    return (
+        f"The environment in {environment} has Python {found.group(1)}.{found.group(2)}, but this is Python "
+        f"{'.'.join(map(str, version[:2]))}. Delete it with `rm -r {environment}`, and run `make env` with "
+        "this Python again. To keep it, leave PYTHON out."
+    )
+
+
 if __name__ == "__main__":
     try:
         import ensurepip
     except ImportError:
         ensurepip = None
-    sys.exit(problem(sys.version_info, ensurepip is not None))
+    sys.exit(
+        problem(sys.version_info, ensurepip is not None)
+        or (conflict(sys.version_info, sys.argv[1]) if len(sys.argv) > 1 else None)
+    )

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Run the whole pipeline on this machine: start the local cloud, build and deploy; upload a corpus, which trains
-# and serves a model; generate text over HTTP; run again, which finds nothing new; list the models and the costs.
+# and serves a model; generate text over HTTP; run again, which finds nothing new; list the datasets, the models and
+# the costs.
 # At the end the script deletes everything that it made.
-# Usage: scripts/demo.sh [FILE]   (a text file or an archive; default: speeches)
+# Usage: scripts/demo.sh [PATH]   (a text file, an archive, or a folder with them; default: three files of speeches)
 # Exit codes: 0 success, 2 the file does not exist, any other: a command failed.
 set -euo pipefail
 
 if [ $# -gt 0 ] && [ ! -e "$1" ]; then
-  echo "The file $1 does not exist. Give the path of a text file or an archive, as in: make demo DATA=speeches.txt" >&2
+  echo "The file $1 does not exist. Give the path of a text file, an archive or a folder, as in: make demo DATA=speeches.txt" >&2
   exit 2
 fi
 
@@ -36,9 +37,9 @@ if [ $# -gt 0 ]; then
   corpus=$1
   dataset=mine
 else
-  corpus="$work/state-of-the-union.txt"
+  corpus="$work/State of the Union"
   dataset=state-of-the-union
-  python scripts/sotu_corpus.py --words 250000 "$corpus"
+  python scripts/sotu_corpus.py --words 250000 --files 3 "$corpus"
 fi
 echo "To save time, the demo trains for 4 epochs. The recipe's default is 10."
 
@@ -51,7 +52,9 @@ lexline generate --words 80 --seed 111 --temperature 0.8 --curl
 heading "5/6  Run again: nothing has changed, so the run trains nothing"
 lexline run --dataset "$dataset"
 
-heading "6/6  Models, and what they would cost on AWS"
+heading "6/6  Datasets, models, and what they would cost on AWS"
+lexline datasets
+echo
 lexline models
 echo
 lexline cost

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 PLAN, GATHER, ACQUIRE, TRAIN, REPORT = "Plan", "Gather", "Acquire", "Train", "Report"
 """Names of the Task states that the command looks for."""
+READ = "ReadUploads"
+"""Name of the Map state that reads the uploads."""
 PAUSES = {"QuietPeriod": GATHER, "StillAtWork": "Compensate"}
 """The Wait states, each with the step that it belongs to."""
-_FAILURES = ("taskFailedEventDetails", "taskTimedOutEventDetails", "lambdaFunctionFailedEventDetails")
+_FAILURES = (
+    "taskFailedEventDetails",
+    "taskTimedOutEventDetails",
+    "lambdaFunctionFailedEventDetails",
+    "mapRunFailedEventDetails",
+)
 # With these errors a step says that there is nothing more to do.
 _NO_FAILURES = {"NothingToDo", "Unchanged"}
 _ENDS = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
@@ -24,7 +31,7 @@ _ENDS = {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "Execution
 
 @dataclass(frozen=True)
 class Step:
-    """One Task state of the execution: all its visits, and the pauses between them.
+    """One Task or Map state of the execution: all its visits, and the pauses between them.
 
     Attributes:
         name: Name of the state.
@@ -59,7 +66,7 @@ def events_of(client: SFNClient, execution_arn: str) -> list[HistoryEventTypeDef
 
 
 def steps_of(events: Sequence[HistoryEventTypeDef]) -> list[Step]:
-    """Return the Task states in the order in which they were first entered.
+    """Return the Task and Map states in the order in which they were first entered.
 
     Choice and Pass states are left out, because they take no time. A Wait state is a pause of its step.
     """
@@ -68,7 +75,7 @@ def steps_of(events: Sequence[HistoryEventTypeDef]) -> list[Step]:
     attempts = 0
     for event in events:
         kind, when = event["type"], event["timestamp"]
-        if kind == "TaskStateEntered":
+        if kind in ("TaskStateEntered", "MapStateEntered"):
             current, error, attempts = event["stateEnteredEventDetails"]["name"], "", 0
             former = steps.get(current)
             steps[current] = (
@@ -84,14 +91,14 @@ def steps_of(events: Sequence[HistoryEventTypeDef]) -> list[Step]:
         elif kind == "WaitStateExited" and current in steps:
             steps[current] = _ended(steps[current], when, "")
             current = ""
-        elif kind == "TaskScheduled" and current:
+        elif kind in ("TaskScheduled", "MapRunStarted") and current:
             attempts += 1
             error = ""
             if attempts > 1:
                 steps[current] = replace(steps[current], retries=steps[current].retries + 1)
-        elif kind in ("TaskFailed", "TaskTimedOut", "LambdaFunctionFailed"):
+        elif kind in ("TaskFailed", "TaskTimedOut", "LambdaFunctionFailed", "MapRunFailed"):
             error = _error_of(event)
-        elif kind == "TaskStateExited":
+        elif kind in ("TaskStateExited", "MapStateExited"):
             name = event["stateExitedEventDetails"]["name"]
             steps[name] = _ended(steps[name], when, error)
             current = ""
@@ -139,6 +146,14 @@ def outputs_of(events: Sequence[HistoryEventTypeDef], state: str) -> Iterator[di
         document = output.get("Payload", output) if isinstance(output, dict) else output
         if isinstance(document, dict):
             yield document
+
+
+def map_run(events: Sequence[HistoryEventTypeDef]) -> str | None:
+    """Return the ARN of the newest Map Run of an execution, or None if it has none."""
+    for event in reversed(events):
+        if event["type"] == "MapRunStarted":
+            return event["mapRunStartedEventDetails"]["mapRunArn"]
+    return None
 
 
 def joined(events: Sequence[HistoryEventTypeDef]) -> str | None:

@@ -15,14 +15,18 @@ def parse(assignments: Sequence[str]) -> dict[str, str]:
     """Return the stack parameters in a list of NAME=VALUE.
 
     Raises:
-        UsageError: One of them has another form.
+        UsageError: One of them has another form, or a parameter is given twice.
     """
-    parameters = {}
+    parameters: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name.isalnum():
             raise UsageError(
                 f"--parameter {assignment} is invalid.", "Give NAME=VALUE, for example --parameter Epochs=6."
+            )
+        if name in parameters:
+            raise UsageError(
+                f"--parameter {name} is given twice, as {parameters[name]} and as {value}.", "Give it once."
             )
         parameters[name] = value
     return parameters

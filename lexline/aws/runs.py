@@ -6,6 +6,7 @@ execution ends at once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,7 +19,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lexline.aws import history
+from lexline.aws import arrivals, history, uploads
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
 from lexline.core.errors import UsageError, UserError
@@ -61,6 +62,20 @@ def id_in(name: str) -> str:
     """Return the run id at the end of a name, or the whole name if it has none."""
     match = _ID_IN_NAME.search(name)
     return match[1] if match else name
+
+
+def beginning_of_name(stack: Stack, dataset: str) -> str:
+    """Return how the names of a dataset's runs begin, before the id: the pipeline's core.names.run_name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[:18].strip("-")
+    return f"{stack.endpoint}--{slug}-"
+
+
+def dataset_in(request: Any) -> str:
+    """Return the dataset that an execution's input names, or "". Anybody may start one with any input."""
+    if isinstance(request, dict) and "dataset" in request:
+        return str(request["dataset"])
+    parts = str(upload_in(request).get("key", "")).split("/")
+    return parts[1] if len(parts) > 2 else ""
 
 
 def upload_in(request: Any) -> dict[str, Any]:
@@ -120,6 +135,11 @@ def recent(stack: Stack, count: int = _RECENT) -> list[Run]:
     return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
+def in_progress(stack: Stack) -> list[Run]:
+    """Return the runs in progress, newest first, at most 10 of them."""
+    return [run for run in recent(stack, _LISTED) if run.status == "RUNNING"][:_MOST_IN_PROGRESS]
+
+
 def to_show(stack: Stack, names: Collection[str]) -> list[Run]:
     """Return the runs that matter, newest first: the newest ones, those in progress, and the named ones.
 
@@ -167,23 +187,27 @@ def find(stack: Stack, wanted: str | None) -> Run:
 def started_by(
     stack: Stack, uploaded: Uploaded, *, patience: float, sleep: Callable[[float], None] = time.sleep
 ) -> Run:
-    """Wait for the run that trains on an upload, and return it.
+    """Wait for the run that trains on everything that has been uploaded to a dataset, and return it.
 
     S3 and EventBridge take a second or two to start an execution. If another run already gathers the
-    dataset's uploads, the upload joins that run, and this function returns that run.
+    dataset's uploads, that run reads this one, too, and this function returns it.
 
     Args:
         stack: The stack that the object was uploaded to.
-        uploaded: The object.
+        uploaded: The object that was uploaded last.
         patience: Seconds to wait for the execution.
         sleep: Waits between two looks.
 
     Raises:
         UserError: The upload started no execution within `patience` seconds.
     """
+    dataset = uploaded.key.split("/")[1]
     seen: set[str] = set()
     deadline = time.monotonic() + patience
     while True:
+        # A folder of files starts an execution for each file, more than `recent` returns.
+        if run := _gathering(stack, dataset):
+            return run
         # Oldest first: if the event was delivered twice, the first execution is the one that does the work.
         for run in reversed(recent(stack)):
             if run.arn in seen:
@@ -195,9 +219,45 @@ def started_by(
             raise UserError(
                 f"{uploaded.key} was uploaded, but it has not started a run yet.",
                 "S3 can take five minutes to announce uploads to a new bucket. To start the run yourself: "
-                f"`lexline run --dataset {uploaded.key.split('/')[1]}`.",
+                f"`lexline run --dataset {dataset}`.",
             )
         sleep(_interval(stack))
+
+
+def newest(stack: Stack, *, sleep: Callable[[float], None] = time.sleep) -> Run:
+    """Return the newest run. If something has just been uploaded, wait for its run, which is the newest then.
+
+    Raises:
+        UserError: There is no run.
+    """
+    last = uploads.newest(stack)
+    if last is not None:
+        uploaded, when = last
+        patience = upload_patience(stack) - (datetime.now(UTC) - when).total_seconds()
+        if patience > 0:
+            with contextlib.suppress(UserError):
+                started_by(stack, uploaded, patience=min(patience, upload_patience(stack)), sleep=sleep)
+    return find(stack, None)
+
+
+def upload_patience(stack: Stack) -> float:
+    """Return how many seconds an upload may take to start an execution."""
+    return 30 if stack.target.local else 180
+
+
+def _gathering(stack: Stack, dataset: str) -> Run | None:
+    """Return the run that gathers a dataset's uploads, if it is in progress."""
+    arn = arrivals.gatherer(stack, dataset)
+    if arn is None:
+        return None
+    try:
+        execution = stack.target.stepfunctions.describe_execution(executionArn=arn)
+    except stack.target.stepfunctions.exceptions.ExecutionDoesNotExist:
+        return None
+    # The execution may have been aborted. Then the next upload's execution gathers in its place.
+    if execution["status"] != "RUNNING":
+        return None
+    return Run(arn, execution["status"], execution["startDate"], None)
 
 
 def _interval(stack: Stack) -> float:
@@ -220,5 +280,8 @@ def _is_from(stack: Stack, run: Run, uploaded: Uploaded) -> bool:
     return (
         event.get("key") == uploaded.key
         and str(event.get("etag")).strip('"') == uploaded.etag
-        and event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
+        and (
+            not uploaded.version_id
+            or event.get("version_id", uploaded.version_id) in (uploaded.version_id, "")
+        )
     )

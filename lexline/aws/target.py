@@ -190,17 +190,23 @@ def for_running_cloud(home: Path, stack_name: str) -> Target:
     Raises:
         UserError: The local cloud is not running.
     """
+    cloud = cloud_in(home, stack_name)
+    if cloud is None:
+        raise UserError(*not_running(home))
+    return cloud
+
+
+def cloud_in(home: Path, stack_name: str) -> Target | None:
+    """Return the target of the local cloud whose state is in `home`, or None if none is running."""
     # Import it here, because a deployment to AWS does not need the local cloud.
     from localcloud import control
 
     cloud = control.load(home)
-    if cloud is None:
-        raise UserError(*not_running(home))
-    return for_cloud(cloud, stack_name)
+    return for_cloud(cloud, stack_name) if cloud else None
 
 
 def start_cloud(home: Path, stack_name: str) -> Target:
-    """Start the local cloud of `home` if it is not running, and return its target.
+    """Start a local cloud in `home`, and return its target.
 
     Raises:
         UserError: The local cloud cannot be started.
@@ -209,7 +215,7 @@ def start_cloud(home: Path, stack_name: str) -> Target:
     from localcloud import control
 
     try:
-        return for_cloud(control.load(home) or control.start(home, beside=(_AWS_BUILDS,)), stack_name)
+        return for_cloud(control.start(home, beside=(_AWS_BUILDS,)), stack_name)
     except control.OtherFiles as error:
         raise UserError(
             str(error), "Set LEXLINE_HOME to a folder that is empty or does not exist."

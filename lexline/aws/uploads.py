@@ -1,16 +1,29 @@
-"""Check the files of a corpus and upload them to S3, which starts a run."""
+"""Upload the files of a dataset to S3, which starts a run, and delete files of a dataset."""
 
 from __future__ import annotations
 
-import re
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from lexline.aws.stack import Stack
-from lexline.core.errors import UsageError
+from lexline.core.errors import UserError
+from lexline.core.local_files import LocalFile
 
-_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+ROOT = "uploads/"
+"""The folder of the bucket with a folder for each dataset."""
+ORIGINAL_NAME = "dataset-name"
+"""The metadata of an object that has the name from which its dataset's name was made."""
+_AT_ONCE = 8
+"""How many files are uploaded at the same time. boto3 divides large files further."""
+_MOST_DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -22,67 +35,76 @@ class Uploaded:
     version_id: str
 
 
-def check_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files to upload: one corpus, or the three files of a split corpus.
-
-    Args:
-        paths: One file, three files, or one folder with three files.
-
-    Raises:
-        UsageError: A file is missing or empty, or the number of files is wrong.
-    """
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"The file {path} does not exist.")
-    if len(paths) == 1 and paths[0].is_dir():
-        folder = paths[0]
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        if len(files) != 3:
-            raise UsageError(
-                f"The folder {folder} has {len(files)} files, but a split corpus has three.",
-                "It needs train.txt, valid.txt and test.txt. To have one text split for you, give its file.",
-            )
-        return files
-    for path in paths:
-        if not path.is_file():
-            raise UsageError(f"{path} is not a file.")
-        if path.stat().st_size == 0:
-            raise UsageError(f"The file {path} is empty.")
-    if len(paths) not in (1, 3):
-        raise UsageError(
-            f"A dataset has one file, or three that are already split, but {len(paths)} are given.",
-            "Put several texts into one archive (.zip or .tar.gz), or join them with cat.",
-        )
-    return list(paths)
-
-
-def dataset_name(name: str | None, paths: Sequence[Path]) -> str:
-    """Return the dataset's name: `name`, or else one made from the first path.
-
-    Raises:
-        UsageError: The name is invalid.
-    """
-    if name is None:
-        name = re.sub(r"[^A-Za-z0-9-]+", "-", paths[0].name.split(".")[0]).strip("-").lower()
-    if not _DATASET.fullmatch(name):
-        raise UsageError(
-            f'"{name}" is not a valid dataset name.',
-            "Give --dataset at most 63 letters, digits, dots, underscores and hyphens, beginning with a "
-            "letter or a digit.",
-        )
-    return name
-
-
-def upload(stack: Stack, dataset: str, path: Path, progress: Callable[[int], None]) -> Uploaded:
-    """Upload one file to the folder of a dataset.
+def upload(
+    stack: Stack, dataset: str, original: str, files: Sequence[LocalFile], progress: Callable[[int], None]
+) -> Uploaded:
+    """Upload files to the folder of a dataset, and return the one that was uploaded last.
 
     Args:
         stack: The stack to upload to.
         dataset: Name of the dataset.
-        path: The file.
-        progress: Called after each part of the file with the number of bytes in it.
+        original: The name from which the dataset's name was made. It is stored with each object.
+        files: At least one file.
+        progress: Called after each part of a file with the number of bytes in it, from several threads.
     """
-    key = f"uploads/{dataset}/{path.name}"
-    stack.target.s3.upload_file(str(path), stack.bucket, key, Callback=progress)
+    extra = {"Metadata": {ORIGINAL_NAME: quote(original)}} if original != dataset else None
+    stopped = threading.Event()
+
+    def report(count: int) -> None:
+        # The only way to stop boto3 in the middle of a file.
+        if stopped.is_set():
+            raise InterruptedError("The upload was stopped.")
+        progress(count)
+
+    def send(file: LocalFile) -> str:
+        key = f"{ROOT}{dataset}/{file.name}"
+        stack.target.s3.upload_file(str(file.path), stack.bucket, key, ExtraArgs=extra, Callback=report)
+        return key
+
+    # One file is uploaded after all others, so that the run that it starts reads all of them. The largest one
+    # is a text, if there is any: a README would start no run.
+    last = max(files, key=lambda file: file.size)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for sent in [pool.submit(send, file) for file in files if file is not last]:
+                sent.result()
+            key = pool.submit(send, last).result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     head = stack.target.s3.head_object(Bucket=stack.bucket, Key=key)
     return Uploaded(key, head["ETag"].strip('"'), head.get("VersionId", ""))
+
+
+def newest(stack: Stack) -> tuple[Uploaded, datetime] | None:
+    """Return the newest uploaded object, and when it was uploaded; None if there is none in a dataset."""
+    pages = stack.target.s3.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket, Prefix=ROOT)
+    objects = [each for page in pages for each in page.get("Contents", []) if each["Key"].count("/") > 1]
+    if not objects:
+        return None
+    last = max(objects, key=lambda each: each["LastModified"])
+    # A listing has no versions. Key and ETag are enough to know an upload of the last minutes.
+    return Uploaded(last["Key"], last["ETag"].strip('"'), ""), last["LastModified"]
+
+
+def delete(stack: Stack, dataset: str, names: Sequence[str]) -> None:
+    """Delete files of a dataset. The bucket keeps their versions for some time.
+
+    Raises:
+        UserError: S3 did not delete all of them.
+    """
+    failed: list[str] = []
+    for start in range(0, len(names), _MOST_DELETED_AT_ONCE):
+        some = names[start : start + _MOST_DELETED_AT_ONCE]
+        objects: list[ObjectIdentifierTypeDef] = [{"Key": f"{ROOT}{dataset}/{name}"} for name in some]
+        response = stack.target.s3.delete_objects(
+            Bucket=stack.bucket, Delete={"Objects": objects, "Quiet": True}
+        )
+        failed += [f"{each.get('Key', '')}: {each.get('Message', '')}" for each in response.get("Errors", [])]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(names)} earlier files of dataset {dataset} could not be deleted: "
+            f"{'; '.join(failed[:3])}",
+            "Run the same command again to replace the rest.",
+        )

@@ -42,6 +42,7 @@ class Snapshot:
         training: Progress of the training job.
         training_since: Time of the first report in the job's log, or None.
         job_status: SageMaker's status of the job until the log begins, such as Downloading, or "".
+        read: The share of the uploads that is read, while the run reads them, or None.
         queue: The place in line while the run waits for the lease, or None.
         report: The run's report once it has ended, or None if it has none.
         error: Error and cause of the execution, or "".
@@ -55,6 +56,7 @@ class Snapshot:
     training: Progress = field(default_factory=Progress)
     training_since: datetime | None = None
     job_status: str = ""
+    read: float | None = None
     queue: Queue | None = None
     report: Mapping[str, Any] | None = None
     error: str = ""
@@ -99,7 +101,7 @@ class Watcher:
         trains = bool(self._name) and any(step.name == history.TRAIN for step in steps)
         if trains:
             self._read_log()
-        waits = any(step.name == history.ACQUIRE and step.state == "running" for step in steps)
+        running = {step.name for step in steps if step.state == "running"}
         return Snapshot(
             run=self._run,
             request=history.parsed(execution.get("input", "")),
@@ -108,7 +110,8 @@ class Watcher:
             training=self._training,
             training_since=self._training_since,
             job_status=self._job_status() if trains and not ended else "",
-            queue=self._queue() if waits else None,
+            read=self._read_share(history.map_run(events)) if history.READ in running else None,
+            queue=self._queue() if history.ACQUIRE in running else None,
             report=next(history.outputs_of(events, history.REPORT), None) if ended else None,
             error=" ".join(filter(None, (execution.get("error"), execution.get("cause")))),
         )
@@ -120,6 +123,13 @@ class Watcher:
         waiting = current.waiting
         # The run may have asked for the lease and not be in line yet.
         return Queue(current.owner, waiting.index(self._name) if self._name in waiting else len(waiting))
+
+    def _read_share(self, map_run: str | None) -> float | None:
+        if map_run is None:
+            return None
+        counts = self._target.stepfunctions.describe_map_run(mapRunArn=map_run)["itemCounts"]
+        ended = counts["total"] - counts["pending"] - counts["running"]
+        return ended / counts["total"] if counts["total"] else None
 
     def _read_log(self) -> None:
         # The training job has the run's name. All hosts print the same reports, so the first one is enough.

@@ -14,7 +14,7 @@ from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core import paths
-from lexline.core.errors import Stopped, UsageError
+from lexline.core.errors import Stopped, UsageError, UserError
 from lexline.display import result, run_progress, terminal
 
 DEFAULT_STACK = "lexline"
@@ -82,6 +82,25 @@ def connect(profile: str | None, stack_name: str, region: str | None) -> Stack:
     if profile:
         return stacks.read(target.for_profile(profile, stack_name, region, paths.home()))
     return stacks.read(target.for_running_cloud(paths.home(), stack_name))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is deleted, unless the user has given --yes.
+
+    Raises:
+        UserError: The answer is no, or there is no terminal to ask on.
+    """
+    try:
+        confirmed = yes or typer.confirm(question)
+    except typer.Abort:
+        # The input has ended: there is no terminal.
+        typer.echo()
+        confirmed = False
+    if not confirmed:
+        raise UserError(
+            "The deletion was not confirmed, so nothing was deleted.",
+            "To confirm without a terminal, add --yes.",
+        )
 
 
 def follow(console: Console, stack: Stack, run: Run) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lexline.aws import deletion, target
 from lexline.aws import stack as stacks
 from lexline.aws.target import Target
-from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes
+from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName, Yes, confirm
 from lexline.core import lock, paths
 from lexline.core.errors import UserError
 from lexline.display import terminal
@@ -56,14 +55,14 @@ def _delete_locally(stack_name: str, *, yes: bool) -> None:
     if where and names and names != [stack_name]:
         others = [name for name in names if name != stack_name]
         if stack_name not in names:
-            console.print(
-                f"There is no stack {stack_name} on the local cloud. Its stacks: {', '.join(names)}. Name "
-                "one with --stack."
+            raise UserError(
+                f"There is no stack {stack_name} on the local cloud, so nothing was deleted.",
+                f"Its stacks: {', '.join(names)}. Name one with --stack.",
             )
-        elif _delete_stack(where, yes=yes):
-            console.print(f"The local cloud keeps running. Its stacks: {', '.join(others)}.")
+        _delete_stack(where, yes=yes)
+        console.print(f"The local cloud keeps running. Its stacks: {', '.join(others)}.")
         return
-    _confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
+    confirm(f"Stop the local cloud and delete everything in {home}?", yes=yes)
     with lock.only_one(home):
         # `lexline up` may have deployed a stack since the question.
         if names is not None and _stack_names(running()) != names:
@@ -83,21 +82,26 @@ def _stack_names(cloud: Target | None) -> list[str] | None:
         return None
 
 
-def _delete_stack(where: Target, *, yes: bool) -> bool:
-    """Delete the stack of a target, and return whether there was one."""
+def _delete_stack(where: Target, *, yes: bool) -> None:
+    """Delete the stack of a target.
+
+    Raises:
+        UserError: There is no such stack, or the user did not confirm.
+    """
     console, name = terminal.stdout(), where.stack_name
     show = partial(console.print, markup=False)
     try:
         stack = stacks.read(where)
     except stacks.NotDeployed as error:
-        console.print(error.message)
-        return False
+        raise UserError(
+            error.message, "Nothing was deleted. Check the stack's name, the profile and the region."
+        ) from error
     except stacks.NotUsable as error:
         console.print(error.message)
-        _confirm(f"Delete the stack {name}?", yes=yes)
+        confirm(f"Delete the stack {name}?", yes=yes)
         deletion.delete_stack(where, show)
-        return True
-    _confirm(
+        return
+    confirm(
         f"Delete the stack {name} on {where.place}, its endpoint and models, and everything in the bucket "
         f"{stack.bucket}, including your uploads?",
         yes=yes,
@@ -108,18 +112,3 @@ def _delete_stack(where: Target, *, yes: bool) -> bool:
         "API Gateway writes logs. They cost almost nothing."
     )
     console.print(f"The stack {name} was deleted with its data and models.{'' if where.local else kept}")
-    return True
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    try:
-        confirmed = yes or typer.confirm(question)
-    except typer.Abort:
-        # The input has ended: there is no terminal.
-        typer.echo()
-        confirmed = False
-    if not confirmed:
-        raise UserError(
-            "The deletion was not confirmed, so nothing was deleted.",
-            "To confirm without a terminal, add --yes.",
-        )

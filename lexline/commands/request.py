@@ -28,7 +28,7 @@ def overrides(assignments: Sequence[str], allowed: Sequence[str] = SECTIONS) -> 
         allowed: The sections that the command accepts.
 
     Raises:
-        UsageError: An assignment has another form, or its section is not allowed.
+        UsageError: An assignment has another form, its section is not allowed, or a field is set twice.
     """
     sections: dict[str, Any] = {}
     for assignment in assignments:
@@ -46,7 +46,13 @@ def overrides(assignments: Sequence[str], allowed: Sequence[str] = SECTIONS) -> 
                 f"--set {assignment} applies to training, but this command trains nothing.",
                 "Only fields of hosting can be set here, for example --set hosting.instance_count=2.",
             )
-        sections.setdefault(section, {})[field.replace("-", "_")] = _parsed(value)
+        fields, field = sections.setdefault(section, {}), field.replace("-", "_")
+        if field in fields:
+            raise UsageError(
+                f"--set {section}.{field} is given twice, as {json.dumps(fields[field])} and as {value}.",
+                "Give it once.",
+            )
+        fields[field] = _parsed(value)
     return sections
 
 
@@ -70,6 +76,17 @@ def teardown(policy: str | None) -> str | None:
             "means 8 hours after the deployment, and when_idle:P1DT12H a day and a half without requests.",
         )
     return policy
+
+
+def incomparable(decision: str | None) -> str | None:
+    """Return what the request says about a model that cannot be compared.
+
+    Raises:
+        UsageError: It is neither reject nor accept.
+    """
+    if decision not in (None, "reject", "accept"):
+        raise UsageError(f"--incomparable {decision} is invalid.", "Give reject or accept.")
+    return decision
 
 
 def source(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lexline.aws import client_errors, runs, uploads
+from lexline.aws import client_errors, datasets, runs, uploads
 from lexline.aws import stack as stacks
+from lexline.aws.datasets import StoredFile
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
+from lexline.aws.uploads import Uploaded
 from lexline.commands import request
 from lexline.commands.common import (
     DEFAULT_STACK,
@@ -21,11 +23,20 @@ from lexline.commands.common import (
     Profile,
     Region,
     StackName,
+    Yes,
+    confirm,
     connect,
     follow,
 )
-from lexline.core.errors import UsageError, UserError
+from lexline.core import dataset_names, local_files
+from lexline.core.errors import Stopped, UsageError, UserError
+from lexline.core.local_files import LocalFile
 from lexline.display import formatting, terminal
+
+_NAMED = 5
+"""How many files of several are named in a line."""
+_MOST_SHOWN = 20
+"""How many files to delete are shown."""
 
 
 def _for_this_run(*names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002 (Typer's name)
@@ -38,12 +49,21 @@ def run(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="A text file or an archive; or the three files of a split corpus, or the folder with them.",
+            help="Text files, archives, and folders with them. All are added to the dataset.",
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Name of the dataset. Default: made from the file name.")
+        str | None,
+        typer.Option(help="Name of the dataset. Default: made from the name of the only file or folder."),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="After the upload, delete all other files of the dataset.",
+        ),
+    ] = False,
+    yes: Yes = False,
     overrides: Annotated[
         list[str] | None,
         _for_this_run(
@@ -65,6 +85,13 @@ def run(
     ] = None,
     max_perplexity: Annotated[
         float | None, _for_this_run(help="Reject a model with a higher test perplexity.")
+    ] = None,
+    incomparable: Annotated[
+        str | None,
+        _for_this_run(
+            metavar="reject|accept",
+            help="Whether to accept a model that cannot be compared with the model that serves.",
+        ),
     ] = None,
     teardown: Annotated[
         str | None,
@@ -96,73 +123,171 @@ def run(
     stack: StackName = DEFAULT_STACK,
     region: Region = None,
 ) -> None:
-    """Upload a corpus, which starts a run, and follow that run; or train again on an uploaded dataset.
+    """Upload files to a dataset, which starts a run, and follow that run; or train again on a dataset.
 
-    A run checks and prepares the text, trains a model, and deploys it if it is good enough. Ctrl-C stops
-    following; the run continues.
+    A dataset is every text that was uploaded to it, so one more file makes it grow. A run checks and prepares
+    the texts, trains a model, and deploys it if it is good enough. Ctrl-C stops following; the run continues.
 
-    Several uploads of a dataset within a short time start one run. It trains on the newest file, or on the
-    newest three files of a split corpus, with the parameters of the stack. With options for this run only,
-    the command starts the run itself after the upload, and the run that the upload starts has nothing left to
-    do. To change the parameters for all runs: `lexline up --parameter Epochs=3`.
+    Several uploads to a dataset within a short time start one run, with the parameters of the stack. With
+    options for this run only, the command starts the run itself after the upload, and the run that the upload
+    starts has nothing left to do. To change the parameters for all runs: `lexline up --parameter Epochs=3`.
     """
     fields = request.without_defaults(
         **request.overrides(overrides or []),
         force=force,
         tolerance=tolerance,
         max_perplexity=max_perplexity,
+        incomparable=request.incomparable(incomparable),
         teardown=request.teardown(teardown),
         source=request.source(source_repo, source_branch, source_commit, source_secret),
     )
-    if not files and dataset is None:
-        raise UsageError(
-            "There is neither a file nor a dataset to run.",
-            "Give a file, or --dataset with the name of a dataset that was uploaded before.",
-        )
-    to_upload = uploads.check_files(files) if files else []
-    name = uploads.dataset_name(dataset, files or [])
     console = terminal.stdout()
+    if not files:
+        if dataset is None:
+            raise UsageError(
+                "There is neither a file nor a dataset to run.",
+                "Give a file, or --dataset with the name of a dataset that was uploaded before. `lexline "
+                "datasets` lists them.",
+            )
+        if replace:
+            raise UsageError("--replace needs the files that replace the others.", "Give at least one FILE.")
+        name = dataset_names.given(dataset)
+        connection = connect(profile, stack, region)
+        if name.original is not None:
+            _say_name(console, name)
+            datasets.check_name(connection, name, datasets.files_of(connection, name.name))
+        follow(console, connection, runs.start(connection, name.name, {"dataset": name.name, **fields}))
+        return
+    selection = local_files.select(files)
+    name = dataset_names.of_paths(files) if dataset is None else dataset_names.given(dataset)
     connection = connect(profile, stack, region)
-    follow(
-        console,
-        connection,
-        _upload(console, connection, name, to_upload, fields)
-        if to_upload
-        else runs.start(connection, name, {"dataset": name, **fields}),
+    _say_name(console, name)
+    if selection.left_out:
+        terminal.prose(console, f"Not uploaded: {_by_reason(selection.left_out)}.")
+    present = datasets.files_of(connection, name.name)
+    original = datasets.check_name(connection, name, present)
+    ours = {file.name for file in selection.files}
+    upload = _Upload(
+        connection, name.name, original, selection.files, [file for file in present if file.name not in ours]
     )
+    follow(console, connection, _upload(console, upload, fields, replace=replace, yes=yes))
 
 
-def _upload(console: Console, stack: Stack, dataset: str, files: list[Path], fields: dict[str, Any]) -> Run:
+@dataclass(frozen=True)
+class _Upload:
+    """What is uploaded to where. `others` are the other files that the dataset has."""
+
+    stack: Stack
+    dataset: str
+    original: str
+    files: list[LocalFile]
+    others: list[StoredFile]
+
+
+def _say_name(console: Console, name: dataset_names.DatasetName) -> None:
+    if name.source:
+        console.print(terminal.plain(f"Dataset {name.name}, from the name {name.source}"), markup=False)
+
+
+def _upload(console: Console, upload: _Upload, fields: dict[str, Any], *, replace: bool, yes: bool) -> Run:
     """Upload the files, and return the run that trains on them.
 
     The upload starts an execution with the parameters of the stack. If the request has other fields, start a
     run with them at once. It reads the files while the upload's execution waits for the quiet period, and
-    that one then ends as Skipped, because an earlier run has read the files.
+    that one then ends as Skipped, because an earlier run has read the files. If files are deleted, start a
+    run, too: it lists the files after the deletion.
     """
-    request = {"dataset": dataset, **fields}
+    stack, request = upload.stack, {"dataset": upload.dataset, **fields}
     if fields:
         _check(stack, request)
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()]
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        for file in files:
-            bar = bars.add_task(f"Uploading {file.name}", total=file.stat().st_size)
-            uploaded = uploads.upload(stack, dataset, file, partial(bars.advance, bar))
-    for file in files:
-        size = formatting.size(file.stat().st_size)
-        folder = f"s3://{stack.bucket}/uploads/{dataset}/"
-        console.print(f"Uploaded {file.name} ({size}) to {folder}", markup=False)
-    if fields:
+    replaced = upload.others if replace else []
+    if replaced:
+        _show_replaced(console, upload.dataset, replaced)
+        confirm("Upload the new files, and then delete these?", yes=yes)
+    uploaded = _send(console, upload, replaced)
+    _say_uploaded(console, upload, replaced)
+    if replaced:
+        uploads.delete(stack, upload.dataset, [file.name for file in replaced])
+        deleted = formatting.counted(len(replaced), "file")
+        console.print(f"Deleted {deleted} that the dataset had before.", markup=False)
+    if fields or replaced:
         return _start(stack, request)
     try:
         with terminal.working(console, "Waiting for the run to start"):
-            # The run of the last file finds all files in the bucket.
-            return runs.started_by(stack, uploaded, patience=30 if stack.target.local else 180)
+            return runs.started_by(stack, uploaded, patience=runs.upload_patience(stack))
     except KeyboardInterrupt:
         terminal.prose(
             console,
             "\nStopped waiting. The files are uploaded, and the run will start. See `lexline status`.",
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _send(console: Console, upload: _Upload, replaced: list[StoredFile]) -> Uploaded:
+    files = upload.files
+    what = files[0].name if len(files) == 1 else f"{len(files):,} files"
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()]
+    kept = " Nothing was deleted." if replaced else ""
+    again = (
+        "Files that were uploaded completely are in the dataset, and start a run. To upload the rest, run "
+        "the same command again."
+    )
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+            bar = bars.add_task(terminal.plain(f"Uploading {what}"), total=sum(file.size for file in files))
+
+            def progress(count: int) -> None:
+                bars.advance(bar, count)
+
+            return uploads.upload(upload.stack, upload.dataset, upload.original, files, progress)
+    except KeyboardInterrupt:
+        raise Stopped(f"The upload did not complete.{kept}", again) from None
+    except client_errors.ERRORS as error:
+        message, hint = client_errors.explain(error, terminal.stack_options.get("--profile"))
+        raise UserError(f"The upload did not complete.{kept} {message}", f"{hint} {again}") from error
+
+
+def _say_uploaded(console: Console, upload: _Upload, replaced: list[StoredFile]) -> None:
+    files = upload.files
+    size = formatting.size(sum(file.size for file in files))
+    what = files[0].name if len(files) == 1 else f"{len(files):,} files"
+    folder = f"s3://{upload.stack.bucket}/{uploads.ROOT}{upload.dataset}/"
+    names = f": {_some([file.name for file in files])}" if len(files) > 1 else ""
+    console.print(terminal.plain(f"Uploaded {what} ({size}) to {folder}{names}"), markup=False)
+    if upload.others and not replaced:
+        more = formatting.counted(len(upload.others), "file")
+        terminal.prose(
+            console,
+            f"The dataset {upload.dataset} has {more} more from before. The corpus is all of them: "
+            f"`lexline datasets {upload.dataset}` lists them.",
+        )
+
+
+def _show_replaced(console: Console, dataset: str, replaced: list[StoredFile]) -> None:
+    files = formatting.counted(len(replaced), "file")
+    size = formatting.size(sum(file.size for file in replaced))
+    terminal.prose(
+        console,
+        f"The dataset {dataset} has {files} ({size}) to delete. The bucket keeps deleted files for 30 days, "
+        "as earlier versions.",
+    )
+    for file in replaced[:_MOST_SHOWN]:
+        console.print(terminal.plain(f"  {file.name} ({formatting.size(file.size)})"), markup=False)
+    if len(replaced) > _MOST_SHOWN:
+        console.print(f"  and {len(replaced) - _MOST_SHOWN:,} more")
+
+
+def _by_reason(left_out: list[tuple[str, str]]) -> str:
+    """Return what is left out, by reason: "a and b (empty); c (hidden)"."""
+    paths: dict[str, list[str]] = {}
+    for path, reason in left_out:
+        paths.setdefault(reason, []).append(path)
+    return "; ".join(f"{_some(each)} ({reason})" for reason, each in paths.items())
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return formatting.listing([*names[:_NAMED], *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _check(stack: Stack, request: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ def status(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Id or name of a run to show. With --follow, the default is the newest valid run.",
+            help="Id or name of a run to show. With --follow, the default is the newest valid run. If a file "
+            "was just uploaded, that is the upload's run.",
         ),
     ] = None,
     follow_run: Annotated[
@@ -36,7 +37,7 @@ def status(
     console = terminal.stdout()
     connection = connect(profile, stack, region)
     if follow_run:
-        follow(console, connection, runs.find(connection, run))
+        follow(console, connection, runs.find(connection, run) if run else runs.newest(connection))
     elif run:
         snapshot = Watcher(connection, runs.find(connection, run)).look()
         with run_progress.view_for(console) as view:

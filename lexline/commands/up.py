@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from lexline.aws import parameters, quotas, sam, target
 from lexline.aws import stack as stacks
+from lexline.aws.target import Target
 from lexline.commands.common import DEFAULT_STACK, Profile, Region, StackName
 from lexline.core import lock, paths
 from lexline.display import terminal
@@ -40,11 +43,7 @@ def up(
     parameters.check(given_parameters, repository)
     on_aws = target.for_profile(profile, stack, region, home) if profile else None
     with lock.only_one(on_aws.work if on_aws else home), _ended_by_signals():
-        if on_aws:
-            where = on_aws
-        else:
-            with terminal.working(console, "Starting the local cloud"):
-                where = target.start_cloud(home, stack)
+        where = on_aws or _local_cloud(console, home, stack)
         with terminal.working(console, f"Building and deploying the stack {stack} to {where.place}") as show:
             sam.deploy(where, repository, given_parameters, show)
     for warning in quotas.warnings(where):
@@ -58,6 +57,15 @@ def up(
         f"  lexline status{options}      show what is deployed and what runs",
         markup=False,
     )
+
+
+def _local_cloud(console: Console, home: Path, stack: str) -> Target:
+    """Return the target of the local cloud, which is started if it is not running."""
+    if running := target.cloud_in(home, stack):
+        console.print("The local cloud is already running.")
+        return running
+    with terminal.working(console, "Starting the local cloud"):
+        return target.start_cloud(home, stack)
 
 
 @contextmanager

@@ -37,6 +37,11 @@ def size(count: int) -> str:
     return f"{count / 1000**unit:.1f} {('kB', 'MB', 'GB')[unit - 1]}"
 
 
+def counted(number: int, thing: str) -> str:
+    """Format a number of things: 1 file, 1,234 files."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def money(dollars: float) -> str:
     """Format US dollars, small amounts to three digits: $0.00236, $0.056, $0.50, $40.88, $1,234.00."""
     if dollars >= 1:

@@ -60,7 +60,9 @@ def _succeeded(report: Report, run_id: str) -> list[str]:
         # With when_idle, requests postpone the teardown.
         when = formatting.local_time(datetime.fromisoformat(due))
         lines.append(f"The endpoint will be torn down at {when} or later, as requested.")
-    lines += [*_trained(report), *_quality(report), *_comparison(report.get("comparison") or {})]
+    if report.get("job"):
+        lines += [*_trained(report), *_corpus(report)]
+    lines += [*_quality(report), *_comparison(report.get("comparison") or {})]
     texts = (report.get("smoke_test") or {}).get("texts")
     if texts:
         lines.append(f'Sample text (seed {texts[0]["seed"]}): "{_shortened(texts[0]["text"])}"')
@@ -89,6 +91,28 @@ def _trained(report: Report) -> list[str]:
         f"{formatting.duration(job['training_seconds'])} on {job['instance_type']}"
         + (f", and is version {version} in `lexline models`." if version else ".")
     ]
+
+
+def _corpus(report: Report, *, left_out: bool = True) -> list[str]:
+    """Say how many texts of the dataset were read, and, if requested, which files were left out and why."""
+    dataset = report.get("dataset") or {}
+    if not dataset.get("files"):
+        return []
+    lines = [_files_used(dataset)]
+    if left_out and (count := dataset["left_out_count"]):
+        lines.append(f"Left out: {formatting.counted(count, 'file')}.")
+        lines += [f"  {each['name']}: {sentence(each['reason'])}" for each in dataset["left_out"]]
+        if (more := count - len(dataset["left_out"])) > 0:
+            lines.append(f"  {more:,} more: `lexline datasets {dataset['dataset']}` lists them.")
+    return [*lines, *map(sentence, dataset["notes"])]
+
+
+def _files_used(dataset: Mapping[str, Any]) -> str:
+    files, name = dataset["files"], dataset["dataset"]
+    if files == 1:
+        return f"The corpus is the one text of the dataset {name}."
+    every = "all " if not dataset["left_out_count"] else ""
+    return f"The corpus is {every}{files:,} texts of the dataset {name}."
 
 
 def _quality(report: Report) -> list[str]:
@@ -126,10 +150,26 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
 def _rejected(report: Report, run_id: str) -> list[str]:
     version = (report.get("registered") or {}).get("version")
     return [
+        # The reason also names the files that were left out.
         f"The model was trained but not deployed: {sentence(report['reason'])}",
         *_trained(report),
+        *_corpus(report, left_out=False),
         *_quality(report),
+        *_two_figures(report),
         *([f"To deploy it anyway: `lexline deploy {version} --force`."] if version else []),
+    ]
+
+
+def _two_figures(report: Report) -> list[str]:
+    """Explain why the figure of the comparison is not the test perplexity, if it is another one."""
+    test = (report.get("metrics") or {}).get("test_perplexity")
+    compared = (report.get("comparison") or {}).get("challenger_perplexity")
+    if test is None or compared is None or f"{float(test):.2f}" == f"{float(compared):.2f}":
+        return []
+    return [
+        f"It has two perplexities. For the test perplexity, {float(test):.2f}, all words that it does not "
+        f"know count as one word. For the comparison, {float(compared):.2f}, it must predict each of them "
+        "exactly, because the other model knows other words. Compare only the second with the other model's."
     ]
 
 
@@ -137,6 +177,7 @@ def _unchanged(report: Report, run_id: str) -> list[str]:
     dataset = (report.get("dataset") or {}).get("dataset", "NAME")
     return [
         f"Nothing has changed, so no model was trained. {sentence(report['reason'])}",
+        *_corpus(report),
         f"To train anyway: `lexline run --dataset {dataset} --force`.",
     ]
 
@@ -158,7 +199,7 @@ def _failed(report: Report, run_id: str) -> list[str]:
     lines += [f"During the cleanup: {sentence(problem)}" for problem in error.get("cleanup", [])]
     if step == "Train":
         lines.append(f"`lexline logs {run_id}` shows the output of the training job.")
-    return lines
+    return [*lines, *_corpus(report)]
 
 
 def _cost(report: Report) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from lexline.aws.history import ACQUIRE, TRAIN, Step
+from lexline.aws.history import ACQUIRE, READ, TRAIN, Step
 from lexline.aws.runs import id_in
 from lexline.aws.training_progress import Progress
 from lexline.aws.watcher import Queue, Snapshot, Watcher
@@ -40,7 +41,7 @@ LABELS = {
     "Compensate": "Undo incomplete changes",
     "Report": "Write the report",
 }
-"""Each Task state in words."""
+"""Each Task or Map state in words."""
 PAUSES = {
     "QuietPeriod": "waiting for more uploads",
     "StillAtWork": "waiting until all functions of the aborted run have ended",
@@ -76,6 +77,9 @@ def training(progress: Progress, status: str = "") -> str:
 
 
 def _waits_for(snapshot: Snapshot, step: Step) -> str:
+    if step.name == READ:
+        # In tenths, because without a terminal each remark is a line.
+        return f"{math.floor(snapshot.read * 10) * 10}% read" if snapshot.read else ""
     return position(snapshot.queue) if step.name == ACQUIRE else PAUSES.get(step.pause, "")
 
 

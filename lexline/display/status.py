@@ -13,7 +13,7 @@ from lexline.aws import lease, reports, runs
 from lexline.aws.endpoint import Endpoint
 from lexline.aws.http_api import HttpApi
 from lexline.aws.lease import Lease
-from lexline.aws.runs import id_in, upload_in
+from lexline.aws.runs import dataset_in, id_in
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core.errors import UserError
@@ -105,18 +105,15 @@ def work(request: Any) -> str:
 
     Anybody may start an execution, so the input can be any JSON. Return "" for unknown input.
     """
-    if not isinstance(request, dict):
-        return ""
-    if "dataset" in request:
-        return str(request["dataset"])
+    if not isinstance(request, dict) or "dataset" in request:
+        return dataset_in(request)
     if "model" in request:
         model = str(request["model"])
         return "roll back" if model == "previous" else f"deploy {id_in(model)}"
     for field, words in (("teardown_of", "tear down"), ("cleanup_of", "clean up")):
         if isinstance(request.get(field), dict):
             return f"{words} {id_in(str(request[field].get('run', '')))}"
-    parts = str(upload_in(request).get("key", "")).split("/")
-    return parts[1] if len(parts) > 2 else ""
+    return dataset_in(request)
 
 
 def outcome(snapshot: Snapshot) -> str:

@@ -89,7 +89,7 @@ def completed(shape: Any, given: Any) -> Any:
         return {name: completed(shape.members[name], (given or {}).get(name)) for name in names}
     if shape.type_name == "list":
         return [completed(shape.member, each) for each in given or []]
-    samples = {"timestamp": WHEN, "integer": 1}
+    samples = {"timestamp": WHEN, "integer": 1, "long": 1, "float": 1.0}
     return samples.get(shape.type_name, "x" * shape.metadata.get("min", 1)) if given is None else given
 
 
@@ -116,6 +116,15 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
         monkeypatch.setattr(f"lexline.{name}", value if callable(value) else lambda *_, **__: value)
 
     return replace
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    """Return a function that raises an error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
 
 
 @pytest.fixture

@@ -25,24 +25,17 @@ from lexline.aws.target import Target
 from lexline.cli import app
 from lexline.core.errors import UserError
 from localcloud import control
-from tests.unit.lexline.conftest import Patch, run_lexline
+from tests.unit.lexline.conftest import Patch, raising, run_lexline
 
 pytestmark = pytest.mark.usefixtures("home")
-
-
-def raising(error: BaseException) -> Callable[..., None]:
-    def fail(*_: object) -> None:
-        raise error
-
-    return fail
 
 
 def test_the_help_lists_every_command() -> None:
     result = run_lexline("--help")
     assert result.exit_code == 0
     for command in (
-        "up", "run", "generate", "status", "logs", "models", "deploy", "rollback", "report", "cost", "env",
-        "down",
+        "up", "run", "generate", "status", "datasets", "logs", "models", "deploy", "rollback", "report",
+        "cost", "env", "down",
     ):  # fmt: skip
         assert re.search(rf"^\W+{command}  ", result.output, re.MULTILINE)
         assert "Exit codes: 0" in run_lexline(command, "--help").output
@@ -52,6 +45,7 @@ def test_the_help_lists_every_command() -> None:
     "command",
     [
         "status",
+        "datasets",
         "generate",
         "logs",
         "run --dataset a",
@@ -76,6 +70,19 @@ def test_without_a_local_cloud_each_command_says_how_to_start_one(command: str) 
     [
         ("run", "neither a file nor a dataset"),
         ("run --dataset -a", "not a valid dataset name"),
+        ("run --dataset sotu --replace", "--replace needs the files"),
+        (
+            "run --dataset sotu --incomparable maybe",
+            "--incomparable maybe is invalid",
+        ),
+        *(
+            (f"run --dataset sotu --set {first} --set {second}", f"--set {name} is given twice, as {values}.")
+            for first, second, name, values in (
+                ("epochs=3", "epochs=4", "hyperparameters.epochs", "3 and as 4"),
+                ("batch-size=3", "batch_size=3", "hyperparameters.batch_size", "3 and as 3"),
+                ("recipe=awd", "hyperparameters.recipe=fast", "hyperparameters.recipe", '"awd" and as fast'),
+            )
+        ),
         *(
             (f"run --dataset sotu --set {override}", f"--set {override} is invalid")
             for override in ("epochs", "=3", "model.size=3", "hosting.=1")
@@ -194,8 +201,9 @@ def test_down_with_an_unknown_stack_deletes_nothing_and_names_the_stacks(
 ) -> None:
     local = local_stacks("lexline", "poems")
     result = run_lexline("down", "--stack", "peoms", "--yes")
-    assert (local.deleted, local.stopped) == ([], False)
-    assert "There is no stack peoms on the local cloud. Its stacks: lexline, poems." in result.output
+    assert (result.exit_code, local.deleted, local.stopped) == (1, [], False)
+    assert "There is no stack peoms on the local cloud, so nothing was deleted." in result.output
+    assert "Its stacks: lexline, poems." in result.output
 
 
 def test_down_deletes_nothing_if_another_stack_was_deployed_since_the_question(
@@ -231,7 +239,7 @@ def test_down_removes_a_local_cloud_that_does_not_respond(
 @pytest.mark.parametrize(
     ("error", "exit_code", "deletes"),
     [
-        (NotDeployed("There is no stack lexline."), 0, False),
+        (NotDeployed("There is no stack lexline."), 1, False),
         (NotUsable("ROLLBACK_COMPLETE"), 0, True),
         # Stacks of an earlier version do not remove what their runs made, and nothing else would.
         (Outdated("An earlier version deployed it.", "Run `lexline up`."), 1, False),
@@ -331,6 +339,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "run": ["--dataset", "sotu"],
     "generate": [],
     "status": [],
+    "datasets": [],
     "logs": [],
     "models": [],
     "deploy": ["3"],

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from lexline.aws.history import joined, outputs_of, steps_of
+from lexline.aws.history import joined, map_run, outputs_of, steps_of
 from tests.unit.lexline.pipeline import Gathered
 from tests.unit.lexline.samples import ONE, WHEN
 
@@ -53,6 +53,27 @@ def test_only_tasks_are_steps_and_a_running_one_counts_up_to_now() -> None:
     assert [(step.name, step.state) for step in steps] == [("Plan", "done"), ("Train", "running")]
     assert steps[0].seconds == 2
     assert steps[1].elapsed(WHEN + timedelta(seconds=10)) == 7
+
+
+def test_a_map_is_a_step_and_its_newest_run_is_known() -> None:
+    def started(second: float, arn: str) -> Event:
+        return second, "MapRunStarted", {"mapRunStartedEventDetails": {"mapRunArn": arn}}
+
+    failure = {"mapRunFailedEventDetails": {"error": "States.ItemReaderFailed"}}
+    events = history(
+        entered(0, "ReadUploads", "Map"),
+        started(1, "first"),
+        (2, "MapRunFailed", failure),
+        started(4, "second"),
+        (8, "MapRunSucceeded", {}),
+        exited(9, "ReadUploads", "Map"),
+    )
+    (step,) = steps_of(events)
+    assert (step.name, step.state, step.seconds, step.retries) == ("ReadUploads", "done", 9, 1)
+    assert map_run(events) == "second"
+    assert map_run(events[:1]) is None
+    (failed_step,) = steps_of([*events[:3], *events[5:]])
+    assert (failed_step.state, failed_step.error) == ("failed", "States.ItemReaderFailed")
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,29 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY
 
-from lexline.aws import runs
+from lexline.aws import arrivals, runs
 from lexline.aws.runs import id_in, run_id
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
 from lexline.core.errors import UsageError, UserError
-from tests.unit.lexline.conftest import Stubs
+from tests.unit.lexline.conftest import Patch, Stubs
 from tests.unit.lexline.pipeline import run_name
-from tests.unit.lexline.samples import EXECUTION, WHEN, visited
+from tests.unit.lexline.samples import EXECUTION, JOB, RUN, WHEN, visited
 
+ARRIVED = datetime.now(UTC)
 UPLOADED = Uploaded("uploads/sotu/a.txt", "0f343b09", "v2")
+
+
+@pytest.fixture(autouse=True)
+def _no_gatherer(patch: Patch) -> None:
+    patch("aws.arrivals.gatherer", None)
 
 
 def listed(stubs: Stubs, *names: str, status: str = "RUNNING") -> None:
@@ -26,9 +32,10 @@ def listed(stubs: Stubs, *names: str, status: str = "RUNNING") -> None:
     stubs.returns("stepfunctions", "list_executions", executions=executions)
 
 
-def described(stubs: Stubs, name: str, request: Any) -> None:
+def described(stubs: Stubs, name: str, request: Any, **more: str) -> None:
     arn = {"executionArn": EXECUTION + name}
-    stubs.returns("stepfunctions", "describe_execution", arn, **arn, name=name, input=json.dumps(request))
+    given = {"name": name, "input": json.dumps(request), **more}
+    stubs.returns("stepfunctions", "describe_execution", arn, **arn, **given)
 
 
 def upload(**changes: str) -> dict[str, Any]:
@@ -108,6 +115,71 @@ def test_an_upload_that_joined_another_run_has_that_run(stack: Stack, stubs: Stu
     history(stubs, Plan={}, Gather=joined("gatherer"))
     listed(stubs, "mine", "gatherer")
     assert started_by(stack).name == "gatherer"
+
+
+def test_the_run_that_gathers_the_dataset_reads_the_upload_whatever_started_it(
+    stack: Stack, stubs: Stubs, patch: Patch
+) -> None:
+    """A folder of files starts an execution for each, and the last one's may be far down the list."""
+    asked: list[str] = []
+    patch("aws.arrivals.gatherer", lambda stack, dataset: asked.append(dataset) or EXECUTION + "gatherer")
+    described(stubs, "gatherer", upload(key="uploads/sotu/b.txt"), status="RUNNING")
+    assert started_by(stack).name == "gatherer"
+    assert asked == ["sotu"]
+
+
+def test_a_gatherer_whose_execution_has_ended_reads_nothing(stack: Stack, stubs: Stubs, patch: Patch) -> None:
+    gatherers = ["aborted", "deleted", None]
+    patch("aws.arrivals.gatherer", lambda *_: gatherers[0] and EXECUTION + str(gatherers.pop(0)))
+    described(stubs, "aborted", upload(), status="ABORTED")
+    listed(stubs)
+    stubs.stepfunctions.add_client_error("describe_execution", "ExecutionDoesNotExist")
+    listed(stubs)
+    listed(stubs, "mine")
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    assert started_by(stack).name == "mine"
+
+
+def test_the_gatherer_is_in_the_datasets_item(
+    stack: Stack, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    key = {"resource": {"S": "dataset/sotu"}}
+    request = {"TableName": "lexline-waits", "Key": key, "ConsistentRead": True}
+    stubs.dynamodb.add_response(
+        "get_item", {"Item": {"execution": {"S": RUN.arn}, "run": {"S": JOB}}}, request
+    )
+    assert arrivals.gatherer(stack, "sotu") == RUN.arn
+    stubs.dynamodb.add_response("get_item", {"Item": {"handled": {"SS": ["a"]}}}, request)
+    assert arrivals.gatherer(stack, "sotu") is None
+    stubs.dynamodb.add_response("get_item", {}, request)
+    assert arrivals.gatherer(stack, "sotu") is None
+
+
+def test_the_newest_run_right_after_an_upload_is_that_of_the_upload(
+    stack: Stack, stubs: Stubs, patch: Patch
+) -> None:
+    """S3 takes a second or two to start it. Until then the newest execution is that of an earlier upload."""
+    patch("aws.uploads.newest", (Uploaded(UPLOADED.key, UPLOADED.etag, ""), ARRIVED))
+    listed(stubs, "previous")
+    described(stubs, "previous", upload(etag="another"))
+    listed(stubs, "mine", "previous")
+    described(stubs, "mine", upload())
+    history(stubs, Gather={})
+    listed(stubs, "mine", "previous")
+    history(stubs, Plan={})
+    assert runs.newest(stack, sleep=lambda seconds: None).name == "mine"
+
+
+@pytest.mark.parametrize("last", [None, (UPLOADED, ARRIVED - timedelta(hours=1))])
+def test_the_newest_run_waits_for_no_upload_if_the_last_one_is_old(
+    stack: Stack, stubs: Stubs, patch: Patch, last: Any
+) -> None:
+    patch("aws.uploads.newest", last)
+    listed(stubs, "previous")
+    history(stubs, Plan={})
+    assert runs.newest(stack).name == "previous"
 
 
 def test_an_upload_that_starts_no_run_says_how_to_start_one(stack: Stack, stubs: Stubs) -> None:

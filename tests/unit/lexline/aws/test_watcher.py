@@ -6,7 +6,7 @@ import pytest
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Queue, Snapshot, Watcher
 from tests.unit.lexline.conftest import Stubs
-from tests.unit.lexline.samples import JOB, ONE, RUN, THREE, TWO, visited
+from tests.unit.lexline.samples import JOB, ONE, RUN, THREE, TWO, WHEN, visited
 
 STREAM = f"{JOB}/algo-1-1795444384"
 REQUEST = {"upload": {"key": "uploads/sotu/a.txt"}}
@@ -74,6 +74,29 @@ def test_a_run_that_has_ended_has_its_report(
 def test_a_run_without_a_report_has_the_executions_error(stack: Stack, stubs: Stubs) -> None:
     snapshot = look(stack, stubs, "TIMED_OUT", error="States.Timeout", cause="a week")
     assert (snapshot.succeeded, snapshot.report, snapshot.error) == (False, None, "States.Timeout a week")
+
+
+@pytest.mark.parametrize(("succeeded", "failed", "read"), [(0, 0, 0.0), (2, 1, 0.75), (4, 0, 1.0)])
+def test_a_run_that_reads_its_uploads_has_the_share_that_is_read(
+    stack: Stack, stubs: Stubs, succeeded: int, failed: int, read: float
+) -> None:
+    entered = {"stateEnteredEventDetails": {"name": "ReadUploads"}}
+    started = {"mapRunStartedEventDetails": {"mapRunArn": "arn:aws:states:map"}}
+    events = [
+        {"id": 1, "timestamp": WHEN, "type": "MapStateEntered", **entered},
+        {"id": 2, "timestamp": WHEN, "type": "MapRunStarted", **started},
+    ]
+    ended = succeeded + failed
+    counts = {"total": 4, "succeeded": succeeded, "failed": failed, "running": min(1, 4 - ended)}
+    stubs.returns("stepfunctions", "describe_execution", status="RUNNING", input=json.dumps(REQUEST))
+    stubs.stepfunctions.add_response("get_execution_history", {"events": events})
+    stubs.returns(
+        "stepfunctions",
+        "describe_map_run",
+        {"mapRunArn": "arn:aws:states:map"},
+        itemCounts={"pending": 4 - ended - counts["running"], **counts},
+    )
+    assert Watcher(stack, RUN).look().read == read
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,17 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from typer.testing import Result
 
+from lexline.aws.datasets import StoredFile
 from lexline.aws.models import Model
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.uploads import Uploaded
 from lexline.aws.watcher import Snapshot
-from tests.unit.lexline.conftest import Patch, run_lexline
+from lexline.core.errors import UserError
+from lexline.core.local_files import LocalFile
+from tests.unit.lexline.conftest import Patch, raising, run_lexline
 from tests.unit.lexline.pipeline import ExecutionInput
-from tests.unit.lexline.samples import MODELS, ONE, RUN, THREE, TWO, endpoint
+from tests.unit.lexline.samples import MODELS, ONE, RUN, THREE, TWO, WHEN, endpoint
 
 pytestmark = pytest.mark.usefixtures("deployed")
 POLICIES = ("never", "always", "on_failure", "after:PT8H", "after:P2D", "when_idle:P1DT1H30M5S")
@@ -96,6 +99,7 @@ class TestRun:
             *((f"--teardown {policy}", {"teardown": policy}) for policy in POLICIES),
             ("--max-perplexity 90 --tolerance 0", {"max_perplexity": 90, "tolerance": 0}),
             ("--force", {"force": True}),
+            ("--incomparable accept", {"incomparable": "accept"}),
             (
                 "--source-repo https://a --source-branch b --source-commit 0123abc --source-secret lexline/d",
                 {"source": {"repo": "https://a", "branch": "b", "commit": "0123abc", "secret": "lexline/d"}},
@@ -120,56 +124,203 @@ class TestRun:
         with pytest.raises(ValidationError):
             ExecutionInput.model_validate({"dataset": "sotu", "teardown": policy})
 
-    def test_a_file_is_uploaded_and_the_run_that_trains_on_it_is_followed(
-        self, tmp_path: Path, patch: Patch
-    ) -> None:
-        corpus = tmp_path / "Speeches[bold].txt"
-        corpus.write_text("My fellow citizens")
-        uploads: list[tuple[str, Path]] = []
 
-        def upload(stack: Stack, dataset: str, path: Path, progress: Callable[[int], None]) -> Uploaded:
-            progress(18)
-            uploads.append((dataset, path))
-            return Uploaded(f"uploads/{dataset}/{path.name}", "etag", "v1")
+class Bucket:
+    """The dataset's files, what is uploaded and deleted, and the questions that were answered before."""
 
-        patch("aws.uploads.upload", upload)
-        patch("aws.runs.started_by", RUN)
-        result = run_lexline("run", str(corpus))
+    def __init__(self, patch: Patch) -> None:
+        self.present: list[StoredFile] = []
+        self.actions: list[str] = []
+        self.originals: list[str] = []
+        patch("aws.datasets.files_of", lambda stack, dataset: self.present)
+        patch("aws.datasets.original_name", lambda stack, dataset, files: dataset)
+        patch("aws.uploads.upload", self.upload)
+        patch("aws.uploads.delete", self.delete)
+
+    def has(self, *names: str) -> None:
+        self.present = [StoredFile(name, 1000, WHEN, "etag") for name in names]
+
+    def upload(
+        self,
+        stack: Stack,
+        dataset: str,
+        original: str,
+        files: list[LocalFile],
+        progress: Callable[[int], None],
+    ) -> Uploaded:
+        for file in files:
+            progress(file.size)
+            self.actions.append(f"upload {dataset}/{file.name}")
+        self.originals.append(original)
+        return Uploaded(f"uploads/{dataset}/{files[-1].name}", "etag", "v1")
+
+    def delete(self, stack: Stack, dataset: str, names: list[str]) -> None:
+        self.actions += [f"delete {dataset}/{name}" for name in names]
+
+
+@pytest.fixture
+def bucket(patch: Patch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket, and a folder with files to upload, which is the current one."""
+    patch("aws.runs.started_by", RUN)
+    patch("aws.stack.quiet_seconds", 3)
+    patch("aws.runs.problem_with", "")
+    monkeypatch.chdir(tmp_path)
+    for name in ("sotu.txt", "Speeches[bold].txt", "корпус.txt", "My Data/one.txt", "My Data/a/two.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("My fellow citizens")
+    (tmp_path / "My Data" / "empty.txt").touch()
+    (tmp_path / "My Data" / ".hidden").touch()
+    return Bucket(patch)
+
+
+class TestUpload:
+    def test_a_file_is_uploaded_and_the_run_that_trains_on_it_is_followed(self, bucket: Bucket) -> None:
+        result = run_lexline("run", "Speeches[bold].txt")
         assert result.exit_code == 0
-        assert uploads == [("speeches-bold", corpus)]
+        assert bucket.actions == ["upload speeches-bold/Speeches[bold].txt"]
         folder = "s3://lexline-bucket/uploads/speeches-bold/"
-        assert f"Uploaded Speeches[bold].txt (18 bytes) to {folder}" in result.output
+        assert result.output.splitlines()[:2] == [
+            "Dataset speeches-bold, from the name Speeches[bold].txt",
+            f"Uploaded Speeches[bold].txt (18 bytes) to {folder}",
+        ]
         assert f"Run {RUN.id}" in result.output
 
+    def test_a_folder_is_uploaded_with_its_folders_and_what_is_left_out_is_said(self, bucket: Bucket) -> None:
+        result = run_lexline("run", "My Data")
+        assert bucket.actions == ["upload my-data/a/two.txt", "upload my-data/one.txt"]
+        assert bucket.originals == ["My Data"]
+        assert result.output.splitlines()[:3] == [
+            "Dataset my-data, from the name My Data",
+            "Not uploaded: My Data/.hidden (hidden); My Data/empty.txt (empty).",
+            "Uploaded 2 files (36 bytes) to s3://lexline-bucket/uploads/my-data/: a/two.txt and one.txt",
+        ]
 
-class TestRunOfAFileWithOptions:
+    def test_several_files_and_folders_are_uploaded_together(self, bucket: Bucket) -> None:
+        result = run_lexline("run", "sotu.txt", "My Data", "корпус.txt", "--dataset", "all")
+        assert result.exit_code == 0
+        names = ["a/two.txt", "one.txt", "sotu.txt", "корпус.txt"]
+        assert bucket.actions == [f"upload all/{name}" for name in names]
+        assert "Dataset" not in result.output
+
+    def test_hundreds_of_files_take_few_lines(self, bucket: Bucket, tmp_path: Path) -> None:
+        for number in range(500):
+            (tmp_path / "My Data" / f"{number:03}.txt").write_text("text")
+            (tmp_path / "My Data" / f"empty-{number:03}.txt").touch()
+        result = run_lexline("run", "My Data")
+        assert len(bucket.actions) == 502
+        assert len(result.output.splitlines()) < 10
+        assert "empty-004.txt and 496 more (empty)" in result.output
+        assert "Uploaded 502 files" in result.output
+        assert "003.txt, 004.txt and 497 more" in result.output
+
+    def test_a_name_in_another_script_is_said(self, bucket: Bucket) -> None:
+        result = run_lexline("run", "корпус.txt")
+        assert bucket.actions == ["upload korpus/корпус.txt"]
+        assert bucket.originals == ["корпус"]
+        assert "Dataset korpus, from the name корпус.txt" in result.output
+
+    def test_another_name_of_an_existing_dataset_is_refused(self, bucket: Bucket, patch: Patch) -> None:
+        bucket.has("корпус.txt")
+        patch("aws.datasets.original_name", "korpus")
+        for arguments in (["корпус.txt"], ["sotu.txt", "--dataset", "Корпус!"], ["--dataset", "Корпус!"]):
+            result = run_lexline("run", *arguments)
+            assert (result.exit_code, bucket.actions) == (2, [])
+            assert 'was made from the name "korpus"' in result.output
+        # With its own name it is meant.
+        assert run_lexline("run", "корпус.txt", "--dataset", "korpus").exit_code == 0
+
+    def test_one_more_file_makes_the_dataset_grow_and_that_is_said(self, bucket: Bucket) -> None:
+        bucket.has("a.txt", "b.txt", "sotu.txt")
+        result = run_lexline("run", "sotu.txt")
+        assert "The dataset sotu has 2 files more from before." in result.output
+        assert "`lexline datasets sotu` lists them." in result.output
+        assert bucket.actions == ["upload sotu/sotu.txt"]
+
+    def test_ctrl_c_says_what_became_of_the_upload(self, bucket: Bucket, patch: Patch) -> None:
+        patch("aws.uploads.upload", raising(KeyboardInterrupt()))
+        result = run_lexline("run", "sotu.txt")
+        assert result.exit_code == 130
+        assert "The upload did not complete." in result.output
+        assert "run the same command again" in result.output
+
+    def test_an_upload_that_s3_refuses_says_why_and_how_to_go_on(self, bucket: Bucket, patch: Patch) -> None:
+        denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "No"}}, "PutObject")
+        patch("aws.uploads.upload", raising(denied))
+        result = run_lexline("run", "sotu.txt")
+        assert result.exit_code == 1
+        assert "The upload did not complete. AWS denied access to PutObject. No." in result.output
+        assert "run the same command again" in result.output
+
+
+class TestReplace:
+    def test_the_other_files_are_shown_and_deleted_after_the_upload(
+        self, bucket: Bucket, requests: list[Any]
+    ) -> None:
+        bucket.has("a.txt", "b/c.txt", "sotu.txt")
+        result = run_lexline("run", "sotu.txt", "--replace", answer="y\n")
+        assert result.exit_code == 0
+        assert "The dataset sotu has 2 files (2.0 kB) to delete." in result.output
+        assert "  a.txt (1.0 kB)\n  b/c.txt (1.0 kB)\n" in result.output
+        assert "Upload the new files, and then delete these?" in result.output
+        assert bucket.actions == ["upload sotu/sotu.txt", "delete sotu/a.txt", "delete sotu/b/c.txt"]
+        # This run lists the files after the deletion, and the upload's own might not.
+        assert requests == [("sotu", {"dataset": "sotu"})]
+        assert "Deleted 2 files" in result.output
+        assert "from before" not in result.output
+
+    @pytest.mark.parametrize("answer", ["n\n", ""])
+    def test_without_a_yes_nothing_is_uploaded_or_deleted(
+        self, bucket: Bucket, requests: list[Any], answer: str
+    ) -> None:
+        bucket.has("a.txt")
+        result = run_lexline("run", "sotu.txt", "--replace", answer=answer)
+        assert (result.exit_code, bucket.actions, requests) == (1, [], [])
+        assert "--yes" in result.output
+
+    def test_with_yes_nobody_is_asked(self, bucket: Bucket) -> None:
+        bucket.has(*(f"{number:02}.txt" for number in range(30)))
+        result = run_lexline("run", "sotu.txt", "--replace", "--yes")
+        assert "19.txt (1.0 kB)\n  and 10 more\n" in result.output
+        assert len(bucket.actions) == 31
+
+    @pytest.mark.parametrize(
+        ("error", "exit_code"),
+        [
+            (KeyboardInterrupt(), 130),
+            (ClientError({"Error": {"Code": "SlowDown", "Message": "Slow"}}, "PutObject"), 1),
+            (UserError("It broke."), 1),
+        ],
+    )
+    def test_nothing_is_deleted_unless_the_upload_succeeded(
+        self, bucket: Bucket, patch: Patch, error: BaseException, exit_code: int
+    ) -> None:
+        bucket.has("a.txt")
+        patch("aws.uploads.upload", raising(error))
+        result = run_lexline("run", "sotu.txt", "--replace", "--yes")
+        assert (result.exit_code, bucket.actions) == (exit_code, [])
+
+    def test_if_there_is_nothing_to_replace_nobody_is_asked(
+        self, bucket: Bucket, requests: list[Any]
+    ) -> None:
+        bucket.has("sotu.txt")
+        assert run_lexline("run", "sotu.txt", "--replace").exit_code == 0
+        assert bucket.actions == ["upload sotu/sotu.txt"]
+        assert requests == []
+
+
+class TestUploadWithOptions:
     """The command starts the run itself, and the upload's own execution finds nothing left to do."""
 
-    @pytest.fixture
-    def uploads(self, patch: Patch) -> list[str]:
-        uploads: list[str] = []
-
-        def upload(stack: Stack, dataset: str, path: Path, progress: Callable[[int], None]) -> Uploaded:
-            uploads.append(path.name)
-            return Uploaded(f"uploads/{dataset}/{path.name}", "etag", "v1")
-
-        patch("aws.uploads.upload", upload)
-        patch("aws.stack.quiet_seconds", 3)
-        patch("aws.runs.problem_with", "")
-        return uploads
-
-    @pytest.fixture
-    def run(self, tmp_path: Path) -> Callable[[], Result]:
-        corpus = tmp_path / "sotu.txt"
-        corpus.write_text("My fellow citizens")
-        return lambda: run_lexline("run", str(corpus), "--set", "epochs=3", "--force")
+    @staticmethod
+    def run() -> Result:
+        return run_lexline("run", "sotu.txt", "--set", "epochs=3", "--force")
 
     def test_the_request_has_the_options_and_is_sent_after_the_upload(
-        self, requests: list[Any], uploads: list[str], run: Callable[[], Result]
+        self, requests: list[Any], bucket: Bucket
     ) -> None:
-        result = run()
+        result = self.run()
         assert result.exit_code == 0
-        assert uploads == ["sotu.txt"]
+        assert bucket.actions == ["upload sotu/sotu.txt"]
         request = {"dataset": "sotu", "hyperparameters": {"epochs": 3}, "force": True}
         assert requests == [("sotu", request)]
         assert f"Run {RUN.id}" in result.output
@@ -183,29 +334,20 @@ class TestRunOfAFileWithOptions:
         ],
     )
     def test_nothing_is_uploaded_if_the_uploads_own_run_would_train(
-        self,
-        requests: list[Any],
-        uploads: list[str],
-        run: Callable[[], Result],
-        patch: Patch,
-        function: str,
-        value: object,
-        message: str,
+        self, requests: list[Any], bucket: Bucket, patch: Patch, function: str, value: object, message: str
     ) -> None:
         patch(f"aws.{function}", value)
-        result = run()
-        assert (result.exit_code, uploads, requests) == (2, [], [])
+        result = self.run()
+        assert (result.exit_code, bucket.actions, requests) == (2, [], [])
         assert message in result.output
 
     def test_if_the_run_cannot_be_started_the_user_learns_that_the_upload_has_one_of_its_own(
-        self, uploads: list[str], run: Callable[[], Result], patch: Patch
+        self, bucket: Bucket, patch: Patch
     ) -> None:
-        def start(*_: object) -> Run:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No"}}, "StartExecution")
-
-        patch("aws.runs.start", start)
-        result = run()
-        assert (result.exit_code, uploads) == (1, ["sotu.txt"])
+        denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "No"}}, "StartExecution")
+        patch("aws.runs.start", raising(denied))
+        result = self.run()
+        assert (result.exit_code, bucket.actions) == (1, ["upload sotu/sotu.txt"])
         assert "The files are uploaded" in result.output
         assert "The upload starts a run with the parameters of the stack." in result.output
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("deployed")
 @pytest.fixture(autouse=True)
 def _run(patch: Patch) -> None:
     patch("aws.runs.find", RUN)
+    patch("aws.runs.newest", RUN)
 
 
 def test_a_run_in_progress_is_shown_once_and_a_run_that_ended_with_its_result(patch: Patch) -> None:

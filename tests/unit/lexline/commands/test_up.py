@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lexline.aws.stack import Stack
 from lexline.core import lock
 from tests.unit.lexline.conftest import Patch, run_lexline
 from tests.waiting import wait_until
@@ -124,11 +126,12 @@ def test_a_second_up_says_which_process_is_the_first(up: Up, tmp_path: Path) -> 
     ("assignment", "messages"),
     [
         *((wrong, [f"--parameter {wrong} is invalid"]) for wrong in ("Epochs", "=3", "Ep ochs=3")),
+        ("Epochs=7", ["--parameter Epochs is given twice, as 6 and as 7."]),
         ("epochs=3", ["no parameter epochs", "Did you mean Epochs?"]),
         ("TrainingInstance=ml.m5.large", ["no parameter", "Did you mean TrainingInstanceType?"]),
         ("Nope=3", ["no parameter Nope", "template.yaml", "QuietSeconds"]),
-        ("Epochs=abc", ['Epochs="abc" is invalid', "Give auto, or a whole number from 1 to 1000."]),
-        ("Epochs=", ['Epochs="" is invalid']),
+        ("Nlayers=abc", ['Nlayers="abc" is invalid', "Give "]),
+        ("Nlayers=", ['Nlayers="" is invalid']),
         (
             "Recipe=clasic",
             ['Recipe="clasic" is invalid', "Did you mean classic?", "one of classic, fast, awd"],
@@ -145,3 +148,21 @@ def test_a_parameter_that_the_template_does_not_allow_is_refused_before_anything
     assert result.exit_code == 2
     assert all(message in result.output for message in messages)
     assert started == []
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("running", "message"), [(True, "already running."), (False, "Starting the local cloud ...")]
+)
+def test_up_starts_the_local_cloud_only_if_it_is_not_running(
+    running: bool, message: str, patch: Patch, stack: Stack
+) -> None:
+    local = replace(stack.target, endpoint_url="http://127.0.0.1:1")
+    patch("aws.target.cloud_in", local if running else None)
+    patch("aws.target.start_cloud", local)
+    patch("aws.sam.deploy", None)
+    patch("aws.stack.read", stack)
+    result = run_lexline("up")
+    assert result.exit_code == 0
+    assert message in result.output
+    assert ("Starting" in result.output) == (not running)

@@ -88,6 +88,11 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
         (REJECTED, "`lexline deploy 3 --force`"),
+        (
+            {**REJECTED, "comparison": {**COMPARISON, "challenger_perplexity": 250.1}},
+            "It has two perplexities. For the test perplexity, 208.30, all words that it does not know count "
+            "as one word. For the comparison, 250.10,",
+        ),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
         (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),
@@ -109,6 +114,9 @@ def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, A
     [
         ({"removed": ["endpoint/lexline"], "standing_cost": None}, "live"),
         (FAILED, "lexline logs"),
+        ({**REJECTED, "comparison": COMPARISON}, "two perplexities"),
+        ({**REJECTED, "comparison": NOT_COMPARED}, "two perplexities"),
+        (REJECTED, "two perplexities"),
         (FAILED, "previous model"),
     ],
 )
@@ -116,6 +124,54 @@ def test_no_result_claims_a_live_model_a_log_or_a_rollback_that_does_not_exist(
     changes: dict[str, Any], text: str
 ) -> None:
     assert text not in text_of(**changes)
+
+
+LEFT_OUT = [
+    {"name": "scan.pdf", "reason": "It is a PDF. Upload its text.", "error": "DatasetNotText"},
+    {"name": "README.md", "reason": "It describes the corpus", "error": ""},
+]
+READ = {"files": 3, "left_out": LEFT_OUT, "left_out_count": 2, "notes": ["a.txt: It has no line ends."]}
+
+
+def lines_with(dataset: dict[str, Any], **changes: Any) -> list[str]:
+    return lines_of({**SUCCEEDED, "dataset": {**SUCCEEDED["dataset"], **READ, **dataset}, **changes}, RUN.id)
+
+
+@pytest.mark.parametrize("changes", [{}, FAILED, UNCHANGED])
+def test_each_result_says_what_was_read_and_what_was_left_out_and_why(changes: dict[str, Any]) -> None:
+    lines = lines_with({}, **{name: value for name, value in changes.items() if name != "dataset"})
+    start = lines.index("The corpus is 3 texts of the dataset sotu.")
+    assert lines[start + 1 : start + 5] == [
+        "Left out: 2 files.",
+        "  scan.pdf: It is a PDF. Upload its text.",
+        "  README.md: It describes the corpus.",
+        "a.txt: It has no line ends.",
+    ]
+
+
+def test_a_rejected_runs_reason_already_names_what_was_left_out() -> None:
+    lines = lines_with({}, status="Rejected", reason="It is worse. 2 files were left out. scan.pdf: ...")
+    assert "The corpus is 3 texts of the dataset sotu." in lines
+    assert "Left out: 2 files." not in lines
+
+
+def test_many_files_that_were_left_out_are_counted() -> None:
+    lines = lines_with({"left_out_count": 4000})
+    assert "Left out: 4,000 files." in lines
+    assert "  3,998 more: `lexline datasets sotu` lists them." in lines
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (1, "The corpus is the one text of the dataset sotu."),
+        (3, "The corpus is all 3 texts of the dataset sotu."),
+    ],
+)
+def test_a_result_says_that_all_files_were_read(files: int, line: str) -> None:
+    lines = lines_with({"files": files, "left_out": [], "left_out_count": 0})
+    assert line in lines
+    assert not [each for each in lines if "Left out" in each]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
         (snapshot(step("Train", "running"), job_status="Downloading"), ["Downloading"]),
         (snapshot(step("Gather", "running", pause="QuietPeriod")), ["waiting for more uploads"]),
         (in_line(snapshot(step("Acquire", "running")), ONE, 0), ["which run 111111111111 uses"]),
+        (snapshot(step("ReadUploads", "running"), read=0.456), ["40% read"]),
         # A later version may have other states.
         (snapshot(step("Translate", "done", retries=2)), ["Translate", "2 retries"]),
     ],
