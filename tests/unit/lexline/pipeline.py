@@ -9,6 +9,7 @@ from contracts.run import Gathered as Gathered
 from core.errors import InvalidInput as InvalidInput
 from core.names import run_name as run_name
 from reporting import prices as prices
+from reporting import step_names as step_names
 from reporting.prices import PriceTable as PriceTable
 from serving import tags as tags
 

@@ -11,7 +11,7 @@ from lexline.aws.history import Step
 from lexline.aws.training_progress import Progress
 from lexline.aws.watcher import Queue, Snapshot
 from lexline.display import run_progress
-from tests.unit.lexline.pipeline import STATES
+from tests.unit.lexline.pipeline import STATES, step_names
 from tests.unit.lexline.samples import ONE, RUN, TWO, WHEN
 
 HALF = Progress(epoch=1, epochs=1, step=5, steps=10, words_per_second=1432, train_perplexity=168.0)
@@ -120,7 +120,11 @@ def test_a_terminal_shows_progress_and_what_a_step_waits_for(current: Snapshot, 
 
 
 def test_every_state_that_takes_time_has_a_label() -> None:
-    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind == "Task"}
+    for name, kind in STATES.items():
+        if kind in ("Task", "Map"):
+            in_words = run_progress.label(step(name, "done"))
+            assert in_words == step_names.in_words(name)
+            assert name == "Train" or in_words != name
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
 
@@ -131,8 +135,8 @@ def test_a_terminal_of_any_width_shows_every_word_and_figure(width: int) -> None
     gather = step("Gather", "done", 12345.0, retries=3)
     waits = in_line(snapshot(gather, step("Acquire", "running"), step("Train", "running")), ONE, 12)
     output = io.StringIO()
-    drawn = run_progress.drawing(replace(waits, training=progress, training_since=WHEN), narrow=width < 80)
-    Console(file=output, width=width).print(drawn)
+    console = Console(file=output, width=width)
+    console.print(run_progress.drawing(replace(waits, training=progress, training_since=WHEN), console))
     words = output.getvalue().split()
     for text in (
         "Gather the uploads",
