@@ -115,5 +115,8 @@ def _axis(margin: int, columns: int, epochs: int, *, has_valid: bool, plain: boo
     for name, style, sign in legend:
         line.append(f"{sign} ", style=style)
         line.append(f"{name}  ", style="dim")
-    line.append(f"{end:>{max(0, margin + columns - len(line))}}", style="dim")
+    room = margin + columns - len(line)
+    if len(end) <= room:
+        line.append(f"{end:>{room}}", style="dim")
+    line.rstrip()
     yield line

@@ -63,6 +63,7 @@ def show(console: Console, found: DryRun, *, bucket: str, local: bool) -> None:
         terminal.prose(console, sentence)
     if local:
         terminal.prose(console, "The local cloud is free. These figures are what AWS would charge.")
+    terminal.prose(console, "To start it, run the same command without --dry-run.")
 
 
 def _actions(found: DryRun, bucket: str) -> Iterator[str]:

@@ -35,8 +35,8 @@ def in_words(snapshot: Snapshot) -> str:
     time = f"about {formatting.duration(training + (others or 0))} left"
     parts = [f"{time} in this run" if others is not None else f"{time} in the training"]
     if cost:
-        parts.append(f"for which training costs {about(cost)}")
-    sentence = ", ".join(parts)
+        parts.append(f"the rest of the training costs {about(cost)} on AWS")
+    sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 

@@ -56,6 +56,7 @@ def after(snapshot: Snapshot) -> list[Step]:
             *([followed] if joined else []),
             ("lexline status", "show the model that serves and the runs"),
             ("lexline datasets", "list the datasets"),
+            *([] if joined else [("lexline run FILE", "upload a text, and train on it")]),
         ]
     trained = (report.get("error") or {}).get("step") == "Train"
     return [
@@ -77,7 +78,7 @@ def _after_success(report: Mapping[str, Any], run: str, dataset: str) -> list[St
         ("lexline generate", "write a text with the model")
         if serves
         else ("lexline status", "show what there is now"),
-        _save(run) if report.get("page") else ("lexline models", "list all models"),
+        _save(run) if report.get("page") else ("lexline cost", "show what the endpoint and the runs cost"),
         ("lexline rollback", "put the model that served before back") if serves and replaced else more,
     ]
 

@@ -110,7 +110,8 @@ def drawing(snapshot: Snapshot, console: Console) -> RenderableType:
     if left := estimates.in_words(snapshot):
         parts.append(Text(left, style="dim"))
     lines = _curve(snapshot, console)
-    if lines and len(snapshot.steps) + len(parts) + len(lines) < console.height:
+    # The bar's text may take two lines.
+    if lines and len(snapshot.steps) + len(parts) + 1 + len(lines) < console.height:
         parts += lines
     return Group(*parts)
 

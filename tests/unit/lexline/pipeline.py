@@ -6,6 +6,7 @@ from pathlib import Path
 from contracts.report import Report as Report
 from contracts.request import ExecutionInput as ExecutionInput
 from contracts.run import Gathered as Gathered
+from contracts.run import Run as Run
 from core.errors import InvalidInput as InvalidInput
 from core.names import run_name as run_name
 from reporting import prices as prices
