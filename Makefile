@@ -36,7 +36,7 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml | same-python
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
 	  || $(INSTALL) --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
 	  || $(INSTALL) $(TORCH)
-	@grep == constraints.txt | xargs -P 2 -n 54 $(INSTALL) --no-deps || true
+	@grep == constraints.txt | xargs -P 2 -n 55 $(INSTALL) --no-deps || true
 	@$(INSTALL) -r requirements.txt -c constraints.txt
 	@$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@

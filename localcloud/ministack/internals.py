@@ -157,6 +157,10 @@ INTERNALS = {
     "ministack.services.stepfunctions:_list_executions": "(data)",
     "ministack.services.stepfunctions:_resolve_lambda_function_ref": "(value, optimized)",
     "ministack.services.stepfunctions:_resolve_state_machine_arn": "(arn)",
+    "ministack.services.stepfunctions:_read_map_items": "(reader, effective, ctx)",
+    "ministack.services.stepfunctions:_run_distributed_map": (
+        "(state_def, raw_input, effective, iterator, execution, ctx)"
+    ),
     "ministack.services.stepfunctions:_run_execution": "(exec_arn)",
     "ministack.services.stepfunctions:_run_sub_machine": "(states, start_at, input_data, execution, ctx)",
     "ministack.services.stepfunctions:_scaled_sleep": "(seconds)",
@@ -197,6 +201,7 @@ STORES = (
     "ministack.services.stepfunctions:_ExecutionError",
     "ministack.services.stepfunctions:_SFN_WAIT_SCALE",
     "ministack.services.stepfunctions:_executions",
+    "ministack.services.stepfunctions:_map_runs",
     "ministack.services.stepfunctions:_state_machines",
     "ministack.services.stepfunctions:_task_tokens",
     "ministack.services.sts:_sessions",

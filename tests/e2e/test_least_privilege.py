@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from contracts.base import Contract
-from contracts.dataset import PrepareInput
+from contracts.dataset import AssembleDatasetInput, ListUploadsInput, ReadUploadInput
 from contracts.registry import FindModelInput, RegisterInput
 from contracts.report import ReportInput
 from contracts.run import AcquireInput, GatherInput
@@ -44,7 +44,8 @@ NEW_RUN = "lexline--privileges-000000000000"
 STATES = {
     "run": "Plan",
     "lease": "Acquire",
-    "prepared": "Prepare",
+    "listed": "ListUploads",
+    "prepared": "AssembleDataset",
     "source": "Source",
     "champion": "Champion",
     "trained": "Train",
@@ -71,7 +72,14 @@ def documents(stack: DeployedStack) -> dict[str, Any]:
     }
     found = {name: outputs[state] for name, state in STATES.items()}
     absent = dict.fromkeys(ReportInput.model_fields)
-    known = {"token": UNUSED_TOKEN, "execution": found["run"]["execution"], "caught": [], "at_work": False}
+    items = stack.cloud.client("s3").get_object(Bucket=stack.bucket, Key=found["listed"]["items_key"])
+    known = {
+        "token": UNUSED_TOKEN,
+        "execution": found["run"]["execution"],
+        "item": json.loads(items["Body"].read())[0],
+        "caught": [],
+        "at_work": False,
+    }
     return {**absent, **found, **known}
 
 
@@ -176,7 +184,14 @@ def assert_denied(
     assert action.lower() in error["errorMessage"].lower()
 
 
-ROLES = {"create-model": "CreateModelRole", "find-model": "FindModelRole", "smoke-test": "SmokeTestRole"}
+ROLES = {
+    "list-uploads": "ListUploadsRole",
+    "read-upload": "ReadUploadRole",
+    "assemble-dataset": "AssembleDatasetRole",
+    "create-model": "CreateModelRole",
+    "find-model": "FindModelRole",
+    "smoke-test": "SmokeTestRole",
+}
 """Roles with another name than their function."""
 # Changes of the run's document for a step.
 AGAIN: dict[str, Any] = {}
@@ -193,8 +208,12 @@ SCALING = {"hosting": {"instance_type": "ml.m5.large", "max_instance_count": 2}}
         ("acquire", AcquireInput, AGAIN, "dynamodb:UpdateItem"),
         ("acquire", AcquireInput, AGAIN, "sns:Publish"),
         ("acquire", AcquireInput, AGAIN, "states:SendTaskSuccess"),
-        ("prepare", PrepareInput, AGAIN, "dynamodb:UpdateItem"),
-        ("prepare", PrepareInput, AGAIN, "s3:ListBucket"),
+        ("list-uploads", ListUploadsInput, AGAIN, "dynamodb:UpdateItem"),
+        ("list-uploads", ListUploadsInput, AGAIN, "s3:ListBucket"),
+        ("read-upload", ReadUploadInput, AGAIN, "s3:GetObject"),
+        ("read-upload", ReadUploadInput, AGAIN, "states:DescribeExecution"),
+        ("assemble-dataset", AssembleDatasetInput, AGAIN, "s3:GetObject"),
+        ("assemble-dataset", AssembleDatasetInput, AGAIN, "s3:PutObject"),
         ("source", SourceInput, AGAIN, "s3:PutObject"),
         ("champion", ChampionInput, AGAIN, "sagemaker:DescribeEndpoint"),
         ("champion", ChampionInput, AGAIN, "sagemaker:ListTags"),
@@ -288,13 +307,13 @@ def test_the_cause_of_a_failed_run_names_every_denied_step(
     stack: DeployedStack,
 ) -> None:
     with (
-        without(stack, "PrepareRole", "s3:ListBucket"),
+        without(stack, "ListUploadsRole", "s3:ListBucket"),
         without(stack, "CompensateRole", "sagemaker:DescribeTrainingJob"),
         without(stack, "TeardownRole", "sagemaker:DescribeEndpoint"),
     ):
         ended = stack.wait(stack.start({"dataset": DATASET, "teardown": "on_failure"}))
     assert ended["error"] == "AccessDenied"
-    assert_failed_for(ended, "Prepare", "s3:ListBucket")
+    assert_failed_for(ended, "ListUploads", "s3:ListBucket")
     assert_failed_for(ended, "Compensate", "sagemaker:DescribeTrainingJob")
     assert_failed_for(ended, "Teardown", "sagemaker:DescribeEndpoint")
 
@@ -309,6 +328,20 @@ def test_a_run_fails_if_a_step_cannot_be_invoked_or_its_report_cannot_be_publish
         ended = stack.wait(stack.start({"dataset": DATASET}))
     assert_failed_for(ended, "Acquire", "lambda:InvokeFunction")
     assert_failed_for(ended, "Report", "sns:Publish")
+
+
+@pytest.mark.parametrize("action", ["states:StartExecution", "s3:GetObject"])
+def test_a_run_fails_if_its_uploads_cannot_be_read_side_by_side(stack: DeployedStack, action: str) -> None:
+    with without(stack, "StateMachineRole", action):
+        ended = stack.wait(stack.start({"dataset": DATASET}))
+    assert_failed_for(ended, "ReadUploads", action)
+
+
+def test_an_item_that_is_denied_names_the_action(stack: DeployedStack) -> None:
+    with without(stack, "ReadUploadRole", "s3:PutObject"):
+        ended = stack.wait(stack.start({"dataset": DATASET}))
+    assert ended["error"] == "AccessDenied"
+    assert_failed_for(ended, "ReadUpload", "s3:PutObject")
 
 
 def test_uploads_and_schedules_start_nothing_without_their_permission(stack: DeployedStack) -> None:

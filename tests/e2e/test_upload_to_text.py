@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,27 +12,35 @@ import pytest
 from tests.e2e.command import lexline
 from tests.stack import PROJECT, DeployedStack
 
+DATASET = "reden-ubers-land"
+
 
 @pytest.fixture(scope="module")
 def command(
     stack: DeployedStack, corpus: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> subprocess.CompletedProcess[str]:
-    """The result of `lexline run FILE`: an upload, and the run that it starts."""
-    file = tmp_path_factory.mktemp("corpus") / "speeches.txt"
-    file.write_bytes(corpus)
-    return lexline(stack, "run", str(file), "--dataset", "speeches")
+    """The result of `lexline run FOLDER`: an upload of two texts, and the run that it starts."""
+    folder = tmp_path_factory.mktemp("corpus") / "Reden übers Land"
+    (folder / "new").mkdir(parents=True)
+    lines = corpus.splitlines(keepends=True)
+    (folder / "old.txt").write_bytes(b"".join(lines[: len(lines) // 2]))
+    (folder / "new" / "speech.txt").write_bytes(b"".join(lines[len(lines) // 2 :]))
+    (folder / "scan.pdf").write_bytes(b"%PDF-1.7 no text")
+    return lexline(stack, "run", str(folder))
 
 
 @pytest.fixture(scope="module")
 def report(stack: DeployedStack, command: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The report of the run that the upload started."""
     assert command.returncode == 0, command.stdout + command.stderr
-    states = stack.cloud.client("stepfunctions")
-    for execution in stack.executions():
-        request = json.loads(states.describe_execution(executionArn=execution)["input"])
-        if request.get("upload", {}).get("key") == "uploads/speeches/speeches.txt":
-            return stack.report(execution)
-    raise AssertionError("the upload started no execution")
+    found = re.search(r"^Run \w+ \((.+)\)$", command.stdout, re.MULTILINE)
+    assert found
+    (execution,) = [each for each in stack.executions() if each.endswith(f":{found[1]}")]
+    request = json.loads(
+        stack.cloud.client("stepfunctions").describe_execution(executionArn=execution)["input"]
+    )
+    assert request["upload"]["key"].startswith(f"uploads/{DATASET}/")
+    return stack.report(execution)
 
 
 @pytest.fixture
@@ -46,17 +55,41 @@ def test_the_command_shows_the_result(
 ) -> None:
     assert f"{report['run']} is live on the endpoint lexline" in command.stdout
     assert "Test perplexity" in command.stdout
+    assert "Dataset reden-ubers-land, from the name Reden übers Land\n" in command.stdout
+    assert "The corpus is 2 texts of the dataset reden-ubers-land.\nLeft out: 1 file.\n" in command.stdout
+
+
+def test_the_command_lists_the_dataset_and_what_was_left_out(
+    stack: DeployedStack, report: dict[str, Any]
+) -> None:
+    listed = lexline(stack, "datasets", "Reden übers Land").stdout
+    assert "3 files" in listed
+    assert re.search(r"^scan\.pdf .*left out: .*PDF", listed, re.MULTILINE)
+    assert "not read yet" not in listed
+    assert re.search(rf"^{DATASET} +3 .*Succeeded", lexline(stack, "datasets").stdout, re.MULTILINE)
+
+
+def test_another_name_of_the_same_dataset_is_refused(
+    stack: DeployedStack, report: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "reden ubers land.txt"
+    file.write_text("Another text\n" * 20)
+    refused = lexline(stack, "run", str(file))
+    assert refused.returncode == 2
+    assert 'made from the name "Reden übers Land"' in refused.stderr
 
 
 def test_an_uploads_run_has_one_report(report: dict[str, Any]) -> None:
     assert report["status"] == "Succeeded"
     assert report["error"] is None
-    assert report["dataset"]["dataset"] == "speeches"
+    assert report["dataset"]["dataset"] == DATASET
     assert report["dataset"]["splits"]["train"]["words"] > 8_000
     assert report["job"]["job"] == report["model"]["name"] == report["endpoint"]["config"] == report["run"]
     assert 1 < report["metrics"]["test_perplexity"] < report["metrics"]["vocabulary_size"]
     assert all(text["text"].split() for text in report["smoke_test"]["texts"])
-    assert {"prepare", "train", "deploy"} <= report["durations"].keys()
+    assert {"list_uploads", "read_uploads", "assemble_dataset", "train", "deploy"} <= report[
+        "durations"
+    ].keys()
     assert report["removed"] == []
 
 
@@ -93,7 +126,7 @@ def test_the_documented_request_tears_down_and_the_shortest_request_deploys_agai
     request = json.loads(re.findall(r"```json\n(\{\s*\"dataset\".*?)```", text, re.DOTALL)[0])
     small = {"emsize": 16, "nhid": 16, "epochs": 1}
     request |= {
-        "dataset": "speeches",
+        "dataset": DATASET,
         "hyperparameters": request["hyperparameters"] | small,
         "max_perplexity": 100_000,
         # The new model is smaller than the model that serves, and no better.
@@ -108,7 +141,7 @@ def test_the_documented_request_tears_down_and_the_shortest_request_deploys_agai
     assert (status, body.keys() >= {"code", "message"}) == (404, True)
 
     # A person may type this request into the console of Step Functions.
-    deployed = stack.run({"dataset": "speeches"})
+    deployed = stack.run({"dataset": DATASET})
     assert deployed["status"] == "Succeeded"
     assert deployed["dataset"]["fingerprint"] == report["dataset"]["fingerprint"]
 
@@ -125,7 +158,7 @@ def test_a_run_on_the_data_of_the_serving_model_trains_nothing(
     stack: DeployedStack, resources: Callable[[], set[str]], serving: str
 ) -> None:
     before = resources()
-    unchanged = stack.run({"dataset": "speeches"})
+    unchanged = stack.run({"dataset": DATASET})
     assert (unchanged["status"], unchanged["job"]) == ("Unchanged", None)
     assert '"force": true' in unchanged["reason"]
     assert resources() == before
@@ -136,7 +169,7 @@ def test_a_worse_model_is_rejected_and_creates_nothing(
 ) -> None:
     before = resources()
     # With this learning rate the model hardly learns.
-    rejected = stack.run({"dataset": "speeches", "hyperparameters": {"lr": 0.0001}, "tolerance": 0.01})
+    rejected = stack.run({"dataset": DATASET, "hyperparameters": {"lr": 0.0001}, "tolerance": 0.01})
     assert rejected["status"] == "Rejected", rejected["reason"]
     comparison = rejected["comparison"]
     assert comparison["challenger_perplexity"] > 1.01 * comparison["champion_perplexity"] > 1
@@ -165,6 +198,6 @@ def test_a_bad_upload_fails_with_a_cause_and_leaves_nothing(stack: DeployedStack
         assert description["status"] == "FAILED"
         assert description["error"].startswith(error)
         assert word in description["cause"]
-        assert key in description["cause"]
+        assert key.partition("/")[0] in description["cause"]
     listed = stack.cloud.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="prepared/bad-")
     assert listed["KeyCount"] == 0

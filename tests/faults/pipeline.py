@@ -44,8 +44,12 @@ class Pipeline:
     # --- actions
 
     def upload(self, dataset: str, version: object, file: str = "text.txt") -> None:
-        """Upload a version of a dataset."""
+        """Upload a version of a file of a dataset."""
         self.stack.upload(dataset, file, corpus(version))
+
+    def delete_upload(self, dataset: str, file: str) -> None:
+        """Delete a file of a dataset."""
+        self._s3.delete_object(Bucket=self.stack.bucket, Key=f"uploads/{dataset}/{file}")
 
     def add_dataset(self, dataset: str) -> str:
         """Upload a dataset without its event, so that no run starts; return its name."""
@@ -156,6 +160,25 @@ class Pipeline:
         return self.jobs()
 
     # --- observations
+
+    def manifest(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the manifest of the dataset that a run trained on."""
+        bucket, _, key = str(report["dataset"]["manifest_uri"]).removeprefix("s3://").partition("/")
+        found: dict[str, Any] = json.loads(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return found
+
+    def half_made(self) -> list[str]:
+        """Return the keys under prepared/ in the folder of a run that has no manifest, old versions too."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(
+            Bucket=self.stack.bucket, Prefix="prepared/"
+        )
+        keys = [
+            found["Key"]
+            for page in pages
+            for found in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        ]
+        complete = {key.split("/")[2] for key in keys if key.endswith("/corpus/manifest.json")}
+        return [key for key in keys if key.split("/")[2] not in complete]
 
     def executions(self) -> list[dict[str, Any]]:
         """Return every execution, oldest first."""
@@ -320,6 +343,7 @@ class Pipeline:
         assert self.orphans() == []
         assert self.lease_owner() is None
         assert self.gathering() == []
+        assert self.half_made() == []
         if serves != "":
             assert self.serving_model() == serves
         assert self.unread_datasets() == []

@@ -284,6 +284,7 @@ def test_uploads_within_the_quiet_period_share_one_run(pipeline: Pipeline) -> No
         "Skipped",
     ]
     assert [report["joined"] for report in joined] == [gatherer["run"]] * 2
+    assert [file["name"] for file in pipeline.manifest(gatherer)["files"]] == ["0.txt", "1.txt", "2.txt"]
     pipeline.assert_newest_serves(jobs=1)
 
 
@@ -297,7 +298,8 @@ def test_uploads_during_a_run_share_one_more_run(pipeline: Pipeline) -> None:
     pipeline.faults.end_delays()
     pipeline.wait_for_rest()
     *_, report = [report for report in pipeline.reports() if report.get("job")]
-    assert report["dataset"]["source"][0]["etag"] == hashlib.md5(corpus(3)).hexdigest()
+    (source,) = pipeline.manifest(report)["source"]
+    assert source["etag"] == hashlib.md5(corpus(3)).hexdigest()
     pipeline.assert_one_run_at_a_time()
     pipeline.assert_newest_serves(jobs=3)
 
@@ -310,8 +312,61 @@ def test_a_replaced_object_is_trained_on_once(pipeline: Pipeline) -> None:
     pipeline.wait_for_executions(2)
     pipeline.wait_for_rest()
     (report,) = [report for report in pipeline.reports() if report.get("job")]
-    assert report["dataset"]["source"][0]["etag"] == hashlib.md5(corpus(2)).hexdigest()
+    (source,) = pipeline.manifest(report)["source"]
+    assert source["etag"] == hashlib.md5(corpus(2)).hexdigest()
     pipeline.assert_newest_serves(jobs=1)
+
+
+@pytest.mark.parametrize("change", ["replaced", "deleted"])
+def test_an_object_that_changes_while_it_is_read_is_listed_again(pipeline: Pipeline, change: str) -> None:
+    pipeline.add_dataset("first")
+    pipeline.faults.event("upload", "lost")
+    pipeline.upload("first", 1, file="other.txt")
+    call = pipeline.faults.slow("GetObject", seconds=DEADLINE, by="read_upload")
+    execution = pipeline.stack.start({"dataset": "first"})
+    pipeline.until(lambda: pipeline.faults.fired(call), "an item to be read")
+    if change == "replaced":
+        pipeline.faults.event("upload", "lost")
+        pipeline.upload("first", 2, file="other.txt")
+    else:
+        pipeline.delete_upload("first", "other.txt")
+    pipeline.faults.end_delays()
+    report = pipeline.wait_for(execution)["output"]
+    assert pipeline.entered(execution).count("ListUploads") == 2
+    etags = {source["uri"].split("/")[-1]: source["etag"] for source in pipeline.manifest(report)["source"]}
+    others = {"other.txt": hashlib.md5(corpus(2)).hexdigest()} if change == "replaced" else {}
+    assert etags == {"text.txt": hashlib.md5(corpus(0)).hexdigest(), **others}
+    pipeline.assert_newest_serves(jobs=1)
+
+
+@pytest.mark.parametrize("kills", [2, 3])
+def test_an_item_is_tried_three_times(pipeline: Pipeline, kills: int) -> None:
+    served = pipeline.serve_first_model()
+    pipeline.faults.kill("read_upload", "GetObject", times=kills)
+    execution = pipeline.run_upload("first", 1)
+    assert pipeline.faults.unused() == []
+    if kills == 2:
+        pipeline.assert_newest_serves(jobs=2)
+    else:
+        assert "ReadUpload failed." in assert_failed(execution, "Runtime.ExitError")
+        pipeline.assert_sound(serves=served)
+
+
+def test_an_abort_while_items_are_read_leaves_nothing_of_them(pipeline: Pipeline) -> None:
+    served = pipeline.serve_first_model()
+    call = pipeline.faults.slow("GetObject", seconds=DEADLINE, by="read_upload")
+    aborted = pipeline.stack.start(REQUEST)
+    pipeline.until(lambda: pipeline.faults.fired(call), "an item to be read")
+    pipeline.abort(aborted)
+    pipeline.wait_for_rest()
+    # The cleanup has ended, and the function still reads.
+    assert pipeline.half_made() == []
+    pipeline.faults.end_delays()
+    pipeline.until(lambda: not pipeline.faults.invocations_in_flight(), "the function to end")
+    (run,) = pipeline.states.list_map_runs(executionArn=aborted)["mapRuns"]
+    children = pipeline.states.list_executions(mapRunArn=run["mapRunArn"])["executions"]
+    assert [child["status"] for child in children] == ["ABORTED"]
+    pipeline.assert_sound(serves=served)
 
 
 def test_the_same_data_again_starts_no_job(pipeline: Pipeline) -> None:
@@ -326,7 +381,9 @@ def test_the_same_data_again_starts_no_job(pipeline: Pipeline) -> None:
 KILLS: list[tuple[str, str, When]] = [
     ("gather", "UpdateItem", "after"),
     ("acquire", "UpdateItem", "after"),
-    ("prepare", "PutObject", "before"),
+    ("list_uploads", "PutObject", "after"),
+    ("read_upload", "PutObject", "after"),
+    ("assemble_dataset", "PutObject", "before"),
     ("train", "CreateTrainingJob", "before"),
     ("train", "CreateTrainingJob", "after"),
     ("register", "CreateModelPackage", "after"),
@@ -372,7 +429,8 @@ def test_a_timed_out_execution_is_cleaned_up(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize(
     ("state", "function", "operation"),
     [
-        ("Prepare", "prepare", "ListBucket"),
+        ("ListUploads", "list_uploads", "ListBucket"),
+        ("AssembleDataset", "assemble_dataset", "PutObject"),
         ("CreateModel", "create_model", "CreateModel"),
         ("Deploy", "deploy", "UpdateEndpoint"),
         ("SmokeTest", "smoke_test", "InvokeEndpoint"),

@@ -9,6 +9,7 @@ from typing import Any
 from tests.faults.pipeline import ENDPOINT, Pipeline
 from tests.queues import Queue
 from tests.unit.pipeline.git_source.git_server import SCRIPTS, Repository, serving
+from tests.waiting import DEADLINE
 
 PASSWORD = "not-to-be-seen"
 
@@ -32,6 +33,21 @@ def test_a_serverless_endpoint_is_created_and_updated(pipeline: Pipeline) -> Non
     live = pipeline.sagemaker.describe_endpoint(EndpointName=ENDPOINT)
     assert "CurrentServerlessConfig" in live["ProductionVariants"][0]
     pipeline.assert_sound(serves=pipeline.jobs()[-1])
+
+
+def test_a_file_may_have_any_name(pipeline: Pipeline) -> None:
+    names = ["a b+c %41&=?#.txt", "ποίημα/été.txt", "'quoted' \"twice\".txt"]
+    # The first execution gathers until all uploads have joined.
+    acquire = pipeline.faults.slow("UpdateItem", seconds=DEADLINE, by="acquire")
+    for number, name in enumerate(names):
+        pipeline.upload("first", number, file=name)
+    pipeline.until(lambda: pipeline.item("dataset/first").get("joined") == len(names), "the uploads to join")
+    pipeline.until(lambda: pipeline.faults.fired(acquire), "the run to acquire the lease")
+    pipeline.faults.end_delays()
+    pipeline.wait_for_rest()
+    (report,) = [report for report in pipeline.reports() if report.get("job")]
+    assert {file["name"] for file in pipeline.manifest(report)["files"]} == set(names)
+    pipeline.assert_newest_serves(jobs=1)
 
 
 def test_two_instances_are_updated_by_a_canary_and_may_scale(pipeline: Pipeline) -> None:
@@ -89,10 +105,13 @@ def test_teardown_when_idle(pipeline: Pipeline) -> None:
 
 
 def test_an_upload_with_a_request_of_its_own_is_trained_on_once(pipeline: Pipeline) -> None:
-    # As `lexline run FILE --set` does it.
+    # As `lexline run FILE --set` does it: the upload's execution waits until the other run has read the file.
+    pipeline.faults.event("upload", "late", seconds=DEADLINE)
     pipeline.upload("first", 1)
     report = succeeded(pipeline.run({"dataset": "first", "hyperparameters": {"seed": 7}}))
+    pipeline.faults.end_delays()
     pipeline.wait_for_executions(2)
+    pipeline.wait_for_rest()
     assert sorted(pipeline.statuses()) == ["Skipped", "Succeeded"]
     reason = next(each["reason"] for each in pipeline.reports() if each["status"] == "Skipped")
     assert "An earlier run has already read these uploads" in reason
@@ -140,7 +159,9 @@ def test_scripts_come_from_git_without_showing_the_secret(pipeline: Pipeline, tm
 
 def test_messages_at_the_start_and_end_of_each_run(pipeline: Pipeline) -> None:
     queue = Queue(pipeline.client)
-    subscription = queue.subscribe(pipeline.stack.outputs["TopicArn"])
+    # An alarm may send a message meanwhile, because of this test or of one before it.
+    events = ["started", "deployed", "rejected", "failed"]
+    subscription = queue.subscribe(pipeline.stack.outputs["TopicArn"], {"event": events})
     try:
         pipeline.serve_first_model()
         pipeline.faults.metrics(test_perplexity=190.0, challenger_perplexity=190.0, champion_perplexity=60.0)

@@ -2,7 +2,7 @@
 
 The execution's input holds a script for the stand-in: what each attempt of each step does. An attempt returns
 a result, raises an error, replies to its task token or keeps silent. As Report, the stand-in returns its own
-input.
+input. ReadUpload's script is that of the item's number; the plan has two items.
 """
 
 import json
@@ -15,7 +15,10 @@ import pytest
 
 from core import aws
 from reporting import durations
+from tests.integration.lab import allow, unique
 
+MAP_ACTIONS = ["states:StartExecution", "states:DescribeExecution", "states:StopExecution"]
+"""What a distributed Map needs of the state machine's role."""
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "pipeline.asl.json"
 STAND_IN = """
     import pathlib, tempfile
@@ -23,6 +26,8 @@ STAND_IN = """
     def handler(event, context):
         # This test adds the name of the state to each payload.
         step = event.pop("step")
+        if step == "ReadUpload":
+            step += str(event["item"]["number"])
         run = event.get("run") or {}
         script = event["request"]["script"] if step == "Plan" else run.get("script", {})
         execution = event["execution"]["id"] if step == "Plan" else run.get("execution")
@@ -55,7 +60,7 @@ STAND_IN = """
         "Plan": {"name": "lexline--sotu-0123456789ab"},
         "Gather": {"seconds": 0, "joined": None},
         "Acquire": {"owner": "lexline--sotu-0123456789ab", "generation": 7},
-        "Prepare": {"outcome": "prepared"},
+        "AssembleDataset": {"outcome": "prepared"},
         "Source": {"sha256": "5a"},
         "Champion": {"model": "lexline--sotu-champion"},
         "Train": {"job": "lexline--sotu-0123456789ab"},
@@ -72,7 +77,8 @@ STAND_IN = """
 """
 BEGUN = ["Begin", "Plan", "Uploaded?"]
 HELD = [*BEGUN, "Acquire", "Work?"]
-PREPARED = ["Prepare", "Prepared?"]
+READ = ["ListUploads", "ReadUploads", "Read?"]
+PREPARED = [*READ, "AssembleDataset", "Prepared?"]
 TRAINED = [*PREPARED, "Source", "Champion", "Train", "Evaluate", "Register", "Accepted?"]
 SERVED = ["CreateModel", "Deploy", "SmokeTest", "Finish"]
 DONE = ["Report", "Failed?", "Succeeded"]
@@ -84,19 +90,32 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def function(lab: Any) -> str:
+def listed(lab: Any) -> dict[str, Any]:
+    """A plan of two items, as ListUploads returns it."""
+    bucket, s3 = unique("bucket"), lab.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="items.json", Body=json.dumps([{"number": 0}, {"number": 1}]).encode())
+    return {"bucket": bucket, "items_key": "items.json", "items": 2}
+
+
+@pytest.fixture(scope="module")
+def function(lab: Any, listed: dict[str, Any]) -> str:
     send = {"Effect": "Allow", "Action": "states:SendTask*", "Resource": "*"}
-    return str(lab.function(STAND_IN, role=lab.role("lambda.amazonaws.com", send)))
+    source = STAND_IN.replace('"AssembleDataset":', f'"ListUploads": {listed}, "AssembleDataset":')
+    return str(lab.function(source, role=lab.role("lambda.amazonaws.com", send)))
 
 
 def machine(lab: Any, function: str, change: Callable[[Any], None] | None = None) -> str:
-    definition = json.loads(re.sub(r"\$\{\w+FunctionArn\}", function, DEFINITION.read_text(encoding="utf-8")))
-    for name, state in definition["States"].items():
+    text = DEFINITION.read_text(encoding="utf-8").replace("${PrepareConcurrency}", "2")
+    definition = json.loads(re.sub(r"\$\{\w+FunctionArn\}", function, text))
+    states = definition["States"]
+    for name, state in {**states, **states["ReadUploads"]["ItemProcessor"]["States"]}.items():
         if state["Type"] == "Task":
             state["Arguments"]["Payload"]["step"] = name
     if change:
-        change(definition["States"])
-    return str(lab.machine(definition))
+        change(states)
+    role = lab.role("states.amazonaws.com", allow(["lambda:InvokeFunction", "s3:GetObject", *MAP_ACTIONS]))
+    return str(lab.machine(definition, role=role))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +184,8 @@ def test_an_upload_waits_for_quiet_and_its_turn_and_retries_what_passes(run: Run
         upload=UPLOAD,
         Gather=[{"returns": {"seconds": 20}}, {"returns": {"seconds": 10}}, {}],
         Acquire=[{"fails": "YourTurn", "saying": "It is your turn."}, {}],
-        Prepare=[raises("DatasetReplaced"), {}],
+        ReadUpload0=[raises("ServiceUnavailable"), {}],
+        ReadUpload1=[raises("Throttled"), {}],
         Train=[raises("Throttled"), {}],
         Deploy=[raises("EndpointBusy"), raises("EndpointBusy"), {}],
         Report=[raises("ServiceUnavailable"), {}],
@@ -185,8 +205,9 @@ def test_the_history_has_the_seconds_of_each_step(
     seconds = durations.of_execution(ended["executionArn"])
     total = seconds.pop("total")
     assert list(seconds) == [
-        *("plan", "gather", "acquire", "prepare", "source", "champion", "train", "evaluate", "register"),
-        *("create_model", "deploy", "smoke_test", "finish", "report"),
+        *("plan", "gather", "acquire", "list_uploads", "read_uploads", "assemble_dataset", "source"),
+        *("champion", "train", "evaluate", "register", "create_model", "deploy", "smoke_test", "finish"),
+        "report",
     ]
     # The local cloud waits 1/50 of the twenty seconds, and they count as Gather's.
     assert seconds["gather"] >= 0.4
@@ -251,7 +272,8 @@ def test_an_upload_that_joined_another_run_is_only_reported(run: Run) -> None:
     ("work", "step", "error", "way"),
     [
         ("train", "Plan", "NothingToDo", ["Begin", "Plan"]),
-        ("train", "Champion", "Unchanged", [*HELD, *TRAINED[:4]]),
+        ("train", "ListUploads", "NothingToDo", [*HELD, "ListUploads"]),
+        ("train", "Champion", "Unchanged", [*HELD, *PREPARED, "Source", "Champion"]),
         ("teardown", "Teardown", "NothingToDo", [*HELD, "Teardown"]),
     ],
 )
@@ -269,7 +291,7 @@ def test_a_run_without_work_is_skipped_with_its_reason(
 
 @pytest.mark.parametrize(
     ("step", "result", "way"),
-    [("Prepare", {"outcome": "waiting"}, PREPARED), ("Evaluate", {"accepted": False}, TRAINED)],
+    [("AssembleDataset", {"outcome": "waiting"}, PREPARED), ("Evaluate", {"accepted": False}, TRAINED)],
 )
 def test_an_incomplete_dataset_or_a_rejected_model_leaves_the_endpoint_alone(
     run: Run, step: str, result: dict[str, Any], way: list[str]
@@ -287,7 +309,8 @@ def test_an_incomplete_dataset_or_a_rejected_model_leaves_the_endpoint_alone(
     [
         ("train", "never", "Plan", raises("Broken", 'may not "X"\nat all'), 'may not "X"\nat all', FAILED),
         ("train", "never", "Acquire", {"fails": "Broken", "saying": "Denied."}, "Denied.", FAILED),
-        ("train", "never", "Prepare", raises("Broken", "Denied."), "Denied.", UNDONE),
+        ("train", "never", "ListUploads", raises("Broken", "Denied."), "Denied.", UNDONE),
+        ("train", "never", "AssembleDataset", raises("Broken", "Denied."), "Denied.", UNDONE),
         ("train", "never", "Train", {"fails": "Broken", "saying": "{Code 1"}, "{Code 1", UNDONE),
         # Before a model is created, there is nothing to undo.
         ("deploy", "always", "FindModel", raises("Broken", "No model."), "No model.", FAILED),
@@ -302,6 +325,49 @@ def test_an_error_is_undone_and_reported_and_names_the_failure(
     assert (ended["status"], ended["error"]) == ("FAILED", "Broken")
     assert ended["cause"] == f"{step} failed. {sentence}"
     assert ended["states"][ended["states"].index(step) + 1 :] == way
+
+
+REPLACED = raises("DatasetReplaced", "poem.txt was replaced while it was read.")
+
+
+def test_the_uploads_are_listed_again_if_one_was_replaced(run: Run) -> None:
+    ended = run(ReadUpload1=[REPLACED, REPLACED, REPLACED, {}])
+    assert ended["status"] == "SUCCEEDED"
+    assert ended["states"] == [*HELD, *READ * 3, *TRAINED, *SERVED, "Teardown?", *DONE]
+    assert ended["given"]["caught"] == []
+
+
+def test_a_dataset_that_changes_all_the_time_fails_in_the_end(run: Run) -> None:
+    ended = run(ReadUpload1=[REPLACED])
+    assert (ended["status"], ended["error"]) == ("FAILED", "DatasetReplaced")
+    assert ended["cause"] == "ReadUpload failed. poem.txt was replaced while it was read."
+    assert ended["states"] == [*HELD, *READ * 4, "NotAllRead", *UNDONE]
+
+
+def test_an_item_that_cannot_be_read_fails_the_run_by_name(run: Run) -> None:
+    """A replaced object alone would lead back to ListUploads, which would not help against this error."""
+    crash = raises("Runtime.ExitError", "The process ended.")
+    ended = run(ReadUpload0=[REPLACED], ReadUpload1=[crash, crash, crash, {}])
+    assert (ended["status"], ended["error"]) == ("FAILED", "Runtime.ExitError")
+    assert ended["cause"] == "ReadUpload failed. The process ended."
+    assert ended["states"] == [*HELD, *READ, "NotAllRead", *UNDONE]
+
+
+def test_the_errors_of_many_items_stay_small(run: Run, listed: dict[str, Any]) -> None:
+    """All results of a Map together may have 256 KiB: of a terabyte in 4,096 ranges, even if each failed."""
+    many = {"returns": {**listed, "items": 4096}}
+    error = "Lambda.ClientExecutionTimeoutException"
+    ended = run(ListUploads=[many], ReadUpload0=[raises("Broken", "x" * 100)])
+    message = ended["cause"].removeprefix("ReadUpload failed. ")
+    assert re.fullmatch("x+", message)
+    assert 4096 * len(json.dumps({"Error": error, "Cause": message}) + ",") < 256 * 1024
+
+
+def test_a_plan_that_is_missing_fails_the_run(run: Run, listed: dict[str, Any]) -> None:
+    missing = {"returns": {**listed, "items_key": "other.json"}}
+    ended = run(ListUploads=[missing])
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.ItemReaderFailed")
+    assert ended["states"] == [*HELD, "ListUploads", "ReadUploads", *UNDONE]
 
 
 def test_undoing_waits_for_the_endpoint(run: Run) -> None:

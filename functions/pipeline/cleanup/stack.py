@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cleanup import resources
+from cleanup import objects, resources
 from core import aws, environment, ownership
-from core.errors import EndpointBusy, NotOwned, RequestRefused, ServiceUnavailable
+from core.errors import EndpointBusy, NotOwned, ServiceUnavailable
 from core.logging import logger
 from registry import model_packages
 from serving import endpoint
@@ -51,7 +51,7 @@ def delete_everything(deadline: float) -> list[str]:
         _delete_registry(name)
     # A job writes into the bucket until it has stopped, so wait before emptying the bucket.
     _await_jobs(name, deadline)
-    _empty_bucket(environment.bucket(), deadline)
+    objects.delete_versions(environment.bucket(), kept=_KEPT, deadline=deadline)
     return list(dict.fromkeys(left))
 
 
@@ -109,29 +109,3 @@ def _await_jobs(name: str, deadline: float) -> None:
                 f"Training jobs are still stopping: {', '.join(jobs)}. Delete the stack again later."
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _empty_bucket(bucket: str, deadline: float) -> None:
-    """Delete every version of every object except the uploads."""
-    s3 = aws.s3()
-    # A page has at most 1,000 versions, which is also the limit of DeleteObjects.
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        versions = [
-            {"Key": each["Key"], "VersionId": each["VersionId"]}
-            for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
-            if not each["Key"].startswith(_KEPT)
-        ]
-        if not versions:
-            continue
-        if time.monotonic() > deadline:
-            raise ServiceUnavailable(f"Bucket {bucket} is not empty yet. Delete the stack again.")
-        response = s3.delete_objects(
-            Bucket=bucket,
-            Delete={"Objects": versions, "Quiet": True},  # type: ignore[typeddict-item]
-        )
-        if errors := response.get("Errors"):
-            first = errors[0]
-            raise RequestRefused(
-                f"DeleteObjects: s3://{bucket}/{first.get('Key')}: {first.get('Message')} "
-                f"({first.get('Code')})"
-            )

@@ -1,5 +1,7 @@
 """What all contracts share: the base class, and the types of names, URIs and durations."""
 
+import re
+import unicodedata
 from datetime import timedelta
 from typing import Annotated
 
@@ -14,7 +16,35 @@ _CONFIG = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", pr
 EndpointName = Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9]){0,29}$", max_length=30)]
 
 
-DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+# The name is part of S3 keys, and of what people type.
+_DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+
+
+def is_dataset_name(name: str) -> bool:
+    """Return whether a dataset, which is a folder under uploads/, may have this name."""
+    return re.fullmatch(_DATASET_NAME.rstrip("$"), name) is not None
+
+
+def similar_dataset_name(name: str) -> str:
+    """Return the name of a dataset that is like `name`, for an error that says what works instead."""
+    plain = unicodedata.normalize("NFKD", name[:200]).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")[:63].rstrip("._-") or "my-dataset"
+
+
+DATASET_NAMES = (
+    "the name of a dataset has at most 63 letters without accents, digits, dots, underscores and hyphens, "
+    "and begins with a letter or a digit"
+)
+
+
+def _names_a_dataset(value: object) -> object:
+    # pydantic would only name the pattern.
+    if isinstance(value, str) and not is_dataset_name(value):
+        raise ValueError(f'{DATASET_NAMES}; a name that works: "{similar_dataset_name(value)}"')
+    return value
+
+
+DatasetName = Annotated[str, BeforeValidator(_names_a_dataset), Field(pattern=_DATASET_NAME)]
 
 
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", max_length=63)]

@@ -185,11 +185,15 @@ class TeardownOf(Contract):
 
 
 class CleanupOf(Contract):
-    """A request to clean up after `run`, whose `execution` ended with `status` and could not do so itself."""
+    """A request to clean up after `run`, whose `execution` ended with `status` and could not do so itself.
+
+    `dataset` is the dataset that the run trained on; None if it did not, or if nobody knows.
+    """
 
     run: RunName
     execution: str
     status: str
+    dataset: DatasetName | None = None
 
 
 Incomparable = Literal["reject", "accept"]

@@ -41,7 +41,6 @@ class Champion(Contract):
     config: str | None = None
     model: str | None = None
     dataset: str | None = None
-    fingerprint: str | None = None
     artifact_prefix: S3Uri | None = None
 
 

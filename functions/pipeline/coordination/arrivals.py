@@ -10,10 +10,11 @@ Each dataset has one item in the table, under `dataset/<name>`:
     quiet, first     when the dataset will have been quiet for long enough; when the first upload came
     joined           how many uploads were gathered
     handled          marks of the objects that a run has listed, or whose own run was aborted; for the sweep
-    read, reader     the versions of the objects that were last read for training, and the run that read them
+    read, reader     a hash of the listing that was last read for training, and the run that read it
 """
 
 import hashlib
+import heapq
 import math
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from contracts.run import Gathered, Run
 from coordination import executions, table
 from coordination.table import Item
 from core.errors import ServiceUnavailable
+from uploads.file_names import is_incidental
 from uploads.listing import UploadedObject
 
 # A run begins after this many quiet periods, however often more uploads come.
@@ -105,14 +107,18 @@ def mark_handled(dataset: str, objects: Sequence[UploadedObject]) -> None:
         table.write(_key(dataset), "SET #handled = :marks", {":marks": marks})
 
 
-def first_to_read(run: Run, versions: Sequence[str]) -> bool:
-    """Record that the run reads these versions of the dataset's objects.
+def first_to_read(run: Run, objects: Sequence[UploadedObject]) -> bool:
+    """Record that the run reads these objects.
 
     Returns:
-        False if another run was the last to read the same versions: an upload's event may come a second time,
+        False if another run was the last to read the same uploads: an upload's event may come a second time,
         when its run has ended long ago.
     """
-    item, mine = table.get(_key(run.dataset)), " ".join(versions)
+    item, listing = table.get(_key(run.dataset)), hashlib.sha256()
+    # With the time, so that the same text uploaded again counts as another upload.
+    for each in objects:
+        listing.update(f"{each.modified.isoformat()} {each.etag} {each.key}\n".encode())
+    mine = listing.hexdigest()
     if item.get("read") == mine and item.get("reader") != run.name:
         return False
     values = {":read": mine, ":reader": run.name}
@@ -137,7 +143,13 @@ def signature(objects: Sequence[UploadedObject]) -> str:
 
 
 def _newest(objects: Sequence[UploadedObject]) -> list[UploadedObject]:
-    return sorted(objects, key=lambda each: (each.modified, each.key))[-_MOST_MARKS:]
+    """Return the newest objects whose upload starts a run; Plan ignores the others."""
+    starts_run = (
+        each
+        for each in objects
+        if not each.key.endswith("/") and not is_incidental(each.key.split("/", 2)[-1])
+    )
+    return heapq.nlargest(_MOST_MARKS, starts_run, key=lambda each: (each.modified, each.key))
 
 
 def _mark(each: UploadedObject | Upload) -> str:

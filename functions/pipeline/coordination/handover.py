@@ -91,12 +91,18 @@ def _start_cleanup(held: Held, execution: DescribeExecutionOutputTypeDef | None)
     if before and status == "FAILED":
         # Another cleanup would fail too, and so on without end. The sweep finds what is left.
         return None
-    subject = before["run"] if isinstance(before, dict) else held.owner
+    upload = _upload(execution)
+    dataset = _dataset(upload) if upload else request.get("dataset")
+    of = (
+        before
+        if isinstance(before, dict)
+        else {"run": held.owner, **({"dataset": dataset} if dataset else {})}
+    )
     policy = {"teardown": request["teardown"]} if "teardown" in request else {}
     started = executions.start(
         "cleanup",
         str(held.execution),
-        {"cleanup_of": {"run": subject, "execution": str(held.execution), "status": status}, **policy},
+        {"cleanup_of": {**of, "execution": str(held.execution), "status": status}, **policy},
     )
     return Waiter(names.run_name(held.endpoint, names.CLEANUP, started), started, "", 0)
 
@@ -109,7 +115,7 @@ def _release_uploads(execution: DescribeExecutionOutputTypeDef | None, arn: str)
     upload = _upload(execution)
     if execution is None or upload is None:
         return
-    dataset, aborted = upload.key.split("/")[1], execution["status"] == "ABORTED"
+    dataset, aborted = _dataset(upload), execution["status"] == "ABORTED"
     own = 1 if aborted or executions.ended_by_itself(execution) else 0
     for _ in range(_ATTEMPTS):
         joined = arrivals.joined(dataset, arn)
@@ -130,3 +136,8 @@ def _upload(execution: DescribeExecutionOutputTypeDef | None) -> Upload | None:
     except ValidationError:
         return None
     return upload if upload.key.count("/") > 1 else None
+
+
+def _dataset(upload: Upload) -> str:
+    """Return the name of the folder under uploads/ that the object is in."""
+    return upload.key.split("/")[1]

@@ -21,9 +21,10 @@ from contracts.run import Lease, Run
 from coordination import table
 from core.errors import LeaseLost, ServiceUnavailable
 
-# Longer than a run can go without a renewal, with every retry used (from Prepare to Train: 900 s of reading
-# and some 40 minutes of pauses). The lease expires only if a run hangs: the lease of an ended run is passed
-# on at once.
+# Longer than a run can go without a renewal, with every retry used (from AssembleDataset to Train: 900 s of
+# work, two more attempts after timeouts, and some 40 minutes of pauses). Reading a large dataset takes hours,
+# and each of its items renews the lease when it begins. The lease expires only if a run hangs: the lease of
+# an ended run is passed on at once.
 SECONDS = 2 * 3600
 _ATTEMPTS = 5
 # Conditions that the lease has not changed since it was read: it is free, or its owner has not renewed it.

@@ -59,15 +59,19 @@ class DatasetTooSmall(InvalidDataset):
 
 
 class DatasetTooLarge(InvalidDataset):
-    """The corpus has more text than one invocation of Prepare can process."""
+    """A file has more text than one invocation of ReadUpload can process."""
 
 
 class DatasetReplaced(InvalidDataset):
-    """Another upload replaced the object while it was read. Retried with the new object."""
+    """An object was replaced or deleted since it was listed. The state machine lists the uploads again."""
 
 
 class SplitIncomplete(InvalidDataset):
-    """Some files have the names of splits, but not exactly one each of train, valid and test."""
+    """One or two of train, valid and test are there, and the rest is missing."""
+
+
+class SplitAmbiguous(InvalidDataset):
+    """Two files are the same split, or there are several complete sets of train, valid and test."""
 
 
 class ArchiveCorrupt(InvalidDataset):

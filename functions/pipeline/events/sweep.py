@@ -16,7 +16,7 @@ from core.errors import NotOwned
 from core.logging import logger
 from entry_point import step
 from reporting import messages
-from uploads.listing import objects
+from uploads.listing import listed
 
 
 @step(SweepInput)
@@ -81,7 +81,7 @@ def _lost_uploads(name: str) -> Iterator[str]:
             if gatherer := arrivals.gatherer(dataset):
                 hand_over(name, gatherer)
                 continue
-            found = objects(aws.s3(), bucket, dataset)
+            found = listed(aws.s3(), bucket, dataset)
             if found and arrivals.is_lost(dataset, found):
                 cause = f"{dataset} {arrivals.signature(found)}"
                 yield from _start("lost-upload", cause, {"dataset": dataset})

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from contracts.dataset import PrepareOutcome
 from contracts.report import (
     EndpointCost,
     Event,
@@ -18,6 +19,9 @@ from core import environment
 from reporting import cost, step_names
 from reporting.prices import PriceTable
 from training.job_output import JobMetrics
+
+# The reason names so many of the files that were left out. The report and the manifest have more.
+_LEFT_OUT_SHOWN = 3
 
 
 def build(
@@ -84,7 +88,10 @@ def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Sta
     if given.prepared and given.prepared.outcome != "prepared":
         return "Skipped", given.prepared.reason
     if evaluated and not evaluated.accepted:
-        return "Rejected", f"{evaluated.reason} The endpoint was not changed."
+        return (
+            "Rejected",
+            f"{evaluated.reason} The endpoint was not changed.{_left_out_sentences(given.prepared)}",
+        )
     if run and run.cleanup_of:
         ended = run.cleanup_of
         return "Succeeded", (
@@ -94,7 +101,7 @@ def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Sta
     if run and run.teardown_of:
         return "Succeeded", f"It served the model of run {run.subject}."
     if evaluated:
-        return "Succeeded", evaluated.reason
+        return "Succeeded", f"{evaluated.reason}{_left_out_sentences(given.prepared)}"
     return "Succeeded", "The endpoint generated test texts with it."
 
 
@@ -158,6 +165,19 @@ def hyperparameters(given: ReportInput, training: JobMetrics) -> dict[str, Hyper
         return {}
     requested = {name: value for name, value in given.run.hyperparameters if value is not None}
     return {**requested, **training.hyperparameters}
+
+
+def _left_out_sentences(prepared: PrepareOutcome | None) -> str:
+    """Return which files were left out and why, the first ones; nothing if none was."""
+    if prepared is None or prepared.outcome != "prepared" or not prepared.left_out_count:
+        return ""
+    # A file that could have been text comes before a README.
+    shown = sorted(prepared.left_out, key=lambda each: not each.error)[:_LEFT_OUT_SHOWN]
+    were = "1 file was" if prepared.left_out_count == 1 else f"{prepared.left_out_count:,} files were"
+    sentences = [f" {were} left out.", *(f"{each.name}: {each.reason}" for each in shown)]
+    if more := prepared.left_out_count - len(shown):
+        sentences.append(f"{more:,} more: see the report and {prepared.manifest_uri}.")
+    return " ".join(sentences)
 
 
 def _event(given: ReportInput, status: Status) -> Event:

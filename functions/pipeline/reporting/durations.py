@@ -18,8 +18,9 @@ _MOST_EVENTS = 25_000
 def of_execution(arn: str) -> dict[str, float]:
     """Return seconds by step and in `total`; nothing if the history cannot be read.
 
-    A step is a Task state, in snake_case. Its time begins at the end of the step before it, so a wait between
-    two visits of a step is part of the step. The step that calls this function has not ended and is left out.
+    A step is a Task or Map state, in snake_case. Its time begins at the end of the step before it, so a wait
+    between two visits of a step is part of the step. The step that calls this function has not ended and is
+    left out.
     """
     paginator = aws.stepfunctions().get_paginator("get_execution_history")
     pages = paginator.paginate(
@@ -44,7 +45,7 @@ def _by_step(began: datetime, entered: list[dict[str, Any]]) -> dict[str, float]
     seconds: dict[str, float] = {}
     since = began
     for event, following in itertools.pairwise(entered):
-        if event["type"] == "TaskStateEntered":
+        if event["type"] in ("TaskStateEntered", "MapStateEntered"):
             step = re.sub(r"(?<=.)(?=[A-Z])", "_", event["stateEnteredEventDetails"]["name"]).lower()
             seconds[step] = seconds.get(step, 0.0) + (following["timestamp"] - since).total_seconds()
             since = following["timestamp"]

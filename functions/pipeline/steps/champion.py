@@ -35,7 +35,6 @@ def handler(given: ChampionInput) -> Champion:
         config=config,
         model=model,
         dataset=values.get(tags.DATASET),
-        fingerprint=values.get(tags.FINGERPRINT),
         artifact_prefix=_artifact(model) if model else None,
     )
 

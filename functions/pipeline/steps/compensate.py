@@ -1,15 +1,15 @@
 """Compensate: undo a failed run, so that nothing is left half-made and the endpoint is as it was before.
 
-The step stops a training job in progress, puts the endpoint back (`cleanup.rollback`), and deletes the run's
-endpoint config and model once nothing uses them. It raises EndpointBusy while a change is in progress, and
-the state machine retries it until the endpoint has settled.
+The step stops a training job in progress, deletes half-made prepared text, puts the endpoint back
+(`cleanup.rollback`), and deletes the run's endpoint config and model once nothing uses them. It raises
+EndpointBusy while a change is in progress, and the state machine retries it until the endpoint has settled.
 
 A model that passed its smoke test before the failure keeps serving. A run that has lost its lease does not
 change the endpoint, which another run owns by then. If a function of an aborted run may still be running, the
 step only stops the job: that function could put a config into service that is deleted here.
 """
 
-from cleanup import resources, rollback
+from cleanup import prepared_text, resources, rollback
 from contracts.serving import Compensated, CompensateInput
 from coordination import lease
 from core import ownership
@@ -27,10 +27,18 @@ _MODEL_FAULTS = {"SmokeTestFailed", "UpdateReverted"}
 @step(CompensateInput)
 def handler(given: CompensateInput) -> Compensated:
     """Undo what the subject did, and return what there is now."""
-    run = given.run
-    job = _stop_training(run.subject)
+    job = _stop_training(given.run.subject)
     if given.at_work:
         return Compensated(training_job=job, serving=None, restored=False, removed=[])
+    dataset = given.run.cleanup_of.dataset if given.run.cleanup_of else given.run.dataset
+    text = prepared_text.delete_half_made(dataset, given.run.subject) if dataset else []
+    undone = _undo(given, job)
+    return undone.model_copy(update={"removed": [*text, *undone.removed]})
+
+
+def _undo(given: CompensateInput, job: str | None) -> Compensated:
+    """Put the endpoint back, and delete the subject's config and model."""
+    run = given.run
     failed = endpoint.variant(run.subject)
     if failed is None:
         # The run never reached the endpoint, so the endpoint is not its business.

@@ -39,7 +39,7 @@ def handler(given: EvaluateInput) -> Evaluated:
         test_words=None if words is None else int(words),
         notes=written.notes,
     )
-    comparison = compare(given.run, given.champion, given.prepared.fingerprint, written.comparison)
+    comparison = compare(given.run, given.champion, written.comparison)
     objection = objection_to(metrics, given.run.max_perplexity) or regression(given.run, metrics, comparison)
     reason = objection.reason if objection else _praise(metrics, given.prepared.splits.test.words, comparison)
     return Evaluated(
@@ -88,7 +88,7 @@ def objection_to(metrics: Metrics, max_perplexity: float | None) -> Objection | 
     return None
 
 
-def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels | None) -> Comparison | None:
+def compare(run: Run, champion: Champion, scored: ScoredModels | None) -> Comparison | None:
     """Return the training job's comparison of challenger and champion; None if nothing serves."""
     if champion.config is None:
         return None
@@ -108,7 +108,7 @@ def compare(run: Run, champion: Champion, fingerprint: str, scored: ScoredModels
         champion_perplexity=scores[0],
         challenger_perplexity=scores[1],
         tolerance=run.tolerance,
-        notes=[*scored.notes, *_notes(run, champion, fingerprint)],
+        notes=[*scored.notes, *_notes(run, champion)],
     )
 
 
@@ -184,12 +184,9 @@ def _unknown(metrics: Metrics) -> str:
     return "" if share is None else f"{share:.1%} of the test text unknown"
 
 
-def _notes(run: Run, champion: Champion, fingerprint: str) -> list[str]:
+def _notes(run: Run, champion: Champion) -> list[str]:
+    # A model of the same dataset needs no note. While a file's content stays, its lines stay in their split,
+    # whatever else is uploaded; so the champion was not trained on this test text.
     if champion.dataset and champion.dataset != run.dataset:
         return [f"{champion.model} was trained on dataset {champion.dataset}, not on {run.dataset}."]
-    if champion.fingerprint and champion.fingerprint != fingerprint:
-        return [
-            f"{champion.model} was trained on an earlier version of {run.dataset}, which may contain parts "
-            "of this test text. That would make its perplexity too low."
-        ]
     return []

@@ -7,6 +7,7 @@ leaves out.
 import json
 from collections.abc import Mapping
 
+from contracts.base import DATASET_NAMES, is_dataset_name, similar_dataset_name
 from contracts.request import ExecutionInput, Upload
 from contracts.run import PlanInput, Run
 from core import environment, names
@@ -71,7 +72,8 @@ def dataset_of(upload: Upload, bucket: str) -> str:
     """Return the dataset of an uploaded object: the name of its folder under uploads/.
 
     Raises:
-        InvalidInput: the object is not in a folder under uploads/ of the bucket.
+        InvalidInput: the object is not in a folder under uploads/ of the bucket, or the folder's name cannot
+            be a dataset's.
         NothingToDo: the object's name says that it is no corpus: a folder's marker, a README, a licence, a
             hidden file.
     """
@@ -88,6 +90,11 @@ def dataset_of(upload: Upload, bucket: str) -> str:
         raise InvalidInput(
             f"upload.key: {upload.key} is not in a dataset's folder. "
             f"Upload it as uploads/<dataset>/{dataset}."
+        )
+    if not is_dataset_name(dataset):
+        raise InvalidInput(
+            f"upload.key: the folder {dataset!r} cannot be a dataset: {DATASET_NAMES}. Upload the file as "
+            f"uploads/{similar_dataset_name(dataset)}/{file}, or with `lexline run`, which chooses a name."
         )
     if is_incidental(file):
         raise NothingToDo(f"{upload.key} is no corpus: hidden files, READMEs and licences are ignored.")

@@ -27,14 +27,24 @@ class UploadedObject:
 def objects(s3: S3Client, bucket: str, dataset: str) -> list[UploadedObject]:
     """Return a dataset's objects, oldest first, without hidden files, READMEs and the like."""
     prefix = f"uploads/{dataset}/"
-    with translated():
-        found = [
-            UploadedObject(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for item in page.get("Contents", [])
-            if not item["Key"].endswith("/") and not is_incidental(item["Key"].removeprefix(prefix))
-        ]
+    found = [
+        item
+        for item in listed(s3, bucket, dataset)
+        if not item.key.endswith("/") and not is_incidental(item.key.removeprefix(prefix))
+    ]
     return sorted(found, key=lambda item: (item.modified, item.key))
+
+
+def listed(s3: S3Client, bucket: str, dataset: str) -> list[UploadedObject]:
+    """Return all objects of a dataset, in the order of their keys."""
+    with translated():
+        return [
+            UploadedObject(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+            for page in s3.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=f"uploads/{dataset}/"
+            )
+            for item in page.get("Contents", [])
+        ]
 
 
 def choose(

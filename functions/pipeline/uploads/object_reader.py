@@ -1,7 +1,8 @@
 """An S3 object as a read-only file, fetched in ranges.
 
-Nothing is stored on disk, and a broken connection costs one range, not the whole object. Ranges start small
-after a seek, because the members of a zip lie apart. They double while the reading is sequential.
+Nothing is stored on disk, and a broken connection costs one range, not the whole object. A small object is
+one range. Those of a large one start small after a seek, because the members of a zip lie apart, and double
+while the reading is sequential.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import DatasetNotFound, DatasetReplaced, PipelineError, code_of, translate, translated
+from core.errors import DatasetReplaced, PipelineError, code_of, translate, translated
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -33,15 +34,22 @@ class ObjectReader(io.BufferedReader):
     """A buffered file over one version of an S3 object.
 
     `etag` and `size` come from the listing. Every request asks for that ETag, so all bytes belong to the
-    same upload.
+    same upload. `before_request` may raise an error to end the reading.
 
     Raises:
-        DatasetReplaced: The object was uploaded again since it was listed.
-        DatasetNotFound: The object was deleted since it was listed.
+        DatasetReplaced: The object was uploaded again or deleted since it was listed.
         PipelineError: S3 refused for another reason, translated by `core.errors`.
     """
 
-    def __init__(self, s3: S3Client, bucket: str, key: str, etag: str, size: int) -> None:
+    def __init__(
+        self,
+        s3: S3Client,
+        bucket: str,
+        key: str,
+        etag: str,
+        size: int,
+        before_request: Callable[[], None] = lambda: None,
+    ) -> None:
         self.uri = f"s3://{bucket}/{key}"
         self.key = key
         self.etag = etag
@@ -49,6 +57,7 @@ class ObjectReader(io.BufferedReader):
         self.version_id = ""  # known after the first read; stays empty in a bucket without versions
         self._s3 = s3
         self._bucket = bucket
+        self._before_request = before_request
         super().__init__(_Ranges(self._get, size), LARGEST_RANGE)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -60,6 +69,7 @@ class ObjectReader(io.BufferedReader):
         return super().read(size)
 
     def _get(self, first: int, last: int, attempts: int = ATTEMPTS) -> bytes:
+        self._before_request()
         try:
             response = self._s3.get_object(
                 Bucket=self._bucket, Key=self.key, Range=f"bytes={first}-{last}", IfMatch=self.etag
@@ -80,7 +90,7 @@ class ObjectReader(io.BufferedReader):
         if code in ("PreconditionFailed", "412"):
             return DatasetReplaced(f"{self.uri} was replaced while it was read. Start again.")
         if code in ("NoSuchKey", "404") or (code == "AccessDenied" and self._is_deleted()):
-            return DatasetNotFound(f"{self.uri} was deleted while it was read. Upload it again.")
+            return DatasetReplaced(f"{self.uri} was deleted while it was read. Start again.")
         return translate(error)
 
     def _is_deleted(self) -> bool:
@@ -97,7 +107,8 @@ class _Ranges(io.RawIOBase):
         self._get = get
         self._size = size
         self._position = 0
-        self._next_range = FIRST_RANGE
+        self._first_range = FIRST_RANGE if size > LARGEST_RANGE else LARGEST_RANGE
+        self._next_range = self._first_range
 
     def readable(self) -> bool:
         return True
@@ -110,7 +121,7 @@ class _Ranges(io.RawIOBase):
         if target < 0:
             raise OSError("seek before the start of the object")
         if target != self._position:
-            self._position, self._next_range = target, FIRST_RANGE
+            self._position, self._next_range = target, self._first_range
         return target
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from localcloud.ministack.cloudwatch import logs
+from localcloud.ministack.step_functions.executions import machine_of
 
 _FATAL = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut")
 _LOGGED = {"FATAL": _FATAL, "ERROR": (*_FATAL, "TaskFailed", "TaskTimedOut", "FailStateEntered")}
@@ -29,8 +30,7 @@ def patch() -> None:
     def add_and_log(execution: dict[str, Any], event_type: str, details: Any = None) -> Any:
         event = add(execution, event_type, details)
         # TestState runs a state without a state machine.
-        machine = states._state_machines.get(execution.get("stateMachineArn")) or {}
-        _write(machine, execution, event)
+        _write(machine_of(execution), execution, event)
         return event
 
     states._add_event = add_and_log

@@ -1,8 +1,8 @@
 """The end of an execution.
 
 AWS: StopExecution ends an execution as ABORTED, and the state machine's TimeoutSeconds ends it as TIMED_OUT,
-whatever its Retry and Catch say. Nothing follows in its history. Only an execution that succeeded has an
-output.
+whatever its Retry and Catch say. The children of its distributed Maps end as ABORTED. Nothing follows in its
+history. Only an execution that succeeded has an output.
 https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
 MiniStack: a stopped execution continues and may end with another status. Its history continues as well. The
@@ -27,6 +27,9 @@ current: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
 _ENDS = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
 """The last event of a history."""
 
+PARENT = "parentExecutionArn"
+"""In the record of a child of a distributed Map: the execution that runs the Map."""
+
 
 class Ended(BaseException):
     """The execution was stopped or timed out. Retry and Catch do not see it: it is no Exception."""
@@ -37,6 +40,17 @@ def raise_if_ended() -> None:
     execution = current.get()
     if execution is not None and execution["status"] != "RUNNING":
         raise Ended
+
+
+def machine_of(execution: dict[str, Any]) -> dict[str, Any]:
+    """Return MiniStack's record of the execution's state machine, or an empty one.
+
+    The state machine of a distributed Map's child has the Map's label after its name. It is a part of the
+    whole state machine, and has no record of its own.
+    """
+    from ministack.services import stepfunctions as states
+
+    return states._state_machines.get(execution.get("stateMachineArn", "").partition("/")[0]) or {}
 
 
 def now() -> str:
@@ -73,6 +87,9 @@ def patch(wake: Callable[[str | None], None]) -> None:
     @functools.wraps(stop)
     def stop_and_wake(data: dict[str, Any]) -> Any:
         response = stop(data)
+        execution = states._executions.get(data.get("executionArn"))
+        if execution is not None and execution["status"] != "RUNNING":
+            abort_children(execution["executionArn"])
         wake(data.get("executionArn"))
         return response
 
@@ -93,7 +110,7 @@ def patch(wake: Callable[[str | None], None]) -> None:
         return add(execution, event_type, details)
 
     def fail(execution: dict[str, Any], error: str, cause: str) -> None:
-        _end(execution, "FAILED", error, cause)
+        end(execution, "FAILED", error=error, cause=cause)
 
     @functools.wraps(sleep)
     def sleep_unless_ended(seconds: float) -> None:
@@ -132,19 +149,41 @@ def _time_limit(execution: dict[str, Any], wake: Callable[[str | None], None]) -
 
 
 def _time_out(execution: dict[str, Any], wake: Callable[[str | None], None]) -> None:
-    _end(execution, "TIMED_OUT", "States.Timeout", None)
+    end(execution, "TIMED_OUT", error="States.Timeout")
+    abort_children(execution["executionArn"])
     wake(execution["executionArn"])
 
 
-def _end(execution: dict[str, Any], status: str, error: str, cause: str | None) -> None:
+def abort_children(parent: str) -> None:
+    """End the running children of an execution's distributed Maps as ABORTED."""
+    from ministack.services import stepfunctions as states
+
+    for execution in list(states._executions.values()):
+        if execution.get(PARENT) == parent:
+            end(execution, "ABORTED")
+
+
+def end(
+    execution: dict[str, Any],
+    status: str,
+    *,
+    error: str | None = None,
+    cause: str | None = None,
+    output: str | None = None,
+) -> None:
     """End a running execution: first its record, then its history, then the event about it."""
     from ministack.services import stepfunctions as states
 
     if execution["status"] != "RUNNING":
         return
-    execution.update(error=error, cause=cause, stopDate=now())
+    execution.update(error=error, cause=cause, output=output, stopDate=now())
     execution["status"] = status
-    event = {"FAILED": "ExecutionFailed", "TIMED_OUT": "ExecutionTimedOut"}[status]
-    details = {"error": error, **({"cause": cause} if cause else {})}
+    event = {
+        "SUCCEEDED": "ExecutionSucceeded",
+        "FAILED": "ExecutionFailed",
+        "ABORTED": "ExecutionAborted",
+        "TIMED_OUT": "ExecutionTimedOut",
+    }[status]
+    details = {name: text for name, text in (("error", error), ("cause", cause), ("output", output)) if text}
     states._add_event(execution, event, {f"{event[0].lower()}{event[1:]}EventDetails": details})
     states._emit_execution_status_event(execution)

@@ -64,7 +64,7 @@ def patch() -> None:
 def _authorize(execution: dict[str, Any], func_ref: str) -> None:
     from ministack.services import stepfunctions as states
 
-    machine = states._state_machines.get(execution["stateMachineArn"]) or {}
+    machine = executions.machine_of(execution)
     arn = (
         func_ref
         if func_ref.startswith("arn:")

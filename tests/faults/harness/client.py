@@ -105,12 +105,14 @@ class Faults:
         """Delay the call, until `end_delays` at the longest."""
         return self._call(operation, {"seconds": seconds}, **where)
 
-    def kill(self, function: str, operation: str, *, call: int = 1, when: When = "before") -> Fault:
-        """Kill the function's process at its call number `call` of the operation.
+    def kill(
+        self, function: str, operation: str, *, call: int = 1, times: int = 1, when: When = "before"
+    ) -> Fault:
+        """Kill the function's process at its call number `call` of the operation, and at the next ones.
 
         "before" the call arrives, or "after" it took effect, so that nobody receives the response.
         """
-        return self._call(operation, {"kill": when}, by=function, after=call - 1)
+        return self._call(operation, {"kill": when}, by=function, after=call - 1, times=times)
 
     def unavailable(self, function: str, error: str) -> Fault:
         """Fail the function's next invocation before it runs. A state machine sees an error of this name."""

@@ -221,10 +221,10 @@ class ScriptedJob:
             self._wait(STAGE_SECONDS)
 
     def _words(self) -> list[str]:
-        """Return the words of the training text in alphabetical order."""
+        """Return the words of all texts of the dataset, in alphabetical order."""
         with _failing("AlgorithmError: ExecuteUserScriptError: ExitCode 1\nErrorMessage"):
-            text = (self._launch.directory / "training" / "train").read_text(encoding="utf-8")
-        return sorted(set(text.split()))
+            texts = (self._launch.directory / "training").glob("[!m]*")  # without manifest.json
+            return sorted({word for text in texts for word in text.read_text(encoding="utf-8").split()})
 
     def _metrics(self, words: int) -> dict[str, float | None]:
         perplexity = self._script.metrics.get("test_perplexity", self._script.perplexity)

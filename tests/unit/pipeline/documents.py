@@ -61,15 +61,18 @@ _LEASE: Document = {"owner": NAME, "generation": 7}
 _PREPARED: Document = {
     "outcome": "prepared",
     "dataset": "sotu",
-    "source": [{"uri": "s3://texts/uploads/sotu/sotu.txt", "etag": "9b2cf535", "version_id": "3sL4kqtJ"}],
     "fingerprint": "ab" * 32,
-    "prepared_uri": f"s3://texts/prepared/sotu/{'ab' * 32}/",
-    "manifest_uri": f"s3://texts/prepared/sotu/{'ab' * 32}/manifest.json",
+    "prepared_uri": f"s3://texts/prepared/sotu/{NAME}/corpus/",
+    "manifest_uri": f"s3://texts/prepared/sotu/{NAME}/corpus/manifest.json",
     "splits": {
         "train": {"lines": 900, "words": 9000, "bytes": 54000},
         "valid": {"lines": 50, "words": 500, "bytes": 3000},
         "test": {"lines": 50, "words": 500, "bytes": 3000},
     },
+    "files": 3,
+    "left_out": [],
+    "left_out_count": 0,
+    "notes": [],
 }
 _SOURCE: Document = {
     "uri": f"s3://texts/code/{'cd' * 32}/sourcedir.tar.gz",
@@ -82,7 +85,6 @@ _CHAMPION: Document = {
     "config": FORMER,
     "model": FORMER,
     "dataset": "sotu",
-    "fingerprint": "ef" * 32,
     "artifact_prefix": f"s3://texts/runs/{FORMER}/output/model.tar.gz",
 }
 _TRAINED: Document = {
@@ -131,10 +133,7 @@ _EVALUATED: Document = {
         "challenger_perplexity": 208.3,
         "tolerance": 0.0,
         "reason": None,
-        "notes": [
-            f"{FORMER} was trained on an earlier version of sotu, which may contain parts of this test text. "
-            "That would make its perplexity too low."
-        ],
+        "notes": [],
     },
 }
 _REGISTERED: Document = {

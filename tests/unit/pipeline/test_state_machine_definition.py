@@ -19,8 +19,11 @@ from scripts import write_state_machine
 TEXT = write_state_machine.DEFINITION.read_text(encoding="utf-8")
 MACHINE = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = MACHINE["States"]
-TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
-RETRIES = [retry for state in TASKS.values() for retry in state["Retry"]]
+# The states of a child, which reads one item.
+CHILD: dict[str, dict[str, Any]] = STATES["ReadUploads"]["ItemProcessor"]["States"]
+ALL = {**STATES, **CHILD}
+TASKS = {name: state for name, state in ALL.items() if state["Type"] == "Task"}
+RETRIES = [retry for state in ALL.values() for retry in state.get("Retry", [])]
 ENDS = {name for name, state in STATES.items() if state["Type"] in ("Succeed", "Fail")}
 WAITING = [name for name, state in TASKS.items() if state["Resource"].endswith(".waitForTaskToken")]
 # Errors that Step Functions and Lambda raise on their own.
@@ -80,7 +83,7 @@ def test_it_outlasts_the_longest_training_without_running_for_ever() -> None:
 
 
 def test_every_state_says_what_it_is_for() -> None:
-    assert [name for name, state in STATES.items() if not state["Comment"].endswith(".")] == []
+    assert [name for name, state in ALL.items() if not state["Comment"].endswith(".")] == []
 
 
 def test_every_state_is_reached_and_comes_to_an_end() -> None:
@@ -116,9 +119,18 @@ def test_a_task_retries_named_errors_with_jitter_and_a_maximum(name: str) -> Non
     assert "States.ALL" not in named
 
 
-def test_prepare_tries_a_second_time_if_its_process_was_ended() -> None:
-    """Lambda may have ended the process for its memory, and Prepare would need as much again."""
-    assert retry_of("Prepare", "Runtime.ExitError")["MaxAttempts"] == 2
+@pytest.mark.parametrize("name", ["ListUploads", "ReadUpload", "AssembleDataset"])
+def test_a_step_that_may_take_all_of_its_time_has_three_attempts(name: str) -> None:
+    """After a timeout, or if Lambda ended it for its memory: it would probably need as much again."""
+    (retry,) = [retry for retry in TASKS[name]["Retry"] if "Runtime.ExitError" in retry["ErrorEquals"]]
+    assert set(retry["ErrorEquals"]) == {"Sandbox.Timedout", "Lambda.Unknown", "Runtime.ExitError"}
+    assert retry["MaxAttempts"] == 2
+
+
+def test_an_item_waits_for_its_turn_in_a_small_account() -> None:
+    """Forty items at a time, of a quarter of an hour each, by ten functions: three rounds before the last."""
+    (retry,) = [retry for retry in TASKS["ReadUpload"]["Retry"] if "Throttled" in retry["ErrorEquals"]]
+    assert hours(retry) > 3 * 0.25
 
 
 @pytest.mark.parametrize("name", ["Train", "Deploy", "Compensate"])
@@ -159,7 +171,9 @@ def test_only_a_task_with_the_lease_retries_for_hours(name: str) -> None:
 
 
 def test_every_error_that_is_matched_exists() -> None:
-    matchers = [matcher for state in TASKS.values() for matcher in [*state["Retry"], *state["Catch"]]]
+    matchers = [
+        matcher for state in ALL.values() for matcher in [*state.get("Retry", []), *state.get("Catch", [])]
+    ]
     for error in {error for matcher in matchers for error in matcher["ErrorEquals"]}:
         known = issubclass(getattr(errors, error, object), errors.PipelineError)
         assert known or error == task_tokens.YOUR_TURN or SERVICE_ERRORS.match(error), error
@@ -170,7 +184,7 @@ def test_the_longest_run_fits_into_an_execution_history() -> None:
     # Entered, scheduled, started, submitted, timed out, exited. Waits are shorter for a hundred minutes.
     waits = 6 * (MACHINE["TimeoutSeconds"] / LONGEST_WAIT + 20)
     # Scheduled, started, failed.
-    attempts = 3 * sum(retry["MaxAttempts"] for retry in RETRIES)
+    attempts = 3 * sum(retry["MaxAttempts"] for state in STATES.values() for retry in state.get("Retry", []))
     # Two looks in each of twenty periods: five events of Gather, two each of Quiet? and QuietPeriod.
     gathering = 9 * 2 * 20
     assert waits + attempts + gathering + 5 * len(STATES) < LONGEST_HISTORY
@@ -202,8 +216,18 @@ def contract_of(state: str) -> type[Contract]:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_passes_a_variable_under_its_own_name(name: str) -> None:
+    # A child has no variables, only its input.
+    scope = "states.input." if name in CHILD else ""
     for field, expression in TASKS[name]["Arguments"]["Payload"].items():
-        assert expression == f"{{% ${field} %}}" or field in ("token", "request", "execution")
+        assert expression == f"{{% ${scope}{field} %}}" or field in ("token", "request", "execution")
+
+
+def test_the_children_see_no_variable() -> None:
+    """A distributed Map's child is an execution of its own."""
+    assert set(re.findall(r"\$(\w+)", json.dumps(CHILD))) & set(STATES["Begin"]["Assign"]) == set()
+    selected = STATES["ReadUploads"]["ItemSelector"]
+    read = set(re.findall(r"\$states\.input\.(\w+)", json.dumps(CHILD)))
+    assert read == set(selected)
 
 
 def test_every_variable_has_a_value_from_the_start_and_is_read() -> None:
@@ -218,8 +242,10 @@ def test_every_variable_has_a_value_from_the_start_and_is_read() -> None:
         "join",
         "min",
         "floor",
+        "append",
+        "max",
     }
-    local = {"states", "cause", "message", "sentence", "later"}
+    local = {"states", "cause", "message", "sentence", "later", "errors", "first"}
     initial = set(STATES["Begin"]["Assign"])
     assert set(re.findall(r"\$(\w+)", TEXT)) - functions - local == initial
     for state in STATES.values():

@@ -1,13 +1,15 @@
 """The AWS operations that a function's code calls and the environment variables it reads, from its source.
 
-The reader starts at the handler and follows every definition that is mentioned through the modules. It takes
-a class with all its methods. So it may find more than one invocation calls, but never less.
+The reader starts at the handler and follows every definition that is mentioned through the modules. Of a
+class it takes the methods whose names are mentioned anywhere, and all methods if the class has a base, which
+may call them. So it may find more than one invocation calls, but never less.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -47,6 +49,9 @@ class _Reader:
         self.calls = Calls()
         self._folder = folder
         self._seen: set[tuple[str, str]] = set()
+        self._mentioned: set[str] = set()
+        # By name: the methods that nothing has mentioned so far, with their modules.
+        self._waiting: dict[str, list[tuple[str, ast.AST]]] = {}
 
     def follow(self, module: str, name: str) -> None:
         source = _read(self._folder, module)
@@ -59,7 +64,27 @@ class _Reader:
             return
         if name == "handler" and _is_fenced(node, source):
             self.follow("coordination.lease", "renew")
+        if isinstance(node, ast.ClassDef) and not node.bases:
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and not part.name.startswith("__"):
+                    self._waiting.setdefault(part.name, []).append((module, part))
+                else:
+                    self._read_part(module, part)
+            for mentioned in self._mentioned & self._waiting.keys():
+                self._mention(mentioned)
+        else:
+            self._read_part(module, node)
+
+    def _mention(self, name: str) -> None:
+        self._mentioned.add(name)
+        for module, method in self._waiting.pop(name, []):
+            self._read_part(module, method)
+
+    def _read_part(self, module: str, node: ast.AST) -> None:
+        source = _read(self._folder, module)
         for part in ast.walk(node):
+            if isinstance(part, ast.Attribute):
+                self._mention(part.attr)
             if isinstance(part, ast.Name):
                 self.follow(*source.imported.get(part.id, (module, part.id)))
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
@@ -86,10 +111,10 @@ class _Reader:
         if name in _methods(self._folder) and not receiver.startswith("aws."):
             return
         found = _operations().get(name, set())
-        # Two services have a DeleteEndpoint. A client's variable has the service's name.
-        self.calls.operations |= {
-            each for each in found if len(found) == 1 or each.partition(":")[0] in receiver
-        }
+        # Two services have a DeleteEndpoint, and a pattern has a search as SageMaker has. A client's variable
+        # has the service's name.
+        is_unique = len(found) == 1 and not hasattr(re.Pattern, name)
+        self.calls.operations |= {each for each in found if is_unique or each.partition(":")[0] in receiver}
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from coordination import lease
 from events import stack_deletion
 from git_source import repository
-from steps import prepare, smoke_test
+from steps import read_upload, smoke_test
 from tests.unit.template.conftest import FUNCTIONS, PROJECT, Template, variables_of
 
 MODEL_SECONDS = 60
@@ -86,7 +86,7 @@ def test_a_restored_endpoint_has_time_to_respond(template: Template) -> None:
 
 
 def test_a_functions_own_time_limit_comes_before_lambdas(template: Template) -> None:
-    assert seconds(template, "PrepareFunction") > prepare.SECONDS
+    assert seconds(template, "ReadUploadFunction") > read_upload.SECONDS
     assert seconds(template, "SourceFunction") > repository.TIMEOUT
 
 

@@ -29,6 +29,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "TrainingInstanceCount": (["1", "64"], ["0", "65", "1.5", "01"]),
     "MaxTrainingSeconds": (["60", "99", "100", "429999", "432000"], ["0", "59", "432001", "500000", "1e3"]),
     "QuietSeconds": (["0", "0.3", "9999.999"], ["-1", ".5", "10000", ""]),
+    "PrepareConcurrency": (["1", "40", "1000"], ["0", "1001", "4.5", ""]),
     "HostingInstanceType": (["ml.m5.large", "ml.g5.12xlarge"], ["m5.large", "ml.m5.large "]),
     "HostingInstanceCount": (["1", "100"], ["0", "101"]),
     "HostingMaxInstanceCount": (["0", "1", "999"], ["1000", "-1"]),

@@ -80,8 +80,6 @@ NEEDED_FOR = {
 """The actions that an operation needs, if they differ from its name."""
 
 NEEDED_BESIDES = {
-    # It deletes one version of an object.
-    "PrepareFunction": {"s3:DeleteObjectVersion"},
     # Its update of the endpoint names alarms, which SageMaker checks.
     "DeployFunction": {"cloudwatch:DescribeAlarms"},
     # SageMaker may look at the artifact and at the image of a version as the caller of CreateModelPackage.
@@ -250,7 +248,9 @@ def test_a_function_writes_in_its_own_folder_of_the_bucket(template: Template) -
     folders = allowed(template, "s3:PutObject")
     del folders["ExecutionRole"]
     assert folders == {
-        "PrepareRole": ["<Bucket.Arn>/prepared/*"],
+        "ListUploadsRole": ["<Bucket.Arn>/prepared/*"],
+        "ReadUploadRole": ["<Bucket.Arn>/prepared/*"],
+        "AssembleDatasetRole": ["<Bucket.Arn>/prepared/*"],
         "SourceRole": ["<Bucket.Arn>/code/*"],
         "ReportRole": ["<Bucket.Arn>/reports/*"],
     }
@@ -373,7 +373,11 @@ def test_roles_name_this_deployments_state_machine(template: Template) -> None:
 @pytest.mark.parametrize(
     ("action", "parts"),
     [
-        ("states:StartExecution", {"UploadRule", "Schedule", "Acquire", "ExecutionEnded", "Sweep"}),
+        (
+            "states:StartExecution",
+            {"StateMachine", "UploadRule", "Schedule", "Acquire", "ExecutionEnded", "Sweep"},
+        ),
+        ("states:StopExecution", {"StateMachine", "StackDeletion"}),
         ("states:SendTaskFailure", {"Acquire", "Train", "Deploy", "Callback", "ExecutionEnded", "Sweep"}),
         ("states:GetExecutionHistory", {"Report"}),
         ("sns:Publish", {"Acquire", "Report", "Sweep", "Alarm"}),
@@ -386,10 +390,33 @@ def test_only_these_roles_may(template: Template, action: str, parts: set[str]) 
 def test_the_state_machine_may_invoke_its_steps_and_nothing_else(template: Template) -> None:
     role = template.of("AWS::IAM::Role")["StateMachineRole"]
     invoked = [each["Resource"] for each in statements(role) if each["Action"] == ["lambda:InvokeFunction"]]
-    steps = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"].values()
+    given = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    steps = [value for name, value in given.items() if name.endswith("FunctionArn")]
     assert sorted(*invoked) == sorted(steps)
     others = {"Api", "Callback", "ExecutionEnded", "Sweep", "Alarm", "StackDeletion"}
     assert {f"<{name}.Arn>" for name in FUNCTIONS} - {*steps} == {f"<{name}Function.Arn>" for name in others}
+
+
+def test_the_state_machine_may_run_its_map_and_nothing_else(template: Template) -> None:
+    """Step Functions starts the Map's children as executions of the state machine, and reads their inputs.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    """
+    role = template.of("AWS::IAM::Role")["StateMachineRole"]
+    (policy,) = [policy for policy in role["Policies"] if policy["PolicyName"] == "ReadUploads"]
+    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:lexline-pipeline"
+    executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:lexline-pipeline:*"
+    assert {
+        action: resource
+        for each in listed(policy["PolicyDocument"])
+        for action in each["Action"]
+        for resource in each["Resource"]
+    } == {
+        "s3:GetObject": "<Bucket.Arn>/prepared/*/items.json",
+        "states:StartExecution": machine,
+        "states:DescribeExecution": executions,
+        "states:StopExecution": executions,
+    }
 
 
 @pytest.mark.parametrize(

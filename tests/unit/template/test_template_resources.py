@@ -114,7 +114,8 @@ def test_the_topics_own_policy_lets_nobody_publish(template: Template) -> None:
 def test_every_step_of_the_definition_has_the_function_of_its_name(template: Template) -> None:
     used = re.findall(r"\$\{(\w+)FunctionArn\}", DEFINITION.read_text(encoding="utf-8"))
     given = template.one("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
-    assert given == {f"{step}FunctionArn": f"<{step}Function.Arn>" for step in used}
+    functions = {f"{step}FunctionArn": f"<{step}Function.Arn>" for step in used}
+    assert given == {**functions, "PrepareConcurrency": "40"}
     for step in used:
         module = re.sub("(?<!^)(?=[A-Z])", "_", step).lower()
         assert handler_of(f"{step}Function")[1] == f"steps.{module}.handler"

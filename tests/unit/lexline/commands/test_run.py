@@ -53,10 +53,10 @@ class TestFollowing:
             (
                 snapshot(
                     "FAILED",
-                    {"status": "Failed", "reason": "", "error": {"step": "Prepare", "message": "No UTF-8"}},
+                    {"status": "Failed", "reason": "", "error": {"step": "AssembleDataset", "message": "No UTF-8"}},
                 ),
                 1,
-                "The run failed in the step “Prepare the text”: No UTF-8.",
+                "The run failed in the step “Split the text”: No UTF-8.",
             ),
             (snapshot("ABORTED"), 1, "Another run cleans up after it."),
             (snapshot("ABORTED", error="StackDeleted The stack is deleted."), 1, "The stack is deleted."),

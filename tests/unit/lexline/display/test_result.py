@@ -16,6 +16,7 @@ from tests.unit.lexline.samples import (
     METRICS,
     NOTHING_DONE,
     ONE,
+    PREPARED,
     REGISTERED,
     RUN,
     SUCCEEDED,
@@ -33,6 +34,7 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         f"{JOB} is live on the endpoint lexline.",
         "It was trained on 9,000 words of sotu for 10 min 10 s on ml.m5.xlarge, and is version 3 in `lexline "
         "models`.",
+        "The corpus is all 3 texts of the dataset sotu.",
         "Test perplexity 208: on unseen text, the model is as uncertain about the next word as if it chose "
         "at random among 208 words. It does not know 2.1% of that text. Its vocabulary has 33,278 words.",
         f"On the same text, it has a perplexity of 208.30, and {ONE}, which served before, has 215.20.",
@@ -52,7 +54,7 @@ def test_success_says_where_training_deviated_from_the_request() -> None:
 FAILURE = {
     "error": "InvalidDataset",
     "message": "The file is not UTF-8 at byte 17",
-    "step": "Prepare",
+    "step": "AssembleDataset",
     "cleanup": ["Compensate failed with EndpointBusy: it is Updating"],
 }
 FAILED = {**NOTHING_DONE, "status": "Failed", "event": "failed", "error": FAILURE}
@@ -106,7 +108,7 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         ),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
         (SKIPPED, "There was nothing to do: Two files are missing."),
-        (FAILED, "The run failed in the step “Prepare the text”: The file is not UTF-8 at byte 17."),
+        (FAILED, "The run failed in the step “Split the text”: The file is not UTF-8 at byte 17."),
         (
             {**FAILED, "headline": f"The step “Deploy” failed. The endpoint serves {ONE} again."},
             f"at byte 17.\nThe endpoint serves {ONE} again.\nDuring",
@@ -159,7 +161,8 @@ READ = {"files": 3, "left_out": LEFT_OUT, "left_out_count": 2, "notes": ["a.txt:
 
 
 def lines_with(dataset: dict[str, Any], **changes: Any) -> list[str]:
-    return lines_of({**SUCCEEDED, "dataset": {**SUCCEEDED["dataset"], **READ, **dataset}, **changes})
+    report = Report.model_validate({**SUCCEEDED, "dataset": {**PREPARED, **READ, **dataset}, **changes})
+    return lines_of(json.loads(report.model_dump_json()))
 
 
 @pytest.mark.parametrize("changes", [{}, FAILED, UNCHANGED])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cleanup import stack
+from cleanup import objects, stack
 from core.errors import EndpointBusy, RequestRefused, ServiceUnavailable
 from tests.unit.pipeline.documents import ENVIRONMENT, NAME, OTHER, OTHER_STACK_ID, SAGEMAKER
 from tests.unit.pipeline.stubbed_aws import AT, Described, ExpectedCalls, Owners, StubbedAws
@@ -41,6 +41,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(stack, "time", clock)
+    monkeypatch.setattr(objects, "time", clock)
     return clock
 
 
@@ -114,7 +115,7 @@ class Account(ExpectedCalls):
             following = {"NextKeyMarker": f"key-{number}", "NextVersionIdMarker": "v"} if more else {}
             markers = {"KeyMarker": f"key-{number - 1}", "VersionIdMarker": "v"} if number else {}
             response = {**page, "IsTruncated": more, **following}
-            self.stubbed.answers("s3", "list_object_versions", response, Bucket="texts", **markers)
+            self.stubbed.answers("s3", "list_object_versions", response, Bucket="texts", Prefix="", **markers)
             if page:
                 delete = {"Objects": versions(*DELETED), "Quiet": True}
                 response = {"Errors": list(errors)}

@@ -196,15 +196,24 @@ def test_leave_changes_nothing_for_an_execution_that_is_not_the_gatherer(new_upl
 # --- uploads whose event comes twice
 
 
-def test_a_run_is_not_the_first_to_read_versions_that_the_last_run_read(new_upload: Uploads) -> None:
+def test_a_run_is_not_the_first_to_read_uploads_that_the_last_run_read(new_upload: Uploads) -> None:
     first, second = new_upload("1.txt"), new_upload("2.txt")
-    assert arrivals.first_to_read(first, ["v1"])
+    one, two = uploaded("1.txt"), uploaded("2.txt")
+    assert arrivals.first_to_read(first, [one])
     # The step may be retried.
-    assert arrivals.first_to_read(first, ["v1"])
-    assert not arrivals.first_to_read(second, ["v1"])
-    assert arrivals.first_to_read(second, ["v2"])
-    assert arrivals.first_to_read(first, ["v1"])
-    assert arrivals.first_to_read(first, ["v1", "v2"])
+    assert arrivals.first_to_read(first, [one])
+    assert not arrivals.first_to_read(second, [one])
+    assert arrivals.first_to_read(second, [two])
+    assert arrivals.first_to_read(first, [one])
+    assert arrivals.first_to_read(first, [one, two])
+    # The same text, uploaded again.
+    assert arrivals.first_to_read(second, [one, uploaded("2.txt", age=timedelta(hours=-1))])
+
+
+def test_of_a_million_objects_the_table_keeps_one_hash(table: TableInMemory, new_upload: Uploads) -> None:
+    run, many = new_upload("1.txt"), [uploaded(f"{number}.txt") for number in range(10_000)]
+    assert arrivals.first_to_read(run, many)
+    assert len(table.get(ITEM)["read"]) == 64
 
 
 # --- uploads whose event never came
@@ -262,6 +271,13 @@ def test_only_the_newest_two_thousand_objects_are_marked(table: TableInMemory) -
     assert not arrivals.is_lost("sotu", many)
     assert arrivals.is_lost("sotu", [*many, uploaded("new.txt")])
     assert len(table.get(ITEM)["handled"]) == 2000
+
+
+def test_an_object_that_starts_no_run_is_never_lost(table: TableInMemory) -> None:
+    """Plan ignores the upload of a README, so no run marks it."""
+    assert not arrivals.is_lost("sotu", [uploaded("README.md"), uploaded(".hidden")])
+    arrivals.mark_handled("sotu", [uploaded("README.md")])
+    assert arrivals.is_lost("sotu", [uploaded("README.md"), uploaded("1.txt")])
 
 
 def test_a_signature_depends_on_the_objects_and_not_on_their_order() -> None:

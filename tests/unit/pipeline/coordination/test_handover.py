@@ -197,7 +197,7 @@ def test_a_cleanup_gets_the_lease_before_any_waiting_run(
     pipeline.machine.executions[first.execution.id].input = json.dumps({"dataset": "sotu", **policy})
     pipeline.ends(first, status, error)
     (cleanup,) = pipeline.machine.started("cleanup")
-    subject = {"run": first.name, "execution": first.execution.id, "status": status}
+    subject = {"run": first.name, "dataset": "sotu", "execution": first.execution.id, "status": status}
     assert pipeline.machine.input(cleanup) == {"cleanup_of": subject, **policy}
     # Plan gives this name to the execution's run.
     assert held().owner == names.run_name("lexline", "cleanup", cleanup)
@@ -234,7 +234,8 @@ def test_an_aborted_cleanup_is_followed_by_another_for_the_same_run(pipeline: Pi
     (arn,) = pipeline.machine.started("cleanup")
     pipeline.ends(cleanup_run(pipeline.pair[0], arn), status)
     _, again = pipeline.machine.started("cleanup")
-    assert pipeline.machine.input(again)["cleanup_of"]["run"] == pipeline.pair[0].name
+    of = pipeline.machine.input(again)["cleanup_of"]
+    assert (of["run"], of["dataset"]) == (pipeline.pair[0].name, "sotu")
     assert held().execution == again
 
 

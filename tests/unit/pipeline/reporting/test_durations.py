@@ -46,6 +46,12 @@ def test_every_task_has_its_seconds_and_the_wait_for_quiet_belongs_to_gather(
     assert list(found.items()) == [("plan", 1), ("gather", 32), ("smoke_test", 2.5), ("total", 35.5)]
 
 
+def test_a_map_has_its_seconds(stubbed: StubbedAws) -> None:
+    items = "Map ReadUploads 1 31"
+    returned(stubbed, history("Task ListUploads 0 1", items, "Choice Read? 31 31", "Task Report 31"))
+    assert durations.of_execution(ARN) == {"list_uploads": 1, "read_uploads": 30, "total": 31}
+
+
 def test_a_task_that_is_caught_back_to_itself_needs_no_exit(stubbed: StubbedAws) -> None:
     returned(stubbed, history("Task Train 0", "Task Train 300", "Task Train 600 700", "Task Report 700"))
     assert durations.of_execution(ARN) == {"train": 700, "total": 700}

@@ -142,6 +142,8 @@ def test_no_text_of_a_corpus_or_a_log_is_taken_for_html(run: Json, hostile: str)
     run["smoke_test"]["texts"][0] |= {"prompt": hostile, "text": hostile}
     run["source"] |= {"repo": hostile, "branch": hostile, "commit": hostile}
     run["model"] |= {"name": hostile, "image": hostile}
+    left_out = {"name": hostile, "reason": hostile, "error": ""}
+    run["prepared"] |= {"left_out": [left_out], "left_out_count": 1, "notes": [hostile]}
     run["trained"] |= {"instance_type": hostile}
     run["compensated"] = UNDONE | {"removed": [hostile]}
     pair = {"prompt": hostile, "champion": hostile, "challenger": hostile}
@@ -337,12 +339,14 @@ def test_the_words_on_which_the_models_differ_have_their_odds(run: Json) -> None
 
 
 def test_the_comparison_shows_both_models_the_common_text_and_the_notes(run: Json) -> None:
+    note = f"{FORMER} was trained on dataset tales, not on sotu."
+    run["evaluated"]["comparison"]["notes"] = [note]
     page = shown(run)
     assert (page.row("New model"), page.row("Previous model")) == ("208.3", "215.2")
     text = page.text()
     assert "33,278 1.01%" in text
     assert "on the same 91,200 tokens of the test text, over the same 35,012 words." in text
-    assert "which may contain parts of this test text." in text
+    assert note in text
 
 
 def test_models_that_cannot_be_compared_have_the_reason_and_no_scores(run: Json) -> None:
@@ -350,6 +354,24 @@ def test_models_that_cannot_be_compared_have_the_reason_and_no_scores(run: Json)
     page = shown(run)
     assert "The two models cannot be compared. The artifact is gone." in page.text("bdi")
     assert "Previous model" not in page.text()
+
+
+# --- the dataset -------------------------------------------------------------------------------------
+
+
+def test_the_files_that_were_left_out_are_named_with_their_reasons(run: Json) -> None:
+    reason = "It is a PDF. Save it as plain text."
+    entry = {"name": "novel.pdf", "reason": reason, "error": "DatasetNotText"}
+    note = "old.gz: There are 12 bytes after the end."
+    run["prepared"] |= {"left_out": [entry], "left_out_count": 21, "notes": [note]}
+    text = shown(run).text()
+    assert "21 of the uploaded files were left out; these are the first 1:" in text
+    assert f"novel.pdf : {reason}" in text or f"novel.pdf: {reason}" in text
+    assert note in text
+
+
+def test_a_dataset_of_which_nothing_was_left_out_has_no_section(run: Json) -> None:
+    assert "Dataset" not in shown(run).headings
 
 
 # --- the training curve ------------------------------------------------------------------------------
@@ -477,7 +499,8 @@ def test_provenance_names_everything_a_model_was_made_of(run: Json) -> None:
     repository = {"repo": "https://example.com/our/scripts.git", "branch": "main", "commit": "c0ffee1"}
     run["source"] |= repository
     page = shown(run)
-    assert page.row("Uploaded file") == "s3://texts/uploads/sotu/sotu.txt"
+    assert page.row("Files") == "3"
+    assert page.row("List of the files").endswith("/corpus/manifest.json")
     assert page.row("Fingerprint of the text") == "ab" * 32
     assert (page.row("Repository"), page.row("Branch"), page.row("Commit")) == tuple(repository.values())
     assert page.row("SHA-256 of the scripts") == "cd" * 32

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from cleanup import prepared_text
 from core.errors import EndpointBusy, EndpointFailed, NotOwned, SmokeTestFailed, Throttled
 from steps import compensate
 from tests.unit.pipeline.documents import FORMER, NAME, OTHER, OTHER_STACK_ID, SAGEMAKER, Document, Documents
@@ -20,11 +21,13 @@ UNDONE = [f"endpoint-config/{NAME}", f"model/{NAME}"]
 class FailedRun(ExpectedCalls):
     """A run that failed: announces what it has left, in the order in which the step looks for it.
 
-    `event` is the step's input, after a new model has failed its smoke test.
+    `event` is the step's input, after a new model has failed its smoke test. `text` are the dataset and the
+    run whose half-made text was to be deleted.
     """
 
     def __init__(self, stubbed: StubbedAws, documents: Documents, context: LambdaContext) -> None:
         super().__init__(stubbed, Described())
+        self.text: list[tuple[str, str]] = []
         caught = [{"Error": "SmokeTestFailed", "Cause": "No text.", "Step": "SmokeTest"}]
         self.event = documents.input("run", "lease", "registered") | {"at_work": False, "caught": caught}
         self.compensate: Callable[[], Document] = lambda: compensate.handler(self.event, context)
@@ -69,9 +72,20 @@ class FailedRun(ExpectedCalls):
 
 @pytest.fixture
 def failed(
-    stubbed: StubbedAws, documents: Documents, lease_held: TableInMemory, context: LambdaContext
+    stubbed: StubbedAws,
+    documents: Documents,
+    lease_held: TableInMemory,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> FailedRun:
-    return FailedRun(stubbed, documents, context)
+    failed = FailedRun(stubbed, documents, context)
+
+    def delete(dataset: str, run: str) -> list[str]:
+        failed.text.append((dataset, run))
+        return []
+
+    monkeypatch.setattr(prepared_text, "delete_half_made", delete)
+    return failed
 
 
 def compensated(
@@ -90,6 +104,31 @@ def test_a_run_that_created_nothing_leaves_nothing(failed: FailedRun) -> None:
     failed.no_training_job()
     failed.no_config_and_no_model()
     assert failed.compensate() == compensated(None, None)
+    assert failed.text == [("sotu", NAME)]
+
+
+def test_half_made_text_is_deleted(failed: FailedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_text, "delete_half_made", lambda dataset, run: [f"prepared/{dataset}/{run}"])
+    failed.no_training_job()
+    failed.no_config_and_no_model()
+    assert failed.compensate() == compensated(None, None, f"prepared/sotu/{NAME}")
+
+
+@pytest.mark.parametrize(("dataset", "text"), [("tales", [("tales", NAME)]), (None, [])])
+def test_a_cleanup_deletes_the_text_of_the_aborted_run(
+    failed: FailedRun, dataset: str | None, text: list[tuple[str, str]]
+) -> None:
+    of = {"run": NAME, "execution": "arn", "status": "ABORTED", "dataset": dataset}
+    failed.event["run"] |= {"work": "cleanup", "name": CLEANUP, "dataset": None, "cleanup_of": of}
+    failed.event["at_work"] = True
+    failed.no_training_job()
+    failed.compensate()
+    assert failed.text == [], "a function of the aborted run may still write"
+    failed.event["at_work"] = False
+    failed.no_training_job()
+    failed.no_config_and_no_model()
+    failed.compensate()
+    assert failed.text == text
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Stopping", "Stopped", "Completed", "Failed"])

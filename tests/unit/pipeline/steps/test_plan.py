@@ -75,7 +75,7 @@ def test_a_model_is_deployed_without_training(plans: Plans, documents: Documents
     ("work", "request_"),
     [
         ("teardown", {"run": NAME, "when_idle": "PT1H"}),
-        ("cleanup", {"run": NAME, "execution": "arn", "status": "ABORTED"}),
+        ("cleanup", {"run": NAME, "execution": "arn", "status": "ABORTED", "dataset": "sotu"}),
     ],
 )
 def test_a_teardown_and_a_cleanup_are_about_another_run(
@@ -96,6 +96,11 @@ def test_an_uploads_folder_is_its_dataset(plans: Plans, version_id: str) -> None
     assert (run["work"], run["dataset"], run["upload"]["version_id"]) == ("train", "sotu", version_id)
 
 
+@pytest.mark.parametrize("file", ["a b+c%41.txt", "ποίημα/été.txt", '\'"x".txt', "README of mine.txt"])
+def test_a_file_may_have_any_name(plans: Plans, file: str) -> None:
+    assert plans(uploaded(f"uploads/sotu/{file}"))["dataset"] == "sotu"
+
+
 @pytest.mark.parametrize("file", ["README.md", "LICENSE", ".DS_Store", "a/.hidden/b.txt", "CITATION.cff", ""])
 def test_a_folder_and_a_file_that_is_no_corpus_start_nothing(plans: Plans, file: str) -> None:
     with pytest.raises(NothingToDo, match="is no corpus" if file else "is a folder"):
@@ -108,7 +113,13 @@ def test_a_folder_and_a_file_that_is_no_corpus_start_nothing(plans: Plans, file:
         ({"key": "uploads/sotu.txt"}, "is not in a dataset's folder"),
         ({"key": "elsewhere/sotu/sotu.txt"}, "is not under s3://texts/uploads/"),
         ({"bucket": "another"}, "s3://another/uploads/sotu/sotu.txt is not under"),
-        ({"key": "uploads/a b/sotu.txt"}, "dataset: "),
+        (
+            {"key": "uploads/My Data/1.txt"},
+            "the folder 'My Data' .* Upload the file as uploads/My-Data/1.txt",
+        ),
+        ({"key": "uploads/été/a/b.txt"}, "the folder 'été' .* Upload the file as uploads/ete/a/b.txt"),
+        ({"key": "uploads/корпус/1.txt"}, "'корпус' .* uploads/my-dataset/1.txt, or with `lexline run`"),
+        ({"key": "uploads/" + "x" * 64 + "/1.txt"}, "Upload the file as uploads/" + "x" * 63 + "/1.txt"),
         ({"key": "uploads//sotu.txt"}, "is not under s3://texts/uploads/"),
         ({"size": -1}, "upload.size: "),
     ],
@@ -142,6 +153,8 @@ def test_a_field_that_aws_adds_is_ignored(plans: Plans, field: str, value: str) 
         ({"Comment": "Insert your JSON here"}, "exactly one of"),
         ({"dataset": "a", "comment": "mine"}, "comment: is not a field here"),
         ({"dataset": "a", "Comments": "mine"}, "Comments: is not a field here"),
+        ({"dataset": "My Data"}, r'dataset: the name of a dataset .* a name that works: "My-Data"'),
+        ({"dataset": "..."}, r'a name that works: "my-dataset"'),
         ({"datset": "a"}, r"datset: is not a field here; did you mean dataset\? \(given: 'a'\)"),
         ({"dataset": "a", "hyperparameters": {"epochs": 0}}, r"hyperparameters.epochs: .*\(given: 0\)"),
         ({"dataset": "a", "hyperparameters": 3}, "hyperparameters: "),

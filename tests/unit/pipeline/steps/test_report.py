@@ -161,7 +161,7 @@ ENDINGS: dict[str, tuple[str, list[str], Json, Json, str, str]] = {
         *("The new model was not deployed: it is worse than that.", WORSE),
     ),
     "the corpus is invalid": (
-        *("failed", RESULTS, {}, failure("DatasetNotUtf8", "Prepare") | UNDONE),
+        *("failed", RESULTS, {}, failure("DatasetTooSmall", "AssembleDataset") | UNDONE),
         *(AS_BEFORE, ""),
     ),
     "a model is not registered": (
@@ -293,6 +293,35 @@ def test_the_first_error_is_the_reason_and_the_later_ones_are_the_cleanups(
 def test_no_cause_is_too_odd_to_report(reported: Reported, results: Json, cause: str) -> None:
     results["caught"] = [{"Error": "States.Runtime", "Cause": cause, "Step": "Train"}]
     assert reported(results)["error"]["message"] == (cause or "States.Runtime")
+
+
+def left_out(*names: str) -> list[Json]:
+    return [{"name": name, "reason": f"{name} is no text.", "error": "DatasetNotText"} for name in names]
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_reason_names_the_files_that_were_left_out(
+    reported: Reported, results: Json, accepted: bool
+) -> None:
+    readme = {"name": "README.md", "reason": "It is about the corpus.", "error": ""}
+    results["prepared"] |= {"left_out": [readme, *left_out("a.pdf")], "left_out_count": 2}
+    results["evaluated"]["accepted"] = accepted
+    reason = reported(results)["reason"]
+    # A file that could have been a text comes first.
+    assert reason.endswith(
+        " 2 files were left out. a.pdf: a.pdf is no text. README.md: It is about the corpus."
+    )
+
+
+def test_the_reason_says_how_many_more_files_were_left_out(reported: Reported, results: Json) -> None:
+    results["prepared"] |= {"left_out": left_out(*"abcdefghij"), "left_out_count": 1234}
+    reason = reported(results)["reason"]
+    assert (
+        "1,234 files were left out. a: a is no text. b: b is no text. c: c is no text. 1,231 more: " in reason
+    )
+    assert reason.endswith("manifest.json.")
+    results["prepared"] |= {"left_out": left_out("a"), "left_out_count": 1}
+    assert reported(results)["reason"].endswith(" 1 file was left out. a: a is no text.")
 
 
 def test_the_resources_that_cleanup_and_teardown_deleted_are_listed(

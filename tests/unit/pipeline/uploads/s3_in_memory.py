@@ -46,6 +46,8 @@ class S3InMemory:
     def __init__(self, versioning: Versioning = "Enabled") -> None:
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, Hook] = {}
+        # Pages of two find code that reads the first page only.
+        self.page = 2
         self._numbers = itertools.count(1)
         self.client, self._own = _client(), _own_client()
         events: Any = self.client.meta.events
@@ -69,6 +71,10 @@ class S3InMemory:
 
     def delete(self, key: str) -> None:
         self._own.delete_object(Bucket=BUCKET, Key=key)
+
+    def delete_all(self) -> None:
+        """Delete all objects with all their versions."""
+        _backend().buckets[BUCKET].keys.clear()
 
     def read(self, key: str) -> bytes:
         return self._own.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -113,8 +119,7 @@ class S3InMemory:
         self.calls.append((model.name, str(params.get("Key", params.get("Prefix", "")))))
         # S3 refuses parts whose checksum is not that of their upload; moto does not compare them.
         assert model.name != "UploadPart" or params["ChecksumAlgorithm"] == "CRC32"
-        # Pages of two, to find code that reads the first page only.
-        return {**params, "MaxKeys": 2} if str(params.get("Prefix")).startswith("uploads/") else None
+        return {**params, "MaxKeys": self.page} if str(params.get("Prefix")).startswith("uploads/") else None
 
     def _respond(
         self, model: OperationModel, context: Request, **_: object
