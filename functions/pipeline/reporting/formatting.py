@@ -20,6 +20,8 @@ def money(dollars: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration in one or two units: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

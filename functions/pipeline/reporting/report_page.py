@@ -141,7 +141,7 @@ def long_steps(durations: Mapping[str, float]) -> list[tuple[str, float]]:
         return []
     if len(short) < 2:
         return [*steps.items()]
-    rest = f"{len(short)} other steps, each under {_SHORT_SECONDS} s"
+    rest = f"{len(short)} other steps, each under {_SHORT_SECONDS}\N{NO-BREAK SPACE}s"
     return [
         *((name, seconds) for name, seconds in steps.items() if name not in short),
         (rest, sum(short.values())),

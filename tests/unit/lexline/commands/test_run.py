@@ -53,7 +53,11 @@ class TestFollowing:
             (
                 snapshot(
                     "FAILED",
-                    {"status": "Failed", "reason": "", "error": {"step": "AssembleDataset", "message": "No UTF-8"}},
+                    {
+                        "status": "Failed",
+                        "reason": "",
+                        "error": {"step": "AssembleDataset", "message": "No UTF-8"},
+                    },
                 ),
                 1,
                 "The run failed in the step “Split the text”: No UTF-8.",

@@ -396,6 +396,9 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert page.row("Test perplexity") == "208.3"
     assert page.row("Vocabulary in words") == "33,278"
     assert page.row("Parameters") == "1,234,567"
+    # As the curve ends.
+    assert page.row("Training perplexity, with dropout") == "250.0"
+    assert shown(run, metrics={}).row("Training perplexity, with dropout") == "168.0"
     assert page.row("Training text in words") == "9,000"
     assert page.row("Training speed in words per second") == "1,432"
     assert page.row("Training job on ml.m5.xlarge") == "10 min 10 s"
@@ -454,7 +457,7 @@ def test_each_steps_bar_is_as_long_as_its_share_of_the_longest(run: Json) -> Non
 def test_short_steps_are_summed_up(run: Json) -> None:
     short = {"plan": 0.4, "acquire": 0.3, "champion": 4.9}
     page = shown(run, durations={**short, "train": 60.0, "total": 66.0})
-    assert page.row("3 other steps, each under 5 s") == "5.6 s"
+    assert page.row("3 other steps, each under 5\N{NO-BREAK SPACE}s") == "5.6 s"
     assert "Train 1 min 00 s" in page.text("th", "td", "bdi")
     assert "Check the request" not in page.text("th", "bdi")
     assert "Duration of each step" not in shown(run, durations={**short, "total": 5.6}).headings
