@@ -6,7 +6,7 @@ rank works here, on one processor or GPU, and reads no more than MOST_TOKENS of 
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,12 +21,12 @@ import language_model
 import split_files
 import tokenizer
 from comparison import ARTIFACT, Comparison
-from example_texts import WORDS, beginning, generate
+from example_texts import WORDS, generate, usual_prompt
 from job_log import log_values, quoted, summary
 from perplexity import token_losses
 from request_body import Request
-from tokenizer import JOINER
-from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
+from tokenizer import JOINER, Tokenizer
+from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, Vocabulary
 
 SEED, TEMPERATURE = 1, 0.7
 
@@ -57,7 +57,7 @@ class WordDifference:
 
 
 def show(
-    folder: Path, artifact: Path, channel: Path, valid: TokenIds, outcome: Comparison, device: torch.device
+    folder: Path, artifact: Path, channel: Path, valid: str, outcome: Comparison, device: torch.device
 ) -> dict[str, Any]:
     """Return the entries `side_by_side` and `word_differences` of metrics.json.
 
@@ -67,7 +67,7 @@ def show(
         folder: Contains the champion's model.tar.gz.
         artifact: The challenger's folder.
         channel: The training channel.
-        valid: The validation split in the challenger's numbers.
+        valid: The beginning of the validation split.
         outcome: The comparison of the two.
         device: Where to score the test split.
     """
@@ -88,10 +88,10 @@ def show(
         return {}
 
 
-def _side_by_side(champion: Path, challenger: Path, valid: TokenIds) -> dict[str, Any]:
+def _side_by_side(champion: Path, challenger: Path, valid: str) -> dict[str, Any]:
     """Return a text by each model, from the same prompt, seed and temperature."""
     old, new = inference.load(champion), inference.load(challenger)
-    prompt = new.tokenizer.join(beginning(valid, new.vocabulary))
+    prompt = usual_prompt(new, valid)
     known = old.vocabulary.numbers
     if any(word not in known for word in old.tokenizer.split_prompt(prompt, known)):
         prompt = ""
@@ -105,13 +105,16 @@ def _side_by_side(champion: Path, challenger: Path, valid: TokenIds) -> dict[str
 
 def words_of_test(channel: Path, tokenizer_name: str) -> list[str]:
     """Return the first MOST_TOKENS words of the test split, with an END_OF_LINE after each line."""
-    cut = tokenizer.BY_NAME[tokenizer_name]
-    lines = (
-        line
-        for _, block in split_files.blocks(split_files.find(channel)["test"])
-        for line in block.decode().removesuffix("\n").split("\n")
-    )
-    return list(islice((word for line in lines for word in (*cut.split(line), END_OF_LINE)), MOST_TOKENS))
+    return list(islice(_words(channel, tokenizer.BY_NAME[tokenizer_name]), MOST_TOKENS))
+
+
+def _words(channel: Path, cut: Tokenizer) -> Iterator[str]:
+    for _, block in split_files.blocks(split_files.find(channel)["test"]):
+        # A block may end in the middle of a line.
+        *lines, rest = block.decode().split("\n")
+        for line in lines:
+            yield from (*cut.split(line), END_OF_LINE)
+        yield from cut.split(rest)
 
 
 def word_differences(

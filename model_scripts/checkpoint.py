@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from corpus import Corpus
 from hyperparameters import Hyperparameters
 from job_log import log
 from user_error import UserError
+from vocabulary import Vocabulary
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file's contents."""
 
 FILE = "checkpoint.pt"
@@ -52,12 +52,15 @@ def folder(environment: Mapping[str, str]) -> Path | None:
     return default if default.is_dir() else None
 
 
-def identity(hparams: Hyperparameters, corpus: Corpus) -> dict[str, Any]:
-    """Return what must be equal for a job to resume from a checkpoint."""
-    digest = hashlib.blake2b("\n".join(corpus.vocabulary.words).encode(), digest_size=16)
-    for _, tokens in sorted(corpus.splits.items()):
-        digest.update(len(tokens).to_bytes(8, "little"))
-        digest.update(tokens.data)
+def identity(hparams: Hyperparameters, vocabulary: Vocabulary, text: str) -> dict[str, Any]:
+    """Return what must be equal for a job to resume from a checkpoint.
+
+    Args:
+        hparams: The job's hyperparameters.
+        vocabulary: The words of its corpus.
+        text: A fingerprint of its text.
+    """
+    digest = hashlib.blake2b("\n".join([text, *vocabulary.words]).encode(), digest_size=16)
     relevant = {name: value for name, value in asdict(hparams).items() if name not in WITHOUT_EFFECT}
     return {"format": FORMAT, **relevant, "corpus": digest.hexdigest()}
 

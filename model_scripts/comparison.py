@@ -38,9 +38,6 @@ sentence for one unknown word would pay only for a choice among the n sentences.
 The gate compares perplexities. Both are then for each token of the challenger's: exp of the sum of -ln P*
 over the model's own tokens, divided by the number of the challenger's.
 
-Nobody can tell whether the champion was trained on lines that are now in the test split. If it was, the
-figures favour the champion.
-
 A champion that cannot be scored is incomparable, for a stated reason. It never fails the job.
 """
 
@@ -56,19 +53,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
 
 import corpus
 import distributed
 import language_model
+import numbered_text
+import split_files
 import tokenizer
-from corpus import Corpus, Wording
 from job_log import log_values, quoted, summary
 from language_model import CONFIG, FORMAT, VOCABULARY, WEIGHTS, LanguageModel, Shape
-from perplexity import own_loss, perplexity
+from numbered_text import NumberedText, Tokens
+from perplexity import own_loss, own_tokens, perplexity
 from user_error import UserError
-from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
+from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, Vocabulary
 
 ARTIFACT = "model.tar.gz"
 
@@ -151,23 +149,48 @@ class Incomparable:
 
 
 @dataclass(frozen=True)
-class _Champion:
-    """What every rank needs to score the champion.
+class Challenger:
+    """The model that the job trained.
 
     Attributes:
-        shape: The sizes of its model.
         tokenizer: The name of its tokenizer.
+        vocabulary: The words that it knows.
         tokens: The test split in its numbers.
-        charge: What it pays for unknown words, in nats summed over the test split.
+        test_loss: Its loss on the test split, in nats per token.
+    """
+
+    tokenizer: str
+    vocabulary: Vocabulary
+    tokens: Tokens
+    test_loss: float
+
+
+@dataclass(frozen=True)
+class _Artifact:
+    """The parts of the champion's artifact besides its weights."""
+
+    shape: Shape
+    tokenizer: str
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The champion's score, and what the two models are charged.
+
+    Attributes:
+        loss: The champion's loss on the test split, in nats per token.
+        tokens: The test split in the champion's numbers.
+        charge: What the champion pays for unknown words, in nats summed over the test split.
         challengers_charge: What the challenger pays.
         words: The size of V*; None if the tokenizers differ.
         characters: The number of characters of the test split.
         unknown_in_text: The share of tokens that are <unk> in the text itself.
     """
 
-    shape: Shape
-    tokenizer: str
-    tokens: TokenIds
+    artifact: _Artifact
+    loss: float
+    tokens: Tokens
     charge: float
     challengers_charge: float
     words: int | None
@@ -176,45 +199,48 @@ class _Champion:
 
 
 def compare(
-    folder: Path, channel: Path, text: Corpus, test_loss: float, device: torch.device
+    folder: Path, channel: Path, scratch: Path, challenger: Challenger, device: torch.device
 ) -> Comparison | Incomparable:
     """Score the champion as the challenger was scored. Every rank calls this and gets the outcome.
 
     Args:
         folder: Contains the champion's model.tar.gz. Only the first rank reads it.
         channel: The training channel.
-        text: The corpus in the challenger's numbers.
-        test_loss: The challenger's loss on the test split, in nats per token.
+        scratch: This rank's folder for large files.
+        challenger: The challenger.
         device: The device of this rank.
     """
     try:
-        found, loss = _score(folder, channel, text, device)
+        found = _score(folder, channel, scratch, challenger, device)
     except UserError as error:
         return Incomparable(str(error))
-    tokens = text.splits["test"]
+    length = len(challenger.tokens)
 
-    def judge(loss: float, own: TokenIds, charge: float, size: int, name: str) -> Judged:
-        mean = loss * (len(own) / len(tokens)) + charge / len(tokens)
+    def judge(loss: float, own: Tokens, charge: float, size: int, name: str) -> Judged:
+        mean = loss * (len(own) / length) + charge / length
         return Judged(
             perplexity=perplexity(mean),
-            bits_per_character=mean * len(tokens) / found.characters / math.log(2),
+            bits_per_character=mean * length / found.characters / math.log(2),
             vocabulary_size=size,
             tokenizer=name,
-            unknown_share=_unknown_share(own),
+            unknown_share=own.unknown_share,
         )
 
-    champion = judge(loss, found.tokens, found.charge, found.shape.vocabulary_size, found.tokenizer)
-    challenger = judge(test_loss, tokens, found.challengers_charge, len(text.vocabulary), text.tokenizer)
-    for name, judged in (("champion", champion), ("challenger", challenger)):
+    artifact, size = found.artifact, len(challenger.vocabulary)
+    champion = judge(found.loss, found.tokens, found.charge, len(artifact.words), artifact.tokenizer)
+    challengers = judge(
+        challenger.test_loss, challenger.tokens, found.challengers_charge, size, challenger.tokenizer
+    )
+    for name, judged in (("champion", champion), ("challenger", challengers)):
         if not math.isfinite(judged.perplexity):
             return Incomparable(
                 f"The {name}'s perplexity on the test split is {judged.perplexity}, which cannot be compared."
             )
-    notes = _notes(champion, challenger, len(tokens), found.unknown_in_text)
-    return Comparison(champion, challenger, found.words, len(tokens), notes)
+    notes = _notes(champion, challengers, length, found.unknown_in_text)
+    return Comparison(champion, challengers, found.words, length, notes)
 
 
-def charge_by_class(tokens: TokenIds, vocabulary_size: int, words: int) -> float:
+def charge_by_class(tokens: Tokens, vocabulary_size: int, words: int) -> float:
     """Return what a model pays for unknown words if each is one of the n that it does not know.
 
     Args:
@@ -225,45 +251,74 @@ def charge_by_class(tokens: TokenIds, vocabulary_size: int, words: int) -> float
     Returns:
         Nats, summed over the text.
     """
-    return _count_unknown(tokens) * math.log(words - vocabulary_size + 1)
+    return tokens.unknown * math.log(words - vocabulary_size + 1)
 
 
-def charge_by_spelling(wording: Wording, known: Vocabulary) -> float:
-    """Return what a model pays for unknown words if it spells each, in nats summed over the text."""
-    characters = wording.characters
-    total = sum(characters.values())
+def charge_by_spelling(text: NumberedText, known: Vocabulary) -> float:
+    """Return what a model pays for unknown words of the test split if it spells each.
+
+    Every rank calls this. The charge is in nats, summed over the text.
+    """
+    characters = text.count_characters()
+    total = characters.total()
 
     def spell(word: str) -> float:
         # A joiner, which says where a word touches its neighbour, need not occur in the text.
         return -sum(math.log(characters.get(character, 1) / total) for character in f"{word} ")
 
-    charges = np.array(
-        [spell(word) if known.numbers.get(word, UNKNOWN_ID) == UNKNOWN_ID else 0 for word in wording.words]
+    own = sum(
+        count * spell(word)
+        for words, counts in text.count_own_words("test")
+        for word, count in zip(words, counts, strict=True)
+        if count and known.numbers.get(word, UNKNOWN_ID) == UNKNOWN_ID
     )
-    return float(charges @ np.bincount(wording.indices, minlength=len(wording.words)))
+    return distributed.sum_over_ranks(torch.tensor(own, dtype=torch.float64))
 
 
-def _count_unknown(tokens: TokenIds) -> int:
-    return int(np.count_nonzero(tokens == UNKNOWN_ID))
+def number_test(channel: Path, tokenizer_name: str, folder: Path) -> NumberedText:
+    """Return the test split, split into words by any tokenizer, with its characters counted."""
+    text = {"test": split_files.find(channel)["test"]}
+    return numbered_text.number(text, tokenizer.BY_NAME[tokenizer_name], folder, count_characters=True)
 
 
-def _unknown_share(tokens: TokenIds) -> float:
-    return _count_unknown(tokens) / len(tokens)
-
-
-def _score(folder: Path, channel: Path, text: Corpus, device: torch.device) -> tuple[_Champion, float]:
-    """Return the champion and its loss on the test split, in nats per token. Raises UserError."""
-    model, champion = None, None
+def _score(
+    folder: Path, channel: Path, scratch: Path, challenger: Challenger, device: torch.device
+) -> _Scored:
+    """Score the champion on the test split. Raises UserError."""
+    model, artifact = None, None
     with _shared_errors():
         if distributed.is_first():
-            model, champion = _read(folder, channel, text)
-    champion = distributed.broadcast(champion)
+            model, artifact = _read(folder)
+    artifact = distributed.broadcast(artifact)
     with _shared_errors():
-        model = (model or LanguageModel(champion.shape)).to(device)
+        model = (model or LanguageModel(artifact.shape)).to(device)
     distributed.broadcast_weights(model)
+    text = number_test(channel, artifact.tokenizer, scratch / "champion")
+    length, known = text.lengths["test"], Vocabulary(artifact.words)
+    unknown_in_text, _ = text.count_special("test")
+    tokens = text.encode(known, {"test": own_tokens(length)})["test"]
+    if artifact.tokenizer == challenger.tokenizer:
+        both = {*known.words, *challenger.vocabulary.words}
+        words = len(both) + corpus.count_other_words(text, "test", both)
+        charge = charge_by_class(tokens, len(known), words)
+        challengers_charge = charge_by_class(challenger.tokens, len(challenger.vocabulary), words)
+    else:
+        words = None
+        charge = charge_by_spelling(text, known)
+        challengers_text = number_test(channel, challenger.tokenizer, scratch / "challenger")
+        challengers_charge = charge_by_spelling(challengers_text, challenger.vocabulary)
     with _shared_errors():
-        own = own_loss(model, champion.tokens)
-    return champion, distributed.sum_over_ranks(own) / len(champion.tokens)
+        loss = own_loss(model, tokens)
+    return _Scored(
+        artifact=artifact,
+        loss=distributed.sum_over_ranks(loss) / length,
+        tokens=tokens,
+        charge=charge,
+        challengers_charge=challengers_charge,
+        words=words,
+        characters=text.count_characters().total(),
+        unknown_in_text=unknown_in_text / length,
+    )
 
 
 @contextlib.contextmanager
@@ -281,7 +336,7 @@ def _shared_errors() -> Iterator[None]:
             raise UserError(f"The champion cannot be read and scored ({summary(error)}).") from error
 
 
-def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Champion]:
+def _read(folder: Path) -> tuple[LanguageModel, _Artifact]:
     """Return the champion, on the CPU. Raises UserError if it cannot be compared, other errors if damaged."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -290,29 +345,8 @@ def _read(folder: Path, channel: Path, text: Corpus) -> tuple[LanguageModel, _Ch
         _check_config(config)
         model, _ = language_model.load(directory)
         known = Vocabulary.load(directory / VOCABULARY)
-    size = model.shape.vocabulary_size
-    _check_vocabulary(known.words, size)
-    wording = corpus.read_split(channel, "test", config["tokenizer"])
-    tokens, challengers_tokens = wording.in_numbers_of(known), text.splits["test"]
-    if config["tokenizer"] == text.tokenizer:
-        words = len({*known.words, *text.vocabulary.words, *wording.words})
-        charge = charge_by_class(tokens, size, words)
-        challengers_charge = charge_by_class(challengers_tokens, len(text.vocabulary), words)
-    else:
-        words = None
-        charge = charge_by_spelling(wording, known)
-        challengers_wording = corpus.read_split(channel, "test", text.tokenizer)
-        challengers_charge = charge_by_spelling(challengers_wording, text.vocabulary)
-    return model, _Champion(
-        shape=model.shape,
-        tokenizer=config["tokenizer"],
-        tokens=tokens,
-        charge=charge,
-        challengers_charge=challengers_charge,
-        words=words,
-        characters=sum(wording.characters.values()),
-        unknown_in_text=_unknown_share(wording.indices),
-    )
+    _check_vocabulary(known.words, model.shape.vocabulary_size)
+    return model, _Artifact(model.shape, config["tokenizer"], known.words)
 
 
 def unpack(archive: Path, directory: Path) -> None:

@@ -1,275 +1,126 @@
-"""Read a corpus: three files of text become three arrays of token ids and a vocabulary.
+"""Read a corpus: three splits become word numbers on disk and a vocabulary.
 
     we do, do we? we do.        a text, read in blocks
-    2  3   4  5   2  6          1. number the chunks between white space (word_table.py)
-    3 -> do ￭,   5 -> we ￭?     2. split each distinct chunk into words (tokenizer.py)
-    we 3, do 3, ￭, 1, ...       3. count the words and number them by frequency (vocabulary.py)
-    3  2 4 2  3 6  3  2 5       4. replace each chunk's number by the numbers of its words
+    2  3   4  5   2  6          1. number the chunks between white space (chunks.py, numbered_text.py)
+    we 3, do 3, ￭, 1, ...       2. count the words and number them by frequency (vocabulary.py)
+    3  2 4 2  3 6  3  2 5       3. replace each chunk's number by the numbers of its words
 
-The slow tokenizer sees each distinct chunk once, and no Python loop runs over the text. A token takes 4 bytes
-of memory; besides the tokens, only the distinct chunks and words are kept.
+Processes and ranks share the work, and the result does not depend on their number. Memory holds a table of
+chunks, the vocabulary and some blocks of text, however large the corpus is. A token takes 4 bytes of disk.
 """
 
-import contextlib
-import unicodedata
-from array import array
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, count
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+import distributed
 import hyperparameters
+import numbered_text
 import split_files
 import tokenizer
 import vocabulary
-from split_files import Text
-from tokenizer import Tokenizer
+from numbered_text import NumberedText, Tokens
 from user_error import UserError
-from vocabulary import END_OF_LINE, END_OF_LINE_ID, UNKNOWN, UNKNOWN_ID, TokenIds, Vocabulary
-from word_table import Numbers, Words, WordTable, find_words
+from vocabulary import END_OF_LINE, UNKNOWN, MostFrequent, Vocabulary
 
-T = TypeVar("T")
-U = TypeVar("U")
-Counts = npt.NDArray[np.int64]
-
-CHUNKS_OF_A_PART = 2**23  # 32 MiB: freed arrays of this size go back to the kernel at once
-CHUNKS_AT_ONCE = 2**16
+SPECIAL = 2
+"""The number of words that every vocabulary has: <unk> and <eos>."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
-    """A corpus as numbers.
+    """A corpus with its vocabulary.
 
     Attributes:
-        tokenizer: The name of the tokenizer that split the text.
+        text: The splits.
         vocabulary: The words of train.
-        splits: train, valid and test as word numbers, with an <eos> after each line.
+        counts: How often each of them occurs in train.
+        left_out: How many more words of train the vocabulary would have without max_vocabulary.
         unknown_words: How many different words of test are not in the vocabulary.
     """
 
-    tokenizer: str
+    text: NumberedText
     vocabulary: Vocabulary
-    splits: Mapping[str, TokenIds]
+    counts: npt.NDArray[np.int64]
+    left_out: int
     unknown_words: int
+
+    @property
+    def tokenizer(self) -> str:
+        """The name of the tokenizer that split the text."""
+        return self.text.tokenizer
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        """The number of tokens of each split, with an <eos> after each line."""
+        return self.text.lengths
+
+    def encode(self, needed: Mapping[str, range]) -> dict[str, Tokens]:
+        """Return splits as word numbers, once. needed: the places of the tokens that this rank needs."""
+        return self.text.encode(self.vocabulary, needed)
 
 
 def read(
     channel: Path,
     wanted_tokenizer: str,
+    scratch: Path,
     max_vocabulary: int = hyperparameters.MAX_VOCABULARY,
     block_bytes: int = split_files.BLOCK_BYTES,
 ) -> Corpus:
-    """Read the corpus in a folder.
+    """Read the corpus in a folder. Every rank calls this.
 
     Args:
         channel: The folder.
         wanted_tokenizer: A name in tokenizer.CHOICES, or `auto` to choose the tokenizer that fits train.
+        scratch: This rank's folder for files that are as large as the corpus.
         max_vocabulary: The most words of the vocabulary.
         block_bytes: How much text to read at once.
 
     Raises:
         UserError: A split has no file or several, is empty or not UTF-8, or train has no word to learn.
     """
-    files = split_files.find(channel)
-    if wanted_tokenizer == "auto":
-        chosen = tokenizer.choose([split_files.sample(files["train"])])
-    else:
-        chosen = tokenizer.CHOICES[wanted_tokenizer]
-    _keep_freed_memory()
-    chunks = Chunks(chosen)
-    texts = {split: _read_split(split, text, chunks, block_bytes) for split, text in files.items()}
-    counts = {split: _count(parts, len(chunks)) for split, parts in texts.items()}
-    known, ids = vocabulary.learn(chunks.words, chunks.count_words(counts["train"]), max_vocabulary)
-    splits = {split: chunks.replace(parts, counts[split], ids) for split, parts in texts.items()}
-    of_test = chunks.count_words(counts["test"]) > 0
-    unknown_words = int(np.count_nonzero(of_test[END_OF_LINE_ID:] & (ids[END_OF_LINE_ID:] == UNKNOWN_ID)))
-    return Corpus(chosen.name, known, splits, unknown_words)
+    with distributed.shared_errors():
+        texts = split_files.find(channel)
+        if wanted_tokenizer == "auto":
+            chosen = tokenizer.choose([split_files.sample(texts["train"])])
+        else:
+            chosen = tokenizer.CHOICES[wanted_tokenizer]
+    text = numbered_text.number(texts, chosen, scratch / "corpus", block_bytes)
+    total, (unknown, ends) = text.lengths["train"], text.count_special("train")
+    fewest = vocabulary.fewest_to_learn(unknown, total)
+    most_frequent = MostFrequent(max_vocabulary - SPECIAL, fewest)
+    for counts in text.count_words("train"):
+        most_frequent.add(counts)
+    candidates = distributed.sum_numbers(most_frequent.candidates)
+    words = _of_all_ranks(most_frequent)
+    if not words:
+        raise UserError("train has no word that occurs twice: there is nothing to learn. Use a longer text.")
+    known = Vocabulary([UNKNOWN, END_OF_LINE, *words])
+    return Corpus(
+        text,
+        known,
+        np.array([total - ends - sum(words.values()), ends, *words.values()]),
+        left_out=candidates - len(words),
+        unknown_words=count_other_words(text, "test", known.numbers),
+    )
 
 
-@dataclass(frozen=True)
-class Wording:
-    """A text without a vocabulary.
-
-    Attributes:
-        words: Its distinct words, after <unk> and <eos>, which the text need not contain.
-        indices: The text as indices of `words`.
-        characters: How often each character occurs in the normal form NFC. A chunk counts with one space.
-    """
-
-    words: list[str]
-    indices: TokenIds
-    characters: Mapping[str, int]
-
-    def in_numbers_of(self, known: Vocabulary) -> TokenIds:
-        """Return the text in a vocabulary's numbers."""
-        return np.array(known.encode(self.words), dtype=np.int32).take(self.indices)
+def _of_all_ranks(own: MostFrequent) -> dict[str, int]:
+    """Return the most frequent words of the text. Each rank has counted some of its words."""
+    words = own.words()
+    if distributed.world_size() == 1:
+        return words
+    for rank in range(distributed.world_size()):
+        theirs = distributed.broadcast(words, rank)
+        if rank != distributed.rank():
+            own.add(theirs)
+    return own.words()
 
 
-def read_split(channel: Path, split: str, tokenizer_name: str) -> Wording:
-    """Return one split, split into words as `read` does it, for any vocabulary. Raises as `read` does."""
-    chunks = Chunks(tokenizer.BY_NAME[tokenizer_name])
-    parts = _read_split(split, split_files.find(channel)[split], chunks, split_files.BLOCK_BYTES)
-    counts = _count(parts, len(chunks))
-    unchanged = np.arange(len(chunks.words), dtype=np.int32)
-    characters = chunks.count_characters(counts)
-    return Wording(list(chunks.words), chunks.replace(parts, counts, unchanged), characters)
-
-
-class Chunks:
-    """The distinct chunks of a text and the words of each. Chunks are numbered from 2; 1 is a line end."""
-
-    def __init__(self, chosen: Tokenizer) -> None:
-        # The words' numbers. Looking up a new word gives it the next number.
-        self.words = defaultdict(count(2).__next__, {UNKNOWN: UNKNOWN_ID, END_OF_LINE: END_OF_LINE_ID})
-        self._tokenizer = chosen
-        self._table = WordTable()
-        # The words of chunk n are _words[_starts[n] : _starts[n + 1]].
-        self._words = array("i", [END_OF_LINE_ID])
-        self._starts = array("i", [0, 0, 1])
-
-    def __len__(self) -> int:
-        """Return one more than the highest number so far."""
-        return len(self._table)
-
-    def number(self, block: Words) -> Numbers:
-        """Return the numbers of a block's chunks and line ends, in their order.
-
-        Raises:
-            UnicodeDecodeError: The block is not UTF-8.
-        """
-        numbers = self._table.number(block)
-        words, lengths = self._tokenizer.split_chunks(self._table.words(len(self._starts) - 1))
-        self._words.extend(map(self.words.__getitem__, words))
-        self._starts.extend(accumulate(lengths, initial=self._starts.pop()))
-        return numbers
-
-    def count_words(self, counts: Counts) -> Counts:
-        """Return how often each word occurs in a text in which chunk n occurs counts[n] times."""
-        weights = np.repeat(counts, np.diff(self._starts))
-        # bincount adds weights as floats, which are exact up to 2**53.
-        return np.bincount(self._words, weights=weights, minlength=len(self.words)).astype(np.int64)
-
-    def count_characters(self, counts: Counts) -> Counter[str]:
-        """Return how often each character occurs in such a text, with one space after each chunk."""
-        found: Counter[str] = Counter({"\n": int(counts[END_OF_LINE_ID])})
-        for chunk, times in zip(self._table.words(2), counts[2:].tolist(), strict=True):
-            for character in f"{unicodedata.normalize('NFC', chunk)} ":
-                found[character] += times
-        return found
-
-    def replace(self, parts: list[Numbers], counts: Counts, ids: TokenIds) -> TokenIds:
-        """Return a text as the ids of its words, in one array.
-
-        Args:
-            parts: The text as chunk numbers. The list is emptied on the way, so that memory need not hold
-                both forms of the text.
-            counts: How often each chunk occurs in the text.
-            ids: The id of each word, by the word's number.
-        """
-        starts = np.array(self._starts)
-        lengths = np.diff(starts)
-        words = ids.take(self._words)
-        first_words = words.take(starts[:-1])
-        one_each = lengths.max() == 1
-
-        text = np.empty(int(counts @ lengths), dtype=np.int32)
-        end = 0
-        for chunks in _slices(_pop_all(parts), CHUNKS_AT_ONCE):
-            tokens = (
-                first_words.take(chunks)
-                if one_each
-                else _runs(words, starts.take(chunks), lengths.take(chunks))
-            )
-            text[end : end + len(tokens)] = tokens
-            end += len(tokens)
-        return text
-
-
-def _runs(values: Numbers, starts: Numbers, lengths: Numbers) -> Numbers:
-    """Return values[start : start + length] for each start and length, concatenated."""
-    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-    places += np.arange(len(places))
-    return values.take(places)
-
-
-def _read_split(split: str, text: Text, chunks: Chunks, block_bytes: int) -> list[Numbers]:
-    """Read one split as chunk numbers, in arrays of up to CHUNKS_OF_A_PART."""
-    parts: list[Numbers] = []
-    part, filled = np.empty(0, dtype=np.int32), 0
-    for path, found in _ahead(_find_words, split_files.blocks(text, block_bytes)):
-        with _named_errors(path):
-            numbers = chunks.number(found)
-        if filled + len(numbers) > len(part):
-            parts.append(part[:filled])
-            part, filled = np.empty(max(CHUNKS_OF_A_PART, len(numbers)), dtype=np.int32), 0
-        part[filled : filled + len(numbers)] = numbers
-        filled += len(numbers)
-    if not filled:
-        raise UserError(f"The {split} split, {text[0].path.name}, contains no text.")
-    return [*parts, part[:filled]]
-
-
-def _find_words(block: tuple[Path, bytes]) -> tuple[Path, Words]:
-    path, text = block
-    with _named_errors(path):
-        return path, find_words(text)
-
-
-@contextlib.contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Raise a UserError that names the file if its text is not UTF-8."""
-    try:
-        yield
-    except UnicodeDecodeError:
-        raise UserError(f"{path.name} is not UTF-8 text.") from None
-
-
-def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """Yield the function's result for each item, while a thread computes the next ones.
-
-    numpy releases the interpreter lock while it computes, so this uses two processors.
-    """
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming: deque[Future[U]] = deque()
-        for item in items:
-            coming.append(thread.submit(function, item))
-            if len(coming) > 2:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-
-
-def _count(parts: list[Numbers], chunks: int) -> Counts:
-    """Return how often each number below `chunks` occurs in the parts."""
-    counts = np.zeros(chunks, dtype=np.int64)
-    for numbers in _slices(parts, max(chunks, CHUNKS_AT_ONCE)):
-        counts += np.bincount(numbers, minlength=chunks)
-    return counts
-
-
-def _slices(parts: Iterable[Numbers], length: int) -> Iterator[Numbers]:
-    """Yield the parts in slices of up to `length`."""
-    return (part[start : start + length] for part in parts for start in range(0, len(part), length))
-
-
-def _pop_all(parts: list[Numbers]) -> Iterator[Numbers]:
-    """Yield the parts in order, and remove each from the list."""
-    parts.reverse()
-    while parts:
-        yield parts.pop()
-
-
-def _keep_freed_memory() -> None:
-    """Make the C library reuse freed memory instead of returning it to the kernel.
-
-    glibc requests each block above a threshold from the kernel, which zeroes its pages; that costs more than
-    all the work on them here. Freeing such a block raises the threshold to its size, up to 32 MiB
-    (mallopt(3), M_MMAP_THRESHOLD). The block allocated here is never touched, so it takes no memory.
-    """
-    np.empty(2**25 - 2**16, dtype=np.uint8)
+def count_other_words(text: NumberedText, split: str, known: Container[str]) -> int:
+    """Return how many different words of a split are not among the known ones."""
+    own = sum(sum(word not in known for word in counts) for counts in text.count_words(split))
+    return distributed.sum_numbers(own)

@@ -14,14 +14,23 @@ Only the first rank writes files and logs. The first rank of each host reports e
 """
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, distributed, nn
 
 from user_error import UserError
+
+T = TypeVar("T")
+
+VALUES_AT_ONCE = 2**22
+"""How many values of a text travel at once."""
 
 
 class RankLost(Exception):
@@ -82,9 +91,14 @@ def shared_errors() -> Iterator[None]:
         yield
     except UserError as error:
         own = str(error)
-    message = next((message for message in _gather_objects(own) if message), None)
+    message = next((message for message in gather_objects(own) if message), None)
     if message:
         raise UserError(message)
+
+
+def own_share(parts: Sequence[T]) -> T:
+    """Return this rank's part of as many parts as there are ranks."""
+    return parts[rank() if world_size() > 1 else 0]
 
 
 def own_columns(columns: int) -> slice:
@@ -118,14 +132,101 @@ def sum_over_ranks(value: Tensor) -> float:
     return float(summed)
 
 
-def broadcast(thing: Any) -> Any:
-    """Return the first rank's `thing`, which must be picklable, on every rank."""
+def sum_numbers(number: int) -> int:
+    """Return the sum of a whole number over all ranks."""
+    if world_size() == 1:
+        return number
+    summed = torch.tensor(number, dtype=torch.int64)
+    with _detect_lost_rank():
+        distributed.all_reduce(summed)
+    return int(summed)
+
+
+def broadcast(thing: Any, source: int = 0) -> Any:
+    """Return a rank's `thing`, which must be picklable, on every rank."""
     if world_size() == 1:
         return thing
     box = [thing]
     with _detect_lost_rank():
-        distributed.broadcast_object_list(box, src=0)
+        distributed.broadcast_object_list(box, src=source)
     return box[0]
+
+
+def gather_objects(thing: Any) -> list[Any]:
+    """Return the things of all ranks, by rank."""
+    if world_size() == 1:
+        return [thing]
+    things = [None] * world_size()
+    with _detect_lost_rank():
+        distributed.all_gather_object(things, thing)
+    return things
+
+
+def exchange(things: Sequence[Any]) -> list[Any]:
+    """Send the n-th thing, which must be picklable, to the n-th rank.
+
+    Returns:
+        The things that the ranks sent to this one, by rank.
+    """
+    if world_size() == 1:
+        return list(things)
+    sent = [pickle.dumps(thing) for thing in things]
+    sizes = torch.tensor([len(one) for one in sent])
+    their_sizes = torch.empty_like(sizes)
+    with _detect_lost_rank():
+        distributed.all_to_all_single(their_sizes, sizes)
+        received = torch.empty(int(their_sizes.sum()), dtype=torch.uint8)
+        distributed.all_to_all_single(
+            received,
+            torch.frombuffer(bytearray(b"".join(sent)), dtype=torch.uint8),
+            their_sizes.tolist(),
+            sizes.tolist(),
+        )
+    return [pickle.loads(part.numpy().tobytes()) for part in torch.split(received, their_sizes.tolist())]  # noqa: S301
+
+
+def exchange_stretches(own: npt.NDArray[Any], target: npt.NDArray[Any], begin: int) -> None:
+    """Fill each rank's `target` with its stretch of a text, of which each rank has another one.
+
+    Args:
+        own: This rank's stretch. Those of all ranks, one after another, are the text.
+        target: Gets the values from `begin` on.
+        begin: A place in the text.
+    """
+    lengths = gather_objects(len(own))
+    ends = list(itertools.accumulate(lengths))
+    needs = gather_objects(range(begin, begin + len(target)))
+    for source, (end, length) in enumerate(zip(ends, lengths, strict=True)):
+        for receiver, needed in enumerate(needs):
+            first, last = max(end - length, needed.start), min(end, needed.stop)
+            for place in range(first, last, VALUES_AT_ONCE):
+                values = slice(place, min(place + VALUES_AT_ONCE, last))
+                _send(source, receiver, own, end - length, target, begin, values)
+
+
+def _send(
+    source: int,
+    receiver: int,
+    own: npt.NDArray[Any],
+    own_begin: int,
+    target: npt.NDArray[Any],
+    target_begin: int,
+    places: slice,
+) -> None:
+    """Copy values from one rank to another, or within one. Other ranks do nothing."""
+    sent = own[places.start - own_begin : places.stop - own_begin] if rank() == source else None
+    if rank() == receiver:
+        got = target[places.start - target_begin : places.stop - target_begin]
+        if sent is not None:
+            got[:] = sent
+            return
+        buffer = torch.from_numpy(np.empty_like(got))
+        with _detect_lost_rank():
+            distributed.recv(buffer, source)
+        got[:] = buffer.numpy()
+    elif sent is not None:
+        with _detect_lost_rank():
+            distributed.send(torch.from_numpy(np.array(sent)), receiver)
 
 
 def broadcast_weights(model: nn.Module) -> None:
@@ -198,16 +299,6 @@ def _all_gather(tensor: Tensor) -> list[Tensor]:
     with _detect_lost_rank():
         distributed.all_gather(tensors, tensor)
     return tensors
-
-
-def _gather_objects(thing: Any) -> list[Any]:
-    """Return the things of all ranks, by rank."""
-    if world_size() == 1:
-        return [thing]
-    things = [None] * world_size()
-    with _detect_lost_rank():
-        distributed.all_gather_object(things, thing)
-    return things
 
 
 @contextlib.contextmanager

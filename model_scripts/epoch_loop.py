@@ -33,6 +33,7 @@ from hyperparameters import Hyperparameters
 from job_log import log, log_values, scores
 from language_model import WEIGHTS, LanguageModel, State, save_weights
 from metrics import Epoch, Metrics
+from numbered_text import Tokens
 from optimisation import Optimisation
 from perplexity import mean_loss, perplexity
 from user_error import UserError
@@ -89,8 +90,8 @@ class Training:
     def __init__(
         self,
         model: LanguageModel,
-        train: TokenIds,
-        valid: TokenIds,
+        train: Tokens,
+        valid: Tokens,
         hparams: Hyperparameters,
         metrics: Metrics,
         artifact: Path,
@@ -214,9 +215,9 @@ class Training:
     def batch(self, row: int, rows: int) -> tuple[Tensor, Tensor]:
         """Return words and the words that follow them, both (rows, own columns).
 
-        torch needs 8-byte numbers. Only the batch is converted; the text stays at 4 bytes a word.
+        torch needs 8-byte numbers. Only the batch is converted; the text stays on disk, at 4 bytes a word.
         """
-        numbers = torch.from_numpy(self.columns[row : row + rows + 1, self.own].astype(np.int64, order="C"))
+        numbers = torch.from_numpy(self.columns[row : row + rows + 1].astype(np.int64, order="C"))
         numbers = numbers.to(self.device)
         return numbers[:-1], numbers[1:]
 
@@ -386,14 +387,22 @@ def fit(hparams: Hyperparameters, tokens: int) -> Hyperparameters:
     return replace(hparams, batch_size=batch_size, bptt=bptt)
 
 
-def batchify(tokens: TokenIds, batch_size: int) -> TokenIds:
+def own_tokens(length: int, batch_size: int) -> range:
+    """Return the places of the tokens in this rank's columns of a text of so many tokens."""
+    rows = length // batch_size
+    own = distributed.own_columns(batch_size)
+    return range(own.start * rows, own.stop * rows)
+
+
+def batchify(tokens: Tokens | TokenIds, batch_size: int) -> TokenIds:
     """Cut a text into batch_size columns of equal length and drop the rest.
 
     Returns:
-        A view (rows, batch_size) of `tokens`; each column is a stretch of the text.
+        A view (rows, columns) of this rank's columns; each is a stretch of the text.
     """
     rows = len(tokens) // batch_size
-    return tokens[: rows * batch_size].reshape(batch_size, rows).T
+    own = own_tokens(len(tokens), batch_size)
+    return tokens[own.start : own.stop].reshape(-1, rows).T
 
 
 def _seed(*numbers: int) -> int:

@@ -15,17 +15,17 @@ import inference
 from inference import ServedModel
 from job_log import log_values, quoted, summary
 from request_body import Request
-from vocabulary import END_OF_LINE_ID, TokenIds, Vocabulary
+from vocabulary import END_OF_LINE, END_OF_LINE_ID, TokenIds, Vocabulary
 
 SEEDS_AND_TEMPERATURES = ((1, 0.7), (2, 1.0))
 WORDS = 40
 
 
-def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
+def draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
     """Return texts with their prompt, seed and temperature.
 
-    Some have no prompt, some have two words with which lines of valid often begin. If the model cannot
-    generate, log it and return no texts.
+    Some have no prompt, some have two words with which lines of valid, or of a sample of it, often begin. If
+    the model cannot generate, log it and return no texts.
     """
     try:
         return _draw(artifact, valid)
@@ -34,14 +34,21 @@ def draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
         return []
 
 
-def _draw(artifact: Path, valid: TokenIds) -> list[dict[str, Any]]:
+def _draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
     served = inference.load(artifact)
-    prompts = dict.fromkeys(["", served.tokenizer.join(beginning(valid, served.vocabulary))])
+    prompts = dict.fromkeys(["", usual_prompt(served, valid)])
     requests = [
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)
         for prompt, (seed, temperature) in itertools.product(prompts, SEEDS_AND_TEMPERATURES)
     ]
     return generate(served, requests)
+
+
+def usual_prompt(served: ServedModel, valid: str) -> str:
+    """Return the two words with which most lines of a text begin, or no words."""
+    words = (word for line in valid.split("\n") for word in [*served.tokenizer.split(line), END_OF_LINE])
+    tokens = np.array(served.vocabulary.encode(words), dtype=np.int32)
+    return served.tokenizer.join(beginning(tokens, served.vocabulary))
 
 
 def generate(served: ServedModel, requests: Sequence[Request]) -> list[dict[str, Any]]:

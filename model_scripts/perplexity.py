@@ -28,6 +28,7 @@ from torch import Tensor
 
 import distributed
 from language_model import LanguageModel
+from numbered_text import Tokens
 from vocabulary import END_OF_LINE_ID, TokenIds
 
 MOST_COLUMNS = 20
@@ -44,7 +45,7 @@ def perplexity(loss: float) -> float:
         return math.inf
 
 
-def mean_loss(model: LanguageModel, tokens: TokenIds) -> float:
+def mean_loss(model: LanguageModel, tokens: Tokens | TokenIds) -> float:
     """Return the mean negative log likelihood of a text that is not empty, in nats per token.
 
     Under torchrun every rank calls this, reads its share of the columns and gets the figure of all.
@@ -52,7 +53,7 @@ def mean_loss(model: LanguageModel, tokens: TokenIds) -> float:
     return distributed.sum_over_ranks(own_loss(model, tokens)) / len(tokens)
 
 
-def own_loss(model: LanguageModel, tokens: TokenIds) -> Tensor:
+def own_loss(model: LanguageModel, tokens: Tokens | TokenIds) -> Tensor:
     """Return the negative log likelihood of this rank's columns, in nats and summed (float64, 0-d).
 
     This function does not wait for other ranks. It keeps the model's mode, training or evaluation.
@@ -60,11 +61,11 @@ def own_loss(model: LanguageModel, tokens: TokenIds) -> Tensor:
     was_training = model.training
     model.eval()
     device = model.decoder.bias.device
-    inputs, targets = layout(tokens)
-    own = distributed.own_columns(inputs.shape[1])
+    _, columns = size(len(tokens))
+    own = distributed.own_columns(columns)
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
-        for hidden, predicted in _read(model, inputs[:, own].to(device), targets[:, own].to(device)):
+        for hidden, predicted in _read(model, tokens, own):
             counted = predicted != NOT_COUNTED
             total += model.decoder.loss(hidden[counted], predicted[counted])
     model.train(was_training)
@@ -76,35 +77,52 @@ def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float
 
     Call eval() first.
     """
-    device = model.decoder.bias.device
-    inputs, targets = (part.to(device) for part in layout(tokens))
+    _, columns = size(len(tokens))
     found = []
     with torch.inference_mode():
-        for hidden, predicted in _read(model, inputs, targets):
+        for hidden, predicted in _read(model, tokens, slice(0, columns)):
             losses = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
             found.append(losses.view(predicted.shape).cpu())
     # The columns, one after another, are the text.
     return torch.cat(found).T.flatten().numpy()[: len(tokens)]
 
 
-def _read(model: LanguageModel, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Read columns, and yield the activations of ROWS_AT_ONCE rows and the words that follow them."""
-    columns = inputs.shape[1]
-    state = model.start(columns)
-    for row in range(0, len(inputs) if columns else 0, ROWS_AT_ONCE):
-        hidden, state = model.read(inputs[row : row + ROWS_AT_ONCE], state)
-        yield hidden, targets[row : row + ROWS_AT_ONCE].long()
+def _read(model: LanguageModel, tokens: Tokens | TokenIds, columns: slice) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read some columns, and yield the activations of ROWS_AT_ONCE rows and the words that follow them."""
+    device = model.decoder.bias.device
+    rows, _ = size(len(tokens))
+    state = model.start(columns.stop - columns.start)
+    for row in range(0, rows if columns.stop > columns.start else 0, ROWS_AT_ONCE):
+        inputs, targets = layout(tokens, range(row, min(row + ROWS_AT_ONCE, rows)), columns)
+        hidden, state = model.read(inputs.to(device), state)
+        yield hidden, targets.to(device).long()
 
 
-def layout(tokens: TokenIds) -> tuple[Tensor, Tensor]:
-    """Return inputs and targets (rows, columns), as drawn at the head of this module."""
-    columns = max(1, min(MOST_COLUMNS, len(tokens) // FEWEST_ROWS))
-    rows = math.ceil(len(tokens) / columns)
-    targets = np.full(rows * columns, NOT_COUNTED, dtype=np.int32)
-    targets[: len(tokens)] = tokens
-    inputs = np.full(rows * columns, END_OF_LINE_ID, dtype=np.int32)
-    inputs[1 : len(tokens)] = tokens[:-1]
-    return (
-        torch.from_numpy(np.ascontiguousarray(inputs.reshape(columns, rows).T)),
-        torch.from_numpy(np.ascontiguousarray(targets.reshape(columns, rows).T)),
-    )
+def size(length: int) -> tuple[int, int]:
+    """Return the rows and columns in which a text of so many tokens is read."""
+    columns = max(1, min(MOST_COLUMNS, length // FEWEST_ROWS))
+    return math.ceil(length / columns), columns
+
+
+def own_tokens(length: int) -> range:
+    """Return the places of the tokens that this rank reads: its columns, and the token before them."""
+    rows, columns = size(length)
+    own = distributed.own_columns(columns)
+    return range(max(0, own.start * rows - 1), min(own.stop * rows, length))
+
+
+def layout(tokens: Tokens | TokenIds, rows: range, columns: slice) -> tuple[Tensor, Tensor]:
+    """Return some rows and columns of the inputs and targets drawn at the head of this module."""
+    length = len(tokens)
+    height, _ = size(length)
+    shape = (columns.stop - columns.start, len(rows))
+    inputs = np.full(shape, END_OF_LINE_ID, dtype=np.int32)
+    targets = np.full(shape, NOT_COUNTED, dtype=np.int32)
+    for column in range(columns.start, columns.stop):
+        begin = column * height + rows.start
+        end = min(begin + len(rows), length)
+        if begin < end:
+            targets[column - columns.start, : end - begin] = tokens[begin:end]
+            first = 1 if begin == 0 else 0
+            inputs[column - columns.start, first : end - begin] = tokens[begin - 1 + first : end - 1]
+    return torch.from_numpy(inputs.T.copy()), torch.from_numpy(targets.T.copy())

@@ -10,7 +10,7 @@ lists the ranges; the splits of one dataset may share files. Without it, each sp
 import hashlib
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,15 +54,14 @@ def find(channel: Path) -> dict[str, Text]:
     return {split: _find_ranges(channel, split, manifest[split]["ranges"]) for split in SPLITS}
 
 
-def fingerprint(channel: Path, texts: Mapping[str, Text]) -> str:
+def fingerprint(channel: Path) -> str:
     """Return a hash of the splits' text: the manifest's own, or else one of the files."""
-    manifest = channel / MANIFEST
     if _read_manifest(channel) is not None:
-        found = json.loads(manifest.read_bytes()).get("fingerprint")
+        found = json.loads((channel / MANIFEST).read_bytes()).get("fingerprint")
         if found:
             return str(found)
     digest = hashlib.blake2b(digest_size=16)
-    for split, text in texts.items():
+    for split, text in find(channel).items():
         digest.update(f"{split} {sum(part.size for part in text)}".encode())
         for part in text:
             for block in _read(part, BLOCK_BYTES):

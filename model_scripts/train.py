@@ -21,18 +21,19 @@ SIGTERM) if the job was stopped. AWS's training toolkit takes 143 for a failure,
 training for a whole one; SageMaker itself reports a job that it stopped as Stopped, whatever the code.
 """
 
+import contextlib
 import math
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 import beside_champion
@@ -40,14 +41,17 @@ import checkpoint
 import comparison
 import corpus
 import distributed
+import epoch_loop
 import example_texts
 import hyperparameters
 import machine
+import perplexity
 import recipes
+import split_files
 import tokenizer
 import training_curve
 from checkpoint import Checkpoints
-from comparison import Comparison
+from comparison import Challenger, Comparison
 from corpus import Corpus
 from distributed import RankLost
 from epoch_loop import Stopped, Training, fit
@@ -55,9 +59,7 @@ from hyperparameters import Hyperparameters
 from job_log import log, log_values, scores
 from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
 from metrics import Metrics
-from perplexity import mean_loss, perplexity
 from user_error import UserError, report
-from vocabulary import UNKNOWN_ID, TokenIds
 
 SERVING_MODULES = (
     "generate.py",
@@ -73,8 +75,6 @@ SERVING_MODULES = (
 """generate.py, serve.py and the modules that they import."""
 
 RAY_SERVE_CONFIG = "config.yaml"
-
-TOKENS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,41 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
     with distributed.shared_errors():
         hparams = hyperparameters.parse(arguments)
         folders = Folders.from_environment(environment)
-        text = corpus.read(folders.channel, hparams.tokenizer, hparams.max_vocabulary)
-        given, hparams = hparams, fit(hparams, len(text.splits["train"]))
+    with scratch_folder() as scratch:
+        return train_on_disk(hparams, folders, scratch, started)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a temporary folder for files as large as the corpus, on SageMaker's volume as /opt/ml is.
+
+    The folder is deleted at the end, after an error, and if SIGTERM arrives outside an epoch.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lexline-") as name:
+            yield Path(name)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, started: float) -> Metrics:
+    """Do the job, with a folder for large files. Raises as `train` does."""
+    text = corpus.read(folders.channel, hparams.tokenizer, scratch, hparams.max_vocabulary)
+    given, hparams = hparams, fit(hparams, text.lengths["train"])
+    splits = text.encode(
+        {
+            "train": epoch_loop.own_tokens(text.lengths["train"], hparams.batch_size),
+            "valid": perplexity.own_tokens(text.lengths["valid"]),
+            "test": perplexity.own_tokens(text.lengths["test"]),
+        }
+    )
     device = prepare_torch(hparams.seed)
-    model = recipes.model(hparams, count(text.splits["train"], len(text.vocabulary))).to(device)
+    model = recipes.model(hparams, text.counts).to(device)
     distributed.broadcast_weights(model)
     metrics = Metrics(
         artifact=folders.model,
@@ -160,11 +191,8 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
         tokenizer=text.tokenizer,
         vocabulary_size=len(text.vocabulary),
         parameters=model.count_parameters(),
-        tokens={split: len(tokens) for split, tokens in text.splits.items()},
-        unknown_share={
-            split: np.count_nonzero(tokens == UNKNOWN_ID) / len(tokens)
-            for split, tokens in text.splits.items()
-        },
+        tokens={split: len(tokens) for split, tokens in splits.items()},
+        unknown_share={split: tokens.unknown_share for split, tokens in splits.items()},
         test_words=len(text.vocabulary) + text.unknown_words,
         started=started,
         hyperparameters={**asdict(hparams), "tokenizer": tokenizer.choice_of(text.tokenizer)},
@@ -174,38 +202,44 @@ def train(arguments: Sequence[str], environment: Mapping[str, str]) -> Metrics:
     if distributed.is_first():
         write_artifact_without_weights(folders.model, text, model.shape, hparams)
         if folders.checkpoints:
-            checkpoints = Checkpoints(folders.checkpoints, checkpoint.identity(hparams, text))
+            job = checkpoint.identity(hparams, text.vocabulary, split_files.fingerprint(folders.channel))
+            checkpoints = Checkpoints(folders.checkpoints, job)
 
-    splits = text.splits
     Training(model, splits["train"], splits["valid"], hparams, metrics, folders.model, checkpoints).run()
 
     if distributed.is_first():
         load_weights(model, folders.model / WEIGHTS)
     distributed.broadcast_weights(model)
-    metrics.test_loss = mean_loss(model, splits["test"])
+    metrics.test_loss = perplexity.mean_loss(model, splits["test"])
     log_values(
         **scores("test", metrics.test_loss, metrics.unknown_share["test"]),
-        test_exact_perplexity=f"{perplexity(metrics.test_exact_loss or math.nan):.2f}",
+        test_exact_perplexity=f"{perplexity.perplexity(metrics.test_exact_loss or math.nan):.2f}",
         test_words=metrics.test_words,
     )
     champion = distributed.broadcast(folders.champion)
     if champion:
-        outcome = comparison.compare(champion, folders.channel, text, metrics.test_loss, device)
+        challenger = Challenger(text.tokenizer, text.vocabulary, splits["test"], metrics.test_loss)
+        outcome = comparison.compare(champion, folders.channel, scratch, challenger, device)
         outcome.log()
         metrics.comparison = outcome.document()
         if distributed.is_first() and isinstance(outcome, Comparison):
             shown = beside_champion.show(
-                champion, folders.model, folders.channel, splits["valid"], outcome, device
+                champion, folders.model, folders.channel, valid_sample(folders.channel), outcome, device
             )
             metrics.side_by_side = shown.get("side_by_side")
             metrics.word_differences = shown.get("word_differences", [])
     if distributed.is_first():
-        metrics.samples = example_texts.draw(folders.model, splits["valid"])
+        metrics.samples = example_texts.draw(folders.model, valid_sample(folders.channel))
         metrics.machine = machine.describe(device)
     metrics.save()
     if distributed.is_first():
         training_curve.save(metrics, folders.output / "training_curve.svg")
     return metrics
+
+
+def valid_sample(channel: Path) -> str:
+    """Return the beginning of valid."""
+    return split_files.sample(split_files.find(channel)["valid"])
 
 
 def prepare_torch(seed: int) -> torch.device:
@@ -221,22 +255,13 @@ def prepare_torch(seed: int) -> torch.device:
     return distributed.device()
 
 
-def count(tokens: TokenIds, words: int) -> npt.NDArray[np.int64]:
-    """Return how often each of `words` words occurs in a text."""
-    counts = np.zeros(words, dtype=np.int64)
-    # bincount copies the tokens to 8 bytes each, so it gets a part of the text at a time.
-    for start in range(0, len(tokens), TOKENS_AT_ONCE):
-        counts += np.bincount(tokens[start : start + TOKENS_AT_ONCE], minlength=words)
-    return counts
-
-
 def notes(given: Hyperparameters, used: Hyperparameters, text: Corpus) -> list[str]:
     """Return sentences that say where the job deviates from the hyperparameters that it was given."""
     found = []
     changed = [name for name in ("batch_size", "bptt") if getattr(used, name) != getattr(given, name)]
     if changed:
         values = " and ".join(f"{name} {getattr(used, name)}, not {getattr(given, name)}" for name in changed)
-        tokens = len(text.splits["train"])
+        tokens = text.lengths["train"]
         found.append(f"The training text has only {tokens:,} tokens, so it was trained with {values}.")
     return found
 

@@ -12,13 +12,10 @@ than the vocabulary may have (the hyperparameter max_vocabulary), the rarest bec
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from user_error import UserError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
@@ -63,29 +60,42 @@ class Vocabulary:
         return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
 
 
-def learn(words: Mapping[str, int], counts: npt.NDArray[np.int64], most: int) -> tuple[Vocabulary, TokenIds]:
-    """Return the vocabulary of a training text, and the number there of each given word.
+class MostFrequent:
+    """The most frequent words of a text, given the counts of its words some at a time.
+
+    Attributes:
+        candidates: How many words occurred often enough.
+    """
+
+    def __init__(self, most: int, fewest: int) -> None:
+        """Look for at most `most` words that occur at least `fewest` times."""
+        self.candidates = 0
+        self._most, self._fewest = most, fewest
+        self._counts: dict[str, int] = {}
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add words that were not added before, with their counts. <unk> and <eos> do not count."""
+        enough = {word: count for word, count in counts.items() if count >= self._fewest}
+        for word in (UNKNOWN, END_OF_LINE):
+            enough.pop(word, None)
+        self.candidates += len(enough)
+        self._counts.update(enough)
+        if len(self._counts) > 2 * self._most:
+            self._counts = self.words()
+
+    def words(self) -> dict[str, int]:
+        """Return the words by falling count; equally frequent words by spelling."""
+        by_spelling = sorted(self._counts)
+        counts = np.fromiter(map(self._counts.__getitem__, by_spelling), np.int64, count=len(by_spelling))
+        order = np.argsort(-counts, kind="stable")[: self._most].tolist()
+        return {by_spelling[place]: self._counts[by_spelling[place]] for place in order}
+
+
+def fewest_to_learn(unknown: int, total: int) -> int:
+    """Return how often a word must occur in train to be learnt.
 
     Args:
-        words: Distinct words of all splits and their positions in `counts` and in the result, in rising
-            order; <unk> and <eos> first.
-        counts: How often each word occurs in the training text, which may be never.
-        most: The largest size of the vocabulary, <unk> and <eos> included.
-
-    Raises:
-        UserError: There is no word to learn.
+        unknown: How many tokens of train are literally <unk>.
+        total: How many tokens train has.
     """
-    replaced = counts[UNKNOWN_ID] >= max(2, FEWEST_UNKNOWN * counts.sum())
-    fewest = 1 if replaced else 2
-    frequent = counts >= fewest
-    frequent[[UNKNOWN_ID, END_OF_LINE_ID]] = False
-    by_spelling = sorted(compress(words, frequent))
-    if not by_spelling:
-        raise UserError("train has no word that occurs twice: there is nothing to learn. Use a longer text.")
-    places = np.fromiter(map(words.__getitem__, by_spelling), dtype=np.int64, count=len(by_spelling))
-    by_frequency = np.argsort(-counts[places], kind="stable")[: most - 2]
-
-    numbers = np.full(len(words), UNKNOWN_ID, dtype=np.int32)
-    numbers[END_OF_LINE_ID] = END_OF_LINE_ID
-    numbers[places[by_frequency]] = np.arange(2, len(by_frequency) + 2, dtype=np.int32)
-    return Vocabulary([UNKNOWN, END_OF_LINE, *map(by_spelling.__getitem__, by_frequency.tolist())]), numbers
+    return 1 if unknown >= max(2, FEWEST_UNKNOWN * total) else 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
+from contracts.dataset import Splits
 from contracts.request import TrainingResources
 from contracts.training import Trained, TrainInput
 from core import aws, environment, ownership
@@ -28,8 +30,12 @@ METRICS = {
     "champion:perplexity": f"champion_perplexity={_NUMBER}",
     "challenger:perplexity": f"challenger_perplexity={_NUMBER}",
 }
-# Enough for the largest corpus and the largest model that the contracts allow, a few gigabytes each.
-_VOLUME_GB = 30
+_SMALLEST_VOLUME_GB = 30
+# Enough for the largest models that the contracts allow, the new one and the champion, with a checkpoint.
+_GB_FOR_MODELS = 20
+# The bytes on disk for each byte of text: the text once, and its word numbers in up to two forms at a time.
+# A number takes 4 bytes, a Chinese character 3 and an English word 5. The rest is head room.
+_BYTES_PER_BYTE_OF_TEXT = 4
 _CHECKPOINTS = "/opt/ml/checkpoints"
 # SageMaker sends SIGTERM to a stopped job, and SIGKILL 120 s later. torchrun's own default is 30 s.
 _SECONDS_TO_SAVE = 110
@@ -73,7 +79,7 @@ def request(given: TrainInput) -> types.CreateTrainingJobRequestTypeDef:
         "ResourceConfig": {
             "InstanceType": cast("TrainingInstanceTypeType", run.training.instance_type),
             "InstanceCount": run.training.instance_count,
-            "VolumeSizeInGB": _VOLUME_GB,
+            "VolumeSizeInGB": volume_gb(given.prepared.splits),
         },
         "EnableManagedSpotTraining": run.training.spot,
         "StoppingCondition": _stopping_condition(run.training),
@@ -83,6 +89,12 @@ def request(given: TrainInput) -> types.CreateTrainingJobRequestTypeDef:
             {"Key": "lexline:dataset", "Value": given.prepared.dataset},
         ],
     }
+
+
+def volume_gb(splits: Splits) -> int:
+    """Return the size of the training job's volume for a corpus."""
+    text = splits.train.bytes + splits.valid.bytes + splits.test.bytes
+    return max(_SMALLEST_VOLUME_GB, _GB_FOR_MODELS + math.ceil(_BYTES_PER_BYTE_OF_TEXT * text / 10**9))
 
 
 def _channel(name: str, uri: str) -> types.ChannelTypeDef:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.dataset import Item, ItemResult, Manifest, Plan, Prepared, Split, Splits
 from core.aws import is_missing_object
-from core.errors import PipelineError, ServiceUnavailable, translated
+from core.errors import PipelineError, ServiceUnavailable, message_of, translated
 from core.text import cut
 from uploads.file_names import SPLIT_NAMES
 from uploads.left_out import LONGEST_NAME, LONGEST_REASON, shortened
@@ -133,7 +133,9 @@ class CorpusFolder:
             try:
                 return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             except ClientError as error:
-                if not is_missing_object(error):
+                # To a role that may not list the bucket, S3 denies the request for a missing object, too. But
+                # then it does not name this action.
+                if not is_missing_object(error) or "s3:GetObject" in message_of(error):
                     raise
                 raise ServiceUnavailable(
                     f"s3://{self._bucket}/{key} does not exist: it was deleted, or a step before this one "

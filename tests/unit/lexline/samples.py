@@ -73,7 +73,7 @@ SUCCEEDED: dict[str, Any] = {
     **{"dataset": PREPARED, "job": TRAINED, "metrics": METRICS, "comparison": COMPARISON},
     **{"registered": REGISTERED, "endpoint": ENDPOINT, "cost": COST, "standing_cost": STANDING_COST},
     **{name: getattr(_DOCUMENTS, name) for name in ("source", "model", "smoke_test", "finished")},
-    "durations": {"prepare": 2.0, "create_model": 0.4, "total": 200.0},
+    "durations": {"read_uploads": 2.0, "create_model": 0.4, "total": 200.0},
     **{"removed": [], "error": None, "page": f"s3://b/reports/{JOB}.html"},
 }
 """The report of a run that trained and deployed a model."""

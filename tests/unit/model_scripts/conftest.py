@@ -15,11 +15,12 @@ from torch import nn
 
 import corpus
 import epoch_loop
+import perplexity
 import train
 from hyperparameters import Hyperparameters
 from language_model import WEIGHTS, LanguageModel, Shape, save_weights
 from tests.unit.model_scripts.forks import Fork, ForkServer
-from vocabulary import END_OF_LINE_ID
+from vocabulary import END_OF_LINE_ID, TokenIds
 
 Patch = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
@@ -207,11 +208,17 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def read_splits(text: corpus.Corpus) -> dict[str, TokenIds]:
+    """Return the whole splits of a corpus as word numbers."""
+    whole = {split: range(length) for split, length in text.lengths.items()}
+    return {split: tokens[:] for split, tokens in text.encode(whole).items()}
+
+
 def script_valid_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Replace the measured losses on valid, and then the one on test."""
     left = iter(losses)
     monkeypatch.setattr(epoch_loop, "mean_loss", lambda model, tokens: next(left))
-    monkeypatch.setattr(train, "mean_loss", lambda model, tokens: next(left))
+    monkeypatch.setattr(perplexity, "mean_loss", lambda model, tokens: next(left))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
@@ -247,7 +254,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact of a model with random weights. It knows the corpus's words and seldom ends a line."""
     folder = tmp_path_factory.mktemp("untrained")
-    text = corpus.read(write_corpus(folder / "training"), "prose")
+    text = corpus.read(write_corpus(folder / "training"), "prose", folder / "scratch")
     torch.manual_seed(1)
     model = LanguageModel(Shape(len(text.vocabulary), emsize=24, nhid=24, nlayers=2, tied=True))
     with torch.no_grad():

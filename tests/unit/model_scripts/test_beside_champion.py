@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import beside_champion
 import corpus
 import inference
 import language_model
+import split_files
 from beside_champion import word_differences, words_of_test
 from language_model import LanguageModel, Shape
 from request_body import Request
@@ -98,10 +100,16 @@ def test_at_most_some_words_of_each_kind_are_shown(tmp_path: Path) -> None:
     assert (improved.count(True), improved.count(False)) == (beside_champion.SHOWN, beside_champion.SHOWN)
 
 
-def test_the_test_split_is_read_as_training_reads_it(corpus_folder: Path, monkeypatch: Patch) -> None:
-    wording = corpus.read_split(corpus_folder, "test", "prose-2")
-    words = [wording.words[index] for index in wording.indices]
-    assert words_of_test(corpus_folder, "prose-2") == words
+@pytest.mark.parametrize("block_bytes", [7, 50, split_files.BLOCK_BYTES])
+def test_the_test_split_is_read_as_training_reads_it(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: Patch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(split_files, "blocks", partial(split_files.blocks, size=block_bytes))
+    words = words_of_test(corpus_folder, "prose-2")
+    monkeypatch.undo()
+    text = corpus.read(corpus_folder, "prose", tmp_path / "scratch")
+    places = {split: range(length) for split, length in text.lengths.items()}
+    assert text.vocabulary.encode(words) == text.encode(places)["test"][:].tolist()
     monkeypatch.setattr(beside_champion, "MOST_TOKENS", 7)
     assert words_of_test(corpus_folder, "prose-2") == words[:7]
 
@@ -135,9 +143,8 @@ def test_the_artifact_holds_no_text_and_no_words(again: Job) -> None:
 def test_a_prompt_that_the_champion_does_not_know_is_left_out(
     trained: Job, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(beside_champion, "beginning", lambda valid, known: ["unheard", "words"])
-    valid = corpus.read(trained.channel, "auto").splits["valid"]
-    pair = beside_champion._side_by_side(trained.model, trained.model, valid)
+    monkeypatch.setattr(beside_champion, "usual_prompt", lambda served, valid: "unheard words")
+    pair = beside_champion._side_by_side(trained.model, trained.model, "")
     assert (pair["prompt"], pair["champion"] == pair["challenger"] != "") == ("", True)
 
 

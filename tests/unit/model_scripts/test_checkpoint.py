@@ -198,9 +198,9 @@ def test_the_checkpoint_of_another_corpus_is_refused(job: Job, monkeypatch: Patc
 
 def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: Patch) -> None:
     interrupted(job, monkeypatch)
-    monkeypatch.setattr(checkpoint, "FORMAT", 3)
+    monkeypatch.setattr(checkpoint, "FORMAT", 4)
     assert job.run() == 1
-    assert "by another version of Lexline, in format 2 rather than 3" in job.failure.read_text()
+    assert "by another version of Lexline, in format 3 rather than 4" in job.failure.read_text()
 
 
 def test_a_resumed_job_may_log_at_another_interval(job: Job, monkeypatch: Patch) -> None:

@@ -1,5 +1,6 @@
 """The comparison of champion and challenger: its figures, and the reasons if there are none."""
 
+import functools
 import io
 import json
 import math
@@ -17,9 +18,10 @@ from torch import nn
 import comparison
 import corpus
 import language_model
-from comparison import Comparison, Incomparable, compare, unpack
+from comparison import Challenger, Comparison, Incomparable, compare, unpack
 from corpus import Corpus
 from language_model import LanguageModel, Shape
+from numbered_text import Tokens
 from perplexity import mean_loss
 from tests.unit.model_scripts.conftest import Capture, Job, Patch, packed, write_large_vocabulary
 from vocabulary import END_OF_LINE, UNKNOWN, UNKNOWN_ID, Vocabulary
@@ -34,7 +36,7 @@ def write_texts(channel: Path, test: str) -> Corpus:
     channel.mkdir()
     for split, text in (("train", f"{OWN} @-@\n" * 2), ("valid", OWN), ("test", test)):
         (channel / split).write_text(text + "\n", encoding="utf-8")
-    return corpus.read(channel, "tokenized")
+    return corpus.read(channel, "tokenized", channel.with_name("scratch"))
 
 
 def some_model(words: int, seed: int, **shape: Any) -> LanguageModel:
@@ -76,14 +78,20 @@ def artifact(tmp_path: Path) -> Path:
     return write_artifact(tmp_path / "artifact", model, words)
 
 
+@functools.cache
+def tokens_of_test(text: Corpus) -> Tokens:
+    return text.encode({"test": range(text.lengths["test"])})["test"]
+
+
 def outcome(
     tmp_path: Path, text: Corpus, champion: Path, test_loss: float = 2.5
 ) -> Comparison | Incomparable:
-    return compare(champion, tmp_path / "training", text, test_loss, CPU)
+    challenger = Challenger(text.tokenizer, text.vocabulary, tokens_of_test(text), test_loss)
+    return compare(champion, tmp_path / "training", tmp_path / "scratch", challenger, CPU)
 
 
 def compared(tmp_path: Path, text: Corpus, champion: Path, challenger: LanguageModel) -> Comparison:
-    found = outcome(tmp_path, text, champion, mean_loss(challenger, text.splits["test"]))
+    found = outcome(tmp_path, text, champion, mean_loss(challenger, tokens_of_test(text)))
     assert isinstance(found, Comparison), found
     return found
 
@@ -146,7 +154,7 @@ def test_without_unknown_words_the_figure_is_test_perplexity(tmp_path: Path) -> 
         write_artifact(tmp_path / "artifact", model, text.vocabulary.words), tmp_path / "champion"
     )
     found = compared(tmp_path, text, champion, model)
-    loss = mean_loss(model, text.splits["test"])
+    loss = mean_loss(model, tokens_of_test(text))
     assert found.champion.perplexity == found.challenger.perplexity == math.exp(loss)
     assert found.words == len(text.vocabulary)
 
@@ -179,7 +187,7 @@ def test_each_model_pays_for_its_own_tokens_and_for_spelling(tmp_path: Path) -> 
     losses = mean_loss(champion, own) * 7 + spell("old") + spell("peace")
     assert found.champion.bits_per_character == pytest.approx(losses / len(content) / math.log(2))
     assert found.champion.perplexity == pytest.approx(math.exp(losses / 6))
-    losses = mean_loss(challenger, text.splits["test"]) * 6 + spell("king,")
+    losses = mean_loss(challenger, tokens_of_test(text)) * 6 + spell("king,")
     assert found.challenger.bits_per_character == pytest.approx(losses / len(content) / math.log(2))
     assert found.challenger.perplexity == pytest.approx(math.exp(losses / 6))
 
@@ -190,10 +198,10 @@ SENTENCES = ["在春天农民学习一本书", "昨天他决定建设新的道�
 def test_a_model_gains_nothing_by_words_that_it_does_not_know(tmp_path: Path) -> None:
     """Reading each sentence as one unknown word costs more than knowing only how frequent characters are."""
     write_texts(tmp_path / "training", "\n".join(SENTENCES))
-    wording = corpus.read_split(tmp_path / "training", "test", "prose")
+    text = comparison.number_test(tmp_path / "training", "prose", tmp_path / "numbers")
 
     def charge(*known: str) -> float:
-        return comparison.charge_by_spelling(wording, Vocabulary([UNKNOWN, END_OF_LINE, *known]))
+        return comparison.charge_by_spelling(text, Vocabulary([UNKNOWN, END_OF_LINE, *known]))
 
     characters = "".join(SENTENCES)
     frequencies = sum(-math.log(characters.count(each) / len(characters)) for each in characters)

@@ -1,7 +1,9 @@
+import json
 import random
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from mmap import mmap
 from pathlib import Path
 from unicodedata import normalize
 
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import comparison
 import corpus
+import host_processes
+import numbered_text
 import split_files
+from corpus import Corpus
 from tests.unit.model_scripts import simple_corpus
-from tests.unit.model_scripts.conftest import Patch
+from tests.unit.model_scripts.conftest import Patch, read_splits
 from tokenizer import CHOICES
 from user_error import UserError
 
@@ -44,18 +50,32 @@ PARTS = [
 TEXTS = st.lists(st.sampled_from(PARTS)).map("".join) | st.text(min_size=1)
 
 
+def spelling(number: int) -> str:
+    """Return one of 450 words of letters."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number // 2))
+
+
 def write(folder: Path, texts: Mapping[str, bytes]) -> Path:
     for split, text in texts.items():
         (folder / split).write_bytes(text)
     return folder
 
 
+def read(channel: Path, tokenizer: str, **how: int) -> Corpus:
+    with tempfile.TemporaryDirectory() as scratch:
+        return corpus.read(channel, tokenizer, Path(scratch), **how)
+
+
 def assert_as_simple(channel: Path, tokenizer: str, **how: int) -> None:
-    found = corpus.read(channel, tokenizer, **how)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = corpus.read(channel, tokenizer, Path(scratch), **how)
+        splits = read_splits(found)
     wanted = simple_corpus.read(channel, tokenizer)
     assert found.tokenizer == CHOICES[tokenizer].name
     assert found.vocabulary.words == wanted.words
-    assert {split: tokens.tolist() for split, tokens in found.splits.items()} == wanted.splits
+    assert {split: tokens.tolist() for split, tokens in splits.items()} == wanted.splits
+    numbers = wanted.splits["train"]
+    assert found.counts.tolist() == np.bincount(numbers, minlength=len(wanted.words)).tolist()
 
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized", "joined"])
@@ -85,38 +105,87 @@ def test_blocks_may_end_anywhere(tmp_path: Path, tokenizer: str) -> None:
 
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
-def test_a_text_may_have_several_parts(tmp_path: Path, tokenizer: str, monkeypatch: Patch) -> None:
-    channel = write(tmp_path, {"train": TEXT * 20, "valid": TEXT, "test": TEXT})
-    for size in (1, 7, 50, 400):
-        monkeypatch.setattr(corpus, "CHUNKS_OF_A_PART", size)
-        monkeypatch.setattr(corpus, "CHUNKS_AT_ONCE", size)
-        assert_as_simple(channel, tokenizer, block_bytes=64)
+@pytest.mark.parametrize("most", [1, 50])
+def test_a_text_may_have_many_sections_and_its_words_many_parts(
+    tmp_path: Path, tokenizer: str, most: int, monkeypatch: Patch
+) -> None:
+    channel = write(tmp_path, {"train": TEXT * 4, "valid": TEXT, "test": TEXT})
+    for limit in ("MOST_OF_A_TABLE", "WORDS_AT_ONCE", "CHUNKS_AT_ONCE"):
+        monkeypatch.setattr(numbered_text, limit, most)
+    assert_as_simple(channel, tokenizer, block_bytes=64)
+
+
+@pytest.mark.parametrize("processors", [2, 3])
+def test_several_processes_read_what_one_does(tmp_path: Path, processors: int, monkeypatch: Patch) -> None:
+    texts = {"train": TEXT * 20, "valid": TEXT, "test": "\n".join(map(spelling, range(900))).encode()}
+    channel = write(tmp_path, texts)
+    monkeypatch.setattr(numbered_text, "BYTES_OF_A_PROCESS", 100)
+    monkeypatch.setattr(host_processes, "own_processors", lambda: processors)
+    monkeypatch.setattr(numbered_text, "WORDS_AT_ONCE", 200)
+    assert_as_simple(channel, "prose", block_bytes=64)
+    assert read(channel, "prose").unknown_words == len({*map(spelling, range(900))} - {"a"})
+
+
+def test_an_error_of_any_process_names_the_file(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(numbered_text, "BYTES_OF_A_PROCESS", 100)
+    monkeypatch.setattr(host_processes, "own_processors", lambda: 2)
+    channel = write(tmp_path, {**GOOD, "train": b"a a\n" * 100 + b"caf\xe9\n"})
+    with pytest.raises(UserError, match=r"^train is not UTF-8 text\.$"):
+        read(channel, "tokenized")
 
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])
 def test_a_split_on_its_own_is_worded_as_among_the_others(tmp_path: Path, tokenizer: str) -> None:
     channel = write(tmp_path, {"train": TEXT * 2, "valid": b"\n", "test": b"\n" + TEXT + b"unheard of <unk>"})
-    whole = corpus.read(channel, tokenizer)
-    for split, tokens in whole.splits.items():
-        wording = corpus.read_split(channel, split, whole.tokenizer)
-        assert wording.words[:2] == ["<unk>", "<eos>"]
-        assert len(set(wording.words)) == len(wording.words)
-        assert set(wording.indices.tolist()) | {0, 1} == set(range(len(wording.words)))
-        assert wording.in_numbers_of(whole.vocabulary).tolist() == tokens.tolist()
+    whole = corpus.read(channel, tokenizer, tmp_path / "whole")
+    test = comparison.number_test(channel, whole.tokenizer, tmp_path / "numbers")
+    tokens = test.encode(whole.vocabulary, {"test": range(test.lengths["test"])})["test"]
+    assert tokens[:].tolist() == read_splits(whole)["test"].tolist()
 
 
-def test_splits_are_32_bit_numbers_in_one_run_of_memory(tmp_path: Path) -> None:
-    splits = corpus.read(write(tmp_path, {"train": TEXT, "valid": TEXT, "test": TEXT}), "prose").splits
+def test_tokens_are_mapped_from_files_without_names(tmp_path: Path) -> None:
+    text = corpus.read(write(tmp_path, {"train": TEXT, "valid": TEXT, "test": TEXT}), "prose", tmp_path / "s")
+    needed = {split: range(2, length - 1) for split, length in text.lengths.items()}
+    splits = text.encode(needed)
     assert list(splits) == ["train", "valid", "test"]
-    assert all(tokens.dtype == np.int32 and tokens.flags["C_CONTIGUOUS"] for tokens in splits.values())
+    for split, tokens in splits.items():
+        assert isinstance(tokens.own.base, np.memmap | mmap)
+        assert tokens.own.dtype == np.int32
+        assert (tokens.begin, len(tokens.own)) == (2, text.lengths[split] - 3)
+        assert tokens[3:5].tolist() == tokens.own[1:3].tolist()
+        with pytest.raises(IndexError, match="This rank has no tokens 0 to 3"):
+            tokens[:3]
+    left = {path.name for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    assert not {name for name in left if name in ("train", "valid", "test") or name.endswith(".tokens")}
+
+
+def test_the_ranges_of_a_manifest_make_the_same_corpus(tmp_path: Path) -> None:
+    files, prepared = tmp_path / "files", tmp_path / "prepared"
+    files.mkdir()
+    prepared.mkdir()
+    texts = {"train": b"a b\nb a\nc c\n", "valid": b"a c\n", "test": b"b d\n"}
+    objects = {"00000": b"a b\nb a\na c\n", "00001": b"b d\nc c\n"}
+    ranges = {
+        "train": [["00000", 0, 8], ["00001", 4, 8]],
+        "valid": [["00000", 8, 12]],
+        "test": [["00001", 0, 4]],
+    }
+    write(prepared, objects)
+    splits = {split: {"ranges": found} for split, found in ranges.items()}
+    (prepared / "manifest.json").write_text(json.dumps({"splits": splits}))
+    expected = corpus.read(write(files, texts), "auto", tmp_path / "1")
+    found = corpus.read(prepared, "auto", tmp_path / "2")
+    assert found.vocabulary.words == expected.vocabulary.words
+    assert {split: tokens.tolist() for split, tokens in read_splits(found).items()} == {
+        split: tokens.tolist() for split, tokens in read_splits(expected).items()
+    }
 
 
 def test_the_tokenizer_is_chosen_by_what_train_looks_like(tmp_path: Path) -> None:
     texts = {"train": b"It was, was (it)?\n", "valid": b"a\n", "test": b"a\n"}
-    assert corpus.read(write(tmp_path, texts), "auto").tokenizer == "prose-2"
+    assert read(write(tmp_path, texts), "auto").tokenizer == "prose-2"
     assert (
-        corpus.read(write(tmp_path, {**texts, "train": b"well @-@ known\n" * 2}), "auto").tokenizer
-        == "tokenized-2"
+        read(write(tmp_path, {**texts, "train": b"well @-@ known\n" * 2}), "auto").tokenizer == "tokenized-2"
     )
 
 
@@ -151,12 +220,16 @@ def test_text_without_spaces_loses_less_than_a_hundredth_of_its_characters(
         return "".join(f"{phrases()}{comma}{phrases()}{end}\n" for _ in range(count))
 
     texts = {"train": sentences(1000).encode(), "valid": b"x", "test": sentences(200).encode()}
-    read = corpus.read(write(tmp_path, texts), "auto")
-    wording = corpus.read_split(tmp_path, "test", read.tokenizer)
-    known, cut = read.vocabulary.numbers, CHOICES["prose"]
-    assert read.tokenizer == cut.name
-    lost = sum(len(wording.words[index]) for index in wording.indices if wording.words[index] not in known)
-    assert lost < 0.01 * sum(wording.characters.values())
+    found, cut = read(write(tmp_path, texts), "auto"), CHOICES["prose"]
+    assert found.tokenizer == cut.name
+    test = comparison.number_test(tmp_path, found.tokenizer, tmp_path / "numbers")
+    lost = sum(
+        count * len(word)
+        for words, counts in test.count_own_words("test")
+        for word, count in zip(words, counts, strict=True)
+        if word not in found.vocabulary.numbers
+    )
+    assert lost < 0.01 * test.count_characters().total()
     lines = [line.strip() for line in normalize("NFC", texts["test"].decode()).splitlines()]
     assert [cut.join(cut.split(line)) for line in lines] == lines
 
@@ -170,20 +243,20 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, split: str, where: in
     channel = write(tmp_path, {**GOOD, split: b"a a\n" * (where // 4) + b"caf\xe9\n"})
     for tokenizer in ("auto", "tokenized"):
         with pytest.raises(UserError, match=f"^{split} is not UTF-8 text.$"):
-            corpus.read(channel, tokenizer)
+            read(channel, tokenizer)
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_file_of_nothing_but_a_byte_order_mark_is_refused(tmp_path: Path, split: str) -> None:
     with pytest.raises(UserError, match=f"^The {split} split, {split}, contains no text.$"):
-        corpus.read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
+        read(write(tmp_path, {**GOOD, split: b"\xef\xbb\xbf"}), "auto")
 
 
 @pytest.mark.parametrize("train", [b"\n\n\n", b"a b\nc\n", b"<unk> <eos> <eos>\n"])
 def test_a_corpus_with_nothing_to_learn_is_refused(tmp_path: Path, train: bytes) -> None:
     channel = write(tmp_path, {**GOOD, "train": train})
     with pytest.raises(UserError, match="no word that occurs twice: there is nothing"):
-        corpus.read(channel, "tokenized")
+        read(channel, "tokenized")
     with pytest.raises(simple_corpus.NothingToLearn):
         simple_corpus.read(channel, "tokenized")
 
@@ -195,9 +268,9 @@ def test_wikitext_2_counts_are_the_published_ones(tmp_path: Path) -> None:
             file = archive.extractfile(f"wikitext-2/{split}.txt")
             assert file
             (tmp_path / split).write_bytes(file.read())
-    found = corpus.read(tmp_path, "auto")
+    found = read(tmp_path, "auto")
     assert found.tokenizer == "tokenized-2"
-    assert {split: len(tokens) for split, tokens in found.splits.items()} == {
+    assert found.lengths == {
         "train": 2_088_628,
         "valid": 217_646,
         "test": 245_569,

@@ -1,9 +1,10 @@
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,71 @@ def test_gradients_are_summed_over_the_ranks(tmp_path: Path, fork_server: ForkSe
             "unused": [7, 7],
             "flags": [False, True],
         }
+
+
+READ_AS_A_RANK = """
+import json, pathlib
+import corpus, distributed, host_processes, numbered_text
+from epoch_loop import own_tokens
+
+numbered_text.BYTES_OF_A_PROCESS, numbered_text.MOST_OF_A_TABLE, numbered_text.WORDS_AT_ONCE = 900, 4000, 90
+host_processes.own_processors = lambda: 2
+channel, scratch = pathlib.Path({channel!r}), pathlib.Path({scratch!r}) / str(distributed.rank())
+with distributed.process_group():
+    text = corpus.read(channel, "prose", scratch, max_vocabulary=150, block_bytes=256)
+    splits = text.encode({{split: own_tokens(length, 5) for split, length in text.lengths.items()}})
+    print(json.dumps({{
+        "words": text.vocabulary.words,
+        "counts": text.counts.tolist(),
+        "left_out": text.left_out,
+        "unknown_words": text.unknown_words,
+        "lengths": text.lengths,
+        "unknown": {{split: tokens.unknown for split, tokens in splits.items()}},
+        "own": {{split: [tokens.begin, tokens.own.tolist()] for split, tokens in splits.items()}},
+    }}), flush=True)
+"""
+
+
+def read_as_ranks(channel: Path, scratch: Path, server: ForkServer, ranks: int) -> list[dict[str, Any]]:
+    """Return the corpus as each rank reads it."""
+    code = READ_AS_A_RANK.format(channel=str(channel), scratch=str(scratch / f"of-{ranks}"))
+    environments = server.ranks(ranks) if ranks > 1 else [{}]
+    forks = [
+        server.start(code, environment, scratch / f"{ranks}-{rank}.log")
+        for rank, environment in enumerate(environments)
+    ]
+    assert [fork.wait() for fork in forks] == [0] * ranks, forks[0].log.read_text()
+    return [json.loads(fork.log.read_text()) for fork in forks]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_read_the_corpus_that_one_reads(tmp_path: Path, fork_server: ForkServer, ranks: int) -> None:
+    """Vocabulary, counts and tokens are equal. Each rank has the tokens of its columns and no others."""
+    channel = tmp_path / "training"
+    channel.mkdir()
+    chance = random.Random(7)
+    # The second half of train has longer words, so that the ranks' bytes are not the ranks' columns.
+    words = ["".join(chance.choices("abcd", k=2)) for _ in range(2000)]
+    words += ["".join(chance.choices("abcdefgh", k=9)) + "," for _ in range(300)] * 2
+    for split, content in (("train", words), ("valid", words[1900:2100]), ("test", [*words[::7], "zz"])):
+        lines = (" ".join(content[start : start + 8]) for start in range(0, len(content), 8))
+        (channel / split).write_text("\n".join(lines) + "\n")
+    (whole,) = read_as_ranks(channel, tmp_path, fork_server, 1)
+    found = read_as_ranks(channel, tmp_path, fork_server, ranks)
+    assert len(whole["words"]) == 150
+    assert whole["left_out"] > 0
+    for of_rank in found:
+        own = of_rank.pop("own")
+        assert of_rank == {name: value for name, value in whole.items() if name != "own"}
+        of_rank["own"] = own
+    for split, (begin, tokens) in whole["own"].items():
+        assert begin == 0
+        parts = [of_rank["own"][split] for of_rank in found]
+        assert [token for _, part in parts for token in part] == tokens
+        assert [part_begin for part_begin, _ in parts] == [
+            0,
+            *accumulate(len(part) for _, part in parts[:-1]),
+        ]
 
 
 @pytest.fixture(scope="module")

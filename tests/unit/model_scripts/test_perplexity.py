@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from language_model import Dropout, LanguageModel, Shape
-from perplexity import FEWEST_ROWS, MOST_COLUMNS, NOT_COUNTED, layout, mean_loss, perplexity, token_losses
+from perplexity import (
+    FEWEST_ROWS,
+    MOST_COLUMNS,
+    NOT_COUNTED,
+    layout,
+    mean_loss,
+    perplexity,
+    size,
+    token_losses,
+)
 from vocabulary import END_OF_LINE_ID, TokenIds
 
 
@@ -37,11 +46,15 @@ def losses_one_by_one(model: LanguageModel, tokens: TokenIds, before: int) -> li
 @pytest.mark.parametrize("count", [1, 34, 35, 36, 1999, 2000, 2003, 19 * 1000 + 7, 45_001])
 def test_every_token_is_counted_once_to_the_last(count: int) -> None:
     tokens = some_tokens(count)
-    inputs, targets = layout(tokens)
+    rows, columns = size(count)
+    inputs, targets = layout(tokens, range(rows), slice(0, columns))
     counted = targets.T.flatten()
     assert counted[counted != NOT_COUNTED].tolist() == tokens.tolist()
     assert inputs.T.flatten()[:count].tolist() == [END_OF_LINE_ID, *tokens[:-1].tolist()]
     assert targets.shape[1] <= MOST_COLUMNS
+    middle = range(rows // 3, rows // 2)
+    for some, whole in zip(layout(tokens, middle, slice(0, columns)), (inputs, targets), strict=True):
+        assert torch.equal(some, whole[middle.start : middle.stop])
 
 
 def test_columns_start_from_the_true_word_before_them(model: LanguageModel) -> None:

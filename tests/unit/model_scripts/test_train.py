@@ -21,6 +21,7 @@ from tests.unit.model_scripts.conftest import (
     Capture,
     Job,
     Patch,
+    read_splits,
     same,
     script_valid_losses,
     write_large_vocabulary,
@@ -68,8 +69,8 @@ def test_the_artifact_never_holds_the_corpus(trained: Job) -> None:
             assert str(trained.channel) not in content, path
 
 
-def test_it_learns_more_than_how_frequent_words_are(trained: Job) -> None:
-    test = corpus.read(trained.channel, "auto").splits["test"]
+def test_it_learns_more_than_how_frequent_words_are(trained: Job, tmp_path: Path) -> None:
+    test = read_splits(corpus.read(trained.channel, "auto", tmp_path / "scratch"))["test"]
     shares = np.unique(test, return_counts=True)[1] / len(test)
     of_frequencies = math.exp(-float(shares @ np.log(shares)))
     assert 1 < trained.metrics()["test_perplexity"] < of_frequencies
@@ -292,9 +293,8 @@ def test_words_beyond_max_vocabulary_count_as_unknown(job: Job, tmp_path: Path) 
     for split in ("train", "valid", "test"):
         assert found[f"{split}_unknown_share"] > whole[f"{split}_unknown_share"] + 0.05
     # The set of words to choose from is the same: those of test that are not known come on top.
-    assert found["test_words"] == 12 + len(
-        {number for number in corpus.read(job.channel, "auto").splits["test"].tolist() if number >= 12}
-    )
+    test = read_splits(corpus.read(job.channel, "auto", tmp_path / "scratch"))["test"]
+    assert found["test_words"] == 12 + len({number for number in test.tolist() if number >= 12})
 
 
 def test_a_missing_channel_is_explained(capfd: Capture, monkeypatch: Patch) -> None:
@@ -312,7 +312,7 @@ def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
-def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, monkeypatch: Patch) -> None:
+def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, tmp_path: Path, monkeypatch: Patch) -> None:
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     own_batch = Training.batch
 
@@ -322,7 +322,7 @@ def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, monkeypatch: Pa
 
     monkeypatch.setattr(Training, "batch", batch)
     assert job.run(epochs=1, recipe=recipe, bptt=12) == 0
-    columns = batchify(corpus.read(job.channel, "auto").splits["train"], 4)
+    columns = batchify(read_splits(corpus.read(job.channel, "auto", tmp_path / "scratch"))["train"], 4)
     assert np.array_equal(torch.cat([words for words, _ in batches]), columns[:-1])
     assert np.array_equal(torch.cat([targets for _, targets in batches]), columns[1:])
     lengths = {len(words) for words, _ in batches[:-1]}

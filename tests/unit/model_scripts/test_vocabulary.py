@@ -1,48 +1,50 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from user_error import UserError
-from vocabulary import UNKNOWN_ID, Vocabulary, learn
+from vocabulary import UNKNOWN_ID, MostFrequent, Vocabulary, fewest_to_learn
 
 
-def learn_from(most: int = 1000, /, **counts: int) -> tuple[list[str], list[int]]:
-    """Return the vocabulary for words with these counts in train, and the number of each word."""
-    met = {"<unk>": counts.pop("unk", 0), "<eos>": 1, **counts}
-    words = {word: place for place, word in enumerate(met)}
-    vocabulary, numbers = learn(words, np.array(list(met.values())), most)
-    return vocabulary.words, numbers[2:].tolist()
+def most_frequent(most: int, fewest: int, *counts: dict[str, int]) -> list[tuple[str, int]]:
+    found = MostFrequent(most, fewest)
+    for some in counts:
+        found.add(some)
+    assert found.candidates == sum(
+        count >= fewest and word not in ("<unk>", "<eos>") for some in counts for word, count in some.items()
+    )
+    return [*found.words().items()]
 
 
-def test_numbers_go_by_frequency_then_spelling_after_unk_and_eos() -> None:
-    assert learn_from(b=2, c=3, a=2) == (["<unk>", "<eos>", "c", "a", "b"], [4, 2, 3])
+def test_words_go_by_frequency_then_spelling() -> None:
+    assert most_frequent(9, 2, {"b": 2, "c": 3, "<unk>": 9}, {"<eos>": 9, "a": 2, "d": 1}) == [
+        ("c", 3),
+        ("a", 2),
+        ("b", 2),
+    ]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_the_rarest_words_beyond_the_limit_are_left_out(at_once: int) -> None:
+    words = {f"word{number:02}": 1 + number % 10 for number in range(60)}
+    names = sorted(words)
+    parts = [
+        {name: words[name] for name in names[start : start + at_once]} for start in range(0, 60, at_once)
+    ]
+    expected = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:7]
+    assert most_frequent(7, 1, *parts) == expected
 
 
 def test_words_met_once_teach_the_model_what_unknown_is() -> None:
-    assert learn_from(a=2, rare=1) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
+    assert fewest_to_learn(unknown=0, total=30) == 2
 
 
 def test_text_with_its_own_unk_keeps_every_word() -> None:
-    assert learn_from(unk=2, a=2, rare=1) == (["<unk>", "<eos>", "a", "rare"], [2, 3])
+    assert fewest_to_learn(unknown=2, total=5) == 1
 
 
-@pytest.mark.parametrize(("unk", "others"), [(1, 20), (2, 2000)])
-def test_a_stray_unk_changes_nothing(unk: int, others: int) -> None:
-    assert learn_from(unk=unk, a=others, rare=1) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
-
-
-def test_words_that_only_other_splits_hold_are_not_learnt() -> None:
-    assert learn_from(unk=2, a=1, elsewhere=0) == (["<unk>", "<eos>", "a"], [2, UNKNOWN_ID])
-
-
-def test_the_rarest_words_beyond_the_limit_are_unknown() -> None:
-    assert learn_from(4, b=2, c=3, a=2) == (["<unk>", "<eos>", "c", "a"], [UNKNOWN_ID, 2, 3])
-
-
-def test_a_corpus_with_nothing_to_learn_is_refused() -> None:
-    with pytest.raises(UserError, match="no word that occurs twice"):
-        learn_from(a=1, b=1)
+@pytest.mark.parametrize(("unknown", "total"), [(1, 20), (2, 2001)])
+def test_a_stray_unk_changes_nothing(unknown: int, total: int) -> None:
+    assert fewest_to_learn(unknown, total) == 2
 
 
 def test_words_outside_the_vocabulary_are_read_as_unk() -> None:

@@ -45,10 +45,10 @@ def shown(*snapshots: Snapshot, **options: Any) -> str:
 
 
 def test_a_file_gets_one_line_for_each_change() -> None:
-    prepared, trains = step("ReadUploads", "done"), step("Train", "running")
+    prepared, trains = step("ListUploads", "done"), step("Train", "running")
     lines = shown(
-        snapshot(step("ReadUploads", "running")),
-        snapshot(step("ReadUploads", "running")),
+        snapshot(step("ListUploads", "running")),
+        snapshot(step("ListUploads", "running")),
         snapshot(prepared, trains, job_status="Downloading"),
         snapshot(prepared, trains, job_status="Downloading"),
         snapshot(prepared, trains, training=HALF),
@@ -56,8 +56,8 @@ def test_a_file_gets_one_line_for_each_change() -> None:
         snapshot(prepared, step("Train", "failed", 70.0, error="TrainingFailed"), status="FAILED"),
     )
     assert lines.splitlines() == [
-        "Read the uploads ...",
-        "Read the uploads: done after 2.0 s",
+        "List the uploads ...",
+        "List the uploads: done after 2.0 s",
         "Train ...",
         "  Downloading",
         "  50%: epoch 1 of 1, 1,432 words/s, perplexity 168",
@@ -89,14 +89,14 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
         in_line(waits, ONE, 1),
         in_line(snapshot(step("Acquire", "running", visits=2)), ONE, 1),
         in_line(waits, TWO, 0),
-        snapshot(step("Acquire", "done", visits=3), step("ReadUploads", "running")),
+        snapshot(step("Acquire", "done", visits=3), step("ListUploads", "running")),
     )
     assert lines.splitlines() == [
         "Reserve the endpoint ...",
         "  waiting for the endpoint, which run 111111111111 uses; 1 more in line before this run",
         "  waiting for the endpoint, which run 222222222222 uses",
         "Reserve the endpoint: done after 2.0 s",
-        "Read the uploads ...",
+        "List the uploads ...",
     ]
 
 
@@ -104,9 +104,9 @@ def test_the_place_in_line_is_shown_whenever_it_changes() -> None:
     ("current", "texts"),
     [
         (
-            snapshot(step("ReadUploads", "done"), step("Train", "running"), training=HALF),
+            snapshot(step("ListUploads", "done"), step("Train", "running"), training=HALF),
             # Half of the training took 30 s.
-            ["Read the uploads", "50%", "1,432 words/s", "perplexity 168", "about 30 s left"],
+            ["List the uploads", "50%", "1,432 words/s", "perplexity 168", "about 30 s left"],
         ),
         (snapshot(step("Train", "running"), job_status="Downloading"), ["Downloading"]),
         (snapshot(step("Gather", "running", pause="QuietPeriod")), ["waiting for more uploads"]),

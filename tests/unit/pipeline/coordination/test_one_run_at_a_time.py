@@ -83,7 +83,7 @@ class Progress:
 
     arn: str
     run: Run
-    at: Literal["Gather", "QuietPeriod", "Acquire", "Prepare", "Train", "end"]
+    at: Literal["Gather", "QuietPeriod", "Acquire", "ListUploads", "Train", "end"]
     key: str = ""
     lease: Lease | None = None
     busy: bool = False
@@ -123,7 +123,7 @@ class Pipeline(RuleBasedStateMachine):
 
     def move(self, progress: Progress) -> None:
         """Run the execution's next step. A step that fails for a while is retried by a later call."""
-        steps = {"Acquire": self.acquire, "Prepare": self.prepare, "Train": self.finish}
+        steps = {"Acquire": self.acquire, "ListUploads": self.list_uploads, "Train": self.finish}
         progress.busy = True
         with contextlib.suppress(ServiceUnavailable):
             steps.get(progress.at, self.gather)(progress)
@@ -143,9 +143,9 @@ class Pipeline(RuleBasedStateMachine):
         function(acquire.handler)(AcquireInput(token=token, run=progress.run))
         if self.machine.heard(progress.arn) == "Success":
             progress.lease = Lease.model_validate_json(self.machine.executions[progress.arn].output)
-            self.go(progress, "Prepare")
+            self.go(progress, "ListUploads")
 
-    def prepare(self, progress: Progress) -> None:
+    def list_uploads(self, progress: Progress) -> None:
         if self.renews(progress) and progress.run.work == "train":
             dataset = str(progress.run.dataset)
             arrivals.close(progress.run)
@@ -185,7 +185,11 @@ class Pipeline(RuleBasedStateMachine):
             self.given_up.add(progress.key)
         elif progress.key and progress.at == "Gather":
             self.sweep_is_needed = True
-        if progress.run.work == "train" and not progress.run.upload and progress.at in ("Acquire", "Prepare"):
+        if (
+            progress.run.work == "train"
+            and not progress.run.upload
+            and progress.at in ("Acquire", "ListUploads")
+        ):
             # It had to list other executions' uploads. The sweep starts only one run for the same objects.
             self.sweep_is_needed = True
             if "lost-upload" in progress.arn:

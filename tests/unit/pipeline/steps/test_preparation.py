@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cleanup import prepared_text
 from core import aws, errors
@@ -226,6 +227,23 @@ def test_an_item_of_the_plan_without_a_result_is_an_error(steps: Preparation) ->
     run = steps.new_run()
     steps.list(run)
     with pytest.raises(errors.ServiceUnavailable, match=r"items/00000\.json"):
+        steps.assemble(run)
+
+
+def test_a_denied_object_is_no_missing_object(steps: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps.put("a.txt", TALE)
+    run = steps.new_run()
+    steps.list(run)
+    message = (
+        "User: arn:aws:sts::1:role is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::a"
+    )
+    denial: Any = {"Error": {"Code": "AccessDenied", "Message": message}}
+
+    def deny(**_: object) -> None:
+        raise ClientError(denial, "GetObject")
+
+    monkeypatch.setattr(steps.s3.client, "get_object", deny)
+    with pytest.raises(errors.AccessDenied, match="s3:GetObject"):
         steps.assemble(run)
 
 

@@ -75,6 +75,17 @@ def test_only_a_job_on_spot_capacity_has_a_limit_for_waiting(
     assert sent["StoppingCondition"] == limits
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "volume"), [(0.001, 30), (2.5, 30), (2.6, 31), (100, 420), (1000, 4020)]
+)
+def test_the_volume_follows_the_size_of_the_text(documents: Documents, gigabytes: float, volume: int) -> None:
+    text = int(gigabytes * 10**9)
+    sizes = {"train": text * 9 // 10, "valid": text // 20, "test": text // 20}
+    for split, size in sizes.items():
+        documents.prepared["splits"][split]["bytes"] = size
+    assert request(documents)["ResourceConfig"]["VolumeSizeInGB"] == volume
+
+
 def test_a_hyperparameter_without_a_value_is_left_to_the_recipe(documents: Documents) -> None:
     sent = request(documents, hyperparameters={"recipe": "awd", "lr": 15, "epochs": None})["HyperParameters"]
     assert (sent["recipe"], json.loads(sent["lr"])) == ("awd", 15)

@@ -148,7 +148,7 @@ def _client() -> S3Client:
 
 @functools.cache
 def _own_client() -> S3Client:
-    """Return the client for the calls of a test, which are not those of Prepare."""
+    """Return the client for the calls of a test, which are not those of the steps."""
     return _client()
 
 
