@@ -169,7 +169,7 @@ def test_a_worse_model_is_rejected_and_creates_nothing(
 ) -> None:
     before = resources()
     # With this learning rate the model learns nothing, and the champion has learnt a little.
-    rejected = stack.run({"dataset": "speeches", "hyperparameters": {"lr": 0.00001}, "tolerance": 0})
+    rejected = stack.run({"dataset": DATASET, "hyperparameters": {"lr": 0.00001}, "tolerance": 0})
     assert rejected["status"] == "Rejected", rejected["reason"]
     comparison = rejected["comparison"]
     assert comparison["challenger_perplexity"] > comparison["champion_perplexity"] > 1
@@ -181,7 +181,7 @@ def test_a_worse_model_is_rejected_and_creates_nothing(
 BAD = {
     "bad-a/a.txt": (b"", "DatasetEmpty", "empty"),
     "bad-b/b.txt": (b"a few words\n", "DatasetTooSmall", "words"),
-    "bad-c/c.txt": (b"\xff\xfe" + b"no text \x80 here\n" * 5000, "DatasetNot", "byte"),
+    "bad-c/c.txt": (b"no text \x80\xff here\n" * 5000, "DatasetNot", "byte"),
 }
 """By key under uploads/: the content of a file, the start of its error's name, and a word of the cause."""
 
