@@ -5,6 +5,7 @@ Words are counted as in the plain loop: every drawn token, punctuation and line 
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,9 +77,10 @@ def write_untrained(text: Path, artifact: Path, arguments: list[str]) -> None:
         artifact: The new folder.
         arguments: train.py's.
     """
-    chosen, read = hyperparameters.parse(arguments), corpus.read(text, "auto")
-    counts = train.count(read.splits["train"], len(read.vocabulary))
-    model = recipes.model(chosen, counts)
+    chosen = hyperparameters.parse(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        read = corpus.read(text, "auto", Path(scratch), chosen.max_vocabulary)
+    model = recipes.model(chosen, read.counts)
     artifact.mkdir(parents=True)
     train.write_artifact_without_weights(artifact, read, model.shape, chosen)
     save_weights(model, artifact / WEIGHTS)

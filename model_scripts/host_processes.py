@@ -16,8 +16,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class ProcessLost(Exception):
-    """A process ended before it had a result. The message is a sentence."""
+class ProcessLost(UserError):
+    """A process ended before it had a result."""
 
 
 def own_processors() -> int:
@@ -64,8 +64,8 @@ def _receive(receiving: Connection) -> Any:
         result = receiving.recv()
     except EOFError:
         raise ProcessLost(
-            "A process that reads the text ended early. Its error is in the log above. If there is none, the "
-            "process was killed: the host may have too little memory."
+            "A process that read the text ended early. Its error is in the log above. If there is none, it "
+            "was killed: choose an instance type with more memory."
         ) from None
     if isinstance(result, UserError):
         raise result

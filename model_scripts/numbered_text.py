@@ -15,7 +15,9 @@
 Nothing is approximate: counts and tokens are the same for any number of ranks and processes.
 """
 
+import errno
 import math
+import os
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,8 +48,12 @@ U = TypeVar("U")
 BYTES_OF_A_PROCESS = 2**26
 """A smaller text is read by fewer processes."""
 
-MOST_OF_A_TABLE = 2**23
-"""A section ends when its table of chunks takes so many characters: about half a million English words."""
+MOST_OF_A_TABLE = 2**24
+"""A section ends when its table of chunks takes so many characters, about a million English chunks.
+
+Such a table takes about 0.3 GiB of memory in each process. A smaller one would be full more often, and
+frequent chunks would be split into words more often.
+"""
 
 WORDS_AT_ONCE = 2**19
 """How many words of all sections are added up at a time."""
@@ -240,8 +246,9 @@ class NumberedText:
         ]
         # The processes share the numbers if they exist before.
         unknown = Counter[str]()
-        for found in host_processes.run(partial(_encode, numbers=known.numbers), jobs):
-            unknown.update(found)
+        with distributed.shared_errors():
+            for found in host_processes.run(partial(_encode, numbers=known.numbers), jobs):
+                unknown.update(found)
         return {
             split: Tokens(
                 _share(files[split], sum(lengths[split]), places),
@@ -261,9 +268,9 @@ class _Numbering:
 
 def _number(job: _Numbering, chosen: Tokenizer, block_bytes: int, *, count_characters: bool) -> Stretch:
     """Write the numbers of one process's text."""
-    job.folder.mkdir(parents=True)
     stretch = Stretch(job.folder)
-    with ExitStack() as stack:
+    with _named_full_disk(job.folder), ExitStack() as stack:
+        job.folder.mkdir(parents=True)
         files = {split: stack.enter_context((job.folder / split).open("w+b")) for split in job.texts}
         section = _OpenSection(stretch, chosen, files)
         for split, text in job.texts.items():
@@ -389,7 +396,7 @@ def _encode(job: _Encoding, numbers: Mapping[str, int]) -> Counter[str]:
         For each split, how many tokens are <unk>.
     """
     unknown = Counter[str]()
-    with ExitStack() as stack:
+    with _named_full_disk(job.stretch.folder), ExitStack() as stack:
         targets = {}
         for split, (path, place) in job.targets.items():
             targets[split] = stack.enter_context(path.open("r+b"))
@@ -445,8 +452,10 @@ def _share(path: Path, length: int, needed: range) -> TokenIds:
     if distributed.world_size() == 1:
         return own[needed.start : needed.stop]
     path = path.with_suffix(".needed")
-    with path.open("wb") as file:
-        file.truncate(4 * len(needed))
+    with distributed.shared_errors(), _named_full_disk(path.parent), path.open("wb") as file:
+        if needed:
+            # A process that writes to a map is killed if the disk is full. So the space is taken first.
+            os.posix_fallocate(file.fileno(), 0, 4 * len(needed))
     target = _map(path, len(needed))
     distributed.exchange_stretches(own, target, needed.start)
     return target
@@ -474,6 +483,20 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8 text.") from None
+
+
+@contextmanager
+def _named_full_disk(folder: Path) -> Iterator[None]:
+    """Raise a UserError if the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"The disk of {folder} is full. Word numbers take up to 2.7 times the space of the text: set the "
+            "environment variable TMPDIR to a folder on a larger disk."
+        ) from None
 
 
 def _ahead(function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

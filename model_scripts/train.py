@@ -8,7 +8,7 @@ On one device, on several, and all options:
 
 Environment variables, which SageMaker's training toolkit sets:
 
-    SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text)
+    SM_CHANNEL_TRAINING   folder with train, valid and test (UTF-8 text), or with a prepared dataset
     SM_CHANNEL_CHAMPION   optional: folder with the model.tar.gz in service, to compare with
     SM_MODEL_DIR          gets model.pt, vocabulary, config.json, metrics.json, and the code that serves them:
                           code/ and config.yaml
@@ -263,6 +263,11 @@ def notes(given: Hyperparameters, used: Hyperparameters, text: Corpus) -> list[s
         values = " and ".join(f"{name} {getattr(used, name)}, not {getattr(given, name)}" for name in changed)
         tokens = text.lengths["train"]
         found.append(f"The training text has only {tokens:,} tokens, so it was trained with {values}.")
+    if text.left_out:
+        found.append(
+            f"The model knows the {len(text.vocabulary):,} most frequent words (max_vocabulary); "
+            f"{text.left_out:,} rarer ones count as unknown."
+        )
     return found
 
 

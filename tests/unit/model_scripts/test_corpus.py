@@ -1,5 +1,7 @@
 import json
+import os
 import random
+import signal
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -132,6 +134,31 @@ def test_an_error_of_any_process_names_the_file(tmp_path: Path, monkeypatch: Pat
     channel = write(tmp_path, {**GOOD, "train": b"a a\n" * 100 + b"caf\xe9\n"})
     with pytest.raises(UserError, match=r"^train is not UTF-8 text\.$"):
         read(channel, "tokenized")
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_a_full_disk_is_explained(tmp_path: Path, processors: int, monkeypatch: Patch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(numbered_text, "BYTES_OF_A_PROCESS", 100)
+    monkeypatch.setattr(host_processes, "own_processors", lambda: processors)
+    monkeypatch.setattr(numbered_text.np, "save", full)
+    with pytest.raises(
+        UserError, match=r"^The disk of .* is full\. .*: set the environment variable TMPDIR to"
+    ):
+        read(write(tmp_path, {**GOOD, "train": b"a a\n" * 100}), "tokenized")
+
+
+def test_a_process_that_is_killed_is_explained(tmp_path: Path, monkeypatch: Patch) -> None:
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(numbered_text, "BYTES_OF_A_PROCESS", 100)
+    monkeypatch.setattr(host_processes, "own_processors", lambda: 2)
+    monkeypatch.setattr(numbered_text.np, "save", killed)
+    with pytest.raises(UserError, match=r"ended early.* choose an instance type with more memory"):
+        read(write(tmp_path, {**GOOD, "train": b"a a\n" * 100}), "tokenized")
 
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized"])

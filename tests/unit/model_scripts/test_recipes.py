@@ -19,7 +19,7 @@ def test_classic_has_one_softmax_over_the_whole_vocabulary() -> None:
 
 
 def test_fast_cuts_the_vocabulary_and_narrows_what_is_rare() -> None:
-    for words, cutoffs in ((33_278, recipes.CUTOFFS[:4]), (2_000_000, recipes.CUTOFFS[:12])):
+    for words, cutoffs in ((33_278, recipes.CUTOFFS[:4]), (2_000_000, recipes.CUTOFFS[:13])):
         shape = recipes.shape(Hyperparameters(recipe="fast"), words)
         assert shape.cutoffs == cutoffs
         assert len(shape.widths) == len(shape.cutoffs)
@@ -28,9 +28,9 @@ def test_fast_cuts_the_vocabulary_and_narrows_what_is_rare() -> None:
 
 
 def test_large_vocabularies_are_cut_in_proportion() -> None:
-    large = [cutoff for cutoff in recipes.CUTOFFS if cutoff >= 200_000]
-    assert large[-1] > 7_000_000
-    assert all(1.6 < after / before < 1.8 for before, after in pairwise(large))
+    large = [cutoff for cutoff in recipes.CUTOFFS if cutoff >= 1_000_000]
+    assert large[-1] > 8_000_000
+    assert all(1.25 < after / before < 1.35 for before, after in pairwise(large))
 
 
 @pytest.mark.parametrize("vocabulary_size", [3, 400, 401, 2_000, 2_001, 14_001])

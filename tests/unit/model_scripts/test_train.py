@@ -288,6 +288,10 @@ def test_words_beyond_max_vocabulary_count_as_unknown(job: Job, tmp_path: Path) 
     assert (job.run(epochs=1), limited.run(epochs=1, max_vocabulary=12)) == (0, 0)
     whole, found = job.metrics(), limited.metrics()
     assert found["vocabulary_size"] == 12
+    assert found["notes"] == [
+        f"The model knows the 12 most frequent words (max_vocabulary); {whole['vocabulary_size'] - 12} rarer "
+        "ones count as unknown."
+    ]
     words = (job.model / "vocabulary").read_text().splitlines()
     assert (limited.model / "vocabulary").read_text().splitlines() == words[:12]
     for split in ("train", "valid", "test"):
