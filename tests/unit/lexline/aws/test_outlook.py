@@ -52,7 +52,7 @@ def test_the_last_training_of_the_dataset_tells_the_durations_and_the_cost(
     former = found.former
     assert former is not None
     assert (former.id, former.status, former.ended) == ("1" * 12, "Succeeded", WHEN)
-    assert (former.durations, former.total) == ({"prepare": 2.0, "create_model": 0.4}, 200.0)
+    assert (former.durations, former.total) == ({"read_uploads": 2.0, "create_model": 0.4}, 200.0)
     assert (former.training_cost, former.words) == (0.00473, 9000)
     assert former.hyperparameters == {"epochs": 6}
 
