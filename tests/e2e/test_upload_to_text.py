@@ -181,7 +181,11 @@ def test_a_worse_model_is_rejected_and_creates_nothing(
 BAD = {
     "bad-a/a.txt": (b"", "DatasetEmpty", "empty"),
     "bad-b/b.txt": (b"a few words\n", "DatasetTooSmall", "words"),
-    "bad-c/c.txt": (b"no text \x80\xff here\n" * 5000, "DatasetNot", "byte"),
+    "bad-c/c.txt": (
+        "Vive la République française, été comme hiver.\n".encode("latin-1") * 900,
+        "DatasetNot",
+        "iconv",
+    ),
 }
 """By key under uploads/: the content of a file, the start of its error's name, and a word of the cause."""
 

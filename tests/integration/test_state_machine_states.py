@@ -41,8 +41,8 @@ RETRIED = {
     "Sandbox.Timedout": set(TASKS),
     "Lambda.Unknown": set(TASKS),
     "Runtime.ExitError": set(TASKS),
-    # The uploads are listed again (test_state_machine.py).
-    "DatasetReplaced": set(),
+    # After this error of an item, the uploads are listed again (test_state_machine.py).
+    "DatasetReplaced": {"ListUploads"},
     "CapacityUnavailable": {"Train", "Deploy", "Compensate"},
     "EndpointBusy": {"Deploy", "Compensate", "Teardown"},
     "LeaseLost": set(),

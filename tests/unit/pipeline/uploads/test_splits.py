@@ -310,9 +310,13 @@ def test_all_text_is_in_one_split_or_on_the_list(
         patch.setattr(planning, "GROUP_BYTES", group)
         patch.setattr(ranges, "RANGE", size)
         try:
-            corpus = prepared(files)
+            result = read(files)
+            corpus = result.corpus()
         except errors.DatasetTooSmall:
-            assert len(lines) < 10 or len(files) < 3
+            blocks = [block for each in result.results for file in each.files for block in file.blocks]
+            assert all(len(block.parts) == 1 for block in blocks)
+            shares = {int(block.sha256, 16) / 2**256 for block in blocks}
+            assert len(shares) < 3 or max(shares) < 0.1
             return
         except errors.InvalidDataset:
             assert not lines
