@@ -5,12 +5,14 @@ two models differ only because the models do.
 """
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import inference
+from inference import ServedModel
 from job_log import log_values, quoted, summary
 from request_body import Request
 from vocabulary import END_OF_LINE, END_OF_LINE_ID, TokenIds, Vocabulary
@@ -34,13 +36,23 @@ def draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
 
 def _draw(artifact: Path, valid: str) -> list[dict[str, Any]]:
     served = inference.load(artifact)
-    words = (word for line in valid.split("\n") for word in [*served.tokenizer.split(line), END_OF_LINE])
-    tokens = np.array(served.vocabulary.encode(words), dtype=np.int32)
-    prompts = dict.fromkeys(["", served.tokenizer.join(beginning(tokens, served.vocabulary))])
+    prompts = dict.fromkeys(["", usual_prompt(served, valid)])
     requests = [
         Request(seed=seed, temperature=temperature, words=WORDS, prompt=prompt)
         for prompt, (seed, temperature) in itertools.product(prompts, SEEDS_AND_TEMPERATURES)
     ]
+    return generate(served, requests)
+
+
+def usual_prompt(served: ServedModel, valid: str) -> str:
+    """Return the two words with which most lines of a text begin, or no words."""
+    words = (word for line in valid.split("\n") for word in [*served.tokenizer.split(line), END_OF_LINE])
+    tokens = np.array(served.vocabulary.encode(words), dtype=np.int32)
+    return served.tokenizer.join(beginning(tokens, served.vocabulary))
+
+
+def generate(served: ServedModel, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Return a text for each request, with its prompt, seed and temperature."""
     runs = [served.begin(request) for request in requests]
     while unfinished := [run for run in runs if not run.done]:
         served.step(unfinished)

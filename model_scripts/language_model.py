@@ -192,6 +192,17 @@ class Softmax(nn.Module):
             total = total + functional.cross_entropy(scores, words[where] - start, reduction="sum")
         return total + functional.cross_entropy(self.head_scores(hidden), outcome, reduction="sum")
 
+    def losses(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """Return the negative log likelihood of each of `words` (n), in nats, as `loss` sums them."""
+        outcome = words
+        within = hidden.new_zeros(len(words))
+        for tail, (start, end, _) in enumerate(self.shape.tails):
+            where = ((words >= start) & (words < end)).nonzero().flatten()
+            outcome = outcome.index_fill(0, where, self.shape.head + tail)
+            scores = self.tail_scores(tail, hidden[where])
+            within[where] = functional.cross_entropy(scores, words[where] - start, reduction="none")
+        return within + functional.cross_entropy(self.head_scores(hidden), outcome, reduction="none")
+
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Return log probabilities (n, vocabulary) given activations (n, width)."""
         head = functional.log_softmax(self.head_scores(hidden), 1)

@@ -10,6 +10,9 @@ from typing import Any
 import distributed
 from perplexity import perplexity
 
+TEXTS = ("samples", "side_by_side", "word_differences")
+"""The entries of metrics.json with words of the corpus or of a model."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -37,7 +40,7 @@ class Metrics:
     """The content of metrics.json.
 
     Attributes:
-        artifact: The folder of the model, which gets metrics.json without `samples`.
+        artifact: The folder of the model, which gets metrics.json without TEXTS.
         output: The folder of the job's other output, which gets all of metrics.json.
         world_size: The number of processes that train together.
         batch_size: The columns that the text was cut into, which may be fewer than the job was given.
@@ -54,6 +57,10 @@ class Metrics:
         seconds_before: The seconds before the last interruption.
         comparison: The comparison with the champion (comparison.py), or None if there is no champion.
         samples: Texts by the finished model (example_texts.py).
+        hyperparameters: The values that the job used, by name.
+        machine: What it trained on (machine.py).
+        side_by_side: A text by the champion and one by the model (beside_champion.py).
+        word_differences: The words that one of the two predicts much better, likewise.
     """
 
     artifact: Path
@@ -78,6 +85,10 @@ class Metrics:
     seconds_before: float = 0.0
     comparison: dict[str, Any] | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    side_by_side: dict[str, Any] | None = None
+    word_differences: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best(self) -> Epoch | None:
@@ -143,22 +154,24 @@ class Metrics:
             "test_words": self.test_words,
             "test_exact_perplexity": _finite_perplexity(self.test_exact_loss),
             "comparison": self.comparison,
-            "samples": self.samples,
+            "hyperparameters": self.hyperparameters,
+            "machine": self.machine,
+            **{name: getattr(self, name) for name in TEXTS},
             "seconds": self.seconds,
         }
 
     def save(self) -> None:
         """Write metrics.json into both folders. Only the first rank writes.
 
-        The artifact's file has no samples: the artifact is passed on further than the job's output, and must
+        The artifact's file has no TEXTS: the artifact is passed on further than the job's output, and must
         hold no text.
         """
         if not distributed.is_first():
             return
         document = self.document()
         _write(self.output / "metrics.json", document)
-        del document["samples"]
-        _write(self.artifact / "metrics.json", document)
+        without_texts = {name: value for name, value in document.items() if name not in TEXTS}
+        _write(self.artifact / "metrics.json", without_texts)
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -19,8 +19,10 @@ vocabulary and the distinct words of test.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -59,19 +61,41 @@ def own_loss(model: LanguageModel, tokens: Tokens | TokenIds) -> Tensor:
     was_training = model.training
     model.eval()
     device = model.decoder.bias.device
-    rows, columns = size(len(tokens))
+    _, columns = size(len(tokens))
     own = distributed.own_columns(columns)
-    state = model.start(own.stop - own.start)
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
-        for row in range(0, rows if own.stop > own.start else 0, ROWS_AT_ONCE):
-            inputs, targets = layout(tokens, range(row, min(row + ROWS_AT_ONCE, rows)), own)
-            hidden, state = model.read(inputs.to(device), state)
-            predicted = targets.to(device).long()
+        for hidden, predicted in _read(model, tokens, own):
             counted = predicted != NOT_COUNTED
             total += model.decoder.loss(hidden[counted], predicted[counted])
     model.train(was_training)
     return total
+
+
+def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float32]:
+    """Return the negative log likelihood of each token, in nats, as `own_loss` sums them on a single rank.
+
+    Call eval() first.
+    """
+    _, columns = size(len(tokens))
+    found = []
+    with torch.inference_mode():
+        for hidden, predicted in _read(model, tokens, slice(0, columns)):
+            losses = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
+            found.append(losses.view(predicted.shape).cpu())
+    # The columns, one after another, are the text.
+    return torch.cat(found).T.flatten().numpy()[: len(tokens)]
+
+
+def _read(model: LanguageModel, tokens: Tokens | TokenIds, columns: slice) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read some columns, and yield the activations of ROWS_AT_ONCE rows and the words that follow them."""
+    device = model.decoder.bias.device
+    rows, _ = size(len(tokens))
+    state = model.start(columns.stop - columns.start)
+    for row in range(0, rows if columns.stop > columns.start else 0, ROWS_AT_ONCE):
+        inputs, targets = layout(tokens, range(row, min(row + ROWS_AT_ONCE, rows)), columns)
+        hidden, state = model.read(inputs.to(device), state)
+        yield hidden, targets.to(device).long()
 
 
 def size(length: int) -> tuple[int, int]:

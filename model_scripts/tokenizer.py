@@ -396,6 +396,12 @@ BY_NAME: dict[str, Tokenizer] = {
 }
 """All tokenizers, by their names in artifacts."""
 
+
+def choice_of(name: str) -> str:
+    """Return the hyperparameter's value that chooses the tokenizer of this name."""
+    return next(choice for choice, tokenizer in CHOICES.items() if tokenizer.name == name)
+
+
 FEWEST_MARKED = 0.01
 """The share of a text's chunks from which marks of a tokenizer are no accident.
 

@@ -36,6 +36,7 @@ from types import FrameType
 
 import torch
 
+import beside_champion
 import checkpoint
 import comparison
 import corpus
@@ -43,12 +44,14 @@ import distributed
 import epoch_loop
 import example_texts
 import hyperparameters
+import machine
 import perplexity
 import recipes
 import split_files
+import tokenizer
 import training_curve
 from checkpoint import Checkpoints
-from comparison import Challenger
+from comparison import Challenger, Comparison
 from corpus import Corpus
 from distributed import RankLost
 from epoch_loop import Stopped, Training, fit
@@ -192,6 +195,7 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
         unknown_share={split: tokens.unknown_share for split, tokens in splits.items()},
         test_words=len(text.vocabulary) + text.unknown_words,
         started=started,
+        hyperparameters={**asdict(hparams), "tokenizer": tokenizer.choice_of(text.tokenizer)},
     )
     log_start(metrics)
     checkpoints = None
@@ -218,13 +222,24 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
         outcome = comparison.compare(champion, folders.channel, scratch, challenger, device)
         outcome.log()
         metrics.comparison = outcome.document()
+        if distributed.is_first() and isinstance(outcome, Comparison):
+            shown = beside_champion.show(
+                champion, folders.model, folders.channel, valid_sample(folders.channel), outcome, device
+            )
+            metrics.side_by_side = shown.get("side_by_side")
+            metrics.word_differences = shown.get("word_differences", [])
     if distributed.is_first():
-        valid = split_files.sample(split_files.find(folders.channel)["valid"])
-        metrics.samples = example_texts.draw(folders.model, valid)
+        metrics.samples = example_texts.draw(folders.model, valid_sample(folders.channel))
+        metrics.machine = machine.describe(device)
     metrics.save()
     if distributed.is_first():
         training_curve.save(metrics, folders.output / "training_curve.svg")
     return metrics
+
+
+def valid_sample(channel: Path) -> str:
+    """Return the beginning of valid."""
+    return split_files.sample(split_files.find(channel)["valid"])
 
 
 def prepare_torch(seed: int) -> torch.device:

@@ -15,8 +15,11 @@ from job_log import log_values
 from metrics import Metrics
 from perplexity import perplexity
 
-WIDTH, HEIGHT = 720, 400
-"""Size in points."""
+WIDTH, HEIGHT = 540, 320
+"""Size in points. At this size, the text is about as large as that of a page whose column the curve fills."""
+
+TRAIN, VALID, TEST = "train, with dropout", "valid", "test"
+COLOURS = {TRAIN: "#0072b2", VALID: "#d55e00", TEST: "#333333"}
 
 HIGHEST = 1e30
 """Perplexities from here on are left out."""
@@ -55,34 +58,58 @@ def _best(metrics: Metrics) -> tuple[int, float, float]:
 
 
 def _draw(metrics: Metrics) -> str:
-    """Return matplotlib's SVG of the curve."""
+    """Return matplotlib's SVG of the curve; of one epoch, which is no curve, its perplexities as bars."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
     figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
     axes = figure.subplots()
+    if len(metrics.epochs) == 1:
+        _draw_bars(axes, metrics)
+    else:
+        _draw_lines(axes, metrics)
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(drawn, format="svg", metadata=metadata, transparent=True)
+    return drawn.getvalue()
+
+
+def _draw_bars(axes: Any, metrics: Metrics) -> None:
+    """Draw the perplexities on train, valid and test of a single epoch."""
+    (epoch,), (_, valid, test) = metrics.epochs, _best(metrics)
+    values = {TRAIN: perplexity(epoch.train_loss), VALID: valid, TEST: test}
+    shown = [value if value < HIGHEST else 0 for value in values.values()]
+    bars = axes.barh([*values], shown, height=0.6, color=[COLOURS[name] for name in values])
+    axes.bar_label(bars, [_figure(value) for value in values.values()], padding=5)
+    axes.invert_yaxis()
+    axes.set(xlabel="Perplexity after the only epoch")
+    axes.margins(x=0.12)
+    axes.set_xlim(left=0)
+    axes.tick_params(left=False)
+
+
+def _draw_lines(axes: Any, metrics: Metrics) -> None:
+    """Draw perplexity by epoch, on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
     epochs = [epoch.epoch for epoch in metrics.epochs]
+    best, valid, test = _best(metrics)
     shown: list[float] = []
-    for label, losses, colour, marker in (
-        ("train, with dropout", [epoch.train_loss for epoch in metrics.epochs], "#0072b2", "s"),
-        ("valid", [epoch.valid_loss for epoch in metrics.epochs], "#d55e00", "o"),
+    for label, losses, marker in (
+        (TRAIN, [epoch.train_loss for epoch in metrics.epochs], "s"),
+        (VALID, [epoch.valid_loss for epoch in metrics.epochs], "o"),
     ):
         values = [value if (value := perplexity(loss)) < HIGHEST else math.nan for loss in losses]
         shown += [value for value in values if value < HIGHEST]
-        places: list[float] = [*epochs]
         markers = [*range(len(epochs))] if len(epochs) <= MOST_MARKERS else []
-        if len(epochs) == 1:  # a line across the epoch, which reads better than a dot
-            places, values, markers = [0.75, 1, 1.25], values * 3, [1]
-        axes.plot(places, values, color=colour, marker=marker, markevery=markers, label=label, clip_on=False)
-        axes.annotate(
-            f"{values[-1]:.1f}", (places[-1], values[-1]), (5, 0), textcoords="offset points", color=colour
-        )
-    best, valid, test = _best(metrics)
-    ring: dict[str, Any] = {"color": "#d55e00", "fillstyle": "none", "markersize": 14}
+        label = f"{label}: {_figure(perplexity(losses[-1]))}"
+        colour = COLOURS[label.partition(":")[0]]
+        axes.plot(epochs, values, color=colour, marker=marker, markevery=markers, label=label, clip_on=False)
+    ring: dict[str, Any] = {"color": COLOURS[VALID], "fillstyle": "none", "markersize": 14, "clip_on": False}
     axes.plot(best, valid, "o", label=f"best epoch: {best}", **ring)
-    axes.plot(best, test, "D", label=f"test: {test:.1f}", color="black")
+    axes.plot(best, test, "D", label=f"{TEST}: {_figure(test)}", color=COLOURS[TEST], clip_on=False)
     axes.set(xlabel="Epoch", ylabel="Perplexity (logarithmic)", yscale="log")
-    axes.set_xlim((0.75, 1.25) if len(epochs) == 1 else (1, epochs[-1]))
+    axes.set_xlim(1, epochs[-1])
     axes.margins(y=0.1)
     # A logarithmic axis would count in powers of ten, and have no label at all between two of them.
     decades = math.log10(max(shown, default=1) / min(shown, default=1))
@@ -91,13 +118,12 @@ def _draw(metrics: Metrics) -> str:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    drawn = io.StringIO()
-    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(drawn, format="svg", metadata=metadata)
-    return drawn.getvalue()
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.1f}" if value < 1e6 else f"{value:.2g}"
 
 
 def _accessible(svg: str, text: str) -> str:

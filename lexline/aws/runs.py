@@ -101,9 +101,18 @@ def start(stack: Stack, subject: str, request: Mapping[str, Any]) -> Run:
 
 
 def problem_with(stack: Stack, request: Mapping[str, Any]) -> str:
-    """Return what is invalid in a request, or "". It asks Plan, the first step, which changes nothing.
+    """Return what is invalid in a request, or "".
 
     Return "" also if this user may not invoke functions. The run itself then names the problem.
+    """
+    return planned(stack, request)[1]
+
+
+def planned(stack: Stack, request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the run that a request would have, with the stack's defaults, and what is invalid in it.
+
+    Plan, the first step, decides it and changes nothing. If the request is invalid, or if this user may not
+    invoke functions, the run is {}; in the second case, the problem is "".
     """
     now = datetime.now(UTC)
     execution = stack.state_machine_arn.replace(":stateMachine:", ":execution:") + ":check"
@@ -116,10 +125,13 @@ def problem_with(stack: Stack, request: Mapping[str, Any]) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("AccessDenied", "AccessDeniedException"):
             raise
-        return ""
+        return {}, ""
     result = history.parsed(response["Payload"].read().decode())
-    invalid = isinstance(result, dict) and result.get("errorType") == "InvalidInput"
-    return str(result["errorMessage"]) if invalid else ""
+    if not isinstance(result, dict):
+        return {}, ""
+    if result.get("errorType") == "InvalidInput":
+        return {}, str(result["errorMessage"])
+    return (result, "") if "name" in result else ({}, "")
 
 
 def recent(stack: Stack, count: int = _RECENT) -> list[Run]:

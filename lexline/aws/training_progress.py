@@ -13,6 +13,8 @@ All other lines of the log come from SageMaker's toolkit and are ignored.
 import re
 from dataclasses import dataclass, replace
 
+_MOST_POINTS = 1000
+"""More points than a terminal has columns."""
 _PAIR = re.compile(r"(?:^|\s)([a-z_]+)=(\S+)")
 
 
@@ -29,6 +31,9 @@ class Progress:
         train_perplexity: Perplexity on the training text since the last report.
         valid_perplexity: Perplexity on the validation text after the last epoch.
         finished: Whether the test perplexity is known, which is reported last.
+        train_curve: The reported perplexities on the training text, each with its epoch and the part of it
+            that was read: 1.5 is the middle of the second epoch.
+        valid_curve: The perplexities on the validation text after each epoch.
     """
 
     epoch: int = 0
@@ -39,6 +44,8 @@ class Progress:
     train_perplexity: float | None = None
     valid_perplexity: float | None = None
     finished: bool = False
+    train_curve: tuple[tuple[float, float], ...] = ()
+    valid_curve: tuple[tuple[float, float], ...] = ()
 
     @property
     def fraction(self) -> float:
@@ -63,11 +70,18 @@ def update(progress: Progress, line: str) -> Progress:
             steps = progress.steps or 1
             valid = float(pairs["valid_perplexity"])
             return replace(
-                progress, epoch=epoch, epochs=epochs, step=steps, steps=steps, valid_perplexity=valid
+                progress,
+                epoch=epoch,
+                epochs=epochs,
+                step=steps,
+                steps=steps,
+                valid_perplexity=valid,
+                valid_curve=_longer(progress.valid_curve, (epoch, valid)),
             )
         if "train_perplexity" in pairs and "epoch" in pairs:
             epoch, epochs = _counter(pairs["epoch"])
             step, steps = _counter(pairs["step"])
+            train = float(pairs["train_perplexity"])
             return replace(
                 progress,
                 epoch=epoch,
@@ -75,12 +89,20 @@ def update(progress: Progress, line: str) -> Progress:
                 step=step,
                 steps=steps,
                 words_per_second=float(pairs["words_per_second"]),
-                train_perplexity=float(pairs["train_perplexity"]),
+                train_perplexity=train,
+                train_curve=_longer(progress.train_curve, (epoch - 1 + step / steps, train)),
             )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, ZeroDivisionError):
         # The line only resembles a report, for example because the log split it in two.
         pass
     return progress
+
+
+def _longer(
+    curve: tuple[tuple[float, float], ...], point: tuple[float, float]
+) -> tuple[tuple[float, float], ...]:
+    """Return a curve with one more point. A curve with many points loses every second one."""
+    return (*(curve[1::2] if len(curve) >= _MOST_POINTS else curve), point)
 
 
 def _counter(text: str) -> tuple[int, int]:

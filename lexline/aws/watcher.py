@@ -10,6 +10,7 @@ from typing import Any
 from lexline.aws import history, lease, training_progress
 from lexline.aws.history import Step
 from lexline.aws.logs import TRAINING_JOBS, LogReader
+from lexline.aws.outlook import Outlook
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.training_progress import Progress
@@ -46,6 +47,8 @@ class Snapshot:
         queue: The place in line while the run waits for the lease, or None.
         report: The run's report once it has ended, or None if it has none.
         error: Error and cause of the execution, or "".
+        plan: The run with everything decided, or {} before Plan has returned it.
+        outlook: What is known of the run beforehand, or None if nobody has looked it up.
         now: When the snapshot was taken.
         curve: Every report of the training job so far, oldest first.
     """
@@ -61,6 +64,8 @@ class Snapshot:
     queue: Queue | None = None
     report: Mapping[str, Any] | None = None
     error: str = ""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    outlook: Outlook | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     curve: Sequence[Progress] = ()
 
@@ -90,7 +95,11 @@ class Watcher:
         self._curve: list[Progress] = []
         self._training_since: datetime | None = None
         self._log: LogReader | None = None
-        self._name = ""
+        self._plan: Mapping[str, Any] = {}
+
+    @property
+    def _name(self) -> str:
+        return str(self._plan.get("name", ""))
 
     def look(self) -> Snapshot:
         """Return the run as it is now."""
@@ -99,8 +108,8 @@ class Watcher:
         steps = history.steps_of(events)
         ended = execution["status"] != "RUNNING"
         if not self._name:
-            plan = next(history.outputs_of(events, history.PLAN), None) or {}
-            self._name = str(plan.get("name", ""))
+            plan = next(history.outputs_of(events, history.PLAN), None)
+            self._plan = plan or {}
         trains = bool(self._name) and any(step.name == history.TRAIN for step in steps)
         if trains:
             self._read_log()
@@ -118,6 +127,7 @@ class Watcher:
             report=next(history.outputs_of(events, history.REPORT), None) if ended else None,
             error=" ".join(filter(None, (execution.get("error"), execution.get("cause")))),
             curve=tuple(self._curve),
+            plan=self._plan,
         )
 
     def _queue(self) -> Queue | None:

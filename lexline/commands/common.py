@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from lexline.aws import client_errors, outlook, target
 from lexline.aws import stack as stacks
-from lexline.aws import target
+from lexline.aws.outlook import Outlook
 from lexline.aws.runs import Run
 from lexline.aws.stack import Stack
 from lexline.aws.watcher import Snapshot, Watcher
 from lexline.core import paths
 from lexline.core.errors import Stopped, UsageError, UserError
-from lexline.display import result, run_progress, terminal
+from lexline.display import next_steps, result, run_progress, terminal
 
 DEFAULT_STACK = "lexline"
 INTERRUPTED = Stopped.exit_code
@@ -111,7 +113,9 @@ def follow(console: Console, stack: Stack, run: Run) -> None:
     """
     console.print(terminal.plain(f"Run {run.id} ({run.name})"), markup=False)
     try:
-        last = run_progress.follow(Watcher(stack, run), console, local=stack.target.local)
+        last = run_progress.follow(
+            Watcher(stack, run), console, local=stack.target.local, outlook_of=partial(_outlook, stack)
+        )
     except KeyboardInterrupt:
         console.print(
             "\nStopped following. The run continues.\n"
@@ -125,8 +129,17 @@ def follow(console: Console, stack: Stack, run: Run) -> None:
         raise typer.Exit(1)
 
 
+def _outlook(stack: Stack, snapshot: Snapshot) -> Outlook:
+    try:
+        return outlook.of(stack, snapshot.plan)
+    except client_errors.ERRORS:
+        # This user may not read the bucket. Following a run does not need an estimate.
+        return Outlook()
+
+
 def print_result(console: Console, snapshot: Snapshot) -> None:
-    """Print the result of a run that has ended."""
+    """Print the result of a run that has ended, and what to do next."""
     console.print()
     for line in result.lines_for(snapshot):
         terminal.prose(console, line)
+    next_steps.show(console, snapshot)

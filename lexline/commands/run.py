@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lexline.aws import client_errors, datasets, runs, uploads
+from lexline.aws import client_errors, datasets, endpoint, lease, outlook, prices, quotas, runs, uploads
 from lexline.aws import stack as stacks
 from lexline.aws.datasets import StoredFile
 from lexline.aws.runs import Run
@@ -31,6 +31,7 @@ from lexline.commands.common import (
 from lexline.core import dataset_names, local_files
 from lexline.core.errors import Stopped, UsageError, UserError
 from lexline.core.local_files import LocalFile
+from lexline.display import dry_run as display
 from lexline.display import formatting, terminal
 
 _NAMED = 5
@@ -64,6 +65,14 @@ def run(
         ),
     ] = False,
     yes: Yes = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, say what the run would do, how long it took last time and what it would "
+            "cost; upload and start nothing.",
+        ),
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         _for_this_run(
@@ -156,6 +165,10 @@ def run(
         if name.original is not None:
             _say_name(console, name)
             datasets.check_name(connection, name, datasets.files_of(connection, name.name))
+        if dry_run:
+            present = datasets.files_of(connection, name.name)
+            _show_dry_run(console, _Upload(connection, name.name, "", [], present), fields, replace=False)
+            return
         follow(console, connection, runs.start(connection, name.name, {"dataset": name.name, **fields}))
         return
     selection = local_files.select(files)
@@ -170,6 +183,9 @@ def run(
     upload = _Upload(
         connection, name.name, original, selection.files, [file for file in present if file.name not in ours]
     )
+    if dry_run:
+        _show_dry_run(console, upload, fields, replace=replace)
+        return
     follow(console, connection, _upload(console, upload, fields, replace=replace, yes=yes))
 
 
@@ -182,6 +198,44 @@ class _Upload:
     original: str
     files: list[LocalFile]
     others: list[StoredFile]
+
+
+def _show_dry_run(console: Console, upload: _Upload, fields: dict[str, Any], *, replace: bool) -> None:
+    """Check the request, and print what its run would do. Nothing is uploaded or started.
+
+    Raises:
+        UsageError: The request is invalid, or the dataset has no files.
+    """
+    stack, request = upload.stack, {"dataset": upload.dataset, **fields}
+    if not upload.files and not upload.others:
+        raise UsageError(
+            f"The dataset {upload.dataset} has no files.",
+            "Upload some with `lexline run FILE`. `lexline datasets` lists the datasets.",
+        )
+    if upload.files and fields:
+        _check_quiet_period(stack, request)
+    plan, problem = runs.planned(stack, request)
+    if problem:
+        raise UsageError(f"The request is invalid. {problem}", "Correct the options.")
+    kept = [] if replace else upload.others
+    display.show(
+        console,
+        display.DryRun(
+            dataset=upload.dataset,
+            uploaded=[(file.name, file.size) for file in upload.files],
+            deleted=len(upload.others) if replace else 0,
+            files=len(upload.files) + len(kept),
+            size=sum(file.size for file in upload.files) + sum(file.size for file in kept),
+            plan=plan,
+            endpoint=endpoint.read(stack),
+            owner=lease.read(stack).owner,
+            outlook=outlook.of(stack, plan),
+            prices=prices.current(stack),
+            warnings=list(quotas.warnings(stack.target)),
+        ),
+        bucket=stack.bucket,
+        local=stack.target.local,
+    )
 
 
 def _say_name(console: Console, name: dataset_names.DatasetName) -> None:
@@ -296,6 +350,15 @@ def _check(stack: Stack, request: dict[str, Any]) -> None:
     Raises:
         UsageError: The request is invalid, or the upload's run would begin before this one.
     """
+    _check_quiet_period(stack, request)
+    if problem := runs.problem_with(stack, request):
+        raise UsageError(
+            f"The request is invalid, so nothing was uploaded. {problem}", "Correct the options."
+        )
+
+
+def _check_quiet_period(stack: Stack, request: dict[str, Any]) -> None:
+    """Raise UsageError if the upload's run would begin before one with these options."""
     if stacks.quiet_seconds(stack) == 0:
         raise UsageError(
             "The stack's parameter QuietSeconds is 0, so an upload starts its run at once, with the "
@@ -303,10 +366,6 @@ def _check(stack: Stack, request: dict[str, Any]) -> None:
             f"({', '.join(list(request)[1:])}).",
             "Upload the file without them, and then run the dataset with them: `lexline run --dataset "
             f"{request['dataset']}`. Or set QuietSeconds with `lexline up --parameter QuietSeconds=5`.",
-        )
-    if problem := runs.problem_with(stack, request):
-        raise UsageError(
-            f"The request is invalid, so nothing was uploaded. {problem}", "Correct the options."
         )
 
 

@@ -8,6 +8,9 @@ from lexline.core.errors import UsageError
 PRICE_TABLE = "functions/pipeline/reporting/prices.json"
 """The price table that the pipeline comes with, relative to the repository."""
 
+STEP_NAMES = "functions/pipeline/reporting/step_names.json"
+"""The names of the steps in words, which the pipeline's reports use, relative to the repository."""
+
 
 def repository() -> Path:
     """Return the folder that holds template.yaml and this package.

@@ -34,14 +34,14 @@ def of_training(cost: Estimate) -> str:
     if cost.get("total") is None:
         return f"unknown, because the price table has no {cost.get('instance_type')}"
     saved = f" (spot instances saved {_saved_by_spot(cost)})" if cost.get("spot_saving") else ""
-    return f"{_about(cost['total'])}{saved}"
+    return f"{about(cost['total'])}{saved}"
 
 
 def of_endpoint(cost: Estimate) -> str:
     """Return in words what an endpoint costs."""
     if cost.get("kind") == "serverless":
         requests = cost.get("per_1000_requests")
-        price = f"; 1,000 requests of one second cost {_about(requests)}" if requests else ""
+        price = f"; 1,000 requests of one second cost {about(requests)}" if requests else ""
         return f"nothing while there are no requests{price}"
     if cost.get("per_hour") is None:
         return f"unknown, because the price table has no {cost.get('instance_type')}"
@@ -49,7 +49,8 @@ def of_endpoint(cost: Estimate) -> str:
     return f"about {hour} an hour, {day} a day, {month} a month while it exists"
 
 
-def _about(dollars: float) -> str:
+def about(dollars: float) -> str:
+    """Return an estimated amount: about $0.50, less than $0.0001."""
     text = formatting.money(dollars)
     return text if text.startswith("less") else f"about {text}"
 

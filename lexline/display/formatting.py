@@ -62,6 +62,11 @@ def listing(items: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
+def alternatives(items: Sequence[str]) -> str:
+    """Join one or more items: a, b or c."""
+    return " or ".join(filter(None, (", ".join(items[:-1]), items[-1])))
+
+
 def sentence(text: str) -> str:
     """Return text with a full stop at its end."""
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from lexline.aws.reports import UNREADABLE
-from lexline.aws.runs import id_in
 from lexline.aws.watcher import Snapshot
-from lexline.display import cost, formatting
+from lexline.display import cost, formatting, step_names
 from lexline.display.formatting import sentence
 
 Report = Mapping[str, Any]
@@ -18,13 +17,15 @@ _ABORTED = ("ABORTED", "TIMED_OUT")
 _STACK_DELETED = "StackDeleted"
 """The error of executions that were stopped because the stack was deleted. Nothing is left to clean up."""
 _TEXT_LENGTH = 300
+_SHORT_SECONDS = 5
+_TEXT_ENDS = tuple('.!?…"”’»。！？')
 
 
 def lines_for(snapshot: Snapshot) -> list[str]:
     """Return the result of a run that has ended, the most important line first."""
     if snapshot.report is not None:
         try:
-            return lines_of(snapshot.report, snapshot.run.id)
+            return lines_of(snapshot.report)
         except UNREADABLE:
             return [
                 f"The run ended with the status {snapshot.status}. Its report has an unknown form. See it "
@@ -36,7 +37,7 @@ def lines_for(snapshot: Snapshot) -> list[str]:
     return lines
 
 
-def lines_of(report: Report, run_id: str) -> list[str]:
+def lines_of(report: Report) -> list[str]:
     """Return the paragraphs of a report, the most important first."""
     writers = {
         "Succeeded": _succeeded,
@@ -44,17 +45,17 @@ def lines_of(report: Report, run_id: str) -> list[str]:
         "Rejected": _rejected,
         "Skipped": _skipped,
     }
-    lines = writers.get(report["status"], _failed)(report, run_id)
+    lines = writers.get(report["status"], _failed)(report)
     if report.get("removed"):
         lines.append(f"Removed: {formatting.listing(report['removed'])}.")
     lines += _cost(report)
     if report.get("page"):
-        lines.append(f"Report: {report['page']} (`lexline report {run_id} --save FILE` saves it)")
+        lines.append(f"Report: {report['page']}")
     return [*lines, *_durations(report.get("durations") or {})]
 
 
-def _succeeded(report: Report, run_id: str) -> list[str]:
-    lines = [_headline(report)]
+def _succeeded(report: Report) -> list[str]:
+    lines = [report.get("headline") or _headline(report)]
     due = (report.get("finished") or {}).get("teardown_at")
     if due:
         # With when_idle, requests postpone the teardown.
@@ -62,7 +63,7 @@ def _succeeded(report: Report, run_id: str) -> list[str]:
         lines.append(f"The endpoint will be torn down at {when} or later, as requested.")
     if report.get("job"):
         lines += [*_trained(report), *_corpus(report)]
-    lines += [*_quality(report), *_comparison(report.get("comparison") or {})]
+    lines += [*_quality(report), *_comparison(report.get("comparison") or {}), *_two_figures(report)]
     texts = (report.get("smoke_test") or {}).get("texts")
     if texts:
         lines.append(f'Sample text (seed {texts[0]["seed"]}): "{_shortened(texts[0]["text"])}"')
@@ -147,19 +148,6 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
     return [" ".join([figures, *map(sentence, comparison.get("notes") or ())])]
 
 
-def _rejected(report: Report, run_id: str) -> list[str]:
-    version = (report.get("registered") or {}).get("version")
-    return [
-        # The reason also names the files that were left out.
-        f"The model was trained but not deployed: {sentence(report['reason'])}",
-        *_trained(report),
-        *_corpus(report, left_out=False),
-        *_quality(report),
-        *_two_figures(report),
-        *([f"To deploy it anyway: `lexline deploy {version} --force`."] if version else []),
-    ]
-
-
 def _two_figures(report: Report) -> list[str]:
     """Explain why the figure of the comparison is not the test perplexity, if it is another one."""
     test = (report.get("metrics") or {}).get("test_perplexity")
@@ -173,33 +161,48 @@ def _two_figures(report: Report) -> list[str]:
     ]
 
 
-def _unchanged(report: Report, run_id: str) -> list[str]:
-    dataset = (report.get("dataset") or {}).get("dataset", "NAME")
+def _rejected(report: Report) -> list[str]:
+    reason = sentence(report["reason"])
+    test = (report.get("metrics") or {}).get("test_perplexity")
+    explained = test is not None and f"{float(test):.2f}" in reason
     return [
-        f"Nothing has changed, so no model was trained. {sentence(report['reason'])}",
-        *_corpus(report),
-        f"To train anyway: `lexline run --dataset {dataset} --force`.",
+        # The reason also names the files that were left out.
+        f"{report.get('headline') or 'The model was trained but not deployed:'} {reason}",
+        *_trained(report),
+        *_corpus(report, left_out=False),
+        *_quality(report),
+        *([] if explained else _two_figures(report)),
     ]
 
 
-def _skipped(report: Report, run_id: str) -> list[str]:
-    lines = [f"There was nothing to do: {sentence(report['reason'])}"]
-    if report.get("joined"):
-        lines.append(f"To follow that run: `lexline status --follow {id_in(report['joined'])}`.")
-    return lines
+def _unchanged(report: Report) -> list[str]:
+    return [
+        f"Nothing has changed, so no model was trained. {sentence(report['reason'])}",
+        *_corpus(report),
+    ]
 
 
-def _failed(report: Report, run_id: str) -> list[str]:
+def _skipped(report: Report) -> list[str]:
+    return [f"There was nothing to do: {sentence(report['reason'])}"]
+
+
+def _failed(report: Report) -> list[str]:
     error = report.get("error") or {}
     step = error.get("step")
     message = error.get("message") or report.get("reason") or "the report has no reason"
-    lines = [f"The run failed{f' in {step}' if step else ''}: {sentence(message)}"]
-    if report.get("event") == "rolled_back":
+    lines = [f"The run failed{_in_step(step)}: {sentence(message)}"]
+    # The headline also names the step.
+    endpoint = str(report.get("headline", "")).partition("failed. ")[2]
+    if endpoint:
+        lines.append(endpoint)
+    elif report.get("event") == "rolled_back":
         lines.append("The endpoint serves the previous model again.")
     lines += [f"During the cleanup: {sentence(problem)}" for problem in error.get("cleanup", [])]
-    if step == "Train":
-        lines.append(f"`lexline logs {run_id}` shows the output of the training job.")
     return [*lines, *_corpus(report)]
+
+
+def _in_step(step: str | None) -> str:
+    return f" in the step “{step_names.in_words(step)}”" if step else ""
 
 
 def _cost(report: Report) -> list[str]:
@@ -210,16 +213,26 @@ def _cost(report: Report) -> list[str]:
 
 
 def _durations(durations: Mapping[str, float]) -> list[str]:
-    steps = ", ".join(
-        f"{name.replace('_', ' ')} {formatting.duration(seconds)}"
-        for name, seconds in durations.items()
-        if name != "total"
-    )
+    """Say how long the run and its steps took. Short steps are summed up."""
+    steps = {name: seconds for name, seconds in durations.items() if name != "total"}
+    short = [seconds for seconds in steps.values() if seconds < _SHORT_SECONDS]
+    listed = [
+        f"{step_names.in_words(name)} {formatting.duration(seconds)}"
+        for name, seconds in steps.items()
+        if seconds >= _SHORT_SECONDS or len(short) == 1
+    ]
+    if len(short) > 1:
+        listed.append(
+            f"{len(short)} {'other' if listed else 'short'} steps {formatting.duration(sum(short))}"
+        )
     if "total" in durations:
-        return [f"Duration: {formatting.duration(durations['total'])} ({steps})."]
-    return [f"Duration: {steps}."] if steps else []
+        return [f"Duration: {formatting.duration(durations['total'])} ({', '.join(listed)})."]
+    return [f"Duration: {', '.join(listed)}."] if listed else []
 
 
 def _shortened(text: str) -> str:
+    """Return a text in one line, with an ellipsis if it stops in the middle of a sentence."""
     text = " ".join(text.split())
-    return text if len(text) <= _TEXT_LENGTH else text[:_TEXT_LENGTH].rsplit(" ", 1)[0] + " ..."
+    if len(text) > _TEXT_LENGTH:
+        text = text[:_TEXT_LENGTH].rsplit(" ", 1)[0]
+    return text if text.endswith(_TEXT_ENDS) else f"{text}…"

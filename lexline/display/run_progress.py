@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,35 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lexline.aws.history import ACQUIRE, READ, TRAIN, Step
+from lexline.aws.outlook import Outlook
 from lexline.aws.runs import id_in
 from lexline.aws.training_progress import Progress
 from lexline.aws.watcher import Queue, Snapshot, Watcher
-from lexline.display import formatting
+from lexline.display import curve, estimates, formatting, step_names
 
 _WIDE = 80
 """The least width of a terminal for remarks beside the steps."""
-LABELS = {
-    "Plan": "Check the request",
-    "Gather": "Gather the uploads",
-    "Acquire": "Reserve the endpoint",
-    "ListUploads": "List the uploads",
-    "ReadUploads": "Read the uploads",
-    "AssembleDataset": "Split the text",
-    "Source": "Get the scripts",
-    "Champion": "Look up the current model",
-    "Train": "Train",
-    "Evaluate": "Evaluate the model",
-    "Register": "Register the model",
-    "FindModel": "Find the model",
-    "CreateModel": "Create the model",
-    "Deploy": "Deploy the endpoint",
-    "SmokeTest": "Generate a test text",
-    "Finish": "Set up scaling and teardown",
-    "Teardown": "Tear down the endpoint",
-    "Compensate": "Undo incomplete changes",
-    "Report": "Write the report",
-}
-"""Each Task or Map state in words."""
 PAUSES = {
     "QuietPeriod": "waiting for more uploads",
     "StillAtWork": "waiting until all functions of the aborted run have ended",
@@ -53,7 +33,7 @@ PAUSES = {
 
 def label(step: Step) -> str:
     """Return the name of a step in words, or the state's own name if this version does not know it."""
-    return LABELS.get(step.name, step.name)
+    return step_names.in_words(step.name)
 
 
 def position(queue: Queue | None) -> str:
@@ -103,17 +83,15 @@ class LiveView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw a snapshot in place of the last one."""
-        narrow = self._live.console.width < _WIDE
-        self._live.update(drawing(snapshot, narrow=narrow), refresh=True)
+        self._live.update(drawing(snapshot, self._live.console), refresh=True)
 
 
-def drawing(snapshot: Snapshot, *, narrow: bool) -> RenderableType:
-    """Return a table of the steps, with a bar for the training.
+def drawing(snapshot: Snapshot, console: Console) -> RenderableType:
+    """Return a table of the steps, with a bar and the curve of the training, for a console of this size.
 
-    Args:
-        snapshot: The run.
-        narrow: Print remarks below their step instead of beside it, and leave out the bar.
+    A narrow console gets remarks below their step instead of beside it, and no bar. A low one gets no curve.
     """
+    narrow = console.width < _WIDE
     table = Table.grid(padding=(0, 2))
     table.add_column(width=1 if narrow else 2)
     table.add_column(min_width=None if narrow else 24)
@@ -128,9 +106,27 @@ def drawing(snapshot: Snapshot, *, narrow: bool) -> RenderableType:
             Text(formatting.duration(step.elapsed(snapshot.now)), style="dim"),
             *([] if narrow else [remark]),
         )
-    if not snapshot.in_progress(TRAIN):
-        return table
-    return Group(table, _sentence(snapshot) if narrow else _bar(snapshot))
+    parts: list[RenderableType] = [table]
+    if snapshot.in_progress(TRAIN):
+        parts.append(_sentence(snapshot) if narrow else _bar(snapshot))
+    if left := estimates.in_words(snapshot):
+        parts.append(Text(left, style="dim"))
+    lines = _curve(snapshot, console)
+    # The bar's text may take two lines.
+    if lines and len(snapshot.steps) + len(parts) + 1 + len(lines) < console.height:
+        parts += lines
+    return Group(*parts)
+
+
+def _curve(snapshot: Snapshot, console: Console) -> list[Text]:
+    progress = snapshot.training
+    return curve.draw(
+        progress.train_curve,
+        progress.valid_curve,
+        progress.epochs,
+        console.width,
+        plain=not console.encoding.startswith("utf"),
+    )
 
 
 def _sign(step: Step) -> RenderableType:
@@ -161,16 +157,8 @@ def _sentence(snapshot: Snapshot) -> RenderableType:
 
 def time_left(snapshot: Snapshot) -> str:
     """Return in words how long the training will take, or "" if that cannot be estimated."""
-    left = _seconds_left(snapshot)
+    left = estimates.training_left(snapshot)
     return "" if left is None else f"about {formatting.duration(left)} left"
-
-
-def _seconds_left(snapshot: Snapshot) -> float | None:
-    fraction = snapshot.training.fraction
-    # In the first fiftieth of the training, the estimate would be too far off.
-    if snapshot.training_since is None or not 0.02 < fraction < 1.0:
-        return None
-    return (snapshot.now - snapshot.training_since).total_seconds() * (1 / fraction - 1)
 
 
 class PlainView:
@@ -208,7 +196,9 @@ class PlainView:
         tenths = int(snapshot.training.fraction * 10)
         if tenths > self._tenths:
             self._tenths = tenths
-            self._print(f"  {snapshot.training.fraction:.0%}: {training(snapshot.training)}")
+            left = estimates.in_words(snapshot)
+            after = f". {left}" if left else ""
+            self._print(f"  {snapshot.training.fraction:.0%}: {training(snapshot.training)}{after}")
         else:
             self._show_remark(snapshot.job_status)
 
@@ -232,12 +222,29 @@ def view_for(console: Console) -> Iterator[LiveView | PlainView]:
 
 
 def follow(
-    watcher: Watcher, console: Console, *, local: bool, sleep: Callable[[float], None] = time.sleep
+    watcher: Watcher,
+    console: Console,
+    *,
+    local: bool,
+    outlook_of: Callable[[Snapshot], Outlook],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Snapshot:
-    """Show a run until it ends, and return its last snapshot."""
+    """Show a run until it ends, and return its last snapshot.
+
+    Args:
+        watcher: The watcher of the run.
+        console: Where to show the run.
+        local: Whether the run is on the local cloud.
+        outlook_of: Looks up what is known of the run beforehand. It is called once, when the run is planned.
+        sleep: Waits between two looks.
+    """
+    outlook = None
     with view_for(console) as view:
         while True:
             snapshot = watcher.look()
+            if outlook is None and snapshot.plan and not snapshot.ended:
+                outlook = outlook_of(snapshot)
+            snapshot = replace(snapshot, outlook=outlook)
             view.show(snapshot)
             if snapshot.ended:
                 return snapshot

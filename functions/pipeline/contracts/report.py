@@ -3,6 +3,8 @@
 from datetime import date
 from typing import Literal
 
+from pydantic import Field
+
 from contracts.base import Contract, RunName, S3Uri
 from contracts.dataset import PrepareOutcome
 from contracts.registry import Registered
@@ -14,6 +16,9 @@ Status = Literal["Succeeded", "Unchanged", "Skipped", "Rejected", "Failed"]
 Event = Literal[
     "deployed", "rolled_back", "teardown", "cleanup", "unchanged", "skipped", "rejected", "failed"
 ]
+
+
+HyperparameterValue = bool | int | float | str
 
 
 class ReportInput(Contract):
@@ -103,6 +108,9 @@ class Failure(Contract):
 class Report(Contract):
     """The execution's output, and the message that the topic gets.
 
+    `headline` says the outcome in a sentence or two, and `reason` explains it. `hyperparameters` are the
+    values that the training job used, those left to the recipe included; if no training job reported them,
+    those that the request sets.
     `joined` is the run that takes this run's upload along. `durations` are seconds by step and in `total`;
     empty if they are not known. `removed` lists deleted resources as `<kind>/<name>`. `page` is the S3 URI of
     this report as a web page; None if there is no page.
@@ -110,6 +118,7 @@ class Report(Contract):
 
     status: Status
     event: Event
+    headline: str = ""
     reason: str
     run: str | None
     work: str | None
@@ -117,6 +126,7 @@ class Report(Contract):
     joined: RunName | None
     dataset: PrepareOutcome | None
     source: Source | None
+    hyperparameters: dict[str, HyperparameterValue] = Field(default={})
     job: Trained | None
     metrics: Metrics | None
     comparison: Comparison | None

@@ -69,10 +69,14 @@ class FinishInput(LeasedInput):
 
 
 class Finished(Contract):
-    """The result of Finish. `teardown_at` is None if no teardown is scheduled."""
+    """The result of Finish. `teardown_at` is None if no teardown is scheduled.
+
+    `replaced` is the model that the endpoint served before; None if it served none.
+    """
 
     scales: bool
     teardown_at: AwareDatetime | None
+    replaced: str | None = None
 
 
 class TeardownInput(LeasedInput):
@@ -110,11 +114,13 @@ class Compensated(Contract):
     """The state of AWS after a failed run was undone.
 
     `training_job` is the job's status, None if there is no job. `serving` is the endpoint config that the
-    endpoint has now, None if there is no endpoint. `restored` says that this step put the former config back.
-    `removed` are the deleted resources, as `<kind>/<name>`.
+    endpoint has now, None if there is no endpoint, and `model` is the model behind it, if it is known.
+    `restored` says that this step put the former config back. `removed` are the deleted resources, as
+    `<kind>/<name>`.
     """
 
     training_job: str | None
     serving: str | None
     restored: bool
     removed: list[str]
+    model: str | None = None

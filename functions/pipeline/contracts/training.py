@@ -114,12 +114,14 @@ class Comparison(Contract):
 
 
 class Evaluated(Contract):
-    """The gate's verdict. `reason` says in a sentence why the model was accepted or rejected.
+    """The gate's verdict. `reason` says in sentences why the model was accepted or rejected.
 
-    `comparison` compares the new model with the one that served when the run began; None if none did.
+    `objection` is the reason of a rejection in a clause: "it is worse than ...". `comparison` compares the
+    new model with the one that served when the run began; None if none did.
     """
 
     accepted: bool
     reason: str
+    objection: str | None = None
     metrics: Metrics
     comparison: Comparison | None

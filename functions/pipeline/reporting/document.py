@@ -4,23 +4,38 @@ import json
 from collections.abc import Mapping, Sequence
 
 from contracts.dataset import PrepareOutcome
-from contracts.report import EndpointCost, Event, Failure, Report, ReportInput, Status
+from contracts.report import (
+    EndpointCost,
+    Event,
+    Failure,
+    HyperparameterValue,
+    Report,
+    ReportInput,
+    Status,
+)
+from contracts.run import Run
 from contracts.serving import Caught
 from core import environment
-from reporting import cost
+from reporting import cost, step_names
 from reporting.prices import PriceTable
+from training.job_output import JobMetrics
 
 # The reason names so many of the files that were left out. The report and the manifest have more.
 _LEFT_OUT_SHOWN = 3
 
 
 def build(
-    given: ReportInput, durations: Mapping[str, float], prices: PriceTable, price_notes: Sequence[str]
+    given: ReportInput,
+    training: JobMetrics,
+    durations: Mapping[str, float],
+    prices: PriceTable,
+    price_notes: Sequence[str],
 ) -> Report:
     """Return the report on a run that has ended; it has no page yet.
 
     Args:
         given: The results of the run's steps.
+        training: What the training job wrote about itself.
         durations: Seconds by step, and `total`.
         prices: The price table of the estimates.
         price_notes: Sentences on the table, for the estimates' notes.
@@ -30,6 +45,7 @@ def build(
     evaluated = given.evaluated
     return Report(
         status=status,
+        headline=_headline(given, status, failure),
         event=_event(given, status),
         reason=reason,
         run=given.run.name if given.run else None,
@@ -38,6 +54,7 @@ def build(
         joined=given.gathered.joined if given.gathered else None,
         dataset=given.prepared,
         source=given.source,
+        hyperparameters=hyperparameters(given, training),
         job=given.trained,
         metrics=evaluated.metrics if evaluated else None,
         comparison=evaluated.comparison if evaluated else None,
@@ -60,7 +77,7 @@ def build(
 def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Status, str]:
     run, evaluated, endpoint = given.run, given.evaluated, _endpoint_sentence(given)
     if failure:
-        return "Failed", f"{failure.step} failed with {failure.error}: {failure.message}{endpoint}"
+        return "Failed", f"{failure.error}: {failure.message}"
     if given.skipped:
         return "Unchanged" if given.skipped.Error == "Unchanged" else "Skipped", _message(given.skipped)
     if run and given.gathered and given.gathered.joined:
@@ -82,22 +99,72 @@ def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Sta
             f"{endpoint} To continue its work, start it again."
         )
     if run and run.teardown_of:
-        return "Succeeded", f"The endpoint of run {run.subject} was torn down, as requested."
+        return "Succeeded", f"It served the model of run {run.subject}."
     if evaluated:
-        return "Succeeded", f"{evaluated.reason}{endpoint}{_left_out_sentences(given.prepared)}"
-    return "Succeeded", f"Model {given.registered.model if given.registered else ''} is deployed.{endpoint}"
+        return "Succeeded", f"{evaluated.reason}{_left_out_sentences(given.prepared)}"
+    return "Succeeded", "The endpoint generated test texts with it."
+
+
+def _headline(given: ReportInput, status: Status, failure: Failure | None) -> str:
+    """Return the outcome in one or two short sentences, without a figure or a word of the trade."""
+    run, evaluated = given.run, given.evaluated
+    if failure:
+        undone = _endpoint_sentence(given) or _unchanged_endpoint(given, failure)
+        return f"The step “{step_names.in_words(failure.step)}” failed.{undone}"
+    if status == "Unchanged":
+        return "Nothing has changed, so no model was trained."
+    if status == "Skipped":
+        joined = given.gathered and given.gathered.joined
+        return "Another run takes this upload along." if joined else "There was nothing to do."
+    if status == "Rejected":
+        because = f": {evaluated.objection}" if evaluated and evaluated.objection else ""
+        return f"The new model was not deployed{because}."
+    if run is None or run.cleanup_of:
+        return "An aborted run is cleaned up."
+    if run.teardown_of:
+        return f"Endpoint {run.endpoint} was torn down, as requested."
+    return _deployment(given, run)
+
+
+def _deployment(given: ReportInput, run: Run) -> str:
+    model = given.registered.model if given.registered else run.name
+    former = given.finished.replaced if given.finished else None
+    if given.teardown:
+        return f"{model} was deployed and tested. Then endpoint {run.endpoint} was torn down, as requested."
+    if run.model == "previous":
+        instead = f", instead of {former}" if former else ""
+        return f"Endpoint {run.endpoint} serves {model} again{instead}."
+    replaced = f" It replaces {former}." if former and former != model else ""
+    return f"{model} is live on endpoint {run.endpoint}.{replaced}"
 
 
 def _endpoint_sentence(given: ReportInput) -> str:
-    """Return a sentence on the endpoint if the reason alone would mislead about it, else nothing."""
-    undone = given.compensated
+    """Return a sentence on the endpoint if something was undone, else nothing."""
+    undone, run = given.compensated, given.run
     if given.teardown and any(name.startswith("endpoint/") for name in given.teardown.removed):
         return " The endpoint was torn down, as requested."
     if undone and undone.restored:
-        return f" The endpoint is back at {undone.serving} and responds."
-    if undone and given.run and undone.serving == given.run.subject:
-        return f" The endpoint serves the model of run {undone.serving}, which had passed the smoke test."
+        return f" The endpoint serves {undone.model or undone.serving} again, and responds."
+    if undone and run and undone.serving == run.subject:
+        return f" The endpoint serves {undone.model or undone.serving}, which had passed the test."
     return ""
+
+
+def _unchanged_endpoint(given: ReportInput, failure: Failure) -> str:
+    """Return that the failed run did not change the endpoint, if that is certain, else nothing."""
+    undone = given.compensated
+    never_began = given.lease is None
+    found_no_model = failure.step == "FindModel"
+    never_deployed = undone is not None and undone.serving is None and given.registered is None
+    return " The endpoint was not changed." if never_began or found_no_model or never_deployed else ""
+
+
+def hyperparameters(given: ReportInput, training: JobMetrics) -> dict[str, HyperparameterValue]:
+    """Return the values that the job used; before it reported them, those that the request sets."""
+    if given.run is None or given.run.work != "train":
+        return {}
+    requested = {name: value for name, value in given.run.hyperparameters if value is not None}
+    return {**requested, **training.hyperparameters}
 
 
 def _left_out_sentences(prepared: PrepareOutcome | None) -> str:
@@ -141,7 +208,10 @@ def _failure(caught: Sequence[Caught]) -> Failure | None:
         error=first.Error,
         message=_message(first),
         step=first.Step,
-        cleanup=[f"{error.Step} failed with {error.Error}: {_message(error)}" for error in later],
+        cleanup=[
+            f"“{step_names.in_words(error.Step)}” failed with {error.Error}: {_message(error)}"
+            for error in later
+        ],
     )
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
 
 def money(dollars: float) -> str:
     """Return US dollars: $0.0041, $0.115, $1.23, $84, $1,234."""
@@ -18,6 +20,8 @@ def money(dollars: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration in one or two units: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -37,3 +41,12 @@ def perplexity(value: float) -> str:
     if value >= 1e9:
         return f"{value:.2e}"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes: 640 bytes, 12.3 kB, 812 MB, 1.5 GB."""
+    if count < 1000:
+        return f"{count} bytes"
+    power = min(int(math.log10(count)) // 3, 4)
+    value = count / 1000**power
+    return f"{value:.0f} {_UNITS[power]}" if value >= 100 else f"{value:.1f} {_UNITS[power]}"

@@ -33,9 +33,10 @@ def started(run: Run) -> None:
 
 
 def ended(report: Report) -> None:
-    """Publish the report of a run that has ended: the reason, then the whole document as JSON."""
+    """Publish the report of a run that has ended: headline and reason, then the whole document as JSON."""
     page = f"Report: {report.page}\n\n" if report.page else ""
-    first_line, document = f"{report.status}: {report.reason}", report.model_dump_json(indent=2)
+    first_line = f"{report.status}: {report.headline} {report.reason}"
+    document = report.model_dump_json(indent=2)
     _publish(report.event, report.run or "run", first_line, f"{page}{document}", report.status)
 
 

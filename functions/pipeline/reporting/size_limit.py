@@ -10,7 +10,7 @@ from core.text import cut
 _LARGEST_REPORT = 240_000
 _LONGEST_TEXTS, _MOST_TEXTS = (4000, 1000, 250), 20
 # Fields that people, AWS or scripts of any origin wrote. Contracts limit all other fields.
-_FREE_TEXTS = {"reason", "notes", "message", "cleanup", "prompt", "text"}
+_FREE_TEXTS = {"headline", "reason", "notes", "message", "cleanup", "prompt", "text"}
 
 
 def fitted(report: Report) -> Report:

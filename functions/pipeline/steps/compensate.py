@@ -66,13 +66,16 @@ def _undo(given: CompensateInput, job: str | None) -> Compensated:
         rollback.create_again(run, previous)
     in_service = live is not None and live["EndpointStatus"] == "InService"
     if in_service and serving == run.subject and tags.VERIFIED in failed_tags:
-        return Compensated(training_job=job, serving=serving, restored=False, removed=[])
+        return Compensated(
+            training_job=job, serving=serving, restored=False, removed=[], model=failed_tags.get(tags.MODEL)
+        )
     if live and (serving == run.subject or (serving == previous and not in_service)):
         rollback.roll_back(live, run, failed, failed_tags)
     restored = live is not None and serving == previous
+    former_model = failed_tags.get(tags.PREVIOUS_MODEL)
     if restored:
         try:
-            rollback.check_responds(run.endpoint, failed_tags.get(tags.PREVIOUS_MODEL))
+            rollback.check_responds(run.endpoint, former_model)
         except SmokeTestFailed:
             # A person has to look at the previous model. The failed run's config and model are unused anyway.
             resources.delete_config_and_model(run.subject)
@@ -81,7 +84,13 @@ def _undo(given: CompensateInput, job: str | None) -> Compensated:
     _reject_model(given)
     removed = [f"endpoint/{run.endpoint}"] if live is None else []
     removed += resources.delete_config_and_model(run.subject)
-    return Compensated(training_job=job, serving=serving, restored=restored, removed=removed)
+    return Compensated(
+        training_job=job,
+        serving=serving,
+        restored=restored,
+        removed=removed,
+        model=former_model if restored else None,
+    )
 
 
 def _stop_training(name: str) -> str | None:

@@ -32,22 +32,23 @@ def handler(given: FinishInput) -> Finished:
     if isinstance(run.teardown, TeardownWhenIdle):
         values[tags.TEARDOWN_WHEN_IDLE] = iso8601(run.teardown.when_idle)
     tags.add(run, run.name, values)
-    _delete_second_to_last(run)
+    own_tags = tags.of_config(run.execution.id, run.name)
+    _delete_second_to_last(run, own_tags.get(tags.PREVIOUS))
     if scale:
         scaling.start(run.endpoint, scale)
     else:
         scaling.stop(run.endpoint)
-    return Finished(scales=scale is not None, teardown_at=teardown_at)
+    return Finished(
+        scales=scale is not None, teardown_at=teardown_at, replaced=own_tags.get(tags.PREVIOUS_MODEL) or None
+    )
 
 
-def _delete_second_to_last(run: Run) -> None:
+def _delete_second_to_last(run: Run, last: str | None) -> None:
     """Delete the second-to-last endpoint config and its model.
 
     Keep the last one: SageMaker rolls back to a config. The registry has every older model.
     """
-    arn = run.execution.id
-    last = tags.of_config(arn, run.name).get(tags.PREVIOUS)
-    second_to_last = tags.of_config(arn, last).get(tags.PREVIOUS) if last else None
+    second_to_last = tags.of_config(run.execution.id, last).get(tags.PREVIOUS) if last else None
     if second_to_last and second_to_last not in (run.name, last):
         try:
             resources.delete_config_and_model(second_to_last)

@@ -12,23 +12,24 @@ from training.job_output import JobOutput
 @step(ReportInput)
 def handler(given: ReportInput) -> Report:
     """Return the report, after it was put into the bucket and published."""
-    built = document.build(given, durations.of_execution(given.execution.id), *prices.current())
+    output = job_output.read(given.trained) if given.trained else JobOutput()
+    seconds = durations.of_execution(given.execution.id)
+    built = document.build(given, output.metrics, seconds, *prices.current())
     report = size_limit.fitted(built)
     published_metrics.publish(report)
     # Publish nothing about an upload that joined another run, because that run publishes. Publish nothing
     # about an idle check that finds the endpoint in use: the checks repeat until the endpoint is idle.
     is_news = given.lease is not None and not (report.work == "teardown" and report.status == "Skipped")
     if is_news and report.run:
-        report = _saved(report, given)
+        report = _saved(report, given, output)
     if is_news or report.status == "Failed":
         messages.ended(report)
     return report
 
 
-def _saved(report: Report, given: ReportInput) -> Report:
+def _saved(report: Report, given: ReportInput, output: JobOutput) -> Report:
     bucket = environment.bucket()
     name = f"reports/{report.run}"
-    output = job_output.read(given.trained) if given.trained else JobOutput()
     try:
         page = report_page.render(report, given, output)
     except Exception:

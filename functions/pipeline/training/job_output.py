@@ -28,11 +28,22 @@ from core import aws
 # Bytes of the archive, packed and unpacked, and of its files. metrics.json has some hundred bytes an epoch.
 # When it is parsed, it has to fit into the memory of a function.
 _LARGEST_ARCHIVE, _LARGEST_METRICS, _LARGEST_CURVE = 32 * 1024**2, 4 * 1024**2, 500_000
+_MOST_HYPERPARAMETERS, _MOST_WORDS, _MOST_NOTES = 50, 40, 20
 
 Perplexity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Probability = Annotated[float, Field(gt=0, le=1)]
 # JSON can hold halves of surrogate pairs, UTF-8 cannot.
 Text = Annotated[str, AfterValidator(lambda text: text.encode(errors="replace").decode())]
+
+# A hyperparameter. Both become part of the run's report, whose size is limited.
+Name = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+Value = (
+    bool
+    | int
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[str, Field(pattern=r"^[\w.+-]{1,40}$")]
+)
 
 
 class _Untrusted(BaseModel):
@@ -90,19 +101,56 @@ class Sample(_Untrusted):
     text: Text = ""
 
 
+class SideBySide(_Untrusted):
+    """A text by each model, from the same prompt, seed and temperature."""
+
+    prompt: Text = ""
+    seed: int | None = None
+    temperature: float | None = None
+    champion: Text = ""
+    challenger: Text = ""
+
+
+class WordDifference(_Untrusted):
+    """How probable each model found a word where the test text has it, as a geometric mean."""
+
+    word: Text = ""
+    count: Count = 0
+    champion: Probability | None = None
+    challenger: Probability | None = None
+
+    @property
+    def improved(self) -> bool:
+        """Whether the challenger found the word more probable."""
+        return (self.challenger or 0) > (self.champion or 0)
+
+
+class Machine(_Untrusted):
+    """The devices that trained, and the most memory in bytes that a process used of its host and its GPU."""
+
+    device: Text = ""
+    processes: Count | None = None
+    memory: Count | None = None
+    gpu_memory: Count | None = None
+
+
 class JobMetrics(_Untrusted):
     """The content of metrics.json, as far as anything reads it. `best_epoch` counts from 1.
 
-    `batch_size` and `bptt` are those that training used; `notes` say why they differ from the request.
+    `hyperparameters` are the values that training used, and `notes` say where they deviate from those that it
+    was given. `word_differences` are the words of the test text whose probabilities differ most between the
+    two models.
     """
 
     parameters: Count | None = None
-    batch_size: Count | None = None
-    bptt: Count | None = None
-    notes: list[Text] = []
+    hyperparameters: Annotated[dict[Name, Value], Field(max_length=_MOST_HYPERPARAMETERS)] = {}
+    machine: Machine = Machine()
+    notes: Annotated[list[Text], Field(max_length=_MOST_NOTES)] = []
     epochs: list[Epoch] = []
     best_epoch: Count | None = None
     comparison: ScoredModels | None = None
+    side_by_side: SideBySide | None = None
+    word_differences: Annotated[list[WordDifference], Field(max_length=_MOST_WORDS)] = []
     samples: list[Sample] = []
 
 

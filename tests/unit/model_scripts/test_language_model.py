@@ -41,9 +41,10 @@ def test_the_probabilities_of_all_words_sum_to_one(shape: Shape) -> None:
 def test_the_loss_is_that_of_the_probabilities(shape: Shape) -> None:
     model, words, targets = evaluated(shape), some_words(), some_words().flip(0)
     hidden, _ = model.read(words, model.start(3))
-    expected = -model.decoder.log_probabilities(hidden.flatten(0, 1)).gather(1, targets.reshape(-1, 1)).sum()
+    each = -model.decoder.log_probabilities(hidden.flatten(0, 1)).gather(1, targets.reshape(-1, 1))[:, 0]
     loss, _, _ = model(words, targets, model.start(3))
-    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(loss, each.sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(model.decoder.losses(hidden.flatten(0, 1), targets.flatten()), each)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from language_model import Dropout, LanguageModel, Shape
-from perplexity import FEWEST_ROWS, MOST_COLUMNS, NOT_COUNTED, layout, mean_loss, perplexity, size
+from perplexity import (
+    FEWEST_ROWS,
+    MOST_COLUMNS,
+    NOT_COUNTED,
+    layout,
+    mean_loss,
+    perplexity,
+    size,
+    token_losses,
+)
 from vocabulary import END_OF_LINE_ID, TokenIds
 
 
@@ -55,6 +64,7 @@ def test_columns_start_from_the_true_word_before_them(model: LanguageModel) -> N
         model, tokens[middle:], int(tokens[middle - 1])
     )
     assert mean_loss(model, tokens) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert token_losses(model.eval(), tokens) == pytest.approx(expected, rel=1e-4)
 
 
 def test_dropout_is_off_while_measuring_and_back_on_after(model: LanguageModel) -> None:

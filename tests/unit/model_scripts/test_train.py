@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 
 import corpus
 import distributed
+import hyperparameters
+import metrics
 import train
 from epoch_loop import Training, batchify, fit
 from hyperparameters import Hyperparameters
@@ -76,7 +79,7 @@ def test_it_learns_more_than_how_frequent_words_are(trained: Job, tmp_path: Path
 def test_metrics_tell_the_whole_run(trained: Job) -> None:
     found = trained.metrics()
     of_artifact = json.loads((trained.model / "metrics.json").read_text())
-    assert found == {**of_artifact, "samples": found["samples"]}
+    assert found == {**of_artifact, **{name: found[name] for name in metrics.TEXTS}}
     assert found["comparison"] is None
     epochs = found["epochs"]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
@@ -91,6 +94,14 @@ def test_metrics_tell_the_whole_run(trained: Job) -> None:
     words = (trained.model / "vocabulary").read_text(encoding="utf-8").splitlines()
     assert found["vocabulary_size"] == len(words)
     assert words[:2] == ["<unk>", "<eos>"]
+
+
+def test_metrics_have_the_hyperparameters_that_train_the_model_again(trained: Job) -> None:
+    used = trained.metrics()["hyperparameters"]
+    assert "auto" not in used.values()
+    assert used | {"recipe": "classic", "epochs": 3, "lr": 20.0, "clip": 0.25, "tokenizer": "prose"} == used
+    arguments = [f"--{name}={value}" for name, value in used.items()]
+    assert asdict(hyperparameters.parse(arguments)) == used
 
 
 def test_the_log_has_the_lines_for_metric_definitions(job: Job, capfd: Capture) -> None:

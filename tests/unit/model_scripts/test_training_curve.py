@@ -15,8 +15,19 @@ from tests.unit.model_scripts.conftest import Capture, Patch
 
 def measured(losses: list[tuple[float, float]], test_loss: float = 4.0) -> Metrics:
     """The metrics of epochs with these losses on train and valid."""
+    sizes = {"world_size": 1, "batch_size": 1, "bptt": 1, "vocabulary_size": 9, "parameters": 9}
     metrics = Metrics(
-        Path(), Path(), "fast", 1, "prose", 9, 9, {}, {"test": 0.1}, 9, started=0.0, test_loss=test_loss
+        artifact=Path(),
+        output=Path(),
+        recipe="fast",
+        tokenizer="prose",
+        notes=[],
+        tokens={},
+        unknown_share={"test": 0.1},
+        test_words=9,
+        started=0.0,
+        test_loss=test_loss,
+        **sizes,
     )
     metrics.epochs = [Epoch(number, 1.0, 1.0, 1.0, *both) for number, both in enumerate(losses, start=1)]
     metrics.best_epoch = min(metrics.epochs, key=lambda epoch: epoch.valid_loss).epoch
@@ -42,12 +53,35 @@ def test_the_curve_is_one_self_contained_element(tmp_path: Path, losses: list[tu
     assert len(text) < 100_000
     svg = ET.fromstring(text)
     assert text.startswith("<svg ")
-    assert (svg.get("width"), svg.get("viewBox")) == ("720pt", "0 0 720 400")
+    assert (svg.get("width"), svg.get("viewBox")) == ("540pt", "0 0 540 320")
     assert not re.search(r"<script|<style|<image|<!|\?xml|url\((?!#)", text)
     references = [value for element in svg.iter() for name, value in element.items() if "href" in name]
     assert all(reference.startswith("#") for reference in references)
     words = {element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"Epoch", "Perplexity (logarithmic)", "valid", "train, with dropout"} <= words
+    labels = {(word or "").partition(":")[0] for word in words}
+    assert {"train, with dropout", "valid", "test"} <= labels
+    one = len(losses) == 1
+    assert {"Perplexity after the only epoch"} if one else {"Epoch", "Perplexity (logarithmic)"} <= words
+
+
+def test_one_epoch_is_drawn_as_a_bar_for_each_text(tmp_path: Path) -> None:
+    training_curve.save(measured([(6.0, 5.0)], test_loss=4.9), tmp_path / "curve.svg")
+    svg = ET.fromstring((tmp_path / "curve.svg").read_text())
+    words = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"403.4", "148.4", "134.3"} <= {*words}
+    assert "Epoch" not in words
+
+
+def test_the_drawing_has_no_background_and_uses_its_width(tmp_path: Path) -> None:
+    """A page chooses the background. The axes begin and end near the edges."""
+    training_curve.save(measured([(6.0, 5.5), (5.0, 4.5), (4.5, 4.7)]), tmp_path / "curve.svg")
+    text = (tmp_path / "curve.svg").read_text()
+    (background,) = re.findall(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', text)
+    assert "fill: none" in background or "opacity: 0" in background
+    (axes,) = re.findall(r'<g id="patch_2">\s*<path d="([^"]*)"', text)
+    across = [float(place) for place, _ in re.findall(r"[ML] ([0-9.]+) ([0-9.]+)", axes)]
+    assert min(across) < 0.13 * training_curve.WIDTH
+    assert max(across) > 0.95 * training_curve.WIDTH
 
 
 def test_the_same_metrics_give_the_same_bytes(tmp_path: Path) -> None:

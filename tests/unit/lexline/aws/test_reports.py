@@ -1,10 +1,12 @@
 """The reports in the bucket, and the price table beside them."""
 
 import io
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from lexline.aws import prices, reports
@@ -85,3 +87,27 @@ def test_the_users_prices_are_where_the_pipeline_reads_them(stack: Stack, stubs:
     table = {"Key": "prices.json", "Body": b"{}", "ContentType": "application/json"}
     stubs.s3.add_response("put_object", {}, {**BUCKET, **table})
     assert prices.upload(stack, b"{}") == "s3://lexline-bucket/prices.json"
+
+
+OWN = {"training": {"ml.m5.xlarge": 1.5}, "hosting": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "price"),
+    [(json.dumps(OWN), 1.5), ("{}", 0.23), ("[1]", 0.23), ("no JSON", 0.23), (None, 0.23)],
+)
+def test_the_current_prices_are_the_users_own_or_the_lists(
+    stack: Stack, stubs: Stubs, content: str | None, price: float
+) -> None:
+    if content is None:
+        stubs.s3.add_client_error("get_object", "NoSuchKey", "no", 404)
+    else:
+        body: Any = StreamingBody(io.BytesIO(content.encode()), len(content))
+        stubs.s3.add_response("get_object", {"Body": body}, {**BUCKET, "Key": "prices.json"})
+    assert prices.current(stack)["training"]["ml.m5.xlarge"] == price
+
+
+def test_prices_that_cannot_be_read_now_are_an_error(stack: Stack, stubs: Stubs) -> None:
+    stubs.s3.add_client_error("get_object", "SlowDown", "slow", 503)
+    with pytest.raises(ClientError, match="SlowDown"):
+        prices.current(stack)

@@ -21,7 +21,19 @@ def after(log: str) -> Progress:
 
 
 def test_the_log_has_epoch_step_speed_and_perplexities() -> None:
-    assert after(LOG) == Progress(2, 2, 500, 1000, 1500, 150.0, 226.6)
+    assert after(LOG) == Progress(
+        *(2, 2, 500, 1000, 1500, 150.0, 226.6),
+        train_curve=((0.2, 168.02), (1.5, 150.0)),
+        valid_curve=((1, 226.6),),
+    )
+
+
+def test_a_long_curve_keeps_its_course_with_fewer_points() -> None:
+    line = "epoch={}/3000 step=1/2 lr=1 words_per_second=1 train_loss=1 train_perplexity={}"
+    curve = after("\n".join(line.format(epoch, 5000 - epoch) for epoch in range(1, 3001))).train_curve
+    assert len(curve) <= 1001
+    assert curve[-1] == (2999.5, 2000)
+    assert [value for _, value in curve] == sorted((value for _, value in curve), reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +66,7 @@ def test_a_training_that_diverged_has_perplexities_inf_and_nan() -> None:
         "epoch=1/2 step=20",
         "epoch=one step=2/3 lr=1 words_per_second=1 train_loss=1 train_perplexity=1",
         "epoch=1/2 step=2/3 train_perplexity=5",
+        "epoch=1/2 step=2/0 lr=1 words_per_second=1 train_loss=1 train_perplexity=1",
         "SM_HPS={'epochs': 2}",
         "vocabulary_size=many",
     ],

@@ -26,7 +26,7 @@ from tests.unit.lexline.samples import (
 
 def text_of(**changes: Any) -> str:
     report = Report.model_validate({**SUCCEEDED, **changes})
-    return "\n".join(lines_of(json.loads(report.model_dump_json()), RUN.id))
+    return "\n".join(lines_of(json.loads(report.model_dump_json())))
 
 
 def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
@@ -41,8 +41,8 @@ def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
         'Sample text (seed 111): "The state of the union is strong."',
         "Cost on AWS: training about $0.00473 (spot instances saved 60%, $0.0071); endpoint about $0.115 an "
         "hour, $2.76 a day, $83.95 a month while it exists.",
-        f"Report: s3://b/reports/{JOB}.html (`lexline report {RUN.id} --save FILE` saves it)",
-        "Duration: 3 min 20 s (read uploads 2.0 s, create model 0.4 s).",
+        f"Report: s3://b/reports/{JOB}.html",
+        "Duration: 3 min 20 s (2 short steps 2.4 s).",
     ]
 
 
@@ -70,6 +70,12 @@ SKIPPED = {**NOTHING_DONE, "status": "Skipped", "event": "skipped", "reason": "T
 UNCHANGED = {**NOTHING_DONE, "status": "Unchanged", "event": "unchanged", "reason": f"It is {ONE}"}
 REMOVED = {**NOTHING_DONE, "reason": "It is gone.", "removed": ["model/m"]}
 NOT_COMPARED = {"champion": ONE, "tolerance": 0.0, "reason": "Its artifact is gone"}
+TEXT = {
+    "texts": [
+        {"prompt": "", "seed": 111, "temperature": 1.0, "text": "The state of the\n union is", "seconds": 1.0}
+    ],
+    "slowest_seconds": 1.0,
+}
 DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
 
 
@@ -89,19 +95,31 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         ({**DEPLOYED, "event": "rolled_back"}, f"The endpoint lexline serves {ONE} again."),
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
-        (REJECTED, "`lexline deploy 3 --force`"),
+        ({**REJECTED, "headline": "No."}, "No. It is worse. Nothing changed."),
+        (
+            {"comparison": {**COMPARISON, "challenger_perplexity": 250.1}},
+            "It has two perplexities. For the test perplexity, 208.30,",
+        ),
+        ({"headline": f"{ONE} serves again, instead of it."}, f"{ONE} serves again, instead of it.\nIt was"),
         (
             {**REJECTED, "comparison": {**COMPARISON, "challenger_perplexity": 250.1}},
             "It has two perplexities. For the test perplexity, 208.30, all words that it does not know count "
             "as one word. For the comparison, 250.10,",
         ),
         (UNCHANGED, f"Nothing has changed, so no model was trained. It is {ONE}."),
-        (UNCHANGED, "`lexline run --dataset sotu --force`"),
         (SKIPPED, "There was nothing to do: Two files are missing."),
-        ({**SKIPPED, "joined": ONE}, "`lexline status --follow 111111111111`"),
-        (FAILED, "The run failed in AssembleDataset: The file is not UTF-8 at byte 17."),
+        (FAILED, "The run failed in the step “Split the text”: The file is not UTF-8 at byte 17."),
+        (
+            {**FAILED, "headline": f"The step “Deploy” failed. The endpoint serves {ONE} again."},
+            f"at byte 17.\nThe endpoint serves {ONE} again.\nDuring",
+        ),
+        (
+            {"durations": {"plan": 0.2, "acquire": 0.3, "train": 60.0, "total": 61.0}},
+            "Duration: 1 min 01 s (Train 1 min 00 s, 2 other steps 0.5 s).",
+        ),
+        ({"durations": {"smoke_test": 0.2, "train": 60.0}}, "Duration: Generate a test text 0.2 s, Train 1"),
+        ({"smoke_test": TEXT}, 'Sample text (seed 111): "The state of the union is…"'),
         (FAILED, "During the cleanup: Compensate failed with EndpointBusy: it is Updating."),
-        ({**FAILED, "error": {**FAILURE, "step": "Train"}}, f"`lexline logs {RUN.id}`"),
         ({**FAILED, "event": "rolled_back"}, "The endpoint serves the previous model again."),
         ({**REMOVED, "event": "teardown", "work": "teardown"}, "It is gone.\nRemoved: model/m."),
         ({**REMOVED, "event": "cleanup", "work": "cleanup"}, "It is gone.\nRemoved: model/m."),
@@ -119,6 +137,13 @@ def test_each_result_says_what_happened_and_what_to_do_next(changes: dict[str, A
         ({**REJECTED, "comparison": COMPARISON}, "two perplexities"),
         ({**REJECTED, "comparison": NOT_COMPARED}, "two perplexities"),
         (REJECTED, "two perplexities"),
+        (
+            {
+                **{**REJECTED, "reason": "Its own test perplexity, 208.30, is another figure."},
+                "comparison": {**COMPARISON, "challenger_perplexity": 250.1},
+            },
+            "two perplexities",
+        ),
         (FAILED, "previous model"),
     ],
 )
@@ -137,7 +162,7 @@ READ = {"files": 3, "left_out": LEFT_OUT, "left_out_count": 2, "notes": ["a.txt:
 
 def lines_with(dataset: dict[str, Any], **changes: Any) -> list[str]:
     report = Report.model_validate({**SUCCEEDED, "dataset": {**PREPARED, **READ, **dataset}, **changes})
-    return lines_of(json.loads(report.model_dump_json()), RUN.id)
+    return lines_of(json.loads(report.model_dump_json()))
 
 
 @pytest.mark.parametrize("changes", [{}, FAILED, UNCHANGED])

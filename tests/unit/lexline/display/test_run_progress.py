@@ -1,17 +1,19 @@
 import io
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
 from lexline.aws import history
 from lexline.aws.history import Step
+from lexline.aws.outlook import Outlook
 from lexline.aws.training_progress import Progress
-from lexline.aws.watcher import Queue, Snapshot
+from lexline.aws.watcher import Queue, Snapshot, Watcher
 from lexline.display import run_progress
-from tests.unit.lexline.pipeline import STATES
+from tests.unit.lexline.pipeline import STATES, step_names
 from tests.unit.lexline.samples import ONE, RUN, TWO, WHEN
 
 HALF = Progress(epoch=1, epochs=1, step=5, steps=10, words_per_second=1432, train_perplexity=168.0)
@@ -120,7 +122,11 @@ def test_a_terminal_shows_progress_and_what_a_step_waits_for(current: Snapshot, 
 
 
 def test_every_state_that_takes_time_has_a_label() -> None:
-    assert set(run_progress.LABELS) == {name for name, kind in STATES.items() if kind in ("Task", "Map")}
+    for name, kind in STATES.items():
+        if kind in ("Task", "Map"):
+            in_words = run_progress.label(step(name, "done"))
+            assert in_words == step_names.in_words(name)
+            assert name == "Train" or in_words != name
     pauses = {name for name, kind in STATES.items() if kind == "Wait"}
     assert set(run_progress.PAUSES) == set(history.PAUSES) == pauses
 
@@ -131,8 +137,8 @@ def test_a_terminal_of_any_width_shows_every_word_and_figure(width: int) -> None
     gather = step("Gather", "done", 12345.0, retries=3)
     waits = in_line(snapshot(gather, step("Acquire", "running"), step("Train", "running")), ONE, 12)
     output = io.StringIO()
-    drawn = run_progress.drawing(replace(waits, training=progress, training_since=WHEN), narrow=width < 80)
-    Console(file=output, width=width).print(drawn)
+    console = Console(file=output, width=width)
+    console.print(run_progress.drawing(replace(waits, training=progress, training_since=WHEN), console))
     words = output.getvalue().split()
     for text in (
         "Gather the uploads",
@@ -144,3 +150,74 @@ def test_a_terminal_of_any_width_shows_every_word_and_figure(width: int) -> None
     ):
         assert set(text.split()) <= set(words), text
     assert "33,278" in output.getvalue()
+
+
+CURVE = replace(
+    HALF,
+    epochs=2,
+    train_curve=((0.2, 900.0), (0.5, 400.0), (1.0, 200.0)),
+    valid_curve=((1, 300.0),),
+)
+
+
+def drawn(*, height: int = 40, width: int = 100, **more: Any) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=width, height=height)
+    shown = snapshot(step("Source", "done"), step("Train", "running"), training=CURVE, **more)
+    console.print(run_progress.drawing(shown, console))
+    return output.getvalue()
+
+
+def test_a_terminal_gets_the_curve_while_the_model_trains_and_afterwards() -> None:
+    assert "unseen text" in drawn()
+    output = io.StringIO()
+    console = Console(file=output, width=100, height=40)
+    done = snapshot(step("Train", "done"), step("Evaluate", "running"), training=CURVE)
+    console.print(run_progress.drawing(done, console))
+    assert " 900 " in output.getvalue()
+    assert "unseen text" in output.getvalue()
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 100), (40, 39)])
+def test_a_terminal_without_room_gets_no_curve(height: int, width: int) -> None:
+    assert "⠒" not in drawn(height=height, width=width)
+
+
+def test_a_file_gets_no_curve_but_the_time_and_the_cost_that_are_left() -> None:
+    outlook = Outlook(None, 1.2)
+    train = step("Train", "running")
+    lines = shown(
+        snapshot(train, outlook=outlook), snapshot(train, training=CURVE, outlook=outlook)
+    ).splitlines()
+    assert lines[1] == (
+        "  25%: epoch 1 of 2, 1,432 words/s, perplexity 168. About 1 min 30 s left in the training; the rest "
+        "of the training costs about $0.03 on AWS."
+    )
+    assert not [line for line in lines if "⠒" in line]
+
+
+def test_the_outlook_is_looked_up_once_when_the_run_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [step("Plan", "running")]
+    looks = [
+        snapshot(*steps),
+        snapshot(*steps, plan={"name": "one"}),
+        snapshot(*steps, plan={"name": "one"}),
+        snapshot(*steps, plan={"name": "one"}, status="SUCCEEDED"),
+    ]
+    looked_up: list[Snapshot] = []
+
+    def outlook_of(current: Snapshot) -> Outlook:
+        looked_up.append(current)
+        return Outlook(None, 1.2)
+
+    left = iter(looks)
+    watcher = SimpleNamespace(look=lambda: next(left))
+    last = run_progress.follow(
+        cast("Watcher", watcher),
+        Console(file=io.StringIO()),
+        local=True,
+        outlook_of=outlook_of,
+        sleep=lambda seconds: None,
+    )
+    assert (last.status, last.outlook) == ("SUCCEEDED", Outlook(None, 1.2))
+    assert looked_up == [looks[1]]

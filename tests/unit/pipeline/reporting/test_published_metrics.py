@@ -9,6 +9,7 @@ from contracts.report import ReportInput
 from core.logging import metrics
 from reporting import document, published_metrics
 from reporting.prices import list_prices
+from training.job_output import JobMetrics
 
 Json = dict[str, Any]
 
@@ -21,7 +22,7 @@ def published(results: Json, capsys: pytest.CaptureFixture[str]) -> Any:
         given = ReportInput.model_validate(results | changes)
         capsys.readouterr()
         metrics.add_dimension(name="step", value="report")
-        published_metrics.publish(document.build(given, {}, list_prices(), []))
+        published_metrics.publish(document.build(given, JobMetrics(), {}, list_prices(), []))
         metrics.flush_metrics()
         found = {}
         for line in map(json.loads, capsys.readouterr().out.splitlines()):

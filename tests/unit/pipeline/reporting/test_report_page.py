@@ -1,8 +1,10 @@
 """report_page: one HTML file for people, from whatever of a report there is."""
 
 import base64
+import itertools
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import Any
 
@@ -36,6 +38,16 @@ METRICS: Json = {
         "tokens": 91200,
     },
     "samples": [{"prompt": "The state", "seed": 1, "temperature": 0.7, "text": "of the union"}],
+    "hyperparameters": {"recipe": "fast", "epochs": 6, "lr": 0.003, "tied": True, "tokenizer": "prose"},
+    "machine": {"device": "NVIDIA A10G", "processes": 4, "memory": 812_345_678, "gpu_memory": 2_100_000_000},
+    "side_by_side": {
+        **{"prompt": "It is", "seed": 1, "temperature": 0.7},
+        **{"champion": "a matter of the", "challenger": ", we say, time."},
+    },
+    "word_differences": [
+        {"word": "peace", "count": 12, "champion": 1 / 1234, "challenger": 0.125},
+        {"word": "bureau", "count": 3, "champion": 0.05, "challenger": 0.004},
+    ],
 }
 
 
@@ -100,10 +112,15 @@ def run(results: Json) -> Json:
     return results | {"caught": CAUGHT, "compensated": UNDONE}
 
 
-def shown(run: Json, metrics: Any = METRICS, curve: bytes | None = CURVE) -> Page:
+def shown(
+    run: Json,
+    metrics: Any = METRICS,
+    curve: bytes | None = CURVE,
+    durations: dict[str, float] | None = None,
+) -> Page:
     given = ReportInput.model_validate(run)
-    report = document.build(given, DURATIONS, list_prices(), ["A note."])
     output = JobOutput(JobMetrics.model_validate(metrics), curve)
+    report = document.build(given, output.metrics, durations or DURATIONS, list_prices(), ["A note."])
     return Page(report_page.render(report, given, output))
 
 
@@ -129,12 +146,26 @@ def test_no_text_of_a_corpus_or_a_log_is_taken_for_html(run: Json, hostile: str)
     run["prepared"] |= {"left_out": [left_out], "left_out_count": 1, "notes": [hostile]}
     run["trained"] |= {"instance_type": hostile}
     run["compensated"] = UNDONE | {"removed": [hostile]}
-    page = shown(run, {"samples": [{"prompt": hostile, "text": hostile}]})
+    pair = {"prompt": hostile, "champion": hostile, "challenger": hostile}
+    word = {"word": hostile, "count": 3, "champion": 0.1, "challenger": 0.2}
+    metrics = {
+        **{"samples": [{"prompt": hostile, "text": hostile}], "side_by_side": pair},
+        **{"word_differences": [word], "machine": {"device": hostile}},
+    }
+    run["run"]["source"] = {"repo": hostile[:500], "secret": hostile[:500]}
+    run["evaluated"]["objection"] = hostile
+    run["evaluated"]["metrics"]["notes"] = [hostile]
+    page = shown(run, metrics)
     assert "\x00" not in page.html
     assert [tag for tag, _ in page.elements].count("section") == len(page.headings)
     if hostile == HOSTILE:
-        assert page.text("blockquote") == f"{HOSTILE} {HOSTILE}"
+        assert page.text("blockquote", "b").count(HOSTILE) == 4
         assert page.text("pre").count(HOSTILE) == 4
+    run["evaluated"]["comparison"]["reason"] = None
+    page = shown(run, metrics)
+    assert [tag for tag, _ in page.elements].count("section") == len(page.headings)
+    if hostile == HOSTILE:
+        assert page.text("blockquote", "b").count(HOSTILE) == 8
 
 
 # --- sections ----------------------------------------------------------------------------------------
@@ -161,12 +192,20 @@ def test_a_section_without_its_data_is_left_out(run: Json, heading: str) -> None
     assert heading not in shown(run | SECTIONS[heading], metrics={}).headings
 
 
+def test_the_output_of_an_earlier_versions_job_has_a_page(run: Json) -> None:
+    new = ("hyperparameters", "machine", "side_by_side", "word_differences")
+    page = shown(run, {name: value for name, value in METRICS.items() if name not in new})
+    assert page.headings == list(SECTIONS)
+    for text in ("What each writes", "differ most", "Device", "memory"):
+        assert text not in page.text()
+
+
 def test_a_run_that_ended_before_it_began_has_a_page(run: Json) -> None:
     skipped = {"Error": "NothingToDo", "Cause": "Announced twice.", "Step": "Plan"}
     nothing = dict.fromkeys(run) | {"execution": run["execution"], "caught": [], "skipped": skipped}
     page = shown(nothing, metrics={}, curve=None)
     assert page.headings == ["Duration of each step", "Provenance"]
-    assert page.text("span", "bdi").startswith("Skipped: Announced twice.")
+    assert page.text("span", "bdi").startswith("Skipped: There was nothing to do. Announced twice.")
 
 
 ANYTHING = st.recursive(
@@ -198,8 +237,9 @@ def test_the_head_says_the_outcome_and_names_the_run(run: Json) -> None:
     run |= {"caught": [], "compensated": None}
     run["execution"]["started"] = "2026-03-01T13:30:00+01:00"
     page = shown(run)
-    first, second, *_ = [text for tag, text in page.texts if tag not in ("style", "title") and text.strip()]
-    assert (first, second) == ("Succeeded:", run["evaluated"]["reason"])
+    texts = [text for tag, text in page.texts if tag not in ("style", "title") and text.strip()]
+    headline = f"{NAME} is live on endpoint lexline. It replaces {FORMER}."
+    assert texts[:3] == ["Succeeded:", headline, run["evaluated"]["reason"]]
     assert page.text("title") == f"{NAME}: Succeeded"
     assert (page.row("Run"), page.row("Dataset"), page.row("Endpoint")) == (NAME, "sotu", "lexline")
     assert (page.row("Started"), page.row("Duration")) == ("2026-03-01 12:30 UTC", "18 min 17 s")
@@ -208,10 +248,34 @@ def test_the_head_says_the_outcome_and_names_the_run(run: Json) -> None:
 def test_a_failure_shows_its_step_and_error_and_the_whole_message_once(run: Json) -> None:
     run["caught"] = [CAUGHT[0] | {"Cause": "Traceback. " * 300}, CAUGHT[1]]
     page = shown(run)
+    assert "Failed: The step “Train” failed. Run" in page.text("span", "bdi", "dt")
     assert "Step Train Error TrainingFailed" in page.text("dt", "bdi")
     assert page.text("pre").count("Traceback.") == 300
-    assert page.text("bdi").count("Traceback.") < 20
-    assert page.text("pre").endswith("Compensate failed with Throttled: Rate exceeded")
+    assert "Traceback." not in page.text("bdi")
+    assert "“Undo incomplete changes” failed with Throttled: Rate exceeded" in page.text("pre")
+
+
+def test_steps_have_the_commands_words(run: Json) -> None:
+    run["caught"] = [{"Error": "LeaseLost", "Cause": "It is gone.", "Step": "Acquire"}]
+    page = shown(run, durations={"acquire": 7.0, "champion": 8.0, "total": 15.0})
+    assert page.row("Step") == "Reserve the endpoint"
+    assert (page.row("Look up the current model"), "Acquire" in page.text()) == ("8.0 s", False)
+
+
+def test_a_rollback_names_the_model_that_no_longer_serves(run: Json) -> None:
+    run["run"] |= {"work": "deploy", "model": "previous", "dataset": None}
+    trained = dict.fromkeys(("prepared", "source", "trained", "evaluated", "compensated"))
+    page = shown(run | trained | {"caught": []}, metrics={}, curve=None)
+    assert f"Succeeded: Endpoint lexline serves {NAME} again, instead of {FORMER}." in page.text(
+        "span", "bdi"
+    )
+
+
+def test_a_rejection_says_how_to_deploy_the_model_nevertheless(run: Json) -> None:
+    run["evaluated"] |= {"accepted": False, "objection": f"it is worse than {FORMER}, which serves"}
+    page = shown(run | {"caught": [], "compensated": None, "finished": None})
+    assert f"Rejected: The new model was not deployed: it is worse than {FORMER}" in page.text("span", "bdi")
+    assert "lexline deploy 3 --force" in page.text("span")
 
 
 # --- the comparison ----------------------------------------------------------------------------------
@@ -231,8 +295,47 @@ def test_a_failure_shows_its_step_and_error_and_the_whole_message_once(run: Json
 def test_the_comparison_says_which_model_is_better_and_by_how_much(challenger: float, sentence: str) -> None:
     figures = {"champion_perplexity": 250.0, "challenger_perplexity": challenger, "tolerance": 0.02}
     assert comparison_sentence(Comparison.model_validate({"champion": FORMER, **figures})) == (
-        f"{sentence} The gate tolerates a perplexity that is up to 2.0% higher."
+        f"{sentence} The gate accepts a model whose perplexity is up to 2.0% higher."
     )
+
+
+def test_without_tolerance_the_comparison_names_no_share() -> None:
+    figures = {"champion_perplexity": 250.0, "challenger_perplexity": 240.0, "tolerance": 0}
+    sentence = comparison_sentence(Comparison.model_validate({"champion": FORMER, **figures}))
+    assert sentence.endswith("The gate accepts a model whose perplexity is no higher.")
+
+
+@pytest.mark.parametrize(
+    ("own", "explained"), [(249.4, True), (384.0, False), (None, False), ("Infinity", False)]
+)
+def test_the_comparison_says_why_its_perplexity_is_not_the_test_perplexity(
+    run: Json, own: float | str | None, explained: bool
+) -> None:
+    run["evaluated"]["comparison"]["challenger_perplexity"] = 384.8
+    run["evaluated"]["metrics"]["test_perplexity"] = own
+    text = shown(run).text("p")
+    assert ("Why 384.8 here, and 249.4 as the test perplexity below?" in text) == explained
+    assert ("must say which word it is among the 35,012 words that either" in text) == explained
+
+
+def test_both_models_continue_the_same_prompt_side_by_side(run: Json) -> None:
+    page = shown(run)
+    assert "Previous model It is a matter of the… New model It is , we say, time." in page.text(
+        "figcaption", "b", "blockquote"
+    )
+    assert "It is</b>, we say, time.</blockquote>" in page.html
+    assert "Both continue the same prompt (in bold), with the same seed 1 and temperature 0.7." in page.text()
+
+
+def test_the_words_on_which_the_models_differ_have_their_odds(run: Json) -> None:
+    text = shown(run).text("h3", "th", "td", "bdi")
+    assert (
+        "Word Times Previous model New model "
+        "The new model expects these more peace 12 1 in 1,234 1 in 8.0 "
+        "The new model expects these less bureau 3 1 in 20 1 in 250"
+    ) in text
+    alone = shown(run, METRICS | {"word_differences": METRICS["word_differences"][:1]}).text()
+    assert ("expects these more" in alone, "expects these less" in alone) == (True, False)
 
 
 def test_the_comparison_shows_both_models_the_common_text_and_the_notes(run: Json) -> None:
@@ -293,9 +396,15 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert page.row("Test perplexity") == "208.3"
     assert page.row("Vocabulary in words") == "33,278"
     assert page.row("Parameters") == "1,234,567"
+    # As the curve ends.
+    assert page.row("Training perplexity, with dropout") == "250.0"
+    assert shown(run, metrics={}).row("Training perplexity, with dropout") == "168.0"
     assert page.row("Training text in words") == "9,000"
     assert page.row("Training speed in words per second") == "1,432"
     assert page.row("Training job on ml.m5.xlarge") == "10 min 10 s"
+    assert page.row("Device of each of 4 processes") == "NVIDIA A10G"
+    assert page.row("Most memory used by training") == "812 MB"
+    assert page.row("Most memory used on the GPU") == "2.1 GB"
     assert "Validation perplexity" not in page.text("bdi")
 
 
@@ -307,17 +416,51 @@ def test_the_page_says_with_which_sizes_a_short_text_was_trained(run: Json) -> N
 
 def test_generated_texts_are_shown_with_their_prompt_and_seed(run: Json) -> None:
     page = shown(run)
-    assert page.text("blockquote") == "The state of the union is strong. of the union"
+    texts = page.text("blockquote", "b")
+    assert texts.endswith("The state of the union is strong. The state of the union…")
     assert "no prompt, seed 111, temperature 1.0, took 0.2 s" in page.text("bdi")
-    assert "prompt “The state”, seed 1, temperature 0.7" in page.text("bdi")
+    assert "prompt in bold, seed 1, temperature 0.7" in page.text("bdi")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It ends.", "It ends."),
+        ('He said, "It ends."', 'He said, "It ends."'),
+        ("(Does it?)\n", "(Does it?)"),
+        ("終わり。」", "終わり。」"),
+        ("It goes on", "It goes on…"),
+        ("It goes on, ", "It goes on,…"),
+        ("It already does…", "It already does…"),
+        ("the so-called 'peace'", "the so-called 'peace'…"),
+    ],
+)
+def test_a_text_that_stops_in_the_middle_of_a_sentence_says_so(text: str, expected: str) -> None:
+    assert report_page.open_ended(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "between"), [("of", " "), (", of", ""), ("\nOf", ""), ("'s", ""), ("", " ")]
+)
+def test_a_text_joins_its_prompt_as_it_was_generated(text: str, between: str) -> None:
+    assert report_page.joint(text) == between
 
 
 def test_each_steps_bar_is_as_long_as_its_share_of_the_longest(run: Json) -> None:
     page = shown(run)
     bars = [attributes["style"] for _, attributes in page.elements if attributes.get("class") == "bar"]
     assert bars == ["width: 0.1%", "width: 100.0%", "width: 50.0%"]
-    assert page.row("Smoke test") == "6 min 06 s"
+    assert page.row("Generate a test text") == "6 min 06 s"
     assert "Total" not in page.text("th")
+
+
+def test_short_steps_are_summed_up(run: Json) -> None:
+    short = {"plan": 0.4, "acquire": 0.3, "champion": 4.9}
+    page = shown(run, durations={**short, "train": 60.0, "total": 66.0})
+    assert page.row("3 other steps, each under 5\N{NO-BREAK SPACE}s") == "5.6 s"
+    assert "Train 1 min 00 s" in page.text("th", "td", "bdi")
+    assert "Check the request" not in page.text("th", "bdi")
+    assert "Duration of each step" not in shown(run, durations={**short, "total": 5.6}).headings
 
 
 def test_the_cost_is_the_runs_what_spot_saved_and_the_endpoints(run: Json) -> None:
@@ -331,6 +474,12 @@ def test_the_cost_is_the_runs_what_spot_saved_and_the_endpoints(run: Json) -> No
     text = page.text()
     assert "Estimated from list prices of 2026-09-22 in us-east-1, before tax." in text
     assert text.count("prices in eu-west-1, the run's region, may differ") == text.count("A note.") == 1
+
+
+@pytest.mark.parametrize(("billable", "has_saving"), [(610, False), (609, False), (600, True)])
+def test_savings_of_nothing_are_not_listed(run: Json, billable: int, has_saving: bool) -> None:
+    run["trained"]["billable_seconds"] = billable
+    assert ("Saved by spot" in shown(run).text()) == has_saving
 
 
 def test_an_unknown_price_is_not_shown_as_nothing(run: Json) -> None:
@@ -359,5 +508,24 @@ def test_provenance_names_everything_a_model_was_made_of(run: Json) -> None:
     assert (page.row("Repository"), page.row("Branch"), page.row("Commit")) == tuple(repository.values())
     assert page.row("SHA-256 of the scripts") == "cd" * 32
     assert "recipe=fast, emsize=200" in page.row("Hyperparameters")
-    assert "lr=auto" in page.row("Hyperparameters")
+    assert "lr=0.003" in page.row("Hyperparameters")
+    assert "auto" not in page.row("Hyperparameters")
     assert page.row("Execution").startswith("arn:aws:states:")
+
+
+def test_the_page_has_the_command_that_trains_the_model_again(run: Json) -> None:
+    run["source"] |= {"repo": "https://example.com/our scripts.git", "branch": "main", "commit": "c0ffee1"}
+    run["run"]["source"] = {"repo": "https://example.com/our scripts.git", "secret": "lexline/token"}
+    command, *options = shlex.split(shown(run).text("pre").partition("lexline run ")[2])
+    assert [command, *options[:2]] == ["--dataset", "sotu", "--force"]
+    settings = [value for option, value in itertools.pairwise(options) if option == "--set"]
+    assert {"epochs=6", "lr=0.003", "tied=true", "tokenizer=prose", "emsize=200"} <= {*settings}
+    assert options[-6:] == [
+        *("--source-repo", "https://example.com/our scripts.git"),
+        *("--source-commit", "c0ffee1", "--source-secret", "lexline/token"),
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"trained": None}, {"run": None}])
+def test_without_a_training_there_is_no_command_to_repeat(run: Json, changes: Json) -> None:
+    assert "lexline run" not in shown(run | changes).text("pre")

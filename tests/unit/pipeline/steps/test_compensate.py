@@ -43,9 +43,9 @@ class FailedRun(ExpectedCalls):
         self.describe_endpoint_config(**REAL_TIME)
         self.no_endpoint()
 
-    def replaced(self, previous: str = FORMER, model: str = FORMER, **more: str) -> None:
+    def replaced(self, previous: str = FORMER, previous_model: str = FORMER, **more: str) -> None:
         """Announce the tags of the run's config."""
-        self.list_tags(run=NAME, previous=previous, previous_model=model, **more)
+        self.list_tags(run=NAME, previous=previous, previous_model=previous_model, **more)
 
     def restored(self, **more: str) -> None:
         """Announce an endpoint that is back at its former config and responds."""
@@ -88,8 +88,13 @@ def failed(
     return failed
 
 
-def compensated(job: str | None, serving: str | None, *removed: str, restored: bool = False) -> Document:
-    return {"training_job": job, "serving": serving, "restored": restored, "removed": list(removed)}
+def compensated(
+    job: str | None, serving: str | None, *removed: str, restored: bool = False, model: str | None = None
+) -> Document:
+    return {
+        **{"training_job": job, "serving": serving, "restored": restored, "removed": list(removed)},
+        "model": model,
+    }
 
 
 # --- a run that has not reached the endpoint
@@ -185,7 +190,7 @@ def test_config_and_model_are_deleted_when_the_former_model_responds(
     failed.restored(**more)
     failed.reject_model()
     failed.delete_config_and_model()
-    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True)
+    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True, model=FORMER)
 
 
 def test_config_and_model_are_deleted_even_if_the_former_model_fails(failed: FailedRun) -> None:
@@ -262,8 +267,8 @@ def test_config_and_model_are_deleted_when_the_endpoint_is(
 def test_a_verified_model_keeps_serving(failed: FailedRun) -> None:
     failed.event["caught"][0].update(Error="AccessDenied", Step="Finish")
     failed.deployment()
-    failed.replaced(verified="2026-03-01T12:30:00+00:00")
-    assert failed.compensate() == compensated("Completed", NAME)
+    failed.replaced(verified="2026-03-01T12:30:00+00:00", model=OTHER)
+    assert failed.compensate() == compensated("Completed", NAME, model=OTHER)
 
 
 def test_an_endpoint_that_serves_a_third_run_stays(failed: FailedRun) -> None:
@@ -369,4 +374,4 @@ def test_a_cleanup_undoes_its_subject_with_its_own_lease(
     failed.event.update(lease={"owner": CLEANUP, "generation": 8}, registered=None, caught=[])
     failed.restored()
     failed.delete_config_and_model()
-    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True)
+    assert failed.compensate() == compensated("Completed", FORMER, *UNDONE, restored=True, model=FORMER)

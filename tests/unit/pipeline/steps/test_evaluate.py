@@ -62,8 +62,18 @@ def test_the_first_model_has_no_comparison(
     verdict = evaluates()
     assert (verdict["accepted"], verdict["comparison"]) == (True, None)
     assert verdict["reason"] == (
-        "Test perplexity 208.30 over 33,278 words, with 2.1% of the test text unknown."
+        "On the 500 words of the test text, which it had not seen, the new model is as uncertain about the "
+        "next word as if it chose among 208 words (perplexity 208.30, 2.1% of the test text unknown)."
     )
+
+
+def test_the_verdict_counts_the_words_of_the_test_text_and_not_the_vocabularys(
+    evaluates: Evaluates, documents: Documents
+) -> None:
+    documents.prepared["splits"]["test"]["words"] = 5583
+    reason = evaluates()["reason"]
+    assert reason.startswith("On the 5,583 words of the test text, ")
+    assert "33,278" not in reason
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,7 @@ def test_a_model_that_has_learnt_nothing_is_rejected(
     verdict = evaluates(**metrics)
     assert not verdict["accepted"]
     assert reason in verdict["reason"]
+    assert verdict["objection"].startswith("it")
     json.dumps(verdict, allow_nan=False)
 
 
@@ -103,7 +114,9 @@ def test_max_perplexity_is_the_highest_that_is_accepted(
     documents.run["max_perplexity"] = limit
     verdict = evaluates()
     assert verdict["accepted"] is accepted
-    assert accepted or "above max_perplexity, 250" in verdict["reason"]
+    if not accepted:
+        assert verdict["objection"] == "its perplexity is above the limit of 250"
+        assert "above max_perplexity, 250" in verdict["reason"]
     # The comparison is reported even for a model that is rejected by itself.
     assert verdict["comparison"]["champion_perplexity"] == 215.2
 
@@ -128,6 +141,37 @@ def test_a_model_may_be_worse_by_the_tolerance_and_no_more(
     verdict = evaluates()
     assert verdict["accepted"] is accepted
     assert verdict["comparison"]["challenger_perplexity"] == challenger
+    assert verdict["objection"] == (None if accepted else f"it is worse than {FORMER}, which serves")
+
+
+@pytest.mark.parametrize(
+    ("challenger", "sentence"),
+    [
+        (193.68, "It is better than {}, which served: asked for the exact words of that text, its "
+         "perplexity is 10.0% lower."),
+        (215.25, "It is as good as {}, which served."),
+        (219.5, "It is worse than {}, which served: asked for the exact words of that text, its perplexity "
+         "is 2.0% higher, within the tolerance of 5.0%."),
+    ],
+)  # fmt: skip
+def test_an_accepted_model_is_compared_in_percent(
+    evaluates: Evaluates, documents: Documents, written: Document, challenger: float, sentence: str
+) -> None:
+    documents.run["tolerance"] = 0.05
+    written["comparison"]["challenger"]["perplexity"] = challenger
+    assert evaluates()["reason"].endswith(f" {sentence.format(FORMER)}")
+
+
+@pytest.mark.parametrize(("own", "explained"), [(249.4, True), (384.0, False), (None, False)])
+def test_a_rejection_says_why_the_new_model_has_two_perplexities(
+    evaluates: Evaluates, written: Document, own: float | None, explained: bool
+) -> None:
+    written["comparison"]["challenger"]["perplexity"] = 384.8
+    verdict = evaluates(test_perplexity=own or 384.8)
+    assert "the new model has a perplexity of 384.80, and" in verdict["reason"]
+    assert "215.20" in verdict["reason"]
+    explanation = "The new model's own test perplexity, 249.40, is another figure: for it, all words that"
+    assert (explanation in verdict["reason"]) == explained
 
 
 def test_the_models_are_compared_over_the_same_words(evaluates: Evaluates) -> None:
@@ -166,6 +210,7 @@ def test_the_request_decides_on_a_model_that_cannot_be_compared(
     verdict = evaluates()
     assert not verdict["accepted"]
     assert verdict["reason"].startswith(f"It could not be compared with {FORMER}: {reason}")
+    assert verdict["objection"] == f"it could not be compared with {FORMER}, which serves"
     assert f"lexline deploy {NAME} --force" in verdict["reason"]
     assert '"incomparable": "accept"' in verdict["reason"]
     documents.run["incomparable"] = "accept"

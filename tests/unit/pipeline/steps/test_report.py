@@ -8,12 +8,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from contracts.report import Event, Report
 from core.errors import ServiceUnavailable
-from reporting import durations, report_page
+from reporting import durations, report_page, step_names
 from steps import report
 from tests.unit.pipeline.documents import FORMER, NAME, Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 from training import job_output
-from training.job_output import JobOutput
+from training.job_output import JobMetrics, JobOutput
 
 Json = dict[str, Any]
 OTHER = "lexline--sotu-cccccccccccc"
@@ -70,8 +70,13 @@ def error(name: str, step: str, message: str = "So it is.") -> Json:
     return {"Error": name, "Cause": cause, "Step": step}
 
 
-def undone(serving: str | None = None, *removed: str, restored: bool = False) -> Json:
-    return {"training_job": "Completed", "serving": serving, "restored": restored, "removed": list(removed)}
+def undone(
+    serving: str | None = None, *removed: str, restored: bool = False, model: str | None = None
+) -> Json:
+    return {
+        **{"training_job": "Completed", "serving": serving, "restored": restored, "removed": list(removed)},
+        "model": model,
+    }
 
 
 # --- every way a run can end ---------------------------------------------------------------------
@@ -94,57 +99,85 @@ DEAD = {"run": FORMER, "execution": "arn", "status": "ABORTED"}
 CLEANUP: Json = {"work": "cleanup", "cleanup_of": DEAD, "subject": FORMER, "dataset": None}
 
 GONE: Json = {"teardown": {"removed": ["endpoint/lexline", f"model/{NAME}"]}}
-BACK: Json = {"compensated": undone(OTHER, f"model/{FORMER}", restored=True)}
+BACK: Json = {"compensated": undone("lexline--deploy-1", f"model/{FORMER}", restored=True, model=OTHER)}
 UNDONE: Json = {"compensated": undone()}
 PASSED: Json = {"compensated": undone(NAME)}
 FORMER_PASSED: Json = {"compensated": undone(FORMER)}
 WAITS: Json = {"prepared": {"outcome": "waiting", "dataset": "sotu", "reason": "No test.txt yet."}}
 UNCHANGED: Json = {"skipped": error("Unchanged", "Champion", "The data is the same.")}
 WORSE = "It is worse. The endpoint was not changed."
+NEW_SCRIPTS: Json = {"finished": {"scales": False, "teardown_at": None, "replaced": NAME}}
+FIRST: Json = {"finished": {"scales": False, "teardown_at": None, "replaced": None}}
 
-DEPLOYED = f"Model {NAME} is deployed."
+LIVE = f"{NAME} is live on endpoint lexline."
+TRIED = f"{NAME} was deployed and tested. Then endpoint lexline was torn down, as requested."
+RETURNED = f"Endpoint lexline serves {NAME} again, instead of {FORMER}."
+TORN_DOWN = "Endpoint lexline was torn down, as requested."
+SERVED = f"It served the model of run {NAME}."
+TESTED = "The endpoint generated test texts with it."
+CLEANED = "An aborted run is cleaned up."
 ABORTED = f"Run {FORMER} ended as ABORTED. The resources that it left unfinished are deleted."
 AGAIN = " To continue its work, start it again."
-TORN_DOWN = f"The endpoint of run {NAME} was torn down, as requested."
 IS_GONE = " The endpoint was torn down, as requested."
-IS_BACK = f" The endpoint is back at {OTHER} and responds."
-SERVES = " The endpoint serves the model of run {}, which had passed the smoke test."
+IS_BACK = f" The endpoint serves {OTHER} again, and responds."
+SERVES = " The endpoint serves {}, which had passed the test."
+AS_BEFORE = " The endpoint was not changed."
 
-# The event, the results that are missing, changes of the run, other results, and the reason; of a failed run,
-# what follows "<step> failed with <error>: So it is.".
-ENDINGS: dict[str, tuple[str, list[str], Json, Json, str]] = {
-    "a new model is deployed": ("deployed", [], {}, {}, "It is good."),
-    "a registered model is deployed": ("deployed", TRAINING, DEPLOY, {}, DEPLOYED),
-    "the previous model is deployed": ("rolled_back", TRAINING, DEPLOY | {"model": "previous"}, {}, DEPLOYED),
-    "a model is tried": ("deployed", [], {"teardown": "always"}, GONE, f"It is good.{IS_GONE}"),
-    "an endpoint is torn down": ("teardown", RESULTS, TEARDOWN, GONE, TORN_DOWN),
-    "an aborted run is undone": ("cleanup", RESULTS, CLEANUP, UNDONE, ABORTED + AGAIN),
-    "an aborted run's update is undone": ("cleanup", RESULTS, CLEANUP, BACK, ABORTED + IS_BACK + AGAIN),
+# The event, the results that are missing, changes of the run, other results, the headline and the reason; of
+# a failed run, the headline is what follows 'The step "..." failed.'.
+ENDINGS: dict[str, tuple[str, list[str], Json, Json, str, str]] = {
+    "a first model is deployed": ("deployed", [], {}, FIRST, LIVE, "It is good."),
+    "a new model is deployed": ("deployed", [], {}, {}, f"{LIVE} It replaces {FORMER}.", "It is good."),
+    "a registered model is deployed": (
+        *("deployed", TRAINING, DEPLOY, {}),
+        *(f"{LIVE} It replaces {FORMER}.", TESTED),
+    ),
+    "the same model is deployed again": ("deployed", TRAINING, DEPLOY, NEW_SCRIPTS, LIVE, TESTED),
+    "the previous model is deployed": (
+        *("rolled_back", TRAINING, DEPLOY | {"model": "previous"}, {}),
+        *(RETURNED, TESTED),
+    ),
+    "a model is tried": ("deployed", [], {"teardown": "always"}, GONE, TRIED, "It is good."),
+    "an endpoint is torn down": ("teardown", RESULTS, TEARDOWN, GONE, TORN_DOWN, SERVED),
+    "an aborted run is undone": ("cleanup", RESULTS, CLEANUP, UNDONE, CLEANED, ABORTED + AGAIN),
+    "an aborted run's update is undone": (
+        *("cleanup", RESULTS, CLEANUP, BACK),
+        *(CLEANED, ABORTED + IS_BACK + AGAIN),
+    ),
     "an aborted run's model had passed": (
         *("cleanup", RESULTS, CLEANUP, FORMER_PASSED),
-        ABORTED + SERVES.format(FORMER) + AGAIN,
+        *(CLEANED, ABORTED + SERVES.format(FORMER) + AGAIN),
     ),
-    "nothing has changed": ("unchanged", since("trained"), {}, UNCHANGED, "The data is the same."),
-    "two of three files have come": ("skipped", since("source"), {}, WAITS, "No test.txt yet."),
-    "a model is worse": ("rejected", since("model"), {}, {}, WORSE),
+    "nothing has changed": (
+        *("unchanged", since("trained"), {}, UNCHANGED),
+        *("Nothing has changed, so no model was trained.", "The data is the same."),
+    ),
+    "two of three files have come": (
+        *("skipped", since("source"), {}, WAITS),
+        *("There was nothing to do.", "No test.txt yet."),
+    ),
+    "a model is worse": (
+        *("rejected", since("model"), {}, {}),
+        *("The new model was not deployed: it is worse than that.", WORSE),
+    ),
     "the corpus is invalid": (
-        "failed",
-        RESULTS,
-        {},
-        failure("DatasetNotUtf8", "AssembleDataset") | UNDONE,
-        "",
+        *("failed", RESULTS, {}, failure("DatasetTooSmall", "AssembleDataset") | UNDONE),
+        *(AS_BEFORE, ""),
     ),
-    "a model is not registered": ("failed", RESULTS, DEPLOY, failure("ModelNotFound", "FindModel"), ""),
-    "no endpoint": ("failed", since("deployed"), {}, failure("EndpointFailed", "Deploy") | UNDONE, ""),
-    "a test fails": ("rolled_back", [], {}, failure("SmokeTestFailed", "SmokeTest") | BACK, IS_BACK),
-    "Finish fails": ("failed", [], {}, failure("AccessDenied", "Finish") | PASSED, SERVES.format(NAME)),
+    "a model is not registered": (
+        *("failed", RESULTS, DEPLOY, failure("ModelNotFound", "FindModel")),
+        *(AS_BEFORE, ""),
+    ),
+    "no endpoint": ("failed", since("deployed"), {}, failure("EndpointFailed", "Deploy") | UNDONE, "", ""),
+    "a test fails": ("rolled_back", [], {}, failure("SmokeTestFailed", "SmokeTest") | BACK, IS_BACK, ""),
+    "Finish fails": ("failed", [], {}, failure("AccessDenied", "Finish") | PASSED, SERVES.format(NAME), ""),
     "Finish fails, then teardown": (
         *("failed", [], {"teardown": "on_failure"}),
-        *(failure("AccessDenied", "Finish") | PASSED | GONE, IS_GONE),
+        *(failure("AccessDenied", "Finish") | PASSED | GONE, IS_GONE, ""),
     ),
-    "the teardown fails": ("failed", [], {"teardown": "always"}, failure("EndpointBusy", "Teardown"), ""),
-    "the cleanup fails": ("failed", RESULTS, CLEANUP, failure("AccessDenied", "Compensate"), ""),
-    "the lease is lost": ("failed", RESULTS, {}, failure("LeaseLost", "Deploy") | UNDONE, ""),
+    "the teardown fails": ("failed", [], {"teardown": "always"}, failure("EndpointBusy", "Teardown"), "", ""),
+    "the cleanup fails": ("failed", RESULTS, CLEANUP, failure("AccessDenied", "Compensate"), "", ""),
+    "the lease is lost": ("failed", since("model"), {}, failure("LeaseLost", "Deploy") | UNDONE, "", ""),
 }
 STATUSES = {"unchanged": "Unchanged", "skipped": "Skipped", "rejected": "Rejected"}
 
@@ -153,17 +186,22 @@ STATUSES = {"unchanged": "Unchanged", "skipped": "Skipped", "rejected": "Rejecte
 def test_every_ending_has_a_status_an_event_and_a_first_line_that_says_it(
     reported: Reported, results: Json, name: str
 ) -> None:
-    event, missing, run, more, reason = ENDINGS[name]
+    event, missing, run, more, headline, reason = ENDINGS[name]
     status = STATUSES.get(event, "Succeeded")
     for caught in more.get("caught", []):
         status = "Failed"
-        reason = f"{caught['Step']} failed with {caught['Error']}: So it is.{reason}"
-    accepted = event != "rejected"
-    results["evaluated"] |= {"accepted": accepted, "reason": "It is good." if accepted else "It is worse."}
+        headline = f"The step “{step_names.in_words(caught['Step'])}” failed.{headline}"
+        reason = f"{caught['Error']}: So it is."
+    results["evaluated"] |= {"reason": "It is good."}
+    if event == "rejected":
+        results["evaluated"] |= {
+            **{"accepted": False, "reason": "It is worse.", "objection": "it is worse than that"}
+        }
     results["run"] |= run
     document = reported(results | dict.fromkeys(missing) | more)
-    assert (document["status"], document["event"], document["reason"]) == (status, event, reason)
-    assert reported.first_line == f"{status}: {reason}"
+    assert (document["status"], document["event"]) == (status, event)
+    assert (document["headline"], document["reason"]) == (headline, reason)
+    assert reported.first_line == f"{status}: {headline} {reason}"
     attributes = {key: value["StringValue"] for key, value in reported.message["MessageAttributes"].items()}
     assert attributes == {"event": event, "status": status}
     assert reported.message["Subject"] == f"Lexline: {NAME} {event.replace('_', ' ')}"
@@ -211,7 +249,10 @@ def test_an_invalid_input_is_published_though_the_run_has_no_name(reported: Repo
     results["caught"] = [error("InvalidInput", "Plan", "hyperparameters.lr: too high")]
     document = reported(results, files=0)
     assert (document["status"], document["run"], document["work"]) == ("Failed", None, None)
-    assert reported.first_line == "Failed: Plan failed with InvalidInput: hyperparameters.lr: too high"
+    assert reported.first_line == (
+        "Failed: The step “Check the request” failed. The endpoint was not changed. "
+        "InvalidInput: hyperparameters.lr: too high"
+    )
     assert reported.message["Subject"] == "Lexline: run failed"
 
 
@@ -244,7 +285,7 @@ def test_the_first_error_is_the_reason_and_the_later_ones_are_the_cleanups(
         "error": "SmokeTestFailed",
         "message": "So it is.",
         "step": "SmokeTest",
-        "cleanup": ["Compensate failed with AccessDenied: Not allowed."],
+        "cleanup": ["“Undo incomplete changes” failed with AccessDenied: Not allowed."],
     }
 
 
@@ -298,6 +339,27 @@ def test_an_infinite_perplexity_is_json_too(reported: Reported, results: Json) -
     assert ">infinite<" in reported.files[f"reports/{NAME}.html"]
 
 
+def test_the_hyperparameters_are_those_that_training_used(reported: Reported, results: Json) -> None:
+    requested = reported(results)["hyperparameters"]
+    assert (requested["epochs"], requested["tokenizer"], "lr" in requested) == (6, "auto", False)
+    used = {"epochs": 6, "lr": 0.003, "tied": True, "tokenizer": "prose", "max_vocabulary": 200_000}
+    reported.output = JobOutput(JobMetrics(hyperparameters=used))
+    assert reported(results)["hyperparameters"].items() >= used.items()
+
+
+def test_a_run_that_trains_nothing_has_no_hyperparameters(reported: Reported, results: Json) -> None:
+    results["run"] |= DEPLOY
+    assert reported(results | dict.fromkeys(TRAINING))["hyperparameters"] == {}
+
+
+def test_a_report_of_an_earlier_version_is_read(reported: Reported, results: Json) -> None:
+    document = reported(results)
+    for field in ("headline", "hyperparameters"):
+        del document[field]
+    del document["finished"]["replaced"]
+    assert Report.model_validate(document).headline == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "has_cost"),
     [
@@ -325,6 +387,7 @@ def test_the_report_is_in_the_bucket_as_a_page_and_as_json(reported: Reported, r
     assert document["page"] == f"s3://texts/{page}"
     assert NAME in reported.files[page]
     assert "208.30" in reported.files[page]
+    assert document["headline"] in reported.files[page]
     assert f"\n\nReport: {PAGE}\n\n{{" in reported.message["Message"]
 
 

@@ -149,3 +149,48 @@ def test_a_malformed_value_counts_as_missing(
 ) -> None:
     expected = JobMetrics(epochs=found) if isinstance(found, list) else found
     assert metrics(document) == expected
+
+
+# --- what the report shows of a job ------------------------------------------------------------------
+
+
+def test_what_the_job_used_and_what_sets_its_model_apart_is_read(
+    metrics: Callable[[Any], JobMetrics],
+) -> None:
+    document = {
+        "hyperparameters": {"epochs": 6, "lr": 0.003, "tied": True, "tokenizer": "prose"},
+        "machine": {"device": "NVIDIA A10G", "processes": 4, "memory": 5, "gpu_memory": None},
+        "side_by_side": {"prompt": "", "seed": 1, "temperature": 0.7, "champion": "a", "challenger": "b"},
+        "word_differences": [{"word": "peace", "count": 12, "champion": 0.001, "challenger": 0.2}],
+    }
+    found = metrics(document).model_dump()
+    assert {name: found[name] for name in document} == document
+    assert type(found["hyperparameters"]["tied"]) is bool
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"epochs": [6]},
+        {"epochs": None},
+        {"lr": float("nan")},
+        {"recipe": "fast && rm"},
+        {"recipe": "x" * 41},
+        {"--set": 1},
+        {f"x{'y' * number}": 1 for number in range(51)},
+        ["epochs"],
+    ],
+)
+def test_hyperparameters_that_are_none_count_as_missing(
+    metrics: Callable[[Any], JobMetrics], value: Any
+) -> None:
+    assert metrics({"hyperparameters": value}).hyperparameters == {}
+
+
+@pytest.mark.parametrize("probability", [0, -0.1, 1.1, "0.5", None])
+def test_a_probability_that_is_none_is_left_out(
+    metrics: Callable[[Any], JobMetrics], probability: Any
+) -> None:
+    word = {"word": "peace", "count": 3, "champion": probability, "challenger": 0.2}
+    (found,) = metrics({"word_differences": [word]}).word_differences
+    assert (found.champion, found.challenger, found.improved) == (None, 0.2, True)
