@@ -121,6 +121,7 @@ def test_a_model_that_ends_says_why_and_starts_again(models: LocalModels) -> Non
         archive({**dict.fromkeys(FILES[1:], b""), "../model.pt": b""}),
         archive({**dict.fromkeys(FILES[1:], b""), "/model.pt": b""}),
     ],
+    ids=["empty", "no archive", "cut off", "incomplete", "outside the folder", "absolute path"],
 )
 def test_an_artifact_that_cannot_be_read_is_named_and_leaves_nothing(
     models: LocalModels, bucket: Bucket, content: bytes, tmp_path: Path
