@@ -20,10 +20,10 @@ class Peak:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def look(self, process: psutil.Process) -> None:
+    def look(self, process: psutil.Process, *, with_children: bool = True) -> None:
         """Measure now."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            every = [process, *process.children(recursive=True)]
+            every = [process, *(process.children(recursive=True) if with_children else [])]
             self.bytes = max(self.bytes, sum(map(anonymous_bytes, every)))
 
 
@@ -37,13 +37,13 @@ def anonymous_bytes(process: psutil.Process) -> int:
 
 
 @contextlib.contextmanager
-def watched(process: psutil.Process) -> Iterator[Peak]:
+def watched(process: psutil.Process, *, with_children: bool = True) -> Iterator[Peak]:
     """Watch a process in a thread until the block ends."""
     peak, ended = Peak(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(SECONDS_BETWEEN_LOOKS):
-            peak.look(process)
+            peak.look(process, with_children=with_children)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -121,7 +121,11 @@ INTERNALS = {
     "ministack.services.lambda_svc:execution_credentials": "(config)",
     "ministack.services.lambda_svc:function_policy_for_arn": "(resource_arn)",
     "ministack.services.lambda_svc:invoke_async_with_retry": "(func, event)",
+    "ministack.services.s3:_get_object": "(bucket_name, key, headers, query_params)",
+    "ministack.services.s3:_object_disk_path": "(bucket, key, account_id)",
+    "ministack.services.s3:_read_body": "(bucket_name, key, obj)",
     "ministack.services.s3:_resolve_sse_write_headers": "(headers, bucket_name)",
+    "ministack.services.s3:_version_entry_from_record": "(obj, version_id, data)",
     "ministack.services.s3:_fire_s3_event": (
         "(bucket_name, key, event_name, size, etag, deletion_type, restore_event_data, version_id, "
         "sequencer, object_extra, record_extra)"

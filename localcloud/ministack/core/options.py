@@ -55,7 +55,7 @@ def options(state: Path, port: int) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{state / 'no-docker.sock'}",
         "PERSIST_STATE": "0",
         "STATE_DIR": str(state / "ministack"),
-        # Objects are kept on disk instead of in memory, because a corpus may have a GiB.
+        # Objects are kept on disk instead of in memory, because a corpus may have many GB.
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
         # MiniStack unpacks and runs Lambda functions below the temporary folder.
