@@ -193,14 +193,17 @@ class ItemText(AbstractContextManager["ItemText"]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            self._abort(error)
-            return
         try:
+            if error is not None:
+                self._abort(error)
+                return
             self._complete()
         except PipelineError as failure:
             self._abort(failure)
             raise
+        finally:
+            # Lambda uses the process again, and this object may be in a cycle of references.
+            self._buffer = bytearray()
 
     def _complete(self) -> None:
         if self._upload and self._buffer:

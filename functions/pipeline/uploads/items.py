@@ -59,8 +59,9 @@ def read(
     reading = _Reading(write, seconds)
     for planned in item.objects:
         key = f"uploads/{dataset}/{planned.name}"
-        source = ObjectReader(s3, bucket, key, planned.etag, planned.size, reading.check_time)
-        reading.read_object(planned.name, source, item)
+        # Closing frees the buffer of 8 MiB, which a cycle of references would keep.
+        with ObjectReader(s3, bucket, key, planned.etag, planned.size, reading.check_time) as source:
+            reading.read_object(planned.name, source, item)
     return ItemResult(source=reading.source, files=reading.files, left_out=reading.left_out)
 
 

@@ -74,8 +74,9 @@ def plan(s3: S3Client, bucket: str, dataset: str, listed: Sequence[UploadedObjec
         raise nothing_left(dataset, entries)
 
     def is_plain_text(planned: PlannedObject) -> bool:
-        source = ObjectReader(s3, bucket, f"{folder}{planned.name}", planned.etag, planned.size)
-        return items.is_plain_text(source.read(HEAD), planned.name)
+        # Closing frees the buffer of 8 MiB, which a cycle of references would keep.
+        with ObjectReader(s3, bucket, f"{folder}{planned.name}", planned.etag, planned.size) as source:
+            return items.is_plain_text(source.read(HEAD), planned.name)
 
     work: list[_Work] = []
     group = _Group()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import re
-from typing import TYPE_CHECKING
+import tracemalloc
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from contracts.dataset import ItemResult, LeftOut, Manifest, Plan, Prepared
 from core import errors
-from tests.unit.pipeline.uploads.dataset import RUN, Files, tale
+from tests.unit.pipeline.uploads.dataset import RUN, Files, Objects, tale
 from tests.unit.pipeline.uploads.s3_in_memory import BUCKET, Request, S3InMemory
 from uploads import corpus_folder, items, listing, object_reader, planning, ranges
 from uploads.assembly import assemble
@@ -19,6 +21,8 @@ from uploads.corpus_folder import CorpusFolder, ItemText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
 
 PREFIX = f"prepared/tales/{RUN}/"
 
@@ -88,6 +92,38 @@ def test_an_item_without_text_has_no_object(s3: S3InMemory, monkeypatch: pytest.
     put(s3, {"a.png": b"\x89PNG\0", "b.txt": tale()})
     assert prepare(s3).left_out[0].name == "a.png"
     assert f"{PREFIX}corpus/00000" not in s3.under(PREFIX)
+
+
+class OneFile(Objects):
+    """One uploaded file, and a folder that forgets what is written to it."""
+
+    def put_object(self, **_: object) -> None:
+        pass
+
+
+def test_a_function_that_reads_many_items_keeps_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = OneFile({"a.txt": tale(200) * 200})
+    s3 = cast("S3Client", objects)
+    # The plan reads the beginning of a file that is larger than this.
+    monkeypatch.setattr(planning, "GROUP_BYTES", 1024**2)
+    monkeypatch.setattr(ranges, "RANGE", 1024**2)
+    plan = planning.plan(s3, BUCKET, "tales", objects.listed())
+    folder = CorpusFolder(s3, BUCKET, "tales", RUN)
+
+    def read() -> int:
+        planning.plan(s3, BUCKET, "tales", objects.listed())
+        with folder.item_text(plan.items[0]) as text:
+            items.read(s3, BUCKET, "tales", plan.items[0], text.write, 600)
+        return tracemalloc.get_traced_memory()[0]
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        first, *_, last = [read() for _ in range(4)]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert last - first < 1024**2
 
 
 def test_a_long_text_is_written_in_parts_and_not_visible_before_it_is_whole(
