@@ -69,14 +69,14 @@ demo: env ## run the whole pipeline on this machine, and clean up (DATA=path: yo
 	@PLAYGROUND="$(PLAYGROUND)" PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(if $(DATA),"$(DATA)")
 
 # Three processes keep two cores busy, because each waits for a part of its time.
-test: env ## run every test: unit, integration, faults, end to end
-	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e \
+test: env ## run every test that is not slow: unit, integration, faults, end to end
+	$(BIN)/pytest tests/unit tests/integration tests/faults tests/e2e -m "not slow" \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Each of these tests has a local cloud of its own and takes minutes. The random sequences of faults are tried again, more
-# of them than in `make test`. HOSTING_PYTHON=path also tests the PyTorch of the hosting image.
-test-verification: env ## run the documented commands, `make verify-aws` with a local cloud in AWS's place, and a small account
-	SEQUENCES=200 $(BIN)/pytest tests/verification tests/faults/test_interleavings.py --numprocesses 2 --dist loadfile
+# The tests marked as slow, and the random sequences of faults again, more of them than in `make test`. HOSTING_PYTHON=path
+# also tests the PyTorch of the hosting image.
+test-verification: env ## run the slow tests: documented commands, `make verify-aws` on two local clouds, a small account, kills
+	$(BIN)/pytest tests/verification tests/integration tests/faults tests/e2e -m slow --numprocesses 2 --dist loadfile
 
 # Chromium comes from Debian's packages, if this user may install them. Without it, the tests are skipped.
 test-browser: env ## use the playground in Chromium (SCREENSHOTS=folder for pictures of every view)

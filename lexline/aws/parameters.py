@@ -11,8 +11,12 @@ from typing import Any
 from lexline.core.errors import UsageError
 
 
-def parse(assignments: Sequence[str]) -> dict[str, str]:
+def parse(assignments: Sequence[str], where: str = "--parameter") -> dict[str, str]:
     """Return the stack parameters in a list of NAME=VALUE.
+
+    Args:
+        assignments: The list.
+        where: What the user gave them with, for errors.
 
     Raises:
         UsageError: One of them has another form, or a parameter is given twice.
@@ -22,11 +26,11 @@ def parse(assignments: Sequence[str]) -> dict[str, str]:
         name, equals, value = assignment.partition("=")
         if not equals or not name.isalnum():
             raise UsageError(
-                f"--parameter {assignment} is invalid.", "Give NAME=VALUE, for example --parameter Epochs=6."
+                f"{where} {assignment} is invalid.", f"Give NAME=VALUE, for example {where} Epochs=6."
             )
         if name in parameters:
             raise UsageError(
-                f"--parameter {name} is given twice, as {parameters[name]} and as {value}.", "Give it once."
+                f"{where} {name} is given twice, as {parameters[name]} and as {value}.", "Give it once."
             )
         parameters[name] = value
     return parameters

@@ -72,7 +72,8 @@ def _overrides(project: Path, section: str, parameters: Mapping[str, str]) -> li
     configured = (
         config.get(section, {}).get("deploy", {}).get("parameters", {}).get("parameter_overrides", [])
     )
-    merged = {"PythonRuntime": f"python{_PYTHON}", **stack_parameters.parse(configured), **parameters}
+    own = stack_parameters.parse(configured, f"In samconfig.toml, parameter_overrides of [{section}]:")
+    merged = {"PythonRuntime": f"python{_PYTHON}", **own, **parameters}
     return [f"{name}={value}" for name, value in merged.items()]
 
 

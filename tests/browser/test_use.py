@@ -140,7 +140,7 @@ def test_a_run_shows_its_result_its_curve_and_its_steps(open_page: Open) -> None
     page.locator("#runs button.link").last.click()
     dialog = page.locator("dialog[open]")
     dialog.locator("svg").wait_for()
-    assert "is live on the endpoint" in dialog.inner_text()
+    assert "is live on endpoint" in dialog.inner_text()
     assert "Train" in dialog.locator(".steps").inner_text()
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")

@@ -63,6 +63,7 @@ def models(stack: DeployedStack, corpus: bytes) -> list[str]:
 
 # Fourteen executions, two of which train.
 @pytest.mark.timeout(1800)
+@pytest.mark.slow
 def test_no_request_fails_during_ten_deployments_and_two_rollbacks(
     stack: DeployedStack, models: list[str]
 ) -> None:

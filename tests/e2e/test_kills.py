@@ -104,6 +104,7 @@ def own_stack(tmp_path: Path) -> Iterator[DeployedStack]:
     control.stop(home)
 
 
+@pytest.mark.slow
 def test_a_killed_local_cloud_ends_its_processes_and_starts_again_empty(
     own_stack: DeployedStack, corpus: bytes
 ) -> None:

@@ -253,15 +253,11 @@ class Pipeline:
         return [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
 
     def messages(self) -> list[str]:
-        """Return the reasons in the stored reports, in no order."""
+        """Return the headline and the reason of each stored report, in no order."""
         listed = self._s3.list_objects_v2(Bucket=self.stack.bucket, Prefix="reports/").get("Contents", [])
-        return [
-            json.loads(self._s3.get_object(Bucket=self.stack.bucket, Key=stored["Key"])["Body"].read())[
-                "reason"
-            ]
-            for stored in listed
-            if stored["Key"].endswith(".json")
-        ]
+        keys = [stored["Key"] for stored in listed if stored["Key"].endswith(".json")]
+        bodies = [self._s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read() for key in keys]
+        return [f"{report['headline']} {report['reason']}" for report in map(json.loads, bodies)]
 
     def orphans(self) -> list[str]:
         """Return jobs in progress, unsettled endpoints, and configs and models that no endpoint may use."""

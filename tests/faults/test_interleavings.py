@@ -1,7 +1,6 @@
 """Random sequences of uploads, faults and aborts, and the promises that hold after each of them."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +10,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.faults.pipeline import KEPT, Pipeline
-
-# `make test-verification` tries 200.
-SEQUENCES = int(os.environ.get("SEQUENCES", "60"))
 
 Action = Callable[[Pipeline], object]
 
@@ -95,9 +91,10 @@ sequences = st.lists(
 
 
 @pytest.mark.timeout(1800)
-def test_random_sequences_lose_nothing_and_leave_nothing(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("number", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_random_sequences_lose_nothing_and_leave_nothing(pipeline: Pipeline, number: int) -> None:
     @settings(
-        max_examples=SEQUENCES,
+        max_examples=number,
         deadline=None,
         derandomize=True,
         database=None,

@@ -197,7 +197,7 @@ def test_a_bad_model_is_rolled_back(pipeline: Pipeline, how: BadResponse) -> Non
     pipeline.faults.respond(how, name=job)
     pipeline.faults.end_delays()
     assert_failed(pipeline.wait_for(execution), "SmokeTestFailed")
-    assert any("is back at" in message for message in pipeline.messages())
+    assert any(f"serves {served} again" in message for message in pipeline.messages())
     pipeline.assert_sound(serves=served)
 
 

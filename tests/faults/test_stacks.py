@@ -52,6 +52,7 @@ def possessions(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_two_stacks_run_at_the_same_time_and_one_is_deleted(
     cloud: LocalCloud, stacks: list[Pipeline]
 ) -> None:

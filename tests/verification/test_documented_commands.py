@@ -28,6 +28,8 @@ from localcloud import control
 from tests.stack import PROJECT, TINY
 from tests.unit.docs.blocks import PAGES, Block, shell_blocks
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 FILES = {
     "my-text.txt": "".join(
@@ -68,7 +70,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (copy / name).write_text(text, encoding="utf-8")
     config = (copy / "samconfig.toml").read_text(encoding="utf-8")
     tiny = "".join(f'    "{name}={value}",\n' for name, value in TINY.items())
-    # Of two values for one parameter, the later one counts.
+    config = re.sub(rf'    "(?:{"|".join(TINY)})=.*",\n', "", config)
     config, replaced = re.subn(r"(parameter_overrides = \[\n(?: .*\n)*)", rf"\1{tiny}", config)
     assert replaced == 1
     (copy / "samconfig.toml").write_text(config, encoding="utf-8")

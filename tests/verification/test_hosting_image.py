@@ -18,6 +18,8 @@ HOSTING = "python3.13 -m venv hosting && hosting/bin/pip install torch==2.10.0 n
 """Ray image v1.4: Python 3.13, PyTorch 2.10 (AWS's deep-learning-containers, release notes of Ray Serve)."""
 GENERATE = """
 import json, sys, inference, torch
+
+pytestmark = pytest.mark.slow
 served = inference.load(sys.argv[1])
 requests = [{"words": 30, "seed": 7}, {"words": 30, "seed": 7, "top_k": 5, "prompt": sys.argv[2]}]
 responses = [served.generate(inference.parse(json.dumps(each), "application/json")) for each in requests]

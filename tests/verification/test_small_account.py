@@ -9,6 +9,8 @@ from tests.faults.harness.client import Faults
 from tests.faults.pipeline import KEPT, Pipeline
 from tests.stack import TINY, deploy, running
 
+pytestmark = pytest.mark.slow
+
 # Pauses before retries are as long as on AWS: the functions are not faster here either.
 ENVIRONMENT = {
     "LAMBDA_ACCOUNT_CONCURRENCY": "10",

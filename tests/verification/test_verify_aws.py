@@ -11,6 +11,8 @@ import pytest
 
 from tests.stack import PROJECT, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(3600)
 def test_two_local_clouds_agree_and_nothing_is_left(tmp_path: Path) -> None:

@@ -205,6 +205,7 @@ def response_or_none(sagemaker: Sagemaker, endpoint: str) -> Any:
         raise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     ["ServeReplica", "ProxyActor", "raylet/raylet", "gcs_server", "programs/ray_server.py"],

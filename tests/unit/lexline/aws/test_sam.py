@@ -94,6 +94,14 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
     assert shown == ["sam build: Building codeuri", "sam deploy: Building codeuri"]
 
 
+def test_a_configured_parameter_that_is_given_twice_is_refused_by_the_files_name(
+    target: Target, project: Path
+) -> None:
+    (project / "samconfig.toml").write_text(CONFIG.replace("Epochs=5", "LogInterval=50"))
+    with pytest.raises(UserError, match=r"^In samconfig\.toml, .* \[local\]: LogInterval is given twice"):
+        deploy(replace(target, endpoint_url="http://127.0.0.1:1"), project, {}, lambda line: None)
+
+
 def test_aws_uses_the_default_configuration(target: Target, project: Path, calls: Calls) -> None:
     deploy(target, project, {}, lambda line: None)
     _, call = calls()
