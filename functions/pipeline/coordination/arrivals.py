@@ -56,6 +56,10 @@ def gather(run: Run, quiet_seconds: float) -> Gathered:
             return Gathered(seconds=max(0, math.ceil(min(item.get("quiet", 0), latest) - now)))
         if gatherer is None or not executions.is_running(item["execution"]):
             if _become_gatherer(run, item, now + quiet_seconds):
+                execution = executions.describe(run.execution.id)
+                if execution and execution["status"] == "ABORTED":
+                    # It was aborted while this function ran, and its end may have been handled already.
+                    leave(str(run.dataset), run.execution.id, 1, run.upload)
                 return Gathered(seconds=math.ceil(quiet_seconds))
         elif _join(run, gatherer, now + quiet_seconds):
             return Gathered(seconds=0, joined=gatherer)

@@ -172,6 +172,15 @@ def test_a_gatherer_that_seemed_to_have_ended_joins_its_successor(
     assert joins(first) == successor.name
 
 
+def test_a_function_that_outlives_its_aborted_execution_leaves_no_gatherer(
+    table: TableInMemory, machine: ExecutionsInMemory, new_upload: Uploads
+) -> None:
+    aborted = new_upload("1.txt")
+    machine.end(aborted.execution.id, "ABORTED")
+    arrivals.gather(aborted, QUIET)
+    assert arrivals.gatherer("sotu") is None
+
+
 def test_leave_keeps_the_gatherer_if_more_uploads_joined_since_they_were_counted(
     table: TableInMemory, new_upload: Uploads
 ) -> None:
