@@ -118,12 +118,17 @@ def _pattern(letter: str, cluster: str, elision: str = "(?!)") -> re.Pattern[str
     )
 
 
-# The apostrophe of an elision: between letters, unless a clitic of English follows.
-_ELISION = rf"(?<!\d)['’](?![stdm](?![\w{_MARKS}])|(?:re|ve|ll)(?![\w{_MARKS}]))(?=[\w{_MARKS}])"
-_FIRST_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)")
-_PIECES = _pattern(rf"[\w{_MARKS}]", "(?!)", rf"(?i:{_ELISION})")
+def _elision(letter: str) -> str:
+    """Return the pattern of an elision's apostrophe: between letters, unless a clitic of English follows."""
+    return rf"(?i:(?<!\d)['’](?![stdm](?!{letter})|(?:re|ve|ll)(?!{letter}))(?={letter}))"
+
+
+_LETTER = rf"[\w{_MARKS}]"
+_SPACED_LETTER = rf"(?![{_UNSPACED}]){_LETTER}"
+_FIRST_PIECES = _pattern(_LETTER, "(?!)")
+_PIECES = _pattern(_LETTER, "(?!)", _elision(_LETTER))
 _PIECES_AND_CLUSTERS = _pattern(
-    rf"(?![{_UNSPACED}])[\w{_MARKS}]", f"[{_UNSPACED}][{_EXTENDING}]*", rf"(?i:{_ELISION})(?![{_UNSPACED}])"
+    _SPACED_LETTER, f"[{_UNSPACED}][{_EXTENDING}]*", _elision(f"(?:{_SPACED_LETTER})")
 )
 _ENDINGS = frozenset(".,;:!?-)\"'”’")
 

@@ -82,6 +82,7 @@ def assert_as_simple(channel: Path, tokenizer: str, **how: int) -> None:
 
 @pytest.mark.parametrize("tokenizer", ["prose", "tokenized", "joined"])
 @given(train=TEXTS, valid=TEXTS, test=TEXTS, block_bytes=st.integers(1, 40))
+@example(train="don't戦don't", valid="l'戦", test="it's戦", block_bytes=1)
 @example(train="<eos> <eos> <unk>\u2028<eos>￭", valid="\ufeff\ufeff ", test="\r", block_bytes=2)
 def test_a_corpus_equals_that_of_the_simple_way(
     tokenizer: str, train: str, valid: str, test: str, block_bytes: int
