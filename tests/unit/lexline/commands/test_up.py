@@ -30,8 +30,9 @@ import signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 import boto3
-# A shell lets its background jobs ignore Ctrl-C's signal, and this test may run in one.
+# A shell lets its background jobs ignore Ctrl-C's signal, and nohup that of a closed terminal. This test may run so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.executable = {python!r}
 from lexline.aws import target
 from lexline.cli import app
