@@ -39,8 +39,8 @@ from lexline.aws.stack import Stack
 from lexline.aws.target import Target
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# A model this small trains in seconds. A second model is about as good, so it needs some tolerance. samconfig.toml
-# creates a role for notebooks on the local cloud only.
+# A model this small trains in seconds. A second model is about as good, so it needs some tolerance.
+# samconfig.toml creates the role for notebooks on the local cloud only.
 PARAMETERS = [
     "Emsize=16",
     "Nhid=16",

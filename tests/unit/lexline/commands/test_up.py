@@ -30,7 +30,7 @@ import signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 import boto3
-# A shell lets its background jobs ignore Ctrl-C's signal, and nohup that of a closed terminal. This test may run so.
+# A shell lets its background jobs ignore Ctrl-C's signal, and nohup lets them ignore a closed terminal's.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.executable = {python!r}
