@@ -143,6 +143,8 @@ class Job:
             "SM_MODEL_DIR": str(self.model),
             "SM_OUTPUT_DATA_DIR": str(self.data),
             "SM_OUTPUT_DIR": str(self.folder / "output"),
+            # A killed job leaves its scratch files.
+            "TMPDIR": str(self.folder),
             **({"SM_CHANNEL_CHAMPION": str(self.champion)} if self.champion else {}),
         }
 
