@@ -31,7 +31,8 @@ class Recipe:
         beta: Weight of the mean square of their change from one word to the next (their TAR).
         decay: Weight decay, relative to the learning rate.
         varied_windows: Whether the length of back-propagation varies from batch to batch.
-        from_frequencies: Whether a new model predicts each word as often as it occurs in train.
+        informed: Whether a new model predicts each word as often as it occurs in train, and begins with the
+            vectors of initial_vectors.py.
     """
 
     optimiser: Literal["sgd", "adam", "asgd"]
@@ -40,12 +41,12 @@ class Recipe:
     beta: float = 0.0
     decay: float = 0.0
     varied_windows: bool = False
-    from_frequencies: bool = False
+    informed: bool = False
 
 
 BY_NAME = {
     "classic": Recipe("sgd"),
-    "fast": Recipe("adam", adaptive=True, from_frequencies=True),
+    "fast": Recipe("adam", adaptive=True, informed=True),
     "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True),
 }
 
@@ -66,14 +67,14 @@ LARGEST_SHARE = 0.9
 
 
 def model(hparams: Hyperparameters, counts: npt.NDArray[np.int64]) -> LanguageModel:
-    """Return a new model.
+    """Return a new model, with random word vectors.
 
     Args:
         hparams: The job's hyperparameters.
         counts: How often each word occurs in the training text (vocabulary).
     """
     made = LanguageModel(shape(hparams, len(counts)), dropout(hparams))
-    if BY_NAME[hparams.recipe].from_frequencies:
+    if BY_NAME[hparams.recipe].informed:
         made.decoder.set_frequencies(torch.from_numpy(counts).double())
     return made
 

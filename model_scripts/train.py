@@ -44,6 +44,7 @@ import distributed
 import epoch_loop
 import example_texts
 import hyperparameters
+import initial_vectors
 import machine
 import perplexity
 import recipes
@@ -178,7 +179,11 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
         }
     )
     device = prepare_torch(hparams.seed)
-    model = recipes.model(hparams, text.counts).to(device)
+    model = recipes.model(hparams, text.counts)
+    if recipes.BY_NAME[hparams.recipe].informed:
+        columns = epoch_loop.batchify(splits["train"], hparams.batch_size)
+        initial_vectors.set_vectors(model, columns, hparams.batch_size)
+    model = model.to(device)
     distributed.broadcast_weights(model)
     metrics = Metrics(
         artifact=folders.model,
