@@ -240,9 +240,9 @@ def broadcast_weights(model: nn.Module) -> None:
 def sum_gradients(parameters: Iterable[nn.Parameter], flags: list[bool]) -> list[bool]:
     """Replace each gradient by its sum over all ranks, and return each flag's `or` over all ranks.
 
-    The flags travel with the gradients, so that agreeing on something costs no round trip of its own. Dense
-    gradients travel as one flat vector, sparse ones as the rows they hold: a rank sends the words of its own
-    batch, not the vocabulary.
+    Dense gradients travel as one flat vector, sparse ones as the rows they hold: a rank sends the words of
+    its own batch, not the vocabulary. The flags travel at the same time, between processors: to read them
+    from the vector, the host would wait for its GPU.
 
     Args:
         parameters: A parameter's gradient is sparse on all ranks or on none. A missing gradient, of a
@@ -262,11 +262,13 @@ def sum_gradients(parameters: Iterable[nn.Parameter], flags: list[bool]) -> list
 
 def _sum_dense(parameters: list[nn.Parameter], flags: list[bool]) -> list[bool]:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    counts = gradients[0].new_tensor([float(flag) for flag in flags])
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), counts])
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    counts = torch.tensor([int(flag) for flag in flags])
     with _detect_lost_rank():
+        agreed = distributed.all_reduce(counts, async_op=True)
         distributed.all_reduce(flat)
-    *summed, counts = torch.split(flat, [*(p.numel() for p in parameters), len(flags)])
+        agreed.wait()
+    summed = torch.split(flat, [parameter.numel() for parameter in parameters])
     for parameter, gradient in zip(parameters, summed, strict=True):
         parameter.grad = gradient.view_as(parameter)
     return [count > 0 for count in counts.tolist()]

@@ -31,7 +31,7 @@ import recipes
 from checkpoint import Checkpoints
 from hyperparameters import Hyperparameters
 from job_log import log, log_values, scores
-from language_model import WEIGHTS, LanguageModel, State, save_weights
+from language_model import WEIGHTS, Batch, LanguageModel, State, save_weights
 from metrics import Epoch, Metrics
 from numbered_text import Tokens
 from optimisation import Optimisation
@@ -184,7 +184,7 @@ class Training:
         return True
 
     def _step(self, sigterm: "DeferredSigterm") -> tuple[Tensor, bool, bool]:
-        """Train on one batch.
+        """Train on one batch. Nothing in it waits for a GPU.
 
         Returns:
             The loss, in nats and summed over this rank's columns; whether any rank received SIGTERM; whether
@@ -193,10 +193,10 @@ class Training:
         position, hparams = self.position, self.hparams
         generator = torch.Generator().manual_seed(_seed(hparams.seed, position.steps))
         rows = min(recipes.window(hparams, generator), len(self.columns) - 1 - position.row)
-        words, targets = self.batch(position.row, rows)
+        batch = self.batch(position.row, rows)
         self._seed_dropout(_seed(hparams.seed, position.steps, distributed.rank()))
 
-        loss, outputs, self.state = self.model(words, targets, self.state)
+        loss, outputs, self.state = self.model(batch, self.state)
         # This rank's part of the mean over the whole batch.
         penalty = self.optimisation.penalty(outputs) * (self.own_count / hparams.batch_size)
         (loss / (rows * hparams.batch_size) + penalty).backward()
@@ -212,14 +212,13 @@ class Training:
         position.words += rows * hparams.batch_size
         return loss.detach(), stopping, save_due
 
-    def batch(self, row: int, rows: int) -> tuple[Tensor, Tensor]:
+    def batch(self, row: int, rows: int) -> Batch:
         """Return words and the words that follow them, both (rows, own columns).
 
         torch needs 8-byte numbers. Only the batch is converted; the text stays on disk, at 4 bytes a word.
         """
         numbers = torch.from_numpy(self.columns[row : row + rows + 1].astype(np.int64, order="C"))
-        numbers = numbers.to(self.device)
-        return numbers[:-1], numbers[1:]
+        return Batch.of(numbers, self.model.shape, self.device)
 
     def _seed_dropout(self, seed: int) -> None:
         # torch.manual_seed does the same, but takes most of a millisecond.

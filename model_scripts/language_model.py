@@ -22,6 +22,7 @@ this is the plain model with a full softmax.
 import copy
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,45 @@ class Shape:
         edges = (*self.cutoffs, self.vocabulary_size)
         return list(zip(edges[:-1], edges[1:], self.widths, strict=True))
 
+    def places_in_tails(self, words: Tensor) -> list[Tensor]:
+        """Return, for each tail, the places of its words in `words` (n). On a GPU, the host waits."""
+        return [((words >= start) & (words < end)).nonzero().flatten() for start, end, _ in self.tails]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The words of a training step and those that follow them, on the model's device.
+
+    The places of each tail's words come along, found on the CPU. To find them on a GPU, each step would have
+    to wait for it.
+
+    Attributes:
+        words: The words to read (rows, columns).
+        targets: The words after them (rows, columns).
+        word_places: For each tail, the places of its words in `words.flatten()`.
+        target_places: For each tail, the places of its words in `targets.flatten()`.
+    """
+
+    words: Tensor
+    targets: Tensor
+    word_places: Sequence[Tensor]
+    target_places: Sequence[Tensor]
+
+    @classmethod
+    def of(cls, numbers: Tensor, shape: Shape, device: torch.device) -> "Batch":
+        """Copy rows of word numbers (rows + 1, columns) to a device, at once and without waiting for it."""
+        of_words = shape.places_in_tails(numbers[:-1].flatten())
+        of_targets = shape.places_in_tails(numbers[1:].flatten())
+        parts = [numbers.flatten(), *of_words, *of_targets]
+        together = torch.cat(parts)
+        if device.type != "cpu":
+            # A copy from memory that may be swapped out would wait.
+            together = together.pin_memory()
+        moved = together.to(device, non_blocking=True)
+        flat, *places = torch.split(moved, [len(part) for part in parts])
+        rows = flat.view(numbers.shape)
+        return cls(rows[:-1], rows[1:], places[: len(of_words)], places[len(of_words) :])
+
 
 @dataclass(frozen=True)
 class Dropout:
@@ -108,8 +148,9 @@ class WordVectors(nn.Module):
 
     A tail keeps narrow vectors and a matrix that widens them: (n, narrow) @ (narrow, width).
 
-    With `sparse`, gradients hold only the rows of the words that were read. It cannot be used for vectors of
-    which a softmax reads all.
+    With `sparse`, gradients on the CPU hold only the rows of the words that were read. It cannot be used for
+    vectors of which a softmax reads all. On a GPU, gradients are dense: to merge the rows of a sparse one,
+    the host would wait for the GPU, which adds a few million zeros in less time.
     """
 
     def __init__(self, shape: Shape, width: int, *, sparse: bool = False) -> None:
@@ -124,13 +165,16 @@ class WordVectors(nn.Module):
             torch.empty(narrow, width).normal_(0, 1 / math.sqrt(narrow)) for _, _, narrow in shape.tails
         )
 
-    def forward(self, words: Tensor) -> Tensor:
-        """Return the vectors (..., width) of word numbers (...)."""
+    def forward(self, words: Tensor, places: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the vectors (..., width) of word numbers (...). places: as in Batch, if they are known."""
         flat = words.flatten()
-        vectors = functional.embedding(flat.clamp(max=self.shape.head - 1), self.head, sparse=self.sparse)
-        for (start, end, _), tail, widen in zip(self.shape.tails, self.tails, self.widen, strict=True):
-            where = ((flat >= start) & (flat < end)).nonzero().flatten()
-            narrow = functional.embedding(flat[where] - start, tail, sparse=self.sparse)
+        sparse = self.sparse and flat.device.type == "cpu"
+        vectors = functional.embedding(flat.clamp(max=self.shape.head - 1), self.head, sparse=sparse)
+        found = self.shape.places_in_tails(flat) if places is None else places
+        for (start, _, _), tail, widen, where in zip(
+            self.shape.tails, self.tails, self.widen, found, strict=True
+        ):
+            narrow = functional.embedding(flat[where] - start, tail, sparse=sparse)
             vectors = vectors.index_copy(0, where, narrow @ widen)
         return vectors.view(*words.shape, -1)
 
@@ -181,12 +225,15 @@ class Softmax(nn.Module):
         narrow = functional.linear(hidden, self.vectors.widen[tail])
         return functional.linear(narrow, self.vectors.tails[tail], self.tail_bias[tail])
 
-    def loss(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """Return the negative log likelihood of `words` (n) given activations (n, width): nats, summed."""
+    def loss(self, hidden: Tensor, words: Tensor, places: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the negative log likelihood of `words` (n) given activations (n, width): nats, summed.
+
+        places: as in Batch, if they are known.
+        """
         outcome = words
         total = hidden.new_zeros(())
-        for tail, (start, end, _) in enumerate(self.shape.tails):
-            where = ((words >= start) & (words < end)).nonzero().flatten()
+        found = self.shape.places_in_tails(words) if places is None else places
+        for tail, ((start, _, _), where) in enumerate(zip(self.shape.tails, found, strict=True)):
             outcome = outcome.index_fill(0, where, self.shape.head + tail)
             scores = self.tail_scores(tail, hidden[where])
             total = total + functional.cross_entropy(scores, words[where] - start, reduction="sum")
@@ -196,8 +243,8 @@ class Softmax(nn.Module):
         """Return the negative log likelihood of each of `words` (n), in nats, as `loss` sums them."""
         outcome = words
         within = hidden.new_zeros(len(words))
-        for tail, (start, end, _) in enumerate(self.shape.tails):
-            where = ((words >= start) & (words < end)).nonzero().flatten()
+        found = self.shape.places_in_tails(words)
+        for tail, ((start, _, _), where) in enumerate(zip(self.shape.tails, found, strict=True)):
             outcome = outcome.index_fill(0, where, self.shape.head + tail)
             scores = self.tail_scores(tail, hidden[where])
             within[where] = functional.cross_entropy(scores, words[where] - start, reduction="none")
@@ -237,21 +284,20 @@ class LanguageModel(nn.Module):
             after.append(memory)
         return hidden, after
 
-    def forward(self, words: Tensor, targets: Tensor, state: State) -> tuple[Tensor, list[Tensor], State]:
-        """Run the training pass, with dropout.
+    def forward(self, batch: Batch, state: State) -> tuple[Tensor, list[Tensor], State]:
+        """Run the training pass, with dropout. The host does not wait for the device.
 
         Args:
-            words: The words to read (rows, columns).
-            targets: The words after them (rows, columns).
+            batch: The words to read, and the words after them.
             state: The state before the first row.
 
         Returns:
             The loss of all targets, in nats and summed; the last layer's output (rows, columns, width) after
             and before its dropout, for regularisation; and the state after the last row, detached, so that
-            gradients flow back no further than `words`.
+            gradients flow back no further than the batch.
         """
         drop = self.dropout
-        hidden = self._drop(self._drop_words(words), drop.inputs)
+        hidden = self._drop(self._drop_words(batch.words, batch.word_places), drop.inputs)
         after: State = []
         for layer, before in zip(self.layers, state, strict=True):
             if after:
@@ -259,7 +305,7 @@ class LanguageModel(nn.Module):
             hidden, (h, c) = self._run(layer, hidden, before)
             after.append((h.detach(), c.detach()))
         output = self._drop(hidden, drop.outputs)
-        loss = self.decoder.loss(output.flatten(0, 1), targets.flatten())
+        loss = self.decoder.loss(output.flatten(0, 1), batch.targets.flatten(), batch.target_places)
         return loss, [output, hidden], after
 
     def start(self, columns: int) -> State:
@@ -277,12 +323,12 @@ class LanguageModel(nn.Module):
             return values
         return values * mask(values[:1] if self.dropout.locked else values, share)
 
-    def _drop_words(self, words: Tensor) -> Tensor:
+    def _drop_words(self, words: Tensor, places: Sequence[Tensor]) -> Tensor:
         """Return the words' vectors.
 
         In training, the vectors of randomly chosen words are zero: the same words in the whole batch.
         """
-        vectors: Tensor = self.encoder(words)
+        vectors: Tensor = self.encoder(words, places)
         share = self.dropout.words
         if not (self.training and share):
             return vectors

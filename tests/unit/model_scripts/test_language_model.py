@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from language_model import Dropout, LanguageModel, Shape, load, mask, save_config, save_weights
+from language_model import Batch, Dropout, LanguageModel, Shape, load, mask, save_config, save_weights
 from user_error import UserError
 
 PLAIN = Shape(vocabulary_size=50, emsize=6, nhid=8, nlayers=2, tied=False)
@@ -18,6 +18,11 @@ SHAPES = [PLAIN, PLAIN_TIED, ADAPTIVE, ADAPTIVE_UNTIED]
 
 def some_words(rows: int = 5, columns: int = 3) -> Tensor:
     return torch.randint(0, 50, (rows, columns), generator=torch.Generator().manual_seed(7))
+
+
+def a_batch(model: LanguageModel, words: Tensor, last: Tensor) -> Batch:
+    """Return the batch that reads words (rows, columns), and then the words `last` (columns)."""
+    return Batch.of(torch.cat([words, last[None]]), model.shape, torch.device("cpu"))
 
 
 def evaluated(shape: Shape) -> LanguageModel:
@@ -39,10 +44,12 @@ def test_the_probabilities_of_all_words_sum_to_one(shape: Shape) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_loss_is_that_of_the_probabilities(shape: Shape) -> None:
-    model, words, targets = evaluated(shape), some_words(), some_words().flip(0)
+    model, words = evaluated(shape), some_words()
+    batch = a_batch(model, words, last=torch.tensor([40, 12, 3]))
+    targets = batch.targets
     hidden, _ = model.read(words, model.start(3))
     each = -model.decoder.log_probabilities(hidden.flatten(0, 1)).gather(1, targets.reshape(-1, 1))[:, 0]
-    loss, _, _ = model(words, targets, model.start(3))
+    loss, _, _ = model(batch, model.start(3))
     torch.testing.assert_close(loss, each.sum(), rtol=1e-5, atol=0)
     torch.testing.assert_close(model.decoder.losses(hidden.flatten(0, 1), targets.flatten()), each)
 
@@ -89,14 +96,14 @@ def test_gradients_reach_every_parameter() -> None:
     words = torch.arange(50).reshape(10, 5)
     for shape in SHAPES:
         model = LanguageModel(shape, Dropout(words=0.1, inputs=0.1, between=0.1, outputs=0.1, weights=0.1))
-        loss, _, _ = model(words, words.roll(1, 0), model.start(5))
+        loss, _, _ = model(a_batch(model, words, words[0]), model.start(5))
         loss.backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_an_untied_models_word_vectors_get_sparse_gradients() -> None:
     model = LanguageModel(ADAPTIVE_UNTIED)
-    loss, _, _ = model(torch.tensor([[3], [12]]), torch.tensor([[12], [4]]), model.start(1))
+    loss, _, _ = model(a_batch(model, torch.tensor([[3], [12]]), torch.tensor([4])), model.start(1))
     loss.backward()
     vectors = [model.encoder.head, *model.encoder.tails]
     rows = [parameter.grad.coalesce().indices()[0].tolist() for parameter in vectors]
@@ -109,16 +116,17 @@ def test_an_untied_models_word_vectors_get_sparse_gradients() -> None:
 def test_dropout_acts_in_training_alone(part: str, locked: bool) -> None:
     torch.manual_seed(1)
     model, words = LanguageModel(PLAIN_TIED, Dropout(**{part: 0.5}, locked=locked)), some_words(20)
-    losses = {float(model(words, words, model.start(3))[0].detach()) for _ in range(3)}
+    batch = a_batch(model, words, words[0])
+    losses = {float(model(batch, model.start(3))[0].detach()) for _ in range(3)}
     assert len(losses) == 3
     model.eval()
-    assert len({float(model(words, words, model.start(3))[0].detach()) for _ in range(3)}) == 1
+    assert len({float(model(batch, model.start(3))[0].detach()) for _ in range(3)}) == 1
 
 
 def test_a_locked_mask_is_the_same_in_every_row() -> None:
     torch.manual_seed(1)
     model = LanguageModel(PLAIN_TIED, Dropout(outputs=0.5, locked=True))
-    _, (dropped, whole), _ = model(some_words(20), some_words(20), model.start(3))
+    _, (dropped, whole), _ = model(a_batch(model, some_words(20), torch.zeros(3).long()), model.start(3))
     assert len({tuple(row) for row in (dropped == 0).flatten(1).tolist()}) == 1
     torch.testing.assert_close(dropped[dropped != 0], 2 * whole[dropped != 0])
 
@@ -127,7 +135,7 @@ def test_a_dropped_word_is_dropped_wherever_it_stands() -> None:
     torch.manual_seed(1)
     model = LanguageModel(PLAIN_TIED, Dropout(words=0.5))
     words = some_words(40)
-    zero = (model._drop_words(words) == 0).all(2)
+    zero = (model._drop_words(words, places=[]) == 0).all(2)
     assert 0.2 < zero.float().mean() < 0.8
     for word in words.unique():
         assert len(zero[words == word].unique()) == 1

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hyperparameters import Hyperparameters
-from language_model import LanguageModel, Shape
+from language_model import Batch, LanguageModel, Shape
 from optimisation import PATIENCE, Optimisation
 
 SHAPE = Shape(50, emsize=8, nhid=8, nlayers=1, tied=True, cutoffs=(10,), widths=(4,))
@@ -22,7 +22,8 @@ def train(model: LanguageModel, optimisation: Optimisation, steps: int) -> list[
     """The learning rates of some steps over the same words."""
     rates = []
     for _ in range(steps):
-        loss, outputs, _ = model(WORDS, WORDS.roll(1, 0), model.start(5))
+        batch = Batch.of(torch.cat([WORDS, WORDS[:1]]), model.shape, WORDS.device)
+        loss, outputs, _ = model(batch, model.start(5))
         (loss / WORDS.numel() + optimisation.penalty(outputs)).backward()
         rates.append(optimisation.step(len(WORDS)))
     return rates

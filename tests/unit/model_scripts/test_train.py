@@ -15,6 +15,7 @@ import metrics
 import train
 from epoch_loop import Training, batchify, fit
 from hyperparameters import Hyperparameters
+from language_model import Batch
 from tests.unit.model_scripts.conftest import (
     CANARY,
     SCRIPTS,
@@ -317,17 +318,17 @@ def test_columns_run_down_the_text_and_the_rest_is_left_out() -> None:
 
 @pytest.mark.parametrize("recipe", ["classic", "fast", "awd"])
 def test_an_epoch_predicts_each_word_once(recipe: str, job: Job, tmp_path: Path, monkeypatch: Patch) -> None:
-    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+    batches: list[Batch] = []
     own_batch = Training.batch
 
-    def batch(training: Training, row: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(training: Training, row: int, rows: int) -> Batch:
         batches.append(own_batch(training, row, rows))
         return batches[-1]
 
     monkeypatch.setattr(Training, "batch", batch)
     assert job.run(epochs=1, recipe=recipe, bptt=12) == 0
     columns = batchify(read_splits(corpus.read(job.channel, "auto", tmp_path / "scratch"))["train"], 4)
-    assert np.array_equal(torch.cat([words for words, _ in batches]), columns[:-1])
-    assert np.array_equal(torch.cat([targets for _, targets in batches]), columns[1:])
-    lengths = {len(words) for words, _ in batches[:-1]}
+    assert np.array_equal(torch.cat([batch.words for batch in batches]), columns[:-1])
+    assert np.array_equal(torch.cat([batch.targets for batch in batches]), columns[1:])
+    lengths = {len(batch.words) for batch in batches[:-1]}
     assert (lengths == {12}) == (recipe != "awd")
