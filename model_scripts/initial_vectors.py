@@ -59,7 +59,7 @@ class Pairs:
 def set_vectors(model: LanguageModel, columns: TokenIds, batch_size: int) -> None:
     """Set the word vectors of a new model on the CPU. Every rank calls this; only the first one's are set.
 
-    A vocabulary that is no larger than the vectors are wide keeps its random vectors.
+    The vectors stay random if there are no more words than dimensions, or no word has neighbours of its own.
 
     Args:
         model: The model. A tail's narrow vectors become the best approximation of the wide ones.
@@ -74,7 +74,10 @@ def set_vectors(model: LanguageModel, columns: TokenIds, batch_size: int) -> Non
     pairs = distributed.gather_objects(count(columns[: max(2, MOST_TOKENS // batch_size)], size))
     if not distributed.is_first():
         return
-    found = decompose(add(pairs), size, width)
+    information = mutual_information(add(pairs), size)
+    if not len(information.values()):
+        return
+    found = decompose(information, size, width)
     for vectors in targets:
         _set(vectors, found[:, : vectors.head.shape[1]])
 
@@ -97,15 +100,17 @@ def add(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(numbers, counts.astype(np.int64))
 
 
-def decompose(pairs: Pairs, size: int, width: int) -> Tensor:
-    """Return vectors (size, width). The first columns tell the most."""
-    information = mutual_information(pairs, size)
+def decompose(information: Tensor, size: int, width: int) -> Tensor:
+    """Return vectors (size, width). The first columns tell the most.
+
+    Args:
+        information: What `mutual_information` returns.
+        size: The number of words. Those that are not in `information` get zeros.
+        width: Numbers in a vector.
+    """
+    left, values, _ = torch.svd_lowrank(information, q=min(width, len(information)), niter=2)
     vectors = torch.zeros(size, width)
-    if not len(information.values()):
-        return vectors
-    words = len(information)
-    left, values, _ = torch.svd_lowrank(information, q=min(width, words), niter=2)
-    vectors[:words, : len(values)] = left * values.sqrt()
+    vectors[: len(left), : len(values)] = left * values.sqrt()
     return vectors * (SPREAD / vectors.square().mean().sqrt())
 
 
