@@ -194,6 +194,7 @@ class Training:
         generator = torch.Generator().manual_seed(_seed(hparams.seed, position.steps))
         rows = min(recipes.window(hparams, generator), len(self.columns) - 1 - position.row)
         batch = self.batch(position.row, rows)
+        self.model.dropout = recipes.dropout(hparams, position.steps / self.steps_per_epoch)
         self._seed_dropout(_seed(hparams.seed, position.steps, distributed.rank()))
 
         loss, outputs, self.state = self.model(batch, self.state)

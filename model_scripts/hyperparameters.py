@@ -37,7 +37,7 @@ class RecipeDefaults(NamedTuple):
 
 RECIPES = {
     "classic": RecipeDefaults(lr=20.0, clip=0.25, epochs=40, dropout=0.2),
-    "fast": RecipeDefaults(lr=0.003, clip=0.25, epochs=10, dropout=0.2),
+    "fast": RecipeDefaults(lr=0.005, clip=0.25, epochs=10, dropout=0.2),
     "awd": RecipeDefaults(lr=30.0, clip=0.25, epochs=750, dropout=0.4),
 }
 """The recipes and their defaults. recipes.py implements them."""

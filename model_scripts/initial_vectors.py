@@ -1,11 +1,11 @@
 """The first word vectors of a new model: words that have the same neighbours begin with similar vectors.
 
-    n(v, w)   how often v and w are neighbours: 2 for adjacent words, 1 for words with one between them
+    n(v, w)   how often v and w are neighbours: at most 4 words apart, and the closer the more (CLOSENESS)
     p(v, w)   n(v, w) as a share of all pairs
     p(v)      share of v in all pairs
     q(v)      share of v in the sum of all p(v)^0.75, so that rare words count more
     M(v, w)   max(0, log(p(v, w) / (p(v) q(w)))): their positive pointwise mutual information
-    vectors   U sqrt(S), where U S V is the truncated singular value decomposition of M
+    vectors   U S, where U S V is the truncated singular value decomposition of M
 
     decomposition of pointwise mutual information   Levy, Goldberg and Dagan, TACL 2015
     randomised decomposition                        Halko, Martinsson and Tropp, arXiv 0909.4061
@@ -32,7 +32,7 @@ MOST_TOKENS = 2**21
 MOST_WORDS = 2**16
 """How many words get a vector, the most frequent ones. The others begin with zeros."""
 
-CLOSENESS = {1: 2, 2: 1}
+CLOSENESS = {1: 12, 2: 6, 3: 4, 4: 3}
 """What a pair of words counts, by the distance between them."""
 
 SMOOTHING = 0.75
@@ -110,7 +110,7 @@ def decompose(information: Tensor, size: int, width: int) -> Tensor:
     """
     left, values, _ = torch.svd_lowrank(information, q=min(width, len(information)), niter=2)
     vectors = torch.zeros(size, width)
-    vectors[: len(left), : len(values)] = left * values.sqrt()
+    vectors[: len(left), : len(values)] = left * values
     return vectors * (SPREAD / vectors.square().mean().sqrt())
 
 

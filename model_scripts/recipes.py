@@ -3,12 +3,14 @@
 classic   PyTorch's word_language_model example: one softmax over the whole vocabulary, ordinary dropout,
           SGD whose rate is divided by 4 after an epoch that does not improve on valid.
 fast      The default. Adaptive word vectors and an adaptive softmax, with which a batch costs a tenth;
-          Adam, whose rate falls to zero at the end of the last epoch.
+          vectors that begin with what the text's neighbouring words tell (initial_vectors.py); dropout that
+          rises; Adam, whose rate falls to zero at the end of the last epoch.
 awd       AWD-LSTM (Merity et al., arXiv 1708.02182): weight-dropped recurrent matrices, locked dropout,
           word dropout, activation regularisation, and SGD that averages its weights once valid stops
           improving. For the best perplexity, on a GPU.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +33,8 @@ class Recipe:
         beta: Weight of the mean square of their change from one word to the next (their TAR).
         decay: Weight decay, relative to the learning rate.
         varied_windows: Whether the length of back-propagation varies from batch to batch.
+        rising_dropout: Over how many epochs the dropout rises from zero. A text that is read for the first
+            time cannot be learnt by heart.
         informed: Whether a new model predicts each word as often as it occurs in train, and begins with the
             vectors of initial_vectors.py.
     """
@@ -41,12 +45,13 @@ class Recipe:
     beta: float = 0.0
     decay: float = 0.0
     varied_windows: bool = False
+    rising_dropout: float = 0.0
     informed: bool = False
 
 
 BY_NAME = {
     "classic": Recipe("sgd"),
-    "fast": Recipe("adam", adaptive=True, informed=True),
+    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True),
     "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True),
 }
 
@@ -95,9 +100,15 @@ def shape(hparams: Hyperparameters, vocabulary_size: int) -> Shape:
     )
 
 
-def dropout(hparams: Hyperparameters) -> Dropout:
-    """Return the shares to drop, all scaled by the one hyperparameter `dropout`."""
+def dropout(hparams: Hyperparameters, passes: float = math.inf) -> Dropout:
+    """Return the shares to drop, all scaled by the one hyperparameter `dropout`.
+
+    passes: How often train was read so far, with fractions.
+    """
     share = hparams.dropout
+    rising = BY_NAME[hparams.recipe].rising_dropout
+    if passes < rising:
+        share *= passes / rising
     if hparams.recipe != "awd":
         return Dropout(inputs=share, between=share, outputs=share)
     scaled = {name: min(own / AWD_OUTPUTS * share, LARGEST_SHARE) for name, own in AWD_SHARES.items()}
