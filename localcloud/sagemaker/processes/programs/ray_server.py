@@ -115,11 +115,6 @@ def _start_head(directory: Path) -> Any:
                 return None, None
             return super().get_log_file_names(name, *arguments, **options)
 
-        def start_raylet(self, *arguments: Any, **options: Any) -> None:
-            super().start_raylet(*arguments, **options)
-            # The raylet's agents need longer to start than this import.
-            import ray.serve._private.api  # noqa: F401 - for _deploy
-
     # Ray's agent skips the dashboard if its dependencies are not installed.
     utils.get_dashboard_dependency_error = lambda: ImportError("there is no dashboard here")
     head = Head(
