@@ -37,6 +37,7 @@ from lexline.aws import history, runs, target
 from lexline.aws import stack as stacks
 from lexline.aws.stack import Stack
 from lexline.aws.target import Target
+from localcloud import control
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # A model this small trains in seconds. A second model is about as good, so it needs some tolerance.
@@ -388,6 +389,8 @@ def main() -> int:
                 parameters,
             ),
         }
+        # If this script is killed, the local cloud ends with it. One that `lexline up` started would not.
+        control.start(home, owner=os.getpid(), environment=environment)
         for place, scenario in places.items():
             print(f"\n== The scenario on {place}, stack {name}", flush=True)
             try:

@@ -62,14 +62,19 @@ _CROSS_ORIGIN = {
 @cache
 def endpoint() -> Endpoint:
     """Return the endpoint in ENDPOINT_NAME. Its clients are reused while the function stays warm."""
-    return Endpoint.connect(os.environ["ENDPOINT_NAME"])
+    return Endpoint.connect(os.environ["ENDPOINT_NAME"], longest_wait())
+
+
+def longest_wait() -> int:
+    """Return for how many seconds a request waits while no instance of the endpoint takes it."""
+    return int(os.environ["WAIT_SECONDS"])
 
 
 @app.route("/generate", methods=["POST"], content_types=_JSON)
 def generate() -> dict[str, Any]:
     """Generate text. chalicelib.errors has the errors and their statuses."""
     request = parse_generate(_body())
-    response = endpoint().generate(request)
+    response = endpoint().waiting(longest_wait()).generate(request)
     # The prompt and the text belong to the caller, so neither is logged.
     logger.info(
         "generated",
@@ -86,7 +91,7 @@ def generate() -> dict[str, Any]:
 @app.route("/score", methods=["POST"], content_types=_JSON)
 def score() -> dict[str, Any]:
     """Score a text: its perplexity, and how probable each word is."""
-    response = endpoint().score(parse_score(_body()))
+    response = endpoint().waiting(longest_wait()).score(parse_score(_body()))
     logger.info("scored", tokens=response["tokens"], model=response["model"])
     return response
 
@@ -95,7 +100,8 @@ def score() -> dict[str, Any]:
 def create_completions() -> dict[str, Any]:
     """Generate text for a client of OpenAI's API."""
     completion = completions.parse(_body())
-    response = completions.complete(completion, endpoint().name, endpoint().generate)
+    served = endpoint().waiting(longest_wait())
+    response = completions.complete(completion, served.name, served.generate)
     logger.info("completed", **response["usage"], model=response["model"])
     return response
 

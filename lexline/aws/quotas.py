@@ -1,13 +1,14 @@
 """The account's quotas of SageMaker that the stack's runs need.
 
 Many quotas are 0 in a new account. A run finds that out only when it starts its training job, or creates its
-endpoint after the training was paid for. So `lexline up` looks first. The pipeline itself does not, because
-a quota is found by its name only in a list of thousands.
+endpoint after the training was paid for. So `lexline up` and `lexline run --dry-run` look first. The pipeline
+itself does not, because a quota is found by its name only in a list of thousands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lexline.aws import client_errors
 from lexline.aws.target import Target
@@ -17,16 +18,36 @@ _PAGE = {"PageSize": 100}
 """The largest page. SageMaker has thousands of quotas."""
 _SERVERLESS = "Maximum total concurrency that can be allocated across all serverless endpoints"
 
+_FIELDS = {
+    "TrainingInstanceType": ("training", "instance_type"),
+    "TrainingInstanceCount": ("training", "instance_count"),
+    "SpotTraining": ("training", "spot"),
+    "EndpointType": ("hosting", "endpoint_type"),
+    "HostingInstanceType": ("hosting", "instance_type"),
+    "HostingInstanceCount": ("hosting", "instance_count"),
+    "HostingMaxInstanceCount": ("hosting", "max_instance_count"),
+    "ServerlessMaxConcurrency": ("hosting", "serverless_max_concurrency"),
+}
+"""The settings of a run that override the stack's parameters."""
 
-def warnings(target: Target) -> Iterator[str]:
-    """Yield a sentence for each quota that is too small for the deployed stack, with the command to raise it.
+
+def warnings(target: Target, run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each quota that is too small for the stack's runs, or for one run.
+
+    The sentence has the command to raise the quota.
 
     If Service Quotas cannot be read, yield a sentence that says so. On the local cloud, yield nothing.
+
+    Args:
+        target: The deployed stack.
+        run: One run with everything decided, whose settings count in place of the stack's parameters; or {}
+            for the runs that have no settings of their own.
     """
     if target.local:
         return
     (stack,) = target.cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"]
-    needs = _needs({each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]})
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    needs = _needs({**parameters, **_parameters_of(run)})
     try:
         found = _look_up(target, needs)
     except client_errors.ERRORS as error:
@@ -46,6 +67,15 @@ def warnings(target: Target) -> Iterator[str]:
                 f"--service-code sagemaker --quota-code {code} --desired-value {needed} {place}\n"
                 f"or at https://{target.region}.console.aws.amazon.com{_CONSOLE}/{code}"
             )
+
+
+def _parameters_of(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that a stack with the settings of a run would have."""
+    return {
+        parameter: str(run[section][name]).lower()
+        for parameter, (section, name) in _FIELDS.items()
+        if section in run
+    }
 
 
 def _needs(parameters: Mapping[str, str]) -> dict[str, tuple[int, str]]:

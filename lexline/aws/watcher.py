@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -50,7 +50,6 @@ class Snapshot:
         plan: The run with everything decided, or {} before Plan has returned it.
         outlook: What is known of the run beforehand, or None if nobody has looked it up.
         now: When the snapshot was taken.
-        curve: Every report of the training job so far, oldest first.
     """
 
     run: Run
@@ -67,7 +66,6 @@ class Snapshot:
     plan: Mapping[str, Any] = field(default_factory=dict)
     outlook: Outlook | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    curve: Sequence[Progress] = ()
 
     @property
     def ended(self) -> bool:
@@ -92,7 +90,6 @@ class Watcher:
         self._target = stack.target
         self._run = run
         self._training = Progress()
-        self._curve: list[Progress] = []
         self._training_since: datetime | None = None
         self._log: LogReader | None = None
         self._plan: Mapping[str, Any] = {}
@@ -126,7 +123,6 @@ class Watcher:
             queue=self._queue() if history.ACQUIRE in running else None,
             report=next(history.outputs_of(events, history.REPORT), None) if ended else None,
             error=" ".join(filter(None, (execution.get("error"), execution.get("cause")))),
-            curve=tuple(self._curve),
             plan=self._plan,
         )
 
@@ -154,7 +150,6 @@ class Watcher:
                 continue
             self._training_since = self._training_since or line.when
             self._training = training
-            self._curve.append(training)
 
     def _job_status(self) -> str:
         if self._training.epoch:

@@ -46,7 +46,7 @@ def up(
         where = on_aws or _local_cloud(console, home, stack)
         with terminal.working(console, f"Building and deploying the stack {stack} to {where.place}") as show:
             sam.deploy(where, repository, given_parameters, show)
-    for warning in quotas.warnings(where):
+    for warning in quotas.warnings(where, {}):
         console.print(f"\n{warning}", markup=False)
     console.print(f"\nThe API is at {stacks.read(where).api_url}")
     options = terminal.options()

@@ -76,10 +76,10 @@ def _headline(report: Report) -> str:
         return str(report["reason"])
     model = (report.get("registered") or {}).get("model") or (report.get("model") or {}).get("name")
     if report.get("removed"):
-        return f"{model} was deployed to the endpoint {endpoint} and then torn down, as requested."
+        return f"{model} was deployed and tested. Then endpoint {endpoint} was torn down, as requested."
     if report.get("event") == "rolled_back":
-        return f"The endpoint {endpoint} serves {model} again."
-    return f"{model} is live on the endpoint {endpoint}."
+        return f"Endpoint {endpoint} serves {model} again."
+    return f"{model} is live on endpoint {endpoint}."
 
 
 def _trained(report: Report) -> list[str]:

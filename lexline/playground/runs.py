@@ -99,7 +99,7 @@ class Runs:
             "fraction": training.fraction,
             "training": run_progress.training(training, snapshot.job_status),
             "left": run_progress.time_left(snapshot),
-            "curve": _curve(snapshot),
+            "curve": {"training": training.train_curve, "unseen": training.valid_curve},
             "result": _result(snapshot),
         }
 
@@ -220,23 +220,6 @@ def _result(snapshot: Snapshot) -> list[str]:
     """Return the result in paragraphs, without those for which the page has a link or a list."""
     lines = result.lines_for(snapshot) if snapshot.ended else []
     return [terminal.with_options(line) for line in lines if not line.startswith(("Report: ", "Duration: "))]
-
-
-def _curve(snapshot: Snapshot) -> dict[str, list[list[float]]]:
-    """Return the perplexity by the epochs that have passed: on the training text, and on unseen text."""
-    training: list[list[float]] = []
-    unseen: list[list[float]] = []
-    for before, report in zip([None, *snapshot.curve], snapshot.curve, strict=False):
-        passed = report.fraction * report.epochs
-        if (
-            report.valid_perplexity is not None
-            and report.step == report.steps
-            and (before is None or report.valid_perplexity != before.valid_perplexity)
-        ):
-            unseen.append([passed, report.valid_perplexity])
-        elif report.train_perplexity is not None and not report.finished:
-            training.append([passed, report.train_perplexity])
-    return {"training": training, "unseen": unseen}
 
 
 def _cost(document: Mapping[str, Any] | None) -> str:

@@ -1,6 +1,7 @@
 """A stand-in for the AWS CLI, which cannot be installed beside our release of botocore.
 
     python aws_cli.py SERVICE OPERATION [--MEMBER VALUE]... [--query EXPRESSION] [--output text]
+    python aws_cli.py s3 mb s3://BUCKET
     python aws_cli.py s3 cp FILE s3://BUCKET/KEY
     python aws_cli.py s3 sync s3://BUCKET/PREFIX FOLDER
 
@@ -68,14 +69,17 @@ def _value(kind: str, text: str) -> Any:
 
 
 def _s3(command: str, words: tuple[str, ...]) -> None:
-    source, target = words
+    source, target = words if command != "mb" else (*words, "")
     uri, path = (target, source) if command == "cp" else (source, target)
-    assert command in ("cp", "sync"), command
+    assert command in ("mb", "cp", "sync"), command
     assert uri.startswith("s3://"), uri
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if "CHECK_ONLY" in os.environ:
         return
     client = botocore.session.get_session().create_client("s3")
+    if command == "mb":
+        client.create_bucket(Bucket=bucket)
+        return
     if command == "cp":
         file = Path(path)
         client.put_object(

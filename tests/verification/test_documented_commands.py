@@ -1,4 +1,4 @@
-"""The shell blocks of README.md, CONTRIBUTING.md and docs/ run as they stand.
+"""The shell blocks of README.md, CONTRIBUTING.md, localcloud/README.md and docs/ run as they stand.
 
 Each page's blocks run in order in one shell, as a reader types them, in a copy of the checkout, on a local
 cloud of their own. These differences save time, and change no command:
@@ -8,7 +8,8 @@ cloud of their own. These differences save time, and change no command:
 - `pytest` collects its tests, which must exist, and does not run them;
 - `curl` fails if the response is an error;
 - `aws` is a stand-in for the AWS CLI, which makes the same calls;
-- `lexline playground`, which only Ctrl-C ends, prints its help.
+- `lexline playground`, which only Ctrl-C ends, prints its help;
+- `python -m localcloud`, which only Ctrl-C ends, runs in the background.
 
 Blocks whose first line is `# on AWS` need an account. Of their commands only the arguments are checked.
 """
@@ -43,6 +44,12 @@ PRELUDE = f"""
 lexline() {{ if [ "$1" = playground ]; then set -- "$@" --help; fi; command lexline "$@"; }}
 make() {{ command make --dry-run "$@"; }}
 curl() {{ command curl --fail --silent --show-error "$@"; }}
+.venv/bin/python() {{
+  if [ "$*" != "-m localcloud" ]; then command .venv/bin/python "$@"; return; fi
+  command .venv/bin/python -m localcloud &
+  trap "kill $!; wait $! || true" EXIT
+  until command .venv/bin/python -m localcloud --env > /dev/null 2>&1; do kill -0 $!; sleep 0.5; done
+}}
 aws() {{ {shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/tests/verification/aws_cli.py "$@"; }}
 """
 """The functions of the shell in which the blocks run."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-# API Gateway times out after 29 s. One attempt of 25 s leaves time to respond. A slow model gets no second
-# request.
+# API Gateway times out after 29 s. 25 s for the wait and the response leave time to return it. A slow model
+# gets no second request.
 _READ_SECONDS = 25
-_INVOKE = Config(connect_timeout=2, read_timeout=_READ_SECONDS, retries={"total_max_attempts": 1})
+# Between two attempts. They are random, because callers that were refused together must not return together.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
 _DESCRIBE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
 
 _THROTTLING = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
@@ -33,6 +36,8 @@ _UNKNOWN_FIELD = "is not a field of this request"
 # The statuses of the model's container after which a retry may succeed. SageMaker reports 0 if the container
 # did not respond, because it restarts or needed more than a minute.
 _TEMPORARY = {0, 408, 429, 502, 503, 504}
+_REFUSED = {502, 503}
+"""Those that come at once, from what stands before a model that does not run."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +61,31 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A SageMaker endpoint. Nothing is cached: every request calls SageMaker."""
+    """A SageMaker endpoint. Nothing is cached: every request calls SageMaker.
+
+    `late_runtime` is `runtime` with less time for the response, for requests that have waited. `wait_until`
+    is the time (time.monotonic) until which requests wait while no instance of the endpoint takes them.
+    """
 
     name: str
     runtime: SageMakerRuntimeClient
+    late_runtime: SageMakerRuntimeClient
     sagemaker: SageMakerClient
+    wait_until: float = 0.0
 
     @classmethod
-    def connect(cls, name: str) -> Endpoint:
+    def connect(cls, name: str, longest_wait: int) -> Endpoint:
         """Return the endpoint in the account and region of this function."""
-        runtime = boto3.client("sagemaker-runtime", config=_INVOKE)
-        return cls(name, runtime, boto3.client("sagemaker", config=_DESCRIBE))
+        return cls(
+            name,
+            _runtime(_READ_SECONDS),
+            _runtime(_READ_SECONDS - longest_wait),
+            boto3.client("sagemaker", config=_DESCRIBE),
+        )
+
+    def waiting(self, seconds: float) -> Endpoint:
+        """Return this endpoint for one HTTP request, all of whose invocations together wait this long."""
+        return replace(self, wait_until=time.monotonic() + seconds)
 
     def generate(self, request: Request) -> dict[str, Any]:
         """Return the response of the model that serves; during an update that is the old model.
@@ -92,9 +111,22 @@ class Endpoint:
         return response
 
     def _invoke(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the model's response. Wait while no instance takes requests, because one restarts."""
+        runtime, longest = self.runtime, _FIRST_PAUSE
+        while True:
+            try:
+                return self._attempt(runtime, body)
+            except errors.ModelUnavailable as error:
+                pause = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+                if not error.refused or time.monotonic() + pause > self.wait_until:
+                    raise
+            time.sleep(pause)
+            runtime, longest = self.late_runtime, min(2 * longest, _LONGEST_PAUSE)
+
+    def _attempt(self, runtime: SageMakerRuntimeClient, body: dict[str, Any]) -> dict[str, Any]:
         with _translated():
             try:
-                response = self.runtime.invoke_endpoint(
+                response = runtime.invoke_endpoint(
                     EndpointName=self.name,
                     ContentType="application/json",
                     Accept="application/json",
@@ -107,7 +139,8 @@ class Endpoint:
                 # InvokeEndpoint returns ValidationError for an endpoint that does not exist or is not ready.
                 # If it serves now, it has become ready since.
                 self._live()
-                raise errors.ModelUnavailable("The endpoint has just started. Try again.", retry=1) from error
+                message = "The endpoint has just started. Try again."
+                raise errors.ModelUnavailable(message, retry=1, refused=True) from error
         try:
             found = json.loads(content)
         except ValueError as error:
@@ -170,6 +203,11 @@ class Endpoint:
         return endpoint
 
 
+def _runtime(read_seconds: int) -> SageMakerRuntimeClient:
+    config = Config(connect_timeout=2, read_timeout=read_seconds, retries={"total_max_attempts": 1})
+    return boto3.client("sagemaker-runtime", config=config)
+
+
 def _body(request: Request) -> dict[str, Any]:
     """Return the body of a request for text.
 
@@ -206,7 +244,7 @@ def _translated() -> Iterator[None]:
         yield
     except ReadTimeoutError as error:
         # A serverless endpoint that starts takes this long, and so does an instance with too many requests.
-        message = f"The model did not respond within {_READ_SECONDS} seconds. It may be starting: try again."
+        message = "The model did not respond in time. It may be starting: try again."
         raise errors.ModelUnavailable(message, retry=5) from error
     except BotoCoreError as error:
         raise errors.ModelUnavailable("SageMaker did not respond. Try again.", retry=5) from error
@@ -218,7 +256,8 @@ def _api_error(error: ClientError) -> errors.ApiError:
     code = _code(error)
     original = int(str(error.response.get("OriginalStatusCode", 500)))
     if code == "ModelError" and original in _TEMPORARY:
-        return errors.ModelUnavailable("The model is restarting or overloaded. Try again.", retry=2)
+        message = "The model is restarting or overloaded. Try again."
+        return errors.ModelUnavailable(message, retry=2, refused=original in _REFUSED)
     if code == "ModelError" and original < 500:
         # Only the model knows, for example, its vocabulary. Its message is the first line; AWS's PyTorch
         # image adds a stack trace.
@@ -231,11 +270,12 @@ def _api_error(error: ClientError) -> errors.ApiError:
     if code == "ModelError":
         return errors.ModelFailed("The model failed on this request.")
     if code == "ModelNotReadyException":
-        return errors.ModelUnavailable("The model is starting. Try again.", retry=5)
+        return errors.ModelUnavailable("The model is starting. Try again.", retry=5, refused=True)
     if code in _THROTTLING:
         return errors.Throttled("SageMaker refuses so many requests. Try again in a second.", retry=1)
     if code in _DENIED:
         return errors.NotPermitted(f"The API's role lacks the permission sagemaker:{error.operation_name}.")
     if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return errors.ModelUnavailable("SageMaker cannot serve for the moment. Try again.", retry=5)
+        message = "SageMaker cannot serve for the moment. Try again."
+        return errors.ModelUnavailable(message, retry=5, refused=True)
     return errors.ModelUnreachable("SageMaker refused the request.")

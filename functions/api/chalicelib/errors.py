@@ -103,6 +103,11 @@ class ModelUnavailable(ApiError):
 
     status = 503
 
+    def __init__(self, message: str, *, retry: int | None = None, refused: bool = False) -> None:
+        """Describe the error; `refused` says that the request was refused at once and reached no model."""
+        super().__init__(message, retry=retry)
+        self.refused = refused
+
 
 def error_response(
     status: int,

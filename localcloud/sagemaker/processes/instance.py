@@ -33,9 +33,10 @@ _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency"
     " metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between two restarts in a row. There is no pause before the first one."""
 _STEADY = 60.0
-"""Seconds of service after which the restart pause begins at _FIRST_PAUSE again."""
+"""Seconds of service after which a restart is the first one again."""
 _POLL = 0.1
 """Seconds between two pings until the instance is in service."""
 _PING_PERIOD = 0.5
@@ -208,7 +209,7 @@ class Instance:
         return http.client.HTTPConnection("127.0.0.1", port, timeout=INVOCATION_TIMEOUT)
 
     def _keep_serving(self) -> None:
-        pause = _FIRST_PAUSE
+        pause = 0.0
         while True:
             began = time.monotonic()
             cause = self._serve()
@@ -223,11 +224,12 @@ class Instance:
                     self._resting = False
                 continue
             if time.monotonic() - began > _STEADY:
-                pause = _FIRST_PAUSE
-            self._on_line(f"The container ended: {cause}. It is started again in {pause:g} s.")
+                pause = 0.0
+            when = f"in {pause:g} s" if pause else "at once"
+            self._on_line(f"The container ended: {cause}. It is started again {when}.")
             if self._stopping.wait(pause):
                 return
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(max(2 * pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
     def _serve(self) -> str:
         """Run one process from start to end; return why it ended."""

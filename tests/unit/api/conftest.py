@@ -33,8 +33,9 @@ class Api:
         session = boto3.Session("test", "test", region_name="us-east-1")
         runtime, sagemaker = session.client("sagemaker-runtime"), session.client("sagemaker")
         self.runtime, self.sagemaker = Stubber(runtime), Stubber(sagemaker)
-        self.endpoint = Endpoint("lexline", runtime, sagemaker)
+        self.endpoint = Endpoint("lexline", runtime, runtime, sagemaker)
         monkeypatch.setattr(api, "endpoint", lambda: self.endpoint)
+        monkeypatch.setenv("WAIT_SECONDS", "0")
         monkeypatch.setenv("ALLOWED_ORIGINS", ",".join(ORIGINS))
 
     def post(self, body: Any, content_type: str = "application/json") -> HTTPResponse:
@@ -79,4 +80,5 @@ def served_api(model_runtime: ModelRuntime, monkeypatch: pytest.MonkeyPatch) -> 
     served = ServedApi(model_runtime)
     monkeypatch.setattr(api, "endpoint", lambda: served.endpoint)
     monkeypatch.setenv("ALLOWED_ORIGINS", "")
+    monkeypatch.setenv("WAIT_SECONDS", "0")
     return served

@@ -79,7 +79,7 @@ class ServedApi:
 
     def __init__(self, runtime: ModelRuntime) -> None:
         self.runtime = runtime
-        self.endpoint = Endpoint("lexline", runtime, Description())  # type: ignore[arg-type]
+        self.endpoint = Endpoint("lexline", runtime, runtime, Description())  # type: ignore[arg-type]
         self._http = Client(api.app, project_dir=str(Path(api.__file__).parent)).http
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> HTTPResponse:

@@ -2,13 +2,17 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 import app as api
+from chalicelib import endpoint
+from chalicelib.endpoint import Endpoint
 from tests.unit.api.conftest import ORIGINS, Api
 from tests.unit.api.model_endpoint import MODEL, ServedApi
 
@@ -227,6 +231,91 @@ def test_an_endpoint_that_cannot_serve_says_why(
     response = stubbed_api.post({})
     assert (response.status_code, response.json_body["code"]) == (status, code)
     assert (int(response.headers.get("Retry-After", 0)) > 0) == (status == 503)
+
+
+# --- an endpoint none of whose instances takes requests ------------------------------------------------
+
+
+class StillClock:
+    """The module `time` as the API sees it: only its own sleep moves the clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StillClock:
+    """A clock, and a stack whose requests wait for 15 seconds."""
+    clock = StillClock()
+    monkeypatch.setattr(endpoint, "time", clock)
+    monkeypatch.setenv("WAIT_SECONDS", "15")
+    return clock
+
+
+def refuse(stubbed_api: Api, original: int) -> None:
+    """Let the endpoint refuse one request, itself (0) or with a status of its container."""
+    if original == 0:
+        stubbed_api.runtime.add_client_error("invoke_endpoint", "ServiceUnavailable", SECRET, 503)
+        return
+    fields = {"OriginalStatusCode": original, "OriginalMessage": "Not now."}
+    stubbed_api.runtime.add_client_error("invoke_endpoint", "ModelError", SECRET, 424, modeled_fields=fields)
+
+
+def test_a_request_waits_while_no_instance_takes_it(stubbed_api: Api, clock: StillClock) -> None:
+    for original in (502, 503, 0):
+        refuse(stubbed_api, original)
+    generated = {"text": "citizens", "words": 1, "seed": 111, "model": RUN, "unknown_words": []}
+    stubbed_api.expect_invocation(generated)
+    response = stubbed_api.post({"seed": 111})
+    assert (response.status_code, response.json_body) == (200, generated)
+    assert len(clock.pauses) == 3
+
+
+def test_the_wait_has_an_end_and_the_caller_gets_the_error(stubbed_api: Api, clock: StillClock) -> None:
+    invocations = 0
+
+    def refuse_all(**_: object) -> None:
+        nonlocal invocations
+        invocations += 1
+        raise refused
+
+    refused = ClientError(
+        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+        "InvokeEndpoint",
+    )
+    runtime: Any = SimpleNamespace(invoke_endpoint=refuse_all)
+    stubbed_api.endpoint = replace(stubbed_api.endpoint, runtime=runtime, late_runtime=runtime)
+    response = stubbed_api.post({})
+    assert (response.status_code, response.json_body["code"]) == (503, "model_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+    assert 13 <= sum(clock.pauses) <= 15
+    assert invocations < 20
+
+
+@pytest.mark.parametrize("original", [408, 429, 500, 504])
+def test_a_request_does_not_wait_for_a_model_that_may_have_worked_on_it(
+    stubbed_api: Api, clock: StillClock, original: int
+) -> None:
+    refuse(stubbed_api, original)
+    assert stubbed_api.post({}).status_code in (424, 503)
+    assert clock.pauses == []
+
+
+def test_a_request_that_has_waited_leaves_less_time_for_the_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    connected = Endpoint.connect("lexline", 15)
+    seconds = [client.meta.config.read_timeout for client in (connected.runtime, connected.late_runtime)]
+    assert seconds == [25, 10]
 
 
 @pytest.mark.parametrize("failure", [ReadTimeoutError, ConnectTimeoutError, EndpointConnectionError])

@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 from tests.unit.template.conftest import PROJECT
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted(PROJECT.glob("docs/*.md")))]
+PAGES = [
+    *("README.md", "CONTRIBUTING.md", "localcloud/README.md"),
+    *(f"docs/{page.name}" for page in sorted(PROJECT.glob("docs/*.md"))),
+]
 _FENCED = re.compile(r"^```(.*)\n((?:.*\n)*?)^```$", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The fenced blocks of README.md, CONTRIBUTING.md and docs/ are well formed.
+"""The fenced blocks of README.md, CONTRIBUTING.md, localcloud/README.md and docs/ are well formed.
 
 tests/verification/test_documented_commands.py runs those for a shell.
 """

@@ -78,6 +78,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     "ApiRate": (["1", "9999"], ["0", "10000"]),
     "ApiBurst": (["1", "9999"], ["0", "10000"]),
     "ApiDailyQuota": (["1", "999999999"], ["0"]),
+    "ApiWaitSeconds": (["0", "20"], ["21", "-1", "1.5"]),
 }
 """By parameter: values just inside its limits, and values just outside."""
 CHANGED: dict[str, tuple[str, str, Any]] = {

@@ -42,7 +42,10 @@ _WORKERS = 4
 builder, one replica."""
 _PACKAGE = "localcloud.sagemaker.processes.programs"
 _ROOT = Path(__file__).resolve().parents[4]
-_WATCH = 0.5
+_WATCH = 0.1
+"""Seconds between two looks at Ray's own processes."""
+_BUILD_WATCH = 0.5
+"""Seconds between two looks at the application's build. Each is a call of Serve's controller."""
 _LONGEST_START = 240.0
 """Seconds that Ray has to start its first worker processes. It would try for ever."""
 _KEEP_ALIVE = 7 * 24 * 3600
@@ -186,7 +189,7 @@ def _build_failure(client: Any) -> str | None:
         for application in unbuilt:
             if application.app_status.status == ApplicationStatus.DEPLOY_FAILED:
                 return str(application.app_status.message)
-        time.sleep(_WATCH)
+        time.sleep(_BUILD_WATCH)
     return None
 
 

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from lexline.aws import quotas
 from lexline.aws.target import Target
 from tests.unit.lexline.conftest import Patch, Stubs, run_lexline
+from tests.unit.lexline.pipeline import Run
+from tests.unit.pipeline.documents import Documents
 
 PARAMETERS = {
     "TrainingInstanceType": "ml.g5.xlarge",
@@ -23,7 +26,11 @@ SERVERLESS = "Maximum total concurrency that can be allocated across all serverl
 
 
 def warnings(
-    target: Target, stubs: Stubs, *pages: dict[str, float], parameters: dict[str, str] = PARAMETERS
+    target: Target,
+    stubs: Stubs,
+    *pages: dict[str, float],
+    parameters: dict[str, str] = PARAMETERS,
+    run: dict[str, Any] | None = None,
 ) -> list[str]:
     """The warnings for a stack with these parameters, if Service Quotas returns these pages of values."""
     given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
@@ -32,7 +39,7 @@ def warnings(
         listed = [{"QuotaName": name, "QuotaCode": "L-1", "Value": value} for name, value in page.items()]
         more = {"NextToken": str(number)} if number < len(pages) else {}
         stubs.returns("service_quotas", "list_service_quotas", Quotas=listed, **more)
-    return list(quotas.warnings(target))
+    return list(quotas.warnings(target, run or {}))
 
 
 def test_no_word_is_said_about_quotas_that_are_large_enough(target: Target, stubs: Stubs) -> None:
@@ -60,6 +67,27 @@ def test_a_quota_that_is_too_small_is_named_with_the_command_that_raises_it(
     assert "https://us-east-1.console.aws.amazon.com/servicequotas/" in warning
 
 
+@pytest.mark.parametrize(
+    ("section", "settings", "name", "needed"),
+    [
+        ("training", {"instance_type": "ml.g5.12xlarge"}, "ml.g5.12xlarge for spot training job usage", 1),
+        ("training", {"instance_count": 3, "spot": False}, "ml.m5.large for training job usage", 3),
+        ("hosting", {"instance_type": "ml.c5.large"}, "ml.c5.large for endpoint usage", 2),
+        ("hosting", {"endpoint_type": "serverless", "serverless_max_concurrency": 9}, SERVERLESS, 9),
+    ],
+)
+def test_the_settings_of_a_run_count_in_place_of_the_stacks_parameters(
+    target: Target, stubs: Stubs, section: str, settings: dict[str, Any], name: str, needed: int
+) -> None:
+    document = Documents().run
+    document["training"].update(instance_type="ml.m5.large", instance_count=1, spot=True)
+    document[section].update(settings)
+    run = Run.model_validate(document).model_dump(mode="json")
+    (warning,) = [each for each in warnings(target, stubs, {name: needed - 1}, run=run) if name in each]
+    assert f"The quota '{name}' is {needed - 1}, and " in warning
+    assert f"needs {needed}." in warning
+
+
 def test_a_quota_that_is_not_shown_is_not_guessed(target: Target, stubs: Stubs) -> None:
     (warning,) = warnings(target, stubs, {SPOT: 2})
     assert warning == f"Service Quotas does not show the quota '{HOSTING}', so it was not checked."
@@ -71,13 +99,13 @@ def test_without_the_permission_the_deployment_goes_on_and_says_so(target: Targe
     stubs.service_quotas.add_client_error(
         "list_service_quotas", "AccessDeniedException", "not authorized: servicequotas:ListServiceQuotas", 400
     )
-    (warning,) = quotas.warnings(target)
+    (warning,) = quotas.warnings(target, {})
     assert "were not checked" in warning
     assert "servicequotas:ListServiceQuotas" in warning
 
 
 def test_the_local_cloud_has_no_service_quotas(target: Target) -> None:
-    assert list(quotas.warnings(replace(target, endpoint_url="http://127.0.0.1:4566"))) == []
+    assert list(quotas.warnings(replace(target, endpoint_url="http://127.0.0.1:4566"), {})) == []
 
 
 @pytest.mark.usefixtures("deployed")

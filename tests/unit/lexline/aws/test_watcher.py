@@ -43,7 +43,7 @@ def test_a_run_that_trains_has_the_progress_from_its_jobs_log(stack: Stack, stub
     assert snapshot.in_progress("Train")
     assert snapshot.training.fraction == 0.25
     assert snapshot.training_since is not None
-    assert snapshot.curve == (snapshot.training,)
+    assert snapshot.training.valid_curve == ((1, 226.6),)
 
 
 def test_before_the_log_begins_the_job_may_not_exist_yet(stack: Stack, stubs: Stubs) -> None:

@@ -183,3 +183,12 @@ def test_options_that_the_uploads_own_run_would_not_have_are_refused(known: Know
     assert result.exit_code == 2
     assert "QuietSeconds is 0" in result.output
     assert "Nothing was uploaded or started." in dry("sotu.txt")
+
+
+def test_the_quotas_are_checked_for_the_settings_of_the_run(known: Known, patch: Patch) -> None:
+    training = {**Documents().run["training"], "instance_type": "ml.g5.xlarge"}
+    known.is_planned(training=training)
+    patch("aws.quotas.warnings", lambda target, run: [f"No {run['training']['instance_type']} is left."])
+    assert "Warning: No ml.g5.xlarge is left." in dry(
+        "sotu.txt", "--set", "training.instance_type=ml.g5.xlarge"
+    )

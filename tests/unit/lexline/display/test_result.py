@@ -31,7 +31,7 @@ def text_of(**changes: Any) -> str:
 
 def test_success_has_the_model_its_quality_a_text_and_its_cost() -> None:
     assert text_of().splitlines() == [
-        f"{JOB} is live on the endpoint lexline.",
+        f"{JOB} is live on endpoint lexline.",
         "It was trained on 9,000 words of sotu for 10 min 10 s on ml.m5.xlarge, and is version 3 in `lexline "
         "models`.",
         "The corpus is all 3 texts of the dataset sotu.",
@@ -88,11 +88,11 @@ DUE = {"scales": False, "teardown_at": "2026-11-26T10:00:00Z"}
         ),
         ({"comparison": {**COMPARISON, "notes": ["It read this text."]}}, "has 215.20. It read this text."),
         ({"finished": DUE}, "The endpoint will be torn down at 2026-11-2"),
-        ({"removed": ["endpoint/lexline", "model/m"]}, "torn down, as requested."),
+        ({"removed": ["endpoint/lexline", "model/m"]}, "Then endpoint lexline was torn down, as requested."),
         ({"removed": ["endpoint/lexline", "model/m"]}, "Removed: endpoint/lexline and model/m."),
         ({"metrics": {**METRICS, "test_perplexity": float("inf")}}, "Test perplexity infinite"),
-        (DEPLOYED, f"{ONE} is live on the endpoint lexline.\nTest perplexity 208: "),
-        ({**DEPLOYED, "event": "rolled_back"}, f"The endpoint lexline serves {ONE} again."),
+        (DEPLOYED, f"{ONE} is live on endpoint lexline.\nTest perplexity 208: "),
+        ({**DEPLOYED, "event": "rolled_back"}, f"Endpoint lexline serves {ONE} again."),
         (REJECTED, "The model was trained but not deployed: It is worse. Nothing changed."),
         (REJECTED, "Test perplexity 208"),
         ({**REJECTED, "headline": "No."}, "No. It is worse. Nothing changed."),

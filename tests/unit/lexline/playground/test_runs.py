@@ -38,18 +38,18 @@ TRAIN = Step("Train", "running", WHEN, 0.0)
 def looks(patch: Patch) -> list[str]:
     """The ids of the runs whose histories were read. The first run trains, and the second has ended."""
     found: list[str] = []
-    curve = [
-        Progress(1, 2, 10, 20, 900.0, 400.0),
-        Progress(1, 2, 20, 20, 900.0, 400.0, 250.0),
-        Progress(2, 2, 10, 20, 900.0, 200.0, 250.0),
-    ]
+    progress = Progress(
+        *(2, 2, 10, 20, 900.0, 200.0, 250.0),
+        train_curve=((0.5, 400.0), (1.5, 200.0)),
+        valid_curve=((1, 250.0),),
+    )
 
     def look(watcher: Any) -> Snapshot:
         run = watcher._run
         found.append(run.id)
         request = {"dataset": "<b>sotu"}
         if run == RUN:
-            return Snapshot(run, request, "RUNNING", [TRAIN], curve[-1], now=WHEN, curve=tuple(curve))
+            return Snapshot(run, request, "RUNNING", [TRAIN], progress, now=WHEN)
         return Snapshot(run, request, "SUCCEEDED", report=SUCCEEDED, now=WHEN)
 
     patch("aws.watcher.Watcher.look", look)
@@ -101,7 +101,7 @@ def test_a_run_has_its_steps_its_progress_and_its_curve(ask: Ask, looks: list[st
 
 def test_a_run_that_has_ended_has_its_result(ask: Ask, looks: list[str]) -> None:
     result = ask("run", run=ENDED.id)["result"]
-    assert result[0] == f"{JOB} is live on the endpoint lexline."
+    assert result[0] == f"{JOB} is live on endpoint lexline."
     # The page has a link to the report, and the steps with their durations.
     assert not any(line.startswith(("Report:", "Duration:")) for line in result)
 

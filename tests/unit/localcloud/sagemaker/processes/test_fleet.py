@@ -213,7 +213,7 @@ def test_a_killed_server_is_restarted(serve: Serve) -> None:
     served = serve().ready()
     (pid,) = served.fleet.pids
     os.kill(pid, signal.SIGKILL)
-    served.logged("signal 9 (SIGKILL)")
+    served.logged("signal 9 (SIGKILL). It is started again at once.")
     wait_for(lambda: served.invoke()[0] == 200, "the recovery")
     assert served.response()["pid"] != pid
 
