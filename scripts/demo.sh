@@ -21,6 +21,9 @@ heading() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 delete_everything() {
   status=$?
   trap - EXIT INT TERM
+  # Stop the local cloud even if nobody reads the output any more, as in `make demo | head`.
+  set +e
+  trap '' PIPE
   heading "Cleanup"
   lexline down --yes || status=1
   rm -rf "$work"

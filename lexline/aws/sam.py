@@ -21,6 +21,9 @@ from lexline.core.errors import Stopped, UserError
 _LOG_LINES = 25
 _NO_STATUS = re.compile(r"^[\s\-=+|*#]*$|^\[\*\]|^={3,}|^-{3,}|^Commands you can use")
 """Lines that only draw, and SAM's advice on SAM's own commands."""
+# By default SAM looks every 5 seconds whether the change set is ready and the stack is deployed, because
+# CloudFormation limits requests. The local cloud does not limit them, and deploys in a few seconds.
+_LOCAL_POLL_SECONDS = "0.5"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -49,6 +52,7 @@ def deploy(target: Target, project: Path, parameters: Mapping[str, str], show: C
     environment = {
         **target.environment,
         **_layer_targets(target),
+        **({"SAM_CLI_POLL_DELAY": _LOCAL_POLL_SECONDS} if target.local else {}),
         # SAM builds with the Python that the functions will run on, found on PATH: this environment's.
         "PATH": f"{sam.parent}:{target.environment.get('PATH', '')}",
         "SAM_CLI_TELEMETRY": "0",

@@ -25,10 +25,15 @@ IMPORTED = (
     "boto3",
     "botocore.handlers",
     "pydantic",
+    "aws_lambda_powertools.logging",
+    "aws_lambda_powertools.metrics",
+    "aws_lambda_powertools.tracing",
     "aws_lambda_powertools.utilities.parser",
     "aws_xray_sdk.core",
     "chalice",
     "jinja2",
+    # Powertools' tracer imports it if it is installed, as it is in this environment.
+    "requests",
 )
 """The modules that functions import and that take long to import."""
 _SERVICES = ("dynamodb", "s3", "sagemaker", "sagemaker-runtime", "sns", "stepfunctions")

@@ -90,6 +90,8 @@ def test_sam_builds_and_deploys_with_this_python_and_parameters_override_the_con
         # The local cloud's functions run on this machine, so the layer needs wheels for no other.
         assert call.environment["LAYER_TARGETS"].startswith(f"{PYTHON}-")
         assert call.environment["WHEELS"] == str(Path(sys.prefix) / "wheels")
+        # SAM's own pause between two looks, 5 seconds, is longer than a local deployment takes.
+        assert float(call.environment["SAM_CLI_POLL_DELAY"]) < 1
     # Lines that only draw are left out.
     assert shown == ["sam build: Building codeuri", "sam deploy: Building codeuri"]
 
@@ -107,7 +109,7 @@ def test_aws_uses_the_default_configuration(target: Target, project: Path, calls
     _, call = calls()
     assert after("--config-env", call)[0] == "default"
     assert "LogInterval=20" not in call.arguments
-    assert not {"LAYER_TARGETS", "WHEELS"} & set(call.environment)
+    assert not {"LAYER_TARGETS", "WHEELS", "SAM_CLI_POLL_DELAY"} & set(call.environment)
 
 
 @pytest.mark.parametrize(
