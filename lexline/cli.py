@@ -56,7 +56,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            problem: UserError = Stopped("The command did not complete.")
+            problem: UserError = Stopped("The command did not complete.", "Run it again.")
         except UserError as error:
             problem = error
         except client_errors.ERRORS as error:

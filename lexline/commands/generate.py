@@ -12,6 +12,7 @@ from lexline.aws.http_api import HttpApi
 from lexline.commands import request
 from lexline.commands.common import DEFAULT_STACK, AsJson, Profile, Region, StackName, connect
 from lexline.core import api_document
+from lexline.core.errors import UsageError
 from lexline.display import terminal
 
 
@@ -62,7 +63,7 @@ def generate(
     return_log_probabilities: Annotated[
         bool,
         typer.Option(
-            "--return-log-probabilities", help=f"{_described('return_log_probabilities')} Add --json."
+            "--return-log-probabilities", help=f"{_described('return_log_probabilities')} Needs --json."
         ),
     ] = False,
     alternatives: Annotated[float | None, _number("alternatives")] = None,
@@ -92,6 +93,8 @@ def generate(
         alternatives=alternatives,
         prompt=prompt,
     )
+    if return_log_probabilities and not as_json:
+        raise UsageError("--return-log-probabilities needs --json, which shows them.", "Add --json.")
     api = HttpApi(connect(profile, stack, region))
     if curl:
         typer.echo(f"$ {api.curl('/generate', body)}\n")

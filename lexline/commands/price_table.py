@@ -7,10 +7,13 @@ the pipeline (PriceTable there), and its errors name the invalid fields.
 from __future__ import annotations
 
 import datetime
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from lexline.core import paths
 from lexline.core.errors import UsageError
@@ -62,14 +65,26 @@ def load(path: Path) -> tuple[PriceTable, bytes]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"The file {path} cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            f"The file {path} cannot be read: {error.strerror}.", "Give --prices the path of a price table."
+        ) from error
     try:
         return PriceTable.model_validate_json(content), content
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        lines = [f"  {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in errors]
+        lines = [f"  {'.'.join(map(str, each['loc'])) or 'the file'}: {_message(each)}" for each in errors]
         more = [f"  and {len(lines) - _MAX_ERRORS} more"] if len(lines) > _MAX_ERRORS else []
         raise UsageError(
             "\n".join([f"{path} is not a valid price table:", *lines[:_MAX_ERRORS], *more]),
             f"Correct these fields. {paths.PRICE_TABLE} is an example of a valid table.",
         ) from error
+
+
+def _message(problem: ErrorDetails) -> str:
+    """Return what is wrong with a field. pydantic's own messages are for programmers."""
+    if problem["type"] == "missing":
+        return "is missing"
+    if problem["type"] == "extra_forbidden":
+        near = get_close_matches(str(problem["loc"][-1]), PriceTable.model_fields, 1)
+        return f"is not a field here; did you mean {near[0]}?" if near else "is not a field here"
+    return re.sub(r"^\w+ should ", "must ", problem["msg"])

@@ -51,6 +51,10 @@ def _read(file: Path) -> str:
     """Return the text of a file, whose last line ends, as training reads it."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"The file {file} cannot be read: {error.strerror}.", "Give the path of a text file."
+        ) from None
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{file} is not UTF-8 text: the byte at offset {error.start} is invalid.", "Convert it to UTF-8."

@@ -6,13 +6,13 @@ class UserError(Exception):
 
     Attributes:
         message: One sentence or more that say what happened.
-        hint: The next step, or "" if there is none.
+        hint: The next step.
     """
 
     label = "Error:"
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

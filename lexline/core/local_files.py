@@ -48,7 +48,9 @@ def select(paths: Sequence[Path]) -> Selection:
     left_out: list[tuple[str, str]] = []
     for given in paths:
         if not given.exists():
-            raise UsageError(f"The file {given} does not exist.")
+            raise UsageError(
+                f"The file {given} does not exist.", "Give the path of a text file, an archive or a folder."
+            )
         for path in _files_in(given, left_out) if given.is_dir() else [given]:
             name = path.relative_to(given).as_posix() if given.is_dir() else path.name
             if reason := _unusable(path, name):

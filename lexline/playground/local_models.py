@@ -81,7 +81,9 @@ class LocalModels:
         archive = folder / "model.tar.gz"
         s3 = self._stack.target.s3
         if s3.head_object(Bucket=address.netloc, Key=address.path[1:])["ContentLength"] > _MOST_BYTES:
-            raise UserError(f"The artifact of {model.name} is too large for this machine.")
+            raise UserError(
+                f"The artifact of {model.name} is too large for this machine.", "Compare another model."
+            )
         s3.download_file(address.netloc, address.path[1:], str(archive))
         try:
             _unpack(archive, folder)
@@ -149,7 +151,7 @@ class _ModelProcess:
             raise self._ended()
         document: dict[str, Any] = json.loads(line)
         if "error" in document:
-            raise UsageError(document["error"])
+            raise UsageError(document["error"], "Correct the request.")
         return document
 
     def _ended(self) -> UserError:

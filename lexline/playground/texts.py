@@ -87,6 +87,7 @@ class Texts:
                 {
                     "text": text["text"],
                     "seed": text["seed"],
+                    "stopped": text.get("finish_reason") == "stop",
                     "pieces": pieces(text["text"], text.get("log_probabilities", [])),
                 }
                 for text in response.get("texts", [response])

@@ -191,3 +191,18 @@ def test_empty_states_say_what_to_do(open_page: Open) -> None:
     for view in ("write", "score", "compare", "runs"):
         page.click(f'nav a[href="#{view}"]')
         page.wait_for_selector(f"#{view} code:has-text('lexline run FILE')")
+
+
+def test_the_runs_say_that_they_are_being_read(open_page: Open) -> None:
+    """On AWS, the first look takes seconds."""
+    page = open_page()
+    waiting: list[Any] = []
+    page.route("**/api/overview", lambda route: waiting.append(route))
+    page.click('nav a[href="#runs"]')
+    page.wait_for_selector("#runs >> text=Reading what serves")
+    page.wait_for_timeout(100)
+    page.unroute("**/api/overview")
+    for route in waiting:
+        route.continue_()
+    page.wait_for_selector("#runs table")
+    page.wait_for_selector("#runs >> text=Reading what serves", state="detached")

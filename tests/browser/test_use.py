@@ -45,6 +45,20 @@ def test_the_same_seed_writes_the_same_texts_and_another_one_others(open_page: O
     until(page, lambda: page.input_value("#write-seed") != seed)
 
 
+def test_a_text_that_ends_at_a_string_says_so(open_page: Open) -> None:
+    page = open_page()
+
+    def stopped(route: Any) -> None:
+        document = route.fetch().json()
+        document["texts"][0]["stopped"] = True
+        route.fulfill(json=document)
+
+    page.route("**/api/generate", stopped)
+    fill(page, "write")
+    ended = page.locator("#write .sample footer", has_text="ended at a string")
+    assert ended.count() == 1
+
+
 def test_a_word_tells_what_the_model_expected(open_page: Open) -> None:
     page = open_page()
     fill(page, "write")

@@ -10,7 +10,8 @@ const SLOW = 10000;
 /** Fill the view, and return functions that begin and end its updates. */
 export function runsView(section, onDeployed) {
   const problems = element("div");
-  const serving = element("div");
+  const reading = element("p", { class: "empty" }, "Reading what serves, the models and the runs…");
+  const serving = element("div", {}, reading);
   const work = element("div");
   const trained = element("div");
   const recent = element("div");
@@ -43,6 +44,7 @@ export function runsView(section, onDeployed) {
       }
       show(serving, servingCard(overview, models, dialog, update));
     } catch (error) {
+      reading.remove();
       problems.replaceChildren(problemBox(asProblem(error)));
     }
     if (visible && !document.hidden) timer = setTimeout(update, pause);

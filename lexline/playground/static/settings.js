@@ -109,7 +109,7 @@ export class Settings {
       { class: "control wide" },
       element("label", { for: id }, "Stop at"),
       input,
-      element("p", { class: "help", id: `${id}-help` }, `${schema.description} One in each line.`),
+      element("p", { class: "help", id: `${id}-help` }, "End the text before the first of these strings. One in each line."),
     );
   }
 }

@@ -95,7 +95,7 @@ function sample(text, index, response) {
     "article",
     { class: "sample" },
     text.text ? shadedText(label, text.pieces, response.settings.prompt) : element("p", { class: "empty" }, "The model wrote nothing. Try another seed, or a higher temperature."),
-    element("footer", {}, element("span", {}, `${label} · seed ${text.seed}`), text.text && copyButton("Copy", () => text.text)),
+    element("footer", {}, element("span", {}, `${label} · seed ${text.seed}${text.stopped ? " · ended at a string of “Stop at”" : ""}`), text.text && copyButton("Copy", () => text.text)),
   );
 }
 

@@ -241,8 +241,8 @@ def test_down_removes_a_local_cloud_that_does_not_respond(
 @pytest.mark.parametrize(
     ("error", "exit_code", "deletes"),
     [
-        (NotDeployed("There is no stack lexline."), 1, False),
-        (NotUsable("ROLLBACK_COMPLETE"), 0, True),
+        (NotDeployed("There is no stack lexline.", ""), 1, False),
+        (NotUsable("ROLLBACK_COMPLETE", ""), 0, True),
         # Stacks of an earlier version do not remove what their runs made, and nothing else would.
         (Outdated("An earlier version deployed it.", "Run `lexline up`."), 1, False),
     ],

@@ -77,7 +77,7 @@ def test_an_error_stops_the_uploads_that_are_in_progress(
     def upload_file(path: str, bucket: str, key: str, *, ExtraArgs: Any, Callback: Any) -> None:  # noqa: N803
         if path.endswith("bad.txt"):
             started.wait()
-            raise UserError("It is bad.")
+            raise UserError("It is bad.", "Correct it.")
         started.set()
         failed.wait()
         try:

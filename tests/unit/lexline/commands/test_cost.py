@@ -1,6 +1,7 @@
 """A price table is checked before it is uploaded, by the rules of the pipeline."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def uploads(deployed: object, patch: Patch) -> list[bytes]:
         {"storage_per_gb_month": "free"},
         {"lambda_per_gb_second": None},
         {"unknown": 1},
+        {"sources": "a list"},
     ],
 )
 def test_a_table_is_uploaded_if_it_is_valid_in_the_pipeline_else_its_invalid_field_is_named(
@@ -53,8 +55,20 @@ def test_a_table_is_uploaded_if_it_is_valid_in_the_pipeline_else_its_invalid_fie
         assert (result.exit_code, uploads) == (2, [])
         assert "is not a valid price table" in result.output
         assert f"\n  {next(iter(change))}" in result.output
+        # pydantic's own words
+        assert not re.search("should|Extra inputs|Field required", result.output)
     else:
         assert (result.exit_code, uploads) == (0, [content.encode()])
+
+
+def test_a_field_that_does_not_exist_or_is_missing_is_named_in_plain_words(
+    uploads: list[bytes], tmp_path: Path
+) -> None:
+    table = {"sources" if name == "source" else name: value for name, value in PRICES.items()}
+    (tmp_path / "prices.json").write_text(json.dumps(table))
+    result = run_lexline("cost", "--prices", str(tmp_path / "prices.json"))
+    assert "\n  source: is missing\n" in result.output
+    assert "\n  sources: is not a field here; did you mean source?\n" in result.output
 
 
 def test_a_table_that_cannot_be_read_is_named(uploads: list[bytes], tmp_path: Path) -> None:

@@ -52,3 +52,9 @@ def test_unknown_words_of_the_prompt_are_named_beside_the_text(monkeypatch: pyte
 def test_the_key_is_printed_only_with_the_curl_command() -> None:
     assert "s3cr3t" not in run_lexline("generate").output
     assert run_lexline("generate", "--curl").output.startswith("$ curl -H 'x-api-key: s3cr3t'\n")
+
+
+def test_log_probabilities_are_not_dropped_in_silence() -> None:
+    result = run_lexline("generate", "--return-log-probabilities")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--return-log-probabilities needs --json" in result.stderr

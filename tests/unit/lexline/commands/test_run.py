@@ -292,7 +292,7 @@ class TestReplace:
         [
             (KeyboardInterrupt(), 130),
             (ClientError({"Error": {"Code": "SlowDown", "Message": "Slow"}}, "PutObject"), 1),
-            (UserError("It broke."), 1),
+            (UserError("It broke.", "Mend it."), 1),
         ],
     )
     def test_nothing_is_deleted_unless_the_upload_succeeded(

@@ -68,6 +68,12 @@ def test_parts_end_at_line_ends_then_at_spaces() -> None:
     assert found == ["a b\nc d\n", "eeeee ", "ffffffff", "ffff\n"]
 
 
+def test_a_file_that_does_not_exist_is_an_invalid_argument(tmp_path: Path) -> None:
+    result = run_lexline("score", str(tmp_path / "none"))
+    assert result.exit_code == 2
+    assert "none cannot be read: No such file" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(("content", "problem"), [(b"caf\xe9", "is not UTF-8 text"), (b" \n", "has no text")])
 def test_a_file_without_readable_text_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "text"

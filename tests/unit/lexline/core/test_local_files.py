@@ -71,5 +71,6 @@ def test_what_cannot_be_uploaded_is_refused_by_name(paths: list[str], message: s
     Path("nothing").mkdir()
     Path("c").mkdir()
     Path("c/z.txt").write_text("another text")
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refused:
         local_files.select([Path(path) for path in paths])
+    assert refused.value.hint

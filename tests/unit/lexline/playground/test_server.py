@@ -33,8 +33,8 @@ def failing(patch: Patch, error: Exception) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (UsageError("seed must be a number."), 400, "seed must be a number."),
-        (UserError("The endpoint is gone."), 502, "The endpoint is gone."),
+        (UsageError("seed must be a number.", "Correct it."), 400, "seed must be a number."),
+        (UserError("The endpoint is gone.", "Deploy."), 502, "The endpoint is gone."),
         (
             ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"),
             502,

@@ -11,7 +11,9 @@ from tests.unit.lexline.conftest import Patch
 
 Ask = Callable[..., Any]
 TOKEN = {"word": "Go", "start": 0, "end": 2, "log_probability": math.log(0.5), "known": True}
-ONE = {"text": "Go on", "seed": 7, "log_probabilities": [{**TOKEN, "alternatives": []}]}
+ONE = {
+    "text": "Go on", "seed": 7, "finish_reason": "stop", "log_probabilities": [{**TOKEN, "alternatives": []}],
+}  # fmt: skip
 TWO = {"text": "No.", "seed": 8, "log_probabilities": []}
 MODEL = {
     "endpoint": "lexline", "status": "InService", "model": "lexline--a-1", "dataset": "sotu",
@@ -30,7 +32,8 @@ class Api:
         self.sent.append((path, body))
         if unknown := [name for name in body if name in self.lacks]:
             raise UsageError(
-                " ".join(f"{name} is not a field of this request; there are a." for name in unknown)
+                " ".join(f"{name} is not a field of this request; there are a." for name in unknown),
+                "Correct it.",
             )
         if path == "/score":
             figures = {"perplexity": 9.5, "bits_per_character": 1.5, "tokens": 1, "model": "m"}
@@ -85,6 +88,7 @@ def test_what_is_not_set_is_not_sent_and_each_text_comes_in_pieces(ask: Ask, api
     assert response["unknown_words"] == ["Xyz"]
     one, two = response["texts"]
     assert (one["text"], one["seed"], two["seed"]) == ("Go on", 7, 8)
+    assert (one["stopped"], two["stopped"]) == (True, False)
     assert [piece["text"] for piece in one["pieces"]] == ["Go", " on"]
     assert one["pieces"][0]["bits"] == pytest.approx(1)
     assert response["note"] == ""
