@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 BETAS = (0.0, 0.999)
-"""Without a mean of past gradients, which LSTM language models learn faster (Melis et al., arXiv 1707.05589)."""
+"""Without a mean of past gradients: so LSTM language models learn faster (Melis et al., arXiv 1707.05589)."""
 
 EPSILON = 1e-8
 
