@@ -94,8 +94,8 @@ def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float
 def _evaluation() -> Iterator[None]:
     """Compute in full precision, without gradients.
 
-    inference_mode() would do for the gradients, but if cuDNN moved an LSTM's weights inside it, the model
-    could not be trained any further.
+    There is no inference_mode() here: cuDNN may move an LSTM's weights in a forward pass, and weights that
+    are trained further must not move to a tensor of that mode.
     """
     with torch.no_grad(), machine.full_precision():
         yield
