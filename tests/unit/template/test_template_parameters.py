@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_the_defaults_are_those_of_an_executions_input(template: Template) -> No
 def test_the_default_hyperparameters_are_the_training_scripts(template: Template) -> None:
     given = run_with(template).hyperparameters
     arguments = [f"--{name}={value}" for name, value in given if value is not None]
-    assert {name for name, _ in given} == set(vars(hyperparameters.parse([])))
+    assert {name for name, _ in given} == set(asdict(hyperparameters.parse([])))
     assert hyperparameters.parse(arguments) == hyperparameters.parse([])
 
 
