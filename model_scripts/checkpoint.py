@@ -32,7 +32,10 @@ FORMAT = 3
 FILE = "checkpoint.pt"
 
 EVERY_SECONDS = 60.0
-"""Seconds of work that an interruption may cost."""
+"""The least seconds between two checkpoints."""
+
+SHARE_OF_TIME = 0.03
+"""The most that writing may take of the job's time: a large model's checkpoints are written less often."""
 
 WITHOUT_EFFECT = ("log_interval",)
 """Hyperparameters that the model does not depend on, so they may differ after an interruption."""
@@ -73,11 +76,12 @@ class Checkpoints:
         self._path = directory / FILE
         self._job = job
         self._written_at = time.monotonic()
+        self._spacing = EVERY_SECONDS
 
     @property
     def due(self) -> bool:
-        """Whether EVERY_SECONDS have passed since the last checkpoint."""
-        return time.monotonic() - self._written_at >= EVERY_SECONDS
+        """Whether enough time has passed since the last checkpoint."""
+        return time.monotonic() - self._written_at >= self._spacing
 
     def save(self, contents: dict[str, Any]) -> None:
         """Replace the last checkpoint.
@@ -88,6 +92,7 @@ class Checkpoints:
         Args:
             contents: Plain tensors, numbers, strings, and lists and dictionaries of them.
         """
+        began = time.monotonic()
         unfinished = self._path.with_name(f"{FILE}.tmp")
         try:
             with unfinished.open("wb") as file:
@@ -101,6 +106,7 @@ class Checkpoints:
             unfinished.unlink(missing_ok=True)
             log(f"The checkpoint could not be written ({error}); training goes on.")
         self._written_at = time.monotonic()
+        self._spacing = max(EVERY_SECONDS, (self._written_at - began) * (1 / SHARE_OF_TIME - 1))
 
     def load(self) -> dict[str, Any] | None:
         """Return the contents of the last checkpoint, on the CPU, or None if it is missing or damaged.

@@ -33,6 +33,10 @@ VALUES_AT_ONCE = 2**22
 """How many values of a text travel at once."""
 
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+"""Parts of torch's and NCCL's messages about a GPU or a host without free memory."""
+
+
 class RankLost(Exception):
     """Another process of the job ended early or cannot be reached. The message is a sentence."""
 
@@ -76,6 +80,9 @@ def process_group() -> Iterator[None]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     if device().type == "cuda":
         torch.cuda.set_device(device())
+        # Otherwise NCCL's watchdog ends the process before it can say why. With 2, the watchdog only gives up
+        # the connection, and the next call raises an error (PyTorch's list of NCCL environment variables).
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "2")
     with _detect_lost_rank():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device().type == "cuda" else "gloo")
     yield
@@ -130,6 +137,15 @@ def sum_over_ranks(value: Tensor) -> float:
     with _detect_lost_rank():
         distributed.all_reduce(summed)
     return float(summed)
+
+
+def confirm_sums(device: torch.device) -> None:
+    """Raise RankLost if an earlier sum over the ranks failed. Call this before saving what depends on one.
+
+    NCCL's errors come late: a sum that failed leaves wrong numbers, and only a call after it raises.
+    """
+    for _ in range(2):
+        sum_over_ranks(torch.zeros((), device=device))
 
 
 def sum_numbers(number: int) -> int:
@@ -309,8 +325,18 @@ def _detect_lost_rank() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         cause, _, _ = str(error).partition("\n")
         raise RankLost(
             "The job's processes lost the connection to each other: one of them ended early, and the log of "
-            f"its host says why, or the network failed ({cause})."
+            f"its host says why, or the network failed ({type(error).__name__}: {cause}). If no log names a "
+            "cause, start the run again."
         ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU or a host had no memory left. Most of torch's errors for it are RuntimeErrors."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        part in str(error) for part in OUT_OF_MEMORY
+    )

@@ -235,6 +235,7 @@ class Training:
             valid_loss = mean_loss(self.model, self.valid)
             if not math.isfinite(perplexity(valid_loss)):
                 raise Diverged(f"the loss on valid became {valid_loss:g} in epoch {position.epoch}")
+            distributed.confirm_sums(self.device)
             better = metrics.best is None or valid_loss < metrics.best.valid_loss
             if better and distributed.is_first():
                 save_weights(self.model, self.weights)
@@ -298,6 +299,7 @@ class Training:
             (distributed.gather_columns(h, columns), distributed.gather_columns(c, columns))
             for h, c in self.state
         ]
+        distributed.confirm_sums(self.device)
         if self.checkpoints is None:
             return
         best = None
@@ -306,8 +308,9 @@ class Training:
         self.checkpoints.save(
             {
                 "position": asdict(self.position),
-                # named_parameters has tied matrices once, state_dict twice.
-                "weights": {name: weight.detach() for name, weight in self.model.named_parameters()},
+                # named_parameters has tied matrices once, state_dict twice. cuDNN makes weights parts of
+                # larger buffers, which would come along.
+                "weights": {name: weight.detach().clone() for name, weight in self.model.named_parameters()},
                 "optimisation": self.optimisation.state_dict(),
                 "memory": state,
                 "metrics": self.metrics.state_dict(),

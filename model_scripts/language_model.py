@@ -19,7 +19,6 @@ this is the plain model with a full softmax.
     dropped weights         Merity et al., arXiv 1708.02182
 """
 
-import copy
 import json
 import math
 from collections.abc import Sequence
@@ -365,9 +364,13 @@ def mask(like: Tensor, share: float) -> Tensor:
 
 
 def save_weights(model: LanguageModel, path: Path) -> None:
-    """Save the weights as plain CPU tensors. A job that is killed meanwhile keeps the previous file."""
-    # Moving each tensor by itself would turn tied matrices into two.
-    state = dict(copy.deepcopy(model).cpu().state_dict())
+    """Save the weights as plain CPU tensors. A job that is killed meanwhile keeps the previous file.
+
+    Each is a tensor of its own: cuDNN makes an LSTM's weights parts of one buffer, which may be larger than
+    they are. Tied matrices stay one.
+    """
+    own = {weight: weight.detach().clone().cpu() for weight in model.parameters()}
+    state = {name: own[weight] for name, weight in model.named_parameters(remove_duplicate=False)}
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
     unfinished.replace(path)

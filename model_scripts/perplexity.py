@@ -9,8 +9,9 @@ The split is read in up to 20 columns, for speed:
                                         c     h   d i       worse.
                                         d     -   e -       The last target is not counted.
 
-The number of columns depends on the length of the split alone, so the same weights and text give the same
-figure everywhere.
+The number of columns depends on the length of the split alone, and matrices are multiplied in FP32 on every
+device. So the same weights and text give the same figure everywhere, up to rounding: other processors and
+GPUs add the same numbers in another order.
 
 A word outside the vocabulary counts as <unk>, so figures compare only between models with the same
 vocabulary. The share of <unk> stands beside each figure. The exact perplexity charges these words as
@@ -18,6 +19,7 @@ comparison.py does, which compares models whose vocabularies differ: the set of 
 vocabulary and the distinct words of test.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -27,6 +29,7 @@ import torch
 from torch import Tensor
 
 import distributed
+import machine
 from language_model import LanguageModel
 from numbered_text import Tokens
 from vocabulary import END_OF_LINE_ID, TokenIds
@@ -64,7 +67,7 @@ def own_loss(model: LanguageModel, tokens: Tokens | TokenIds) -> Tensor:
     _, columns = size(len(tokens))
     own = distributed.own_columns(columns)
     total = torch.zeros((), dtype=torch.float64, device=device)
-    with torch.inference_mode():
+    with _evaluation():
         for hidden, predicted in _read(model, tokens, own):
             counted = predicted != NOT_COUNTED
             total += model.decoder.loss(hidden[counted], predicted[counted])
@@ -79,12 +82,23 @@ def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float
     """
     _, columns = size(len(tokens))
     found = []
-    with torch.inference_mode():
+    with _evaluation():
         for hidden, predicted in _read(model, tokens, slice(0, columns)):
             losses = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
             found.append(losses.view(predicted.shape).cpu())
     # The columns, one after another, are the text.
     return torch.cat(found).T.flatten().numpy()[: len(tokens)]
+
+
+@contextlib.contextmanager
+def _evaluation() -> Iterator[None]:
+    """Compute in full precision, without gradients.
+
+    There is no inference_mode() here: cuDNN may move an LSTM's weights in a forward pass, and weights that
+    are trained further must not move to a tensor of that mode.
+    """
+    with torch.no_grad(), machine.full_precision():
+        yield
 
 
 def _read(model: LanguageModel, tokens: Tokens | TokenIds, columns: slice) -> Iterator[tuple[Tensor, Tensor]]:

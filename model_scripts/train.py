@@ -34,8 +34,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-import torch
-
 import beside_champion
 import checkpoint
 import comparison
@@ -57,7 +55,7 @@ from corpus import Corpus
 from distributed import RankLost
 from epoch_loop import Stopped, Training, fit
 from hyperparameters import Hyperparameters
-from job_log import log, log_values, scores
+from job_log import log, log_values, quoted, scores, summary
 from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
 from metrics import Metrics
 from user_error import UserError, report
@@ -118,6 +116,7 @@ class Folders:
 def main(arguments: Sequence[str]) -> int:
     """Run the job and return its exit code."""
     try:
+        machine.check_gpus(os.environ)
         with distributed.process_group():
             train(arguments, os.environ)
     except UserError as error:
@@ -128,6 +127,18 @@ def main(arguments: Sequence[str]) -> int:
         # No failure file: the toolkit writes it, with the error of the process that was lost.
         if distributed.is_first_of_host():
             print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        if not distributed.is_out_of_memory(error):
+            raise
+        # The other processes do not know, so this one reports it, whichever it is of its host.
+        report(
+            UserError(
+                f"The memory of the instance or of its GPU is full ({summary(error)}). Lower batch_size or "
+                "bptt, train a smaller model (emsize, nhid, nlayers, max_vocabulary), or choose a "
+                "training.instance_type with more memory."
+            )
+        )
         return 1
     except Stopped:
         return 128 + signal.SIGTERM
@@ -170,15 +181,18 @@ def scratch_folder() -> Iterator[Path]:
 def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, started: float) -> Metrics:
     """Do the job, with a folder for large files. Raises as `train` does."""
     text = corpus.read(folders.channel, hparams.tokenizer, scratch, hparams.max_vocabulary)
-    given, hparams = hparams, fit(hparams, text.lengths["train"])
+    given, length = hparams, text.lengths["train"]
+    if distributed.device().type == "cuda":
+        hparams = recipes.for_gpu(hparams, length)
+    hparams = fit(hparams, length)
     splits = text.encode(
         {
-            "train": epoch_loop.own_tokens(text.lengths["train"], hparams.batch_size),
+            "train": epoch_loop.own_tokens(length, hparams.batch_size),
             "valid": perplexity.own_tokens(text.lengths["valid"]),
             "test": perplexity.own_tokens(text.lengths["test"]),
         }
     )
-    device = prepare_torch(hparams.seed)
+    device = machine.prepare(hparams.seed)
     model = recipes.model(hparams, text.counts)
     if recipes.BY_NAME[hparams.recipe].informed:
         columns = epoch_loop.batchify(splits["train"], hparams.batch_size)
@@ -200,6 +214,7 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
         unknown_share={split: tokens.unknown_share for split, tokens in splits.items()},
         test_words=len(text.vocabulary) + text.unknown_words,
         started=started,
+        machine=machine.describe(device),
         hyperparameters={**asdict(hparams), "tokenizer": tokenizer.choice_of(text.tokenizer)},
     )
     log_start(metrics)
@@ -247,25 +262,15 @@ def valid_sample(channel: Path) -> str:
     return split_files.sample(split_files.find(channel)["valid"])
 
 
-def prepare_torch(seed: int) -> torch.device:
-    """Seed the initial weights and return this rank's device.
-
-    The same seed on the same machine trains the same model.
-    """
-    torch.manual_seed(seed)
-    if torch.cuda.is_available():
-        # cuBLAS is deterministic only with a workspace of fixed size (PyTorch's notes on randomness).
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # That also fills each new tensor, which takes time; nothing here reads what it has not written.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return distributed.device()
-
-
 def notes(given: Hyperparameters, used: Hyperparameters, text: Corpus) -> list[str]:
     """Return sentences that say where the job deviates from the hyperparameters that it was given."""
     found = []
-    changed = [name for name in ("batch_size", "bptt") if getattr(used, name) != getattr(given, name)]
+    if used.batch_size > given.batch_size:
+        found.append(
+            f"On a GPU, recipe {used.recipe} trained with batch_size {used.batch_size} and lr {used.lr:g}, "
+            f"not {given.batch_size} and {given.lr:g}. Set batch_size or lr to choose them yourself."
+        )
+    changed = [name for name in ("batch_size", "bptt") if getattr(used, name) < getattr(given, name)]
     if changed:
         values = " and ".join(f"{name} {getattr(used, name)}, not {getattr(given, name)}" for name in changed)
         tokens = text.lengths["train"]
@@ -282,6 +287,7 @@ def log_start(metrics: Metrics) -> None:
     """Log the metrics that are known before training."""
     for note in metrics.notes:
         log(f"note: {note}")
+    log_values(device=quoted(metrics.machine["device"]), precision=metrics.machine["precision"])
     log_values(
         recipe=metrics.recipe,
         world_size=metrics.world_size,

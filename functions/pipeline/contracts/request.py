@@ -24,7 +24,7 @@ class Hyperparameters(Contract):
     lr: Annotated[float | None, RecipesOwn] = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
     clip: Annotated[float | None, RecipesOwn] = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
     epochs: Annotated[int | None, RecipesOwn] = Field(default=None, ge=1, le=1000)
-    batch_size: int = Field(default=20, ge=1, le=4096)
+    batch_size: Annotated[int | None, RecipesOwn] = Field(default=None, ge=1, le=4096)
     bptt: int = Field(default=35, ge=1, le=4096)
     dropout: Annotated[float | None, RecipesOwn] = Field(default=None, ge=0, lt=1)
     tied: bool = True

@@ -126,9 +126,13 @@ class WordDifference(_Untrusted):
 
 
 class Machine(_Untrusted):
-    """The devices that trained, and the most memory in bytes that a process used of its host and its GPU."""
+    """The devices that trained, and the most memory in bytes that a process used of its host and its GPU.
+
+    `precision` is the format in which training multiplied matrices.
+    """
 
     device: Text = ""
+    precision: Text = ""
     processes: Count | None = None
     memory: Count | None = None
     gpu_memory: Count | None = None

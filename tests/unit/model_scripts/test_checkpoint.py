@@ -24,7 +24,7 @@ from tests.unit.model_scripts.conftest import (
 )
 from tests.unit.model_scripts.forks import ForkServer
 
-EVERY_STEP = "import checkpoint; checkpoint.EVERY_SECONDS = 0"
+EVERY_STEP = "import checkpoint; checkpoint.EVERY_SECONDS, checkpoint.SHARE_OF_TIME = 0, 1"
 
 UNTIED: dict[str, Any] = {"recipe": "fast", "tied": False, "lr": 0.01, "epochs": 2}
 
@@ -272,6 +272,25 @@ def test_when_checkpoints_are_saved(job: Job, monkeypatch: Patch) -> None:
     monkeypatch.setattr(Training, "_step", _step)
     assert job.run(epochs=2) == 0
     assert saved == [(1, 25), (1, 50), (1, 61), (2, 25), (2, 50), (2, 61)]
+
+
+def test_checkpoints_that_take_long_to_write_are_rarer(tmp_path: Path, monkeypatch: Patch) -> None:
+    now, seconds_to_write = 0.0, 1.0
+
+    def save(contents: object, file: Any) -> None:
+        nonlocal now
+        now += seconds_to_write
+
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    checkpoints = checkpoint.Checkpoints(tmp_path, {})
+    for seconds_to_write, spacing in ((1.0, 60.0), (6.0, 194.0), (0.1, 60.0)):
+        checkpoints.save({})
+        now += spacing - 0.1
+        assert not checkpoints.due
+        now += 0.2
+        assert checkpoints.due
+        assert seconds_to_write / (seconds_to_write + spacing) < 0.0301
 
 
 def test_a_checkpoint_is_one_small_file(job: Job) -> None:

@@ -11,7 +11,7 @@ from tests.unit.model_scripts.conftest import Job, Patch
 
 def test_the_metrics_name_the_processor_and_the_memory(trained: Job) -> None:
     found = trained.metrics()["machine"]
-    assert set(found) == {"device", "processes", "memory", "gpu_memory"}
+    assert set(found) == {"device", "precision", "processes", "memory", "gpu_memory"}
     assert found["device"].endswith((" thread", " threads"))
     assert (found["processes"], found["gpu_memory"]) == (1, None)
     # A process that has imported torch takes more than this.

@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
@@ -57,7 +58,7 @@ BOUNDARIES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "Clip": (["auto", "0.25", "1000"], ["0", "0.000", "1001", "none"]),
     "Epochs": (["auto", "1", "1000"], ["0", "1001", "1.5"]),
-    "BatchSize": (["1", "4096"], ["0", "4097"]),
+    "BatchSize": (["auto", "1", "4096"], ["0", "4097", "none"]),
     "Bptt": (["1", "4096"], ["0", "4097"]),
     "Dropout": (["auto", "0", "0.999999999"], ["1", "1.5", "1.0", ".5", "-0.1"]),
     "Seed": (["0", "999999999"], ["-1", "1000000000"]),
@@ -165,7 +166,7 @@ def test_the_defaults_are_those_of_an_executions_input(template: Template) -> No
 def test_the_default_hyperparameters_are_the_training_scripts(template: Template) -> None:
     given = run_with(template).hyperparameters
     arguments = [f"--{name}={value}" for name, value in given if value is not None]
-    assert {name for name, _ in given} == set(vars(hyperparameters.parse([])))
+    assert {name for name, _ in given} == set(asdict(hyperparameters.parse([])))
     assert hyperparameters.parse(arguments) == hyperparameters.parse([])
 
 

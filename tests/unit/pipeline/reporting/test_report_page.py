@@ -39,7 +39,10 @@ METRICS: Json = {
     },
     "samples": [{"prompt": "The state", "seed": 1, "temperature": 0.7, "text": "of the union"}],
     "hyperparameters": {"recipe": "fast", "epochs": 6, "lr": 0.003, "tied": True, "tokenizer": "prose"},
-    "machine": {"device": "NVIDIA A10G", "processes": 4, "memory": 812_345_678, "gpu_memory": 2_100_000_000},
+    "machine": {
+        **{"device": "NVIDIA A10G", "precision": "TF32", "processes": 4},
+        **{"memory": 812_345_678, "gpu_memory": 2_100_000_000},
+    },
     "side_by_side": {
         **{"prompt": "It is", "seed": 1, "temperature": 0.7},
         **{"champion": "a matter of the", "challenger": ", we say, time."},
@@ -402,7 +405,7 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert page.row("Training text in words") == "9,000"
     assert page.row("Training speed in words per second") == "1,432"
     assert page.row("Training job on ml.m5.xlarge") == "10 min 10 s"
-    assert page.row("Device of each of 4 processes") == "NVIDIA A10G"
+    assert page.row("Device of each of 4 processes") == "NVIDIA A10G, TF32"
     assert page.row("Most memory used by training") == "812 MB"
     assert page.row("Most memory used on the GPU") == "2.1 GB"
     assert "Validation perplexity" not in page.text("bdi")

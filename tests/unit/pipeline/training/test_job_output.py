@@ -159,7 +159,10 @@ def test_what_the_job_used_and_what_sets_its_model_apart_is_read(
 ) -> None:
     document = {
         "hyperparameters": {"epochs": 6, "lr": 0.003, "tied": True, "tokenizer": "prose"},
-        "machine": {"device": "NVIDIA A10G", "processes": 4, "memory": 5, "gpu_memory": None},
+        "machine": {
+            **{"device": "NVIDIA A10G", "precision": "TF32", "processes": 4},
+            **{"memory": 5, "gpu_memory": None},
+        },
         "side_by_side": {"prompt": "", "seed": 1, "temperature": 0.7, "champion": "a", "challenger": "b"},
         "word_differences": [{"word": "peace", "count": 12, "champion": 0.001, "challenger": 0.2}],
     }
