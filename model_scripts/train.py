@@ -37,6 +37,7 @@ from types import FrameType
 import torch
 
 import beside_champion
+import cache_perplexity
 import checkpoint
 import comparison
 import corpus
@@ -50,6 +51,7 @@ import recipes
 import split_files
 import tokenizer
 import training_curve
+from cache_perplexity import MOST_TEST_TOKENS, MOST_VALID_TOKENS
 from checkpoint import Checkpoints
 from comparison import Challenger, Comparison
 from corpus import Corpus
@@ -170,13 +172,11 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
     """Do the job, with a folder for large files. Raises as `train` does."""
     text = corpus.read(folders.channel, hparams.tokenizer, scratch, hparams.max_vocabulary)
     given, hparams = hparams, fit(hparams, text.lengths["train"])
-    splits = text.encode(
-        {
-            "train": epoch_loop.own_tokens(text.lengths["train"], hparams.batch_size),
-            "valid": perplexity.own_tokens(text.lengths["valid"]),
-            "test": perplexity.own_tokens(text.lengths["test"]),
-        }
-    )
+    needed = {"train": epoch_loop.own_tokens(text.lengths["train"], hparams.batch_size)}
+    for split, most in (("valid", MOST_VALID_TOKENS), ("test", MOST_TEST_TOKENS)):
+        length = text.lengths[split]
+        needed[split] = cache_perplexity.needed(perplexity.own_tokens(length), most, length)
+    splits = text.encode(needed)
     device = prepare_torch(hparams.seed)
     model = recipes.model(hparams, text.counts).to(device)
     distributed.broadcast_weights(model)
@@ -229,6 +229,9 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
             metrics.side_by_side = shown.get("side_by_side")
             metrics.word_differences = shown.get("word_differences", [])
     if distributed.is_first():
+        metrics.cache = cache_perplexity.measure(
+            model, splits["valid"][:MOST_VALID_TOKENS], splits["test"][:MOST_TEST_TOKENS]
+        )
         metrics.samples = example_texts.draw(folders.model, valid_sample(folders.channel))
         metrics.machine = machine.describe(device)
     metrics.save()
