@@ -22,8 +22,8 @@ MOST_VALID_TOKENS, MOST_TEST_TOKENS = 20_000, 50_000
 TOKENS_AT_ONCE = 256
 
 SIZES = (100, 500, 2000)
-THETAS = (0.1, 0.2, 0.4, 0.8)
-SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+THETAS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 
 
 @dataclass(frozen=True)

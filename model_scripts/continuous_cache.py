@@ -6,7 +6,8 @@
     p(w)  = (1 - share) * P(w) + share * C(w)
 
 So a word is expected again if it came before in a similar place. The cache is empty at the beginning of a
-text; p is then P. It holds every token, <eos> and <unk> included.
+text; p is then P. It holds every token, <eos> and <unk> included. When a word is drawn, P and C are those
+given that the word is not <unk>.
 
     Grave, Joulin and Usunier, arXiv 1612.04426; `share` is the paper's lambda
 
@@ -14,11 +15,17 @@ As in sampler.py, every sum is one of whole numbers that float64 holds exactly, 
 the block of words that is read at once nor the number of threads.
 """
 
+import json
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from vocabulary import UNKNOWN_ID
 
 Numbers = npt.NDArray[np.float64]
 Words = npt.NDArray[np.integer]
@@ -37,6 +44,13 @@ class Settings:
     theta: float
     share: float
     size: int
+
+    @classmethod
+    def of_artifact(cls, directory: Path) -> "Settings | None":
+        """Return the settings that training chose, or None if it chose none: an earlier version's did not."""
+        path = directory / "metrics.json"
+        found = json.loads(path.read_text(encoding="utf-8")).get("cache") if path.exists() else None
+        return found and cls(found["theta"], found["share"], found["size"])
 
 
 class CachedText:
@@ -82,9 +96,64 @@ class CachedText:
         return found
 
 
+class History:
+    """The words that a text has already, to draw its next word from. Words are added one by one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._activations: deque[npt.NDArray[np.float32]] = deque(maxlen=settings.size)
+        self._words: deque[int] = deque(maxlen=settings.size)
+
+    @property
+    def share(self) -> float:
+        """The cache's share of the probability."""
+        return self._settings.share
+
+    def add(self, activations: npt.NDArray[np.float32], word: int) -> None:
+        """Add a word, given the activations (width) before it."""
+        self._activations.append(activations)
+        self._words.append(word)
+
+    def copy(self) -> "History":
+        """Return the history of another text that begins with the same words."""
+        twin = History(self._settings)
+        twin._activations, twin._words = self._activations.copy(), self._words.copy()
+        return twin
+
+    def entries(self, activations: npt.NDArray[np.float32]) -> tuple[Words, npt.NDArray[np.int64]]:
+        """Return the words of the cache but <unk>, each as often as it was added, and their weights.
+
+        The weights are whole numbers in proportion to C, given the activations (width) before the next word.
+        """
+        words = np.array(self._words, np.int64)
+        known = np.flatnonzero(words != UNKNOWN_ID)
+        if not len(known):
+            return words[:0], words[:0]
+        held = _keys(np.concatenate(self._activations).reshape(len(words), -1)[known])
+        scores = held @ _keys(activations[None])[0]
+        weights = _weights(scores - scores.max(), self._settings.theta, len(activations))
+        return words[known], weights.astype(np.int64)
+
+    def mixed(self, logs: Numbers, activations: npt.NDArray[np.float32]) -> Numbers:
+        """Return log p of all words, given those of P and the activations (width).
+
+        P includes <unk>. C is scaled by the probability of all other words, so that the mixture is right
+        given that the word is not <unk>.
+        """
+        words, weights = self.entries(activations)
+        if not len(words):
+            return logs
+        distinct, place = np.unique(words, return_inverse=True)
+        cached = np.bincount(place, weights) / int(weights.sum()) * -math.expm1(logs[UNKNOWN_ID])
+        mixture = logs + math.log1p(-self.share)
+        mixture[distinct] = mixed(logs[distinct], cached, self.share)
+        return mixture
+
+
 def mixed(log_probabilities: Numbers, cached: Numbers, share: float) -> Numbers:
     """Return log p of words, given log P and C; where C is NaN, p is P."""
-    mixture = np.log((1 - share) * np.exp(log_probabilities) + share * cached)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mixture = np.logaddexp(log_probabilities + math.log1p(-share), np.log(share * cached))
     return np.where(np.isnan(cached), log_probabilities, mixture)
 
 

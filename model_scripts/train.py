@@ -64,6 +64,7 @@ from metrics import Metrics
 from user_error import UserError, report
 
 SERVING_MODULES = (
+    "continuous_cache.py",
     "generate.py",
     "inference.py",
     "language_model.py",
