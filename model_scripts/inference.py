@@ -8,6 +8,7 @@
     response             {"perplexity": 112.5, "bits_per_character": 1.9, "log_probability": -23.6,
                           "tokens": 5, "log_probabilities": [...], "unknown_words": [],
                           "model": $LEXLINE_MODEL}
+                         with "cache": true, also "cache_perplexity" and "cache_log_probability"
 
 `text` continues the prompt and does not repeat it. `words` counts words between spaces, so punctuation does
 not count. It is the requested number, unless the text meets one of the strings `stop` (finish_reason
@@ -42,6 +43,7 @@ import numpy as np
 import language_model
 import request_body
 import tokenizer
+from continuous_cache import CachedText, History, Settings, mixed
 from request_body import InvalidRequest, Request, ScoreRequest
 from sampler import Choice, Memory, Sampler
 from tokenizer import JOINER, Tokenizer
@@ -74,12 +76,25 @@ def parse(body: str | bytes, content_type: str | None) -> Request | ScoreRequest
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A loaded artifact. Not thread-safe. Requests may be advanced in any grouping."""
+    """A loaded artifact. Not thread-safe. Requests may be advanced in any grouping.
+
+    `cache` has the settings of its continuous cache, or None if its training chose none.
+    """
 
     sampler: Sampler
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     name: str
+    cache: Settings | None = None
+
+    def cache_settings(self, request: Request | ScoreRequest) -> Settings | None:
+        """Return the settings of the cache that a request wants. Raises InvalidRequest if there are none."""
+        if not request.cache:
+            return None
+        if self.cache is None:
+            problem = "needs a model whose training chose its settings: train it again, or leave cache out"
+            raise InvalidRequest.of_fields({"cache": problem})
+        return self.cache
 
     def begin(self, request: Request | ScoreRequest) -> "Run | ScoreRun":
         """Start a request. Raises InvalidRequest if the model knows no word of the prompt."""
@@ -121,6 +136,7 @@ def load(directory: str | Path) -> ServedModel:
         vocabulary=Vocabulary.load(directory / language_model.VOCABULARY),
         tokenizer=tokenizer.BY_NAME[config["tokenizer"]],
         name=os.environ.get("LEXLINE_MODEL", ""),
+        cache=Settings.of_artifact(directory),
     )
 
 
@@ -130,12 +146,15 @@ class Scores:
     Attributes:
         log_probabilities: Those computed so far, in the order of the tokens.
         alternatives: For each of these tokens the most probable ones with their log probabilities.
+        with_cache: With `cache`, the log probabilities of these tokens with a continuous cache.
     """
 
-    def __init__(self, sampler: Sampler, alternatives: int) -> None:
+    def __init__(self, sampler: Sampler, alternatives: int, cache: Settings | None = None) -> None:
         self.log_probabilities: list[float] = []
         self.alternatives: list[list[tuple[int, float]]] = []
-        self._sampler, self._count = sampler, alternatives
+        self.with_cache: list[float] = []
+        self._sampler, self._count, self._cache = sampler, alternatives, cache
+        self._cached = CachedText(cache.size, [cache.theta]) if cache else None
         self._waiting: list[tuple[Memory, int]] = []
 
     def __len__(self) -> int:
@@ -153,7 +172,11 @@ class Scores:
             return
         memory = np.stack([memory for memory, _ in self._waiting])
         words = [word for _, word in self._waiting]
-        self.log_probabilities += self._sampler.log_probabilities(memory, words)
+        logs = self._sampler.log_probabilities(memory, words)
+        self.log_probabilities += logs
+        if self._cache and self._cached:
+            (cached,) = self._cached.probabilities(self._sampler.activations(memory), np.array(words))
+            self.with_cache += mixed(np.array(logs), cached, self._cache.share).tolist()
         if self._count:
             self.alternatives += self._sampler.most_probable(memory, self._count)
         self._waiting = []
@@ -173,10 +196,20 @@ class Reader:
         unread: The token that the model reads next.
         memory: An array that holds the model's state in row `row`. Texts advanced together share it.
         scores: The log probabilities of the tokens, or None if nobody wants them.
+        history: The tokens for a continuous cache, or None if nobody wants one.
     """
 
-    def __init__(self, unread: int, memory: Memory, row: int, scores: Scores | None) -> None:
-        self.unread, self.memory, self.row, self.scores = unread, memory, row, scores
+    def __init__(
+        self,
+        sampler: Sampler,
+        unread: int,
+        memory: Memory,
+        row: int,
+        scores: Scores | None,
+        history: History | None,
+    ) -> None:
+        self.sampler, self.unread, self.memory, self.row = sampler, unread, memory, row
+        self.scores, self.history = scores, history
 
     def remember(self, memory: Memory, row: int) -> "Sequence[Continuation]":
         """Note the state after `unread`. Return the texts in this state that must draw a word."""
@@ -186,6 +219,8 @@ class Reader:
         """Note the next token."""
         if self.scores is not None:
             self.scores.add(self.memory[self.row].copy(), word)
+        if self.history is not None:
+            self.history.add(self.sampler.activations(self.memory[self.row : self.row + 1])[0], word)
         self.unread = word
 
 
@@ -198,9 +233,10 @@ class Given(Reader):
         sampler: Sampler,
         scores: Scores | None,
         begin_texts: "Callable[[Given], Sequence[Continuation]]",
+        history: History | None = None,
     ) -> None:
         self._left = iter(text.numbers)
-        super().__init__(next(self._left), sampler.start()[None], 0, scores)
+        super().__init__(sampler, next(self._left), sampler.start()[None], 0, scores, history)
         self._begin_texts = begin_texts
 
     def remember(self, memory: Memory, row: int) -> "Sequence[Continuation]":
@@ -222,7 +258,7 @@ class Continuation(Reader):
     """
 
     def __init__(self, text: "Text", choice: Choice, after: Given, scores: Scores | None) -> None:
-        super().__init__(after.unread, after.memory, after.row, scores)
+        super().__init__(after.sampler, after.unread, after.memory, after.row, scores, choice.cache)
         self.text, self.choice = text, choice
 
     def remember(self, memory: Memory, row: int) -> "Sequence[Continuation]":
@@ -249,7 +285,11 @@ class Run:
         self._request, self._served = request, served
         self._prompt = read_prompt(request.prompt, served)
         scores = self._new_scores() if request.echo else None
-        self.readers: Sequence[Reader] = [Given(self._prompt, served.sampler, scores, self._begin_texts)]
+        cache = served.cache_settings(request)
+        history = History(cache) if cache else None
+        self.readers: Sequence[Reader] = [
+            Given(self._prompt, served.sampler, scores, self._begin_texts, history)
+        ]
         self._texts: list[Continuation] = []
         self._seeds = [(request.seed + place) % 2**32 for place in range(request.n or 1)]
 
@@ -288,6 +328,7 @@ class Run:
                 request.min_p,
                 request.repetition_penalty or 1.0,
                 {*read},
+                prompt.history and prompt.history.copy(),
             )
             scores = self._new_scores() if prompt.scores is None else prompt.scores.copy()
             text = Text(request, self._prompt, self._served)
@@ -324,7 +365,7 @@ class ScoreRun:
     def __init__(self, request: ScoreRequest, served: ServedModel) -> None:
         self._text, self._served = request.text, served
         self._read = read_text(request.text, served)
-        self._scores = Scores(served.sampler, request.alternatives)
+        self._scores = Scores(served.sampler, request.alternatives, served.cache_settings(request))
         self.readers: Sequence[Reader] = [Given(self._read, served.sampler, self._scores, lambda _: ())]
 
     @property
@@ -341,8 +382,16 @@ class ScoreRun:
         """Return the response, as described at the head of this module."""
         entries = listed(self._text, self._read.tokens, self._scores, self._served)
         loss = -math.fsum(self._scores.log_probabilities)
+        with_cache = {}
+        if self._scores.with_cache:
+            loss_with_cache = -math.fsum(self._scores.with_cache)
+            with_cache = {
+                "cache_perplexity": _perplexity(loss_with_cache / len(entries)),
+                "cache_log_probability": -loss_with_cache,
+            }
         return {
-            "perplexity": math.exp(min(loss / len(entries), LARGEST_LOSS)),
+            "perplexity": _perplexity(loss / len(entries)),
+            **with_cache,
             "bits_per_character": loss / math.log(2) / len(self._text),
             "tokens": len(entries),
             "log_probability": -loss,
@@ -557,6 +606,10 @@ def listed(text: str, tokens: Sequence[Token], scores: Scores, served: ServedMod
             ]
         entries.append(entry)
     return entries
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(min(loss, LARGEST_LOSS))
 
 
 def _shown(number: int, served: ServedModel) -> str:

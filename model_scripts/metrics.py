@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+from cache_perplexity import CachePerplexity
 from perplexity import perplexity
 
 TEXTS = ("samples", "side_by_side", "word_differences")
@@ -55,6 +56,7 @@ class Metrics:
         resumed: How often training was resumed after an interruption.
         test_loss: In nats per token; None until the model is tested.
         seconds_before: The seconds before the last interruption.
+        cache: The perplexity with a continuous cache (cache_perplexity.py); None if it was not measured.
         comparison: The comparison with the champion (comparison.py), or None if there is no champion.
         samples: Texts by the finished model (example_texts.py).
         hyperparameters: The values that the job used, by name.
@@ -83,6 +85,7 @@ class Metrics:
     resumed: int = 0
     test_loss: float | None = None
     seconds_before: float = 0.0
+    cache: CachePerplexity | None = None
     comparison: dict[str, Any] | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -153,6 +156,7 @@ class Metrics:
             "test_perplexity": _finite_perplexity(self.test_loss),
             "test_words": self.test_words,
             "test_exact_perplexity": _finite_perplexity(self.test_exact_loss),
+            "cache": None if self.cache is None else _finite(asdict(self.cache)),
             "comparison": self.comparison,
             "hyperparameters": self.hyperparameters,
             "machine": self.machine,
@@ -179,6 +183,10 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     unfinished = path.with_name(f"{path.name}.tmp")
     unfinished.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
 
 
 def _finite_perplexity(loss: float | None) -> float | None:

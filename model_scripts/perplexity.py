@@ -80,14 +80,26 @@ def token_losses(model: LanguageModel, tokens: TokenIds) -> npt.NDArray[np.float
 
     Call eval() first.
     """
+    return losses_and_activations(model, tokens)[0]
+
+
+def losses_and_activations(
+    model: LanguageModel, tokens: Tokens | TokenIds
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return each token's loss as `token_losses` does, and the activations (n, width) that predict it.
+
+    Call eval() first. A single rank reads all columns.
+    """
     _, columns = size(len(tokens))
-    found = []
+    losses, activations = [], []
     with _evaluation():
         for hidden, predicted in _read(model, tokens, slice(0, columns)):
-            losses = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
-            found.append(losses.view(predicted.shape).cpu())
+            found = model.decoder.losses(hidden.flatten(0, 1), predicted.clamp(min=0).flatten())
+            losses.append(found.view(predicted.shape).cpu())
+            activations.append(hidden.cpu())
     # The columns, one after another, are the text.
-    return torch.cat(found).T.flatten().numpy()[: len(tokens)]
+    by_place = torch.cat(activations).transpose(0, 1).flatten(0, 1)[: len(tokens)]
+    return torch.cat(losses).T.flatten().numpy()[: len(tokens)], by_place.numpy()
 
 
 @contextlib.contextmanager

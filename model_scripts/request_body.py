@@ -167,6 +167,10 @@ GENERATE: dict[str, Field] = {
         "Raise the probability of each word that the prompt or the text has already to this power. Values "
         "above 1 avoid repetitions.",
     ),
+    "cache": Field(
+        Flag(),
+        "Make words that the prompt or the text has already more probable, as a continuous cache does.",
+    ),
     "return_log_probabilities": Field(
         Flag(), "Return the log probability that the model gives to each word, with its place in the text."
     ),
@@ -188,6 +192,11 @@ SCORE: dict[str, Field] = {
     "alternatives": Field(
         Number(0, 20, whole=True), "Return this many of the most probable words at each place, too."
     ),
+    "cache": Field(
+        Flag(),
+        "Return the perplexity with a continuous cache, too. It makes words that the text has already more "
+        "probable.",
+    ),
 }
 """The fields of a request to score a text."""
 
@@ -206,6 +215,7 @@ class Request:
     n: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    cache: bool = False
     return_log_probabilities: bool = False
     alternatives: int = 0
     tokens: int | None = None
@@ -218,6 +228,7 @@ class ScoreRequest:
 
     text: str
     alternatives: int = 0
+    cache: bool = False
 
 
 FIELDS = tuple(GENERATE)

@@ -18,6 +18,7 @@ The words of a tail are scored only if the draw falls on that tail, at any tempe
     top_k               Fan et al., arXiv 1805.04833
     top_p               Holtzman et al., arXiv 1904.09751
     min_p               Nguyen et al., arXiv 2407.01082
+    continuous cache    Grave et al., arXiv 1612.04426 (continuous_cache.py)
     repetition_penalty  Keskar et al., arXiv 1909.05858; here the power of a probability, because an adaptive
                         softmax has no common scale of scores
 """
@@ -34,6 +35,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from continuous_cache import History
 from language_model import LanguageModel, WordVectors
 from vocabulary import UNKNOWN_ID
 
@@ -82,6 +84,8 @@ class Choice:
         repetition_penalty: The words in `repeated` have the probability p^repetition_penalty in place of p.
             This comes before everything else.
         repeated: The words that the text has already. The text may add words to this set.
+        cache: The words of a continuous cache. Its mixture with the model's distribution takes the place of
+            that distribution, before everything else. The text may add words.
     """
 
     temperature: float
@@ -91,6 +95,7 @@ class Choice:
     min_p: float | None = None
     repetition_penalty: float = 1.0
     repeated: set[int] = field(default_factory=set)
+    cache: History | None = None
 
     @property
     def penalises(self) -> bool:
@@ -142,11 +147,20 @@ class Sampler:
             layer(layer.of_inputs(before.outputs(after)), memory, after)
         return after
 
+    def activations(self, memory: Memory) -> Memory:
+        """Return the activations (texts, width) that predict the next words, from -1 to 1."""
+        hidden: Memory = memory[:, self._layers[-1].hidden] * np.float32(HIDDEN.step)
+        return hidden
+
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         """Draw the next word of each text from the model's distribution, given that it is not <unk>."""
         words = [UNKNOWN_ID] * len(choices)
         hidden = self._layers[-1].outputs(memory)
-        of_all = [row for row, choice in enumerate(choices) if not choice.penalises]
+        needs_scores = [self._softmax.needs_all_scores(choice) for choice in choices]
+        for row, choice in enumerate(choices):
+            if choice.cache is not None and not needs_scores[row]:
+                words[row] = _drawn_from_cache(self.activations(memory[row : row + 1])[0], choice)
+        of_all = [row for row, word in enumerate(words) if word == UNKNOWN_ID and not needs_scores[row]]
         if of_all:
             drawing = _Drawing(
                 self._softmax,
@@ -156,8 +170,9 @@ class Sampler:
             for row, word in zip(of_all, drawing.words(), strict=True):
                 words[row] = word
         for row, choice in enumerate(choices):
-            if choice.penalises:
-                words[row] = self._softmax.draw_from_best(hidden[row], choice)
+            if needs_scores[row]:
+                activations = self.activations(memory[row : row + 1])[0]
+                words[row] = self._softmax.draw_from_best(hidden[row], activations, choice)
         return words
 
     def log_probabilities(self, memory: Memory, words: Sequence[int]) -> list[float]:
@@ -233,9 +248,21 @@ class _Softmax:
                 logs[here] += within[np.arange(len(here)), words[here] - tail.start]
         return [float(log) for log in logs]
 
-    def draw_from_best(self, hidden: Numbers, choice: Choice) -> int:
+    def is_restricted(self, choice: Choice) -> bool:
+        """Return whether a choice excludes words."""
+        drawable = self.drawable
+        return (choice.top_k or drawable) < drawable or (choice.top_p or 1) < 1 or (choice.min_p or 0) > 0
+
+    def needs_all_scores(self, choice: Choice) -> bool:
+        """Return whether a word can be drawn only after all words are scored."""
+        is_changed = choice.temperature != 1 or self.is_restricted(choice)
+        return choice.penalises or (choice.cache is not None and is_changed)
+
+    def draw_from_best(self, hidden: Numbers, activations: Memory, choice: Choice) -> int:
         """Draw a word after all words are scored, given activations (width)."""
         logs = self.log_probabilities(hidden[None])[0]
+        if choice.cache is not None:
+            logs = choice.cache.mixed(logs, activations)
         if choice.penalises:
             repeated = [*choice.repeated]
             logs[repeated] *= choice.repetition_penalty
@@ -299,7 +326,7 @@ class _Drawing:
         """Return the words."""
         words = [UNKNOWN_ID] * len(self.choices)
         self._draw(range(len(words)), words)
-        rows = [row for row, choice in enumerate(self.choices) if self._is_restricted(choice)]
+        rows = [row for row, choice in enumerate(self.choices) if self.softmax.is_restricted(choice)]
         for _ in range(MOST_REDRAWS):
             rows = self._doubtful(rows, words)
             ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
@@ -357,11 +384,6 @@ class _Drawing:
                 self._floors[row] = floor * unit
                 head[head < floor] = -math.inf
                 self.scores[row, head_words:][self.of_tails[row] < floor] = -math.inf
-
-    def _is_restricted(self, choice: Choice) -> bool:
-        """Return whether a choice excludes words."""
-        drawable = self.softmax.drawable
-        return (choice.top_k or drawable) < drawable or (choice.top_p or 1) < 1 or (choice.min_p or 0) > 0
 
     def _draw(self, rows: Sequence[int], words: list[int]) -> None:
         """Draw a word from all words for each of the given rows."""
@@ -769,6 +791,14 @@ def _drawn(ends: Weights, choice: Choice) -> int:
     # Rounding may put the point at the end, one past the last outcome.
     point = min(int(choice.random() * total), total - 1)
     return int(ends.searchsorted(point, side="right"))
+
+
+def _drawn_from_cache(activations: Memory, choice: Choice) -> int:
+    """Draw a word from the cache with its share of the probability, or return <unk>: the model must draw."""
+    if choice.cache is None or choice.random() >= choice.cache.share:
+        return UNKNOWN_ID
+    words, weights = choice.cache.entries(activations)
+    return int(words[_drawn(weights.cumsum(), choice)]) if len(words) else UNKNOWN_ID
 
 
 def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp]:

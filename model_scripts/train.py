@@ -35,6 +35,7 @@ from pathlib import Path
 from types import FrameType
 
 import beside_champion
+import cache_perplexity
 import checkpoint
 import comparison
 import corpus
@@ -49,6 +50,7 @@ import recipes
 import split_files
 import tokenizer
 import training_curve
+from cache_perplexity import MOST_TEST_TOKENS, MOST_VALID_TOKENS
 from checkpoint import Checkpoints
 from comparison import Challenger, Comparison
 from corpus import Corpus
@@ -61,6 +63,7 @@ from metrics import Metrics
 from user_error import UserError, report
 
 SERVING_MODULES = (
+    "continuous_cache.py",
     "generate.py",
     "inference.py",
     "language_model.py",
@@ -185,13 +188,11 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
     if distributed.device().type == "cuda":
         hparams = recipes.for_gpu(hparams, length)
     hparams = fit(hparams, length)
-    splits = text.encode(
-        {
-            "train": epoch_loop.own_tokens(length, hparams.batch_size),
-            "valid": perplexity.own_tokens(text.lengths["valid"]),
-            "test": perplexity.own_tokens(text.lengths["test"]),
-        }
-    )
+    needed = {"train": epoch_loop.own_tokens(length, hparams.batch_size)}
+    for split, most in (("valid", MOST_VALID_TOKENS), ("test", MOST_TEST_TOKENS)):
+        length = text.lengths[split]
+        needed[split] = cache_perplexity.needed(perplexity.own_tokens(length), most, length)
+    splits = text.encode(needed)
     device = machine.prepare(hparams.seed)
     model = recipes.model(hparams, text.counts)
     if recipes.BY_NAME[hparams.recipe].informed:
@@ -249,6 +250,9 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
             metrics.side_by_side = shown.get("side_by_side")
             metrics.word_differences = shown.get("word_differences", [])
     if distributed.is_first():
+        metrics.cache = cache_perplexity.measure(
+            model, splits["valid"][:MOST_VALID_TOKENS], splits["test"][:MOST_TEST_TOKENS]
+        )
         metrics.samples = example_texts.draw(folders.model, valid_sample(folders.channel))
         metrics.machine = machine.describe(device)
     metrics.save()

@@ -177,13 +177,16 @@ def schemas() -> dict[str, Any]:
         "Scores": record(
             {
                 "perplexity": {"type": "number", "minimum": 1},
+                "cache_perplexity": {"type": "number", "minimum": 1},
+                "cache_log_probability": FREE,
                 "bits_per_character": FREE,
                 "log_probability": FREE,
                 "tokens": COUNT,
                 "log_probabilities": array(ref("LogProbability")),
                 "unknown_words": STRINGS,
                 "model": STRING,
-            }
+            },
+            ("cache_perplexity", "cache_log_probability"),
         ),
         "Completion": record(
             {

@@ -54,6 +54,7 @@ def generate(
     top_p: Annotated[float | None, _number("top_p")] = None,
     min_p: Annotated[float | None, _number("min_p")] = None,
     repetition_penalty: Annotated[float | None, _number("repetition_penalty")] = None,
+    cache: Annotated[bool, typer.Option("--cache", help=_described("cache"))] = False,
     stop: Annotated[
         list[str] | None, typer.Option(help=f"{_described('stop')} Give the option once for each.")
     ] = None,
@@ -85,6 +86,7 @@ def generate(
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
+        cache=cache,
         stop=stop or None,
         n=n,
         tokens=tokens,

@@ -21,6 +21,9 @@ _WORDS_SHOWN = 10
 
 def score(
     file: Annotated[Path, typer.Argument(help="A text file in UTF-8.", dir_okay=False)],
+    cache: Annotated[
+        bool, typer.Option("--cache", help=str(api_document.field("Score", "cache")["description"]))
+    ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     stack: StackName = DEFAULT_STACK,
@@ -29,13 +32,21 @@ def score(
     """Say how probable the current model finds a text, word by word."""
     text = _read(file)
     api = HttpApi(connect(profile, stack, region))
-    scores = [api.post("/score", {"text": part}) for part in parts(text, api_document.longest_text())]
+    asked = {"cache": True} if cache else {}
+    scores = [
+        api.post("/score", {"text": part, **asked}) for part in parts(text, api_document.longest_text())
+    ]
     whole = combined(text, scores)
     if as_json:
         typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
         return
     lines = [
         f"Perplexity {whole['perplexity']:,.2f} over {whole['tokens']:,} words, marks and line ends.",
+        *(
+            [f"With a cache of the words before: perplexity {whole['cache_perplexity']:,.2f}."]
+            if cache
+            else []
+        ),
         f"{whole['bits_per_character']:.3f} bits per character.",
         f"Model: {whole['model']}",
         f"Least expected: {', '.join(_least_expected(whole))}",
@@ -94,8 +105,16 @@ def combined(text: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
         ]
         begin += len(part)
     log_probability = math.fsum(score["log_probability"] for score in scores)
+    with_cache = {}
+    if "cache_log_probability" in scores[0]:
+        total = math.fsum(score["cache_log_probability"] for score in scores)
+        with_cache = {
+            "cache_perplexity": math.exp(-total / len(entries)),
+            "cache_log_probability": total,
+        }
     return {
         "perplexity": math.exp(-log_probability / len(entries)),
+        **with_cache,
         "bits_per_character": -log_probability / math.log(2) / len(text),
         "log_probability": log_probability,
         "tokens": len(entries),

@@ -55,7 +55,7 @@ FIELDS: dict[str, Field] = {
     "temperature": Field(Number(0, 100), "Randomness. 0 draws the most probable word each time."),
     **{
         name: GENERATE[name]
-        for name in ("top_p", "n", "stop", "seed", "top_k", "min_p", "repetition_penalty")
+        for name in ("top_p", "n", "stop", "seed", "top_k", "min_p", "repetition_penalty", "cache")
     },
     "logprobs": Field(
         Number(0, 5, whole=True),
@@ -123,7 +123,7 @@ def parse(body: bytes) -> Completion:
         "echo": fields.get("echo", False),
         **{
             name: fields[name]
-            for name in ("top_p", "stop", "top_k", "min_p", "repetition_penalty")
+            for name in ("top_p", "stop", "top_k", "min_p", "repetition_penalty", "cache")
             if name in fields
         },
     }

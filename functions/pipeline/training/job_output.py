@@ -125,6 +125,14 @@ class WordDifference(_Untrusted):
         return (self.challenger or 0) > (self.champion or 0)
 
 
+class CachePerplexity(_Untrusted):
+    """The perplexity of the first `tokens` tokens of test with a cache of recent words, and without it."""
+
+    perplexity: Perplexity | None = None
+    perplexity_without: Perplexity | None = None
+    tokens: Count | None = None
+
+
 class Machine(_Untrusted):
     """The devices that trained, and the most memory in bytes that a process used of its host and its GPU.
 
@@ -150,6 +158,7 @@ class JobMetrics(_Untrusted):
     hyperparameters: Annotated[dict[Name, Value], Field(max_length=_MOST_HYPERPARAMETERS)] = {}
     machine: Machine = Machine()
     notes: Annotated[list[Text], Field(max_length=_MOST_NOTES)] = []
+    cache: CachePerplexity = CachePerplexity()
     epochs: list[Epoch] = []
     best_epoch: Count | None = None
     comparison: ScoredModels | None = None

@@ -87,6 +87,19 @@ def test_score_returns_the_models_scores(served_api: ServedApi) -> None:
     assert refused.json_body == {"code": "invalid_request", "message": "text has no words."}
 
 
+def test_with_a_cache_both_routes_say_so_to_the_model(served_api: ServedApi) -> None:
+    text = "Anna wants tea. " * 9
+    plain, cached = (served_api.ok("/score", text=text, **how) for how in ({}, {"cache": True}))
+    assert cached.keys() - plain.keys() == {"cache_perplexity", "cache_log_probability"}
+    assert {name: cached[name] for name in plain} == plain
+    without = [served_api.ok("/generate", words=3, seed=1, **how) for how in ({}, {"cache": False})]
+    assert without[0] == without[1]
+    assert served_api.ok("/generate", words=30, cache=True, seed=1)["finish_reason"] == "length"
+    assert [body.get("cache") for body in served_api.runtime.bodies[-5:]] == [None, True, None, None, True]
+    refused = served_api.post("/score", text="Anna", cache=1)
+    assert [error["field"] for error in refused.json_body["errors"]] == ["cache"]
+
+
 def test_health_does_not_call_sagemaker(stubbed_api: Api) -> None:
     response = stubbed_api.http.get("/health")
     assert (response.status_code, response.json_body) == (200, {"status": "ok"})

@@ -212,6 +212,11 @@ def test_every_error_has_openais_form(
     assert response.json_body["error"].keys() == {"code", "message", "type", "param"}
 
 
+def test_a_continuous_cache_is_a_field_of_its_own(served_api: ServedApi) -> None:
+    served_api.ok("/v1/completions", prompt="Anna", max_tokens=3, cache=True)
+    assert served_api.runtime.bodies[-1]["cache"] is True
+
+
 def test_an_endpoint_of_an_earlier_version_refuses_by_name(served_api: ServedApi) -> None:
     served_api.runtime.unknown_fields |= {"tokens", "min_p", "text"}
     assert "tokens is not a field of this request" in refused(served_api)["message"]

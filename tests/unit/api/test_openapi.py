@@ -52,6 +52,13 @@ def test_the_command_has_every_field_of_the_document() -> None:
     assert options - {"curl"} == GENERATE.keys()
 
 
+def test_the_command_score_has_every_field_of_the_document() -> None:
+    source = (PROJECT / "lexline" / "commands" / "score.py").read_text(encoding="utf-8")
+    options = set(re.findall(r"^    (\w+): Annotated", source, re.MULTILINE))
+    # A file has the text. The command prints which words are least expected, and no alternatives to them.
+    assert options == SCORE.keys() - {"text", "alternatives"} | {"file"}
+
+
 def with_short_texts(document: Any, mode: GenerationMode) -> Any:
     """Return the document whose texts have 50 characters, or any number if they are to be wrong.
 

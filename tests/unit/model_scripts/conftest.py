@@ -267,4 +267,6 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifact.mkdir()
     train.write_artifact_without_weights(artifact, text, model.shape, Hyperparameters())
     save_weights(model, artifact / WEIGHTS)
+    metrics = {"cache": {"theta": 0.3, "share": 0.4, "size": 50}}
+    (artifact / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     return artifact

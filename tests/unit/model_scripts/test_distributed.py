@@ -197,6 +197,10 @@ def test_two_ranks_train_the_same_model_and_one_writes(
     forks = start_ranks(fork_server, jobs, **SETTINGS, dropout=0)
     assert [fork.wait() for fork in forks] == [0, 0], forks[0].log.read_text()
     assert jobs[0].metrics()["test_perplexity"] == pytest.approx(one_rank["0"], rel=1e-3)
+    # The first rank also reads the tokens that the other one has.
+    cache, tokens = jobs[0].metrics()["cache"], jobs[0].metrics()["test_tokens"]
+    assert cache["tokens"] == tokens
+    assert cache["perplexity_without"] == pytest.approx(jobs[0].metrics()["test_perplexity"], rel=1e-4)
     assert not forks[1].log.read_text()
     assert [path for path in jobs[1].folder.rglob("*") if path.is_file()] == [forks[1].log]
 

@@ -5,7 +5,9 @@ test sets.
 """
 
 import itertools
+import math
 import random
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+import cache_perplexity
 import inference
 import language_model
 import perplexity
+from continuous_cache import Settings
 from inference import Continuation, Run, ScoreRun, ServedModel, load, parse, read_text
 from request_body import InvalidRequest, Request, ScoreRequest
 from sampler import Choice, Memory
@@ -157,6 +161,9 @@ def test_a_text_does_not_depend_on_other_requests(served: ServedModel) -> None:
         Request(seed=8, words=30, temperature=3.0),
         Request(seed=9, words=30, temperature=1.2, top_k=20, top_p=0.9),
         Request(seed=10, words=3, prompt="Our king"),
+        Request(seed=11, words=60, cache=True),
+        Request(seed=12, words=20, prompt="Our king wants bread", n=3, cache=True, temperature=0.7),
+        ScoreRequest("When it rains, Anna wants tea. " * 30, cache=True),
         *(Request(seed=seed, words=10 + seed) for seed in range(20)),
     ]
     alone = [served.generate(request) for request in requests]
@@ -388,3 +395,69 @@ def test_ordinary_text_is_scored_by_a_model_of_tokenized_text_as_a_prompt_is_rea
     assert [words[number] for number in typed.numbers[1:]] == words[2:11]
     assert typed.numbers == split.numbers[:-3]
     assert not typed.unknown_words
+
+
+# --- the continuous cache ----------------------------------------------------------------------------------
+
+
+def test_a_score_with_a_cache_has_both_figures(
+    served: ServedModel, untrained: Path, monkeypatch: Patch
+) -> None:
+    assert served.cache is not None
+    long = TEXT * 12
+    plain, both = served.generate(ScoreRequest(long)), served.generate(ScoreRequest(long, cache=True))
+    assert both == {
+        **plain,
+        "cache_perplexity": both["cache_perplexity"],
+        "cache_log_probability": both["cache_log_probability"],
+    }
+    model, _ = language_model.load(untrained)
+    words = np.array(read_text(long, served).numbers[1:], np.int32)
+    _, expected = cache_perplexity.losses(model, words, served.cache)
+    assert both["cache_perplexity"] == pytest.approx(math.exp(expected), rel=1e-5)
+    assert both["cache_log_probability"] == pytest.approx(-expected * len(words), rel=1e-5)
+    assert both["cache_perplexity"] < plain["perplexity"]
+    monkeypatch.setattr(inference, "SCORED_AT_ONCE", 3)
+    assert served.generate(ScoreRequest(long, cache=True)) == both
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_cache_has_the_words_of_the_prompt_and_of_the_text(
+    served: ServedModel, temperature: float
+) -> None:
+    """A cache with nearly all of the probability repeats what is in it."""
+    only = replace(served, cache=Settings(theta=0.1, share=1 - 1e-9, size=1000))
+    request = Request(prompt="Our king wants tea", words=30, n=3, cache=True, temperature=temperature)
+    for each in only.generate(request)["texts"]:
+        assert {*each["text"].split()} <= {"Our", "king", "wants", "tea"}
+    last = replace(served, cache=Settings(theta=0.1, share=1 - 1e-9, size=1))
+    assert text(last, **vars(request)) == " ".join(["tea"] * 30)
+
+
+def test_log_probabilities_of_a_text_are_the_models_own_without_the_cache(served: ServedModel) -> None:
+    fields = {"prompt": "Our king", "tokens": 30, "echo": True, "return_log_probabilities": True}
+    answer = served.generate(Request(**fields, cache=True))
+    scores = served.generate(ScoreRequest(answer["text"]))
+    assert [each["log_probability"] for each in answer["log_probabilities"]] == [
+        each["log_probability"] for each in scores["log_probabilities"]
+    ]
+
+
+@pytest.mark.parametrize("request_", [Request(cache=True), ScoreRequest("Anna", cache=True)])
+def test_a_model_without_settings_for_a_cache_refuses_it_by_name(
+    served: ServedModel, request_: Request | ScoreRequest
+) -> None:
+    with pytest.raises(InvalidRequest, match="train it again, or leave cache out") as refused:
+        replace(served, cache=None).begin(request_)
+    assert refused.value.fields.keys() == {"cache"}
+
+
+def test_a_model_serves_with_the_settings_that_its_training_chose(trained: Job, tmp_path: Path) -> None:
+    chosen = trained.metrics()["cache"]
+    assert load(trained.model).cache == Settings(chosen["theta"], chosen["share"], chosen["size"])
+    earlier = shutil.copytree(trained.model, tmp_path / "earlier")
+    for metrics in ("{}", '{"cache": null}', None):
+        (earlier / "metrics.json").unlink()
+        if metrics is not None:
+            (earlier / "metrics.json").write_text(metrics)
+        assert load(earlier).cache is None

@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import sampler as engine
+from continuous_cache import History, Settings
 from language_model import LanguageModel, Shape
 from sampler import Choice, Memory, Sampler
 from tests.unit.model_scripts.conftest import Patch
@@ -154,6 +155,79 @@ def test_only_allowed_words_are_drawn_as_often_as_they_are_probable(
     assert not counts[expected == 0].any()
 
 
+HISTORY = [40, 7, 40, UNKNOWN_ID, 13, 1, 7, 40, 66]
+CACHE = Settings(theta=0.4, share=0.35, size=7)
+
+
+def remembered(sampler: Sampler, settings: Settings = CACHE) -> tuple[Memory, History]:
+    """The memory after the words of HISTORY, and a cache of them."""
+    history, memory = History(settings), after(sampler, [1])
+    for word in HISTORY:
+        history.add(sampler.activations(memory)[0], word)
+        memory = sampler.read([word], memory)
+    return memory, history
+
+
+def with_cache(model: LanguageModel, settings: Settings = CACHE) -> torch.Tensor:
+    """The log probabilities (vocabulary) of the mixture up to a constant, straight from its definition."""
+    precise = copy.deepcopy(model).double()
+    with torch.no_grad():
+        read, _ = precise.read(torch.tensor([1, *HISTORY])[:, None], precise.start(1))
+    cached = torch.zeros(model.shape.vocabulary_size, dtype=torch.float64)
+    for place, word in enumerate(HISTORY):
+        if place >= len(HISTORY) - settings.size and word != UNKNOWN_ID:
+            cached[word] += (settings.theta * (read[-1, 0] @ read[place, 0])).exp()
+    probabilities = exact_logs(model, [1, *HISTORY]).exp()
+    known = 1 - probabilities[UNKNOWN_ID]
+    return ((1 - settings.share) * probabilities + settings.share * known * cached / cached.sum()).log()
+
+
+@pytest.mark.parametrize("name", ["tied", "no tails"])
+@pytest.mark.parametrize(
+    ("temperature", "how"),
+    [
+        (1.0, {}),
+        (0.6, {}),
+        (3.0, {}),
+        (1.0, {"top_k": 3}),
+        (1.0, {"top_p": 0.7}),
+        (1.4, {"top_k": 40, "top_p": 0.9, "min_p": 0.05}),
+        (1.0, {"repetition_penalty": 1.5, "repeated": {7, 12, 40}}),
+    ],
+)
+def test_with_a_cache_words_are_drawn_from_the_mixture(
+    name: str, temperature: float, how: dict[str, Any]
+) -> None:
+    model = a_model(SHAPES[name])
+    sampler = Sampler(model)
+    memory, history = remembered(sampler)
+    expected = restricted(with_cache(model), temperature, **how)
+    counts = drawn_counts(sampler, memory, 5_000, 70, temperature=temperature, cache=history, **how)
+    assert_drawn_from(counts, expected)
+    assert not counts[expected == 0].any()
+
+
+def test_a_cache_without_known_words_changes_no_probability() -> None:
+    model = a_model(CUT)
+    sampler = Sampler(model)
+    memory, empty = after(sampler, [1, 40, 7]), History(CACHE)
+    counts = drawn_counts(sampler, memory, 5_000, 70, cache=empty)
+    assert_drawn_from(counts, exact(model, [1, 40, 7]))
+    empty.add(sampler.activations(memory)[0], UNKNOWN_ID)
+    counts = drawn_counts(sampler, memory, 5_000, 70, cache=empty, temperature=2.0)
+    assert_drawn_from(counts, (exact(model, [1, 40, 7]).log() / 2).softmax(0))
+
+
+def test_texts_that_begin_alike_have_a_cache_each() -> None:
+    sampler = Sampler(a_model(CUT))
+    memory, history = remembered(sampler)
+    activations = sampler.activations(memory)[0]
+    before, twin = history.entries(activations)[0].tolist(), history.copy()
+    twin.add(activations, 5)
+    assert history.entries(activations)[0].tolist() == before == [40, 13, 1, 7, 40, 66]
+    assert twin.entries(activations)[0].tolist() == [13, 1, 7, 40, 66, 5]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_log_probabilities_are_the_models_own_with_the_unknown_word(name: str) -> None:
     model = a_model(SHAPES[name])
@@ -178,6 +252,7 @@ def test_log_probabilities_are_the_models_own_with_the_unknown_word(name: str) -
         ({}, [{"top_k": 69}, {"top_k": 70}, {"top_k": 10**6}, {"top_p": 1.0}, {"top_k": 69, "top_p": 1.0}]),
         ({"top_k": 5}, [{"top_k": 5, "top_p": 1.0}]),
         ({"top_p": 0.6}, [{"top_k": 69, "top_p": 0.6}, {"top_k": 70, "top_p": 0.6}]),
+        ({"cache": True}, [{"cache": True, "top_k": 70, "top_p": 1.0}]),
     ],
 )
 def test_a_top_k_of_all_words_and_a_top_p_of_1_change_no_word(
@@ -187,7 +262,8 @@ def test_a_top_k_of_all_words_and_a_top_p_of_1_change_no_word(
 
     def text(**top: Any) -> list[int]:
         chance = np.random.Generator(np.random.Philox(3)).random
-        choice = Choice(temperature, top.get("top_k"), top.get("top_p"), chance)
+        cache = remembered(sampler)[1] if top.get("cache") else None
+        choice = Choice(temperature, top.get("top_k"), top.get("top_p"), chance, cache=cache)
         memory, words = sampler.start()[None], [1]
         for _ in range(40):
             memory = sampler.read(words[-1:], memory)

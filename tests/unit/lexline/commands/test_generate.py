@@ -17,6 +17,7 @@ def test_the_request_has_only_the_given_fields_and_the_text_is_printed() -> None
     assert result.output == "/generate [('prompt', 'My fellow'), ('words', 7)]\n"
     result = run_lexline("generate", "--top-k", "40", "--top-p", "0.9")
     assert result.output == "/generate [('top_k', 40), ('top_p', 0.9)]\n"
+    assert run_lexline("generate", "--cache").output == "/generate [('cache', True)]\n"
 
 
 @pytest.mark.parametrize(

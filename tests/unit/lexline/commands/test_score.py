@@ -14,7 +14,10 @@ pytestmark = pytest.mark.usefixtures("deployed")
 
 
 def scored(_: HttpApi, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Return scores of a model that gives each word the probability 1/e^2, and does not know `eels`."""
+    """Return scores of a model that gives each word the probability 1/e^2, and does not know `eels`.
+
+    With a cache it is 1/e.
+    """
     assert path == "/score"
     text, entries, at = body["text"], [], 0
     for word in text.split():
@@ -27,6 +30,7 @@ def scored(_: HttpApi, path: str, body: dict[str, Any]) -> dict[str, Any]:
         "log_probabilities": entries,
         "unknown_words": ["eels"] if "eels" in text else [],
         "model": "RUN",
+        **({"cache_log_probability": -1.0 * len(entries)} if body.get("cache") else {}),
     }
 
 
@@ -59,6 +63,19 @@ def test_a_long_file_is_scored_in_parts_and_places_are_those_of_the_file(
     assert whole["perplexity"] == pytest.approx(math.e**2)
     assert whole["bits_per_character"] == pytest.approx(2 * len(text.split()) / math.log(2) / len(text))
     assert whole["unknown_words"] == ["eels"]
+
+
+def test_a_cache_has_a_figure_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_document, "longest_text", lambda: 25)
+    file = tmp_path / "text"
+    file.write_text("Anna wants tea.\nThe baker is out of bread and of gold.\n")
+    said = run_lexline("score", str(file), "--cache").output
+    assert f"Perplexity {math.e**2:.2f} over" in said
+    assert f"With a cache of the words before: perplexity {math.e:.2f}." in said
+    whole = json.loads(run_lexline("score", str(file), "--cache", "--json").output)
+    assert whole["cache_perplexity"] == pytest.approx(math.e)
+    assert whole["cache_log_probability"] == pytest.approx(-whole["tokens"])
+    assert "cache" not in run_lexline("score", str(file)).output
 
 
 def test_parts_end_at_line_ends_then_at_spaces() -> None:

@@ -43,6 +43,7 @@ METRICS: Json = {
         **{"device": "NVIDIA A10G", "precision": "TF32", "processes": 4},
         **{"memory": 812_345_678, "gpu_memory": 2_100_000_000},
     },
+    "cache": {"perplexity": 171.25, "perplexity_without": 205.5, "tokens": 50_000, "theta": 0.4},
     "side_by_side": {
         **{"prompt": "It is", "seed": 1, "temperature": 0.7},
         **{"champion": "a matter of the", "challenger": ", we say, time."},
@@ -196,10 +197,10 @@ def test_a_section_without_its_data_is_left_out(run: Json, heading: str) -> None
 
 
 def test_the_output_of_an_earlier_versions_job_has_a_page(run: Json) -> None:
-    new = ("hyperparameters", "machine", "side_by_side", "word_differences")
+    new = ("hyperparameters", "machine", "side_by_side", "word_differences", "cache")
     page = shown(run, {name: value for name, value in METRICS.items() if name not in new})
     assert page.headings == list(SECTIONS)
-    for text in ("What each writes", "differ most", "Device", "memory"):
+    for text in ("What each writes", "differ most", "Device", "memory", "cache"):
         assert text not in page.text()
 
 
@@ -409,6 +410,15 @@ def test_the_metrics_are_the_models_the_texts_and_the_jobs(run: Json) -> None:
     assert page.row("Most memory used by training") == "812 MB"
     assert page.row("Most memory used on the GPU") == "2.1 GB"
     assert "Validation perplexity" not in page.text("bdi")
+
+
+def test_the_perplexity_with_a_cache_has_a_row_and_a_sentence_of_its_own(run: Json) -> None:
+    page = shown(run)
+    assert page.row("Test perplexity with a cache of recent words") == "171.2, without it 205.5"
+    assert "Both of these figures are for the first 50,000 words, marks and line ends" in page.text("p")
+    for lacking in METRICS["cache"]:
+        rest = {name: value for name, value in METRICS["cache"].items() if name != lacking}
+        assert ("cache" in shown(run, METRICS | {"cache": rest}).text()) == (lacking == "theta")
 
 
 def test_the_page_says_with_which_sizes_a_short_text_was_trained(run: Json) -> None:

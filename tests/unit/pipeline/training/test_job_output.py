@@ -165,6 +165,7 @@ def test_what_the_job_used_and_what_sets_its_model_apart_is_read(
         },
         "side_by_side": {"prompt": "", "seed": 1, "temperature": 0.7, "champion": "a", "challenger": "b"},
         "word_differences": [{"word": "peace", "count": 12, "champion": 0.001, "challenger": 0.2}],
+        "cache": {"perplexity": 80.5, "perplexity_without": 99.0, "tokens": 50_000},
     }
     found = metrics(document).model_dump()
     assert {name: found[name] for name in document} == document
