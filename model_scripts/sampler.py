@@ -22,11 +22,11 @@ The words of a tail are scored only if the draw falls on that tail, at any tempe
                         softmax has no common scale of scores
 """
 
-import copy
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -107,14 +107,13 @@ class Sampler:
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
-        self._vectors = _Vectors(model.encoder)
-        self._layers: list[_Layer] = []
-        inputs, self.memory_width = self._vectors.scale, 0
-        for lstm in model.layers:
-            self._layers.append(_Layer(lstm, inputs, self.memory_width))
-            inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
-        frequent = np.arange(min(WORDS_KEPT, model.shape.vocabulary_size))
-        self._of_frequent = self._layers[0].of_inputs(self._vectors(frequent))
+        first, *others = model.layers
+        self._words = _Words(model.encoder, _Gates(first).of_inputs)
+        self._layers = [_Layer(_Gates(first), self._words.largest)]
+        for lstm in others:
+            self._layers.append(_Layer(_Gates(lstm), below=self._layers[-1]))
+        self.memory_width = self._layers[-1].cell.stop
+        self._words.count_in(self._layers[0].unit)
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
@@ -137,9 +136,10 @@ class Sampler:
     def read(self, words: Sequence[int], memory: Memory) -> Memory:
         """Return the states after one more word of each text."""
         after = np.empty_like(memory)
-        self._layers[0](self._of_words(np.array(words)), memory, after)
-        for before, layer in zip(self._layers, self._layers[1:], strict=False):
-            layer(layer.of_inputs(before.outputs(after)), memory, after)
+        first, *others = self._layers
+        first(memory, after, self._words(np.array(words)))
+        for layer in others:
+            layer(memory, after)
         return after
 
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
@@ -186,14 +186,6 @@ class Sampler:
         logs = self._softmax.log_probabilities(self._layers[-1].outputs(memory))
         logs[:, UNKNOWN_ID] = -math.inf
         return logs
-
-    def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """Return the first layer's product with the vectors of words (n): (n, 4 * its width)."""
-        of_words: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
-        rare = np.flatnonzero(words >= len(self._of_frequent))
-        if len(rare):
-            of_words[rare] = self._layers[0].of_inputs(self._vectors(words[rare]))
-        return of_words
 
 
 class _Softmax:
@@ -601,97 +593,184 @@ def _is_ahead(scores: Numbers, score: float, place: int) -> npt.NDArray[np.bool_
 
 
 class _Matrix:
-    """A matrix (outputs, inputs) and a bias (outputs) as whole numbers.
+    """A matrix (outputs, inputs) as whole numbers.
 
-    `scales` is the scale of all inputs, or one for each. The outputs are whole multiples of `unit`.
+    The outputs are whole multiples of `unit`. With a bias, a 1 must follow the inputs, as in `_side_by_side`.
+
+    Args:
+        matrix: (outputs, inputs).
+        bias: (outputs), or None.
+        scales: The scale of all inputs, or one for each.
+        largest_added: The largest sizes (outputs) of numbers that the caller adds to the outputs.
     """
 
-    def __init__(self, matrix: Tensor, bias: Tensor, *scales: Scale) -> None:
+    def __init__(
+        self, matrix: Tensor, bias: Tensor | None, *scales: Scale, largest_added: Tensor | None = None
+    ) -> None:
         steps, limits = torch.tensor(scales, dtype=torch.float64).t()
-        matrix, bias = matrix.double(), bias.double()
-        largest = (matrix * limits).abs_().sum(1) + bias.abs()
+        matrix = matrix.double()
+        largest = (matrix * limits).abs_().sum(1)
+        if largest_added is not None:
+            largest += largest_added
+        if bias is not None:
+            largest += bias.double().abs()
         self.unit = _power_of_two(float(largest[largest.isfinite()].max()), SUM_BITS)
-        self._weight: Numbers = (matrix * (steps / self.unit)).round_().t().contiguous().numpy()
-        self._bias: Numbers = (bias / self.unit).round_().numpy()
+        counted = matrix * (steps / self.unit)
+        if bias is not None:
+            counted = torch.cat([counted, bias.double()[:, None] / self.unit], 1)
+        self._weight: Numbers = counted.round_().t().contiguous().numpy()
 
-    def product(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
-        """Return outputs (n, outputs) from inputs (n, inputs), plus the bias or the outputs `onto`."""
+    def product(self, inputs: Numbers) -> Numbers:
+        """Return outputs (n, outputs) from inputs (n, inputs, and 1 if there is a bias)."""
         outputs: Numbers = inputs @ self._weight
-        outputs += self._bias if onto is None else onto
         return outputs
 
-    def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:
-        """Return the part for the first `inputs`, with the bias, and the part for the rest, without it."""
-        first, rest = copy.copy(self), copy.copy(self)
-        first._weight, rest._weight = self._weight[:inputs], self._weight[inputs:]
-        return first, rest
+
+def _side_by_side(*activations: Memory) -> Numbers:
+    """Return activations (n, width) side by side, and a 1 for the bias."""
+    ends = [*accumulate(part.shape[1] for part in activations)]
+    together = np.ones((len(activations[0]), ends[-1] + 1))
+    for part, end in zip(activations, ends, strict=True):
+        together[:, end - part.shape[1] : end] = part
+    return together
 
 
-class _Vectors:
-    """Word vectors as multiples of `scale.step`."""
+class _Words:
+    """The first layer's products with the vectors of words.
 
-    def __init__(self, vectors: WordVectors) -> None:
-        self._head: npt.NDArray[np.float32] = vectors.head.numpy(force=True)
-        limit = float(np.abs(self._head).max())
-        self._tails = []
-        for (start, end, _), tail, widen in zip(
-            vectors.shape.tails, vectors.tails, vectors.widen, strict=True
-        ):
-            # Cauchy-Schwarz: the product of a row and a column is at most that of their norms.
-            limit = max(limit, float(tail.norm(dim=1).max() * widen.norm(dim=0).max()))
-            narrow = Scale.up_to(float(tail.abs().max()))
-            matrix = _Matrix(widen.t(), torch.zeros(widen.shape[1]), narrow)
-            self._tails.append((start, end, tail.numpy(force=True), narrow, matrix))
-        self.scale = Scale.up_to(limit)
+    A tail has narrow vectors and a matrix that widens them. That matrix and the layer's are multiplied once,
+    so a rare word costs less than a frequent one. The products of the most frequent words are kept.
+
+    Attributes:
+        largest: The largest sizes (outputs) of the products.
+    """
+
+    def __init__(self, vectors: WordVectors, matrix: Tensor) -> None:
+        """Multiply the matrices.
+
+        Args:
+            vectors: The word vectors.
+            matrix: The layer's matrix (outputs, width of a vector), in float64.
+        """
+        head = vectors.head.detach()
+        scale = Scale.up_to(max(float(part.abs().max()) for part in (head, *vectors.widen)))
+        of_wide = _Matrix(matrix, None, scale)
+        self._starts = np.array([0, *(start for start, _, _ in vectors.shape.tails)])
+        self._vectors = [head.numpy(), *(tail.numpy(force=True) for tail in vectors.tails)]
+        self._scales, self._matrices = [scale], [of_wide]
+        bounds = [_largest_products(head, matrix)]
+        for tail, widen in zip(vectors.tails, vectors.widen, strict=True):
+            widened = of_wide.product(np.rint(widen.double().numpy() / scale.step)) * of_wide.unit
+            both = torch.from_numpy(widened).t()
+            self._scales.append(Scale.up_to(float(tail.abs().max())))
+            self._matrices.append(_Matrix(both, None, self._scales[-1]))
+            bounds.append(_largest_products(tail, both))
+        self.largest = torch.stack(bounds).amax(0)
+        self._unit = 1.0
+        self._of_frequent = np.empty((0, len(matrix)))
+
+    def count_in(self, unit: float) -> None:
+        """Count products in multiples of `unit`, and compute those of the frequent words."""
+        self._unit = unit
+        vocabulary_size = self._starts[-1] + len(self._vectors[-1])
+        self._of_frequent = self._products(np.arange(min(WORDS_KEPT, vocabulary_size)))
 
     def __call__(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """Return the vectors (n, width) of words (n)."""
-        vectors = self._head.take(words, axis=0, mode="clip").astype(np.float64)
-        for start, end, tail, narrow, matrix in self._tails:
-            here = np.flatnonzero((words >= start) & (words < end))
-            if len(here):
-                counted = np.rint(tail[words[here] - start].astype(np.float64) / narrow.step)
-                vectors[here] = matrix.product(counted) * matrix.unit
-        return np.rint(vectors / self.scale.step)
+        """Return the products (n, outputs) of words (n)."""
+        products: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
+        rare = np.flatnonzero(words >= len(self._of_frequent))
+        if len(rare):
+            products[rare] = self._products(words[rare])
+        return products
+
+    def _products(self, words: npt.NDArray[np.int64]) -> Numbers:
+        products = np.empty((len(words), len(self.largest)))
+        parts = self._starts.searchsorted(words, side="right") - 1
+        for part in {*parts.tolist()}:
+            here = np.flatnonzero(parts == part)
+            vectors = self._vectors[part][words[here] - self._starts[part]]
+            matrix = self._matrices[part]
+            counted = matrix.product(np.rint(vectors.astype(np.float64) / self._scales[part].step))
+            counted *= matrix.unit / self._unit
+            products[here] = np.rint(counted, out=counted)
+        return products
 
 
-class _Layer:
-    """One LSTM layer. Its hidden and cell activations are in `memory` from column `start` on."""
+def _largest_products(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return the largest sizes (outputs) of products of rows (n, inputs) with a matrix (outputs, inputs).
 
-    def __init__(self, lstm: nn.Module, inputs: Scale, start: int) -> None:
+    Cauchy-Schwarz: the product of two vectors is at most that of their norms.
+    """
+    return rows.norm(dim=1).max().double() * matrix.norm(dim=1)
+
+
+class _Gates:
+    """The weights of an LSTM's gates, in float64.
+
+    torch's order is input, forget, cell, output gate. With the three sigmoids side by side, one tanh computes
+    all four gates: sigmoid(x) = (tanh(x / 2) + 1) / 2.
+
+    Attributes:
+        width: The number of hidden units.
+        of_inputs: (4 * width, inputs).
+        of_hidden: (4 * width, width).
+        bias: (4 * width).
+    """
+
+    def __init__(self, lstm: nn.Module) -> None:
         of_inputs, of_hidden, bias, more_bias = (
-            lstm.get_parameter(f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            lstm.get_parameter(f"{name}_l0").detach()
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         self.width = of_hidden.shape[1]
-        self.hidden = slice(start, start + self.width)
-        self.cell = slice(self.hidden.stop, self.hidden.stop + self.width)
-        # torch's order is input, forget, cell, output gate. With the three sigmoids side by side, one tanh
-        # computes all four gates: sigmoid(x) = (tanh(x / 2) + 1) / 2.
         i, f, g, o = torch.arange(4 * self.width).view(4, self.width)
         order = torch.cat([i, f, o, g])
         halved = torch.ones(4 * self.width, 1, dtype=torch.float64)
         halved[: 3 * self.width] /= 2
-        weight = torch.cat([of_inputs, of_hidden], 1)[order] * halved
-        scales = [inputs] * of_inputs.shape[1] + [HIDDEN] * self.width
-        both = _Matrix(weight, (bias + more_bias)[order] * halved[:, 0], *scales)
-        self._of_inputs, self._of_hidden = both.split(of_inputs.shape[1])
-        self.of_inputs = self._of_inputs.product
+        self.of_inputs, self.of_hidden = of_inputs[order] * halved, of_hidden[order] * halved
+        self.bias = (bias + more_bias)[order] * halved[:, 0]
+
+
+class _Layer:
+    """One LSTM layer. Its hidden and cell activations are the columns `hidden` and `cell` of a memory.
+
+    Args:
+        gates: Its weights.
+        largest_added: For the first layer: the largest sizes of the products of words.
+        below: For others: the layer whose outputs this one reads.
+    """
+
+    def __init__(
+        self, gates: _Gates, largest_added: Tensor | None = None, below: "_Layer | None" = None
+    ) -> None:
+        start = below.cell.stop if below else 0
+        self._below, self._width = below, gates.width
+        self.hidden = slice(start, start + gates.width)
+        self.cell = slice(self.hidden.stop, self.hidden.stop + gates.width)
+        weight = torch.cat([gates.of_inputs, gates.of_hidden], 1) if below else gates.of_hidden
+        self._matrix = _Matrix(weight, gates.bias, HIDDEN, largest_added=largest_added)
+        self.unit = self._matrix.unit
 
     def outputs(self, memory: Memory) -> Numbers:
-        """Return the hidden activations (n, width)."""
-        return memory[:, self.hidden].astype(np.float64)
+        """Return the hidden activations, and a 1 for a bias (n, width + 1)."""
+        return _side_by_side(memory[:, self.hidden])
 
-    def __call__(self, of_inputs: Numbers, memory: Memory, after: Memory) -> None:
+    def __call__(self, memory: Memory, after: Memory, of_words: Numbers | None = None) -> None:
         """Write the state that follows `memory` into `after`.
 
         Args:
-            of_inputs: The product of `self.of_inputs` with the layer's inputs (n, 4 * width).
             memory: The states before (n, memory_width).
-            after: Gets the states after (n, memory_width).
+            after: Gets the states after (n, memory_width). It has those of the layer below.
+            of_words: For the first layer: its products with the words that were read (n, 4 * width).
         """
-        width = self.width
-        counted = self._of_hidden.product(self.outputs(memory), onto=of_inputs)
-        gates = np.tanh((counted * self._of_hidden.unit).astype(np.float32))
+        width = self._width
+        below = [after[:, self._below.hidden]] if self._below else []
+        counted = self._matrix.product(_side_by_side(*below, memory[:, self.hidden]))
+        if of_words is not None:
+            counted += of_words
+        counted *= self.unit
+        gates = counted.astype(np.float32)
+        np.tanh(gates, out=gates)
         doubled = gates[:, : 3 * width]
         doubled += 1
         cell = doubled[:, width : 2 * width] * memory[:, self.cell]
@@ -707,7 +786,7 @@ class _Outcomes(_Matrix):
     """The scores of a softmax's outcomes, as multiples of `unit`."""
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        """Return scores (n, outcomes) from hidden activations (n, width)."""
+        """Return scores (n, outcomes) from hidden activations, with a 1 (n, width + 1)."""
         return self.product(hidden)
 
     def log_probabilities(self, scores: Numbers) -> Numbers:
@@ -733,7 +812,16 @@ class _Tail(_Outcomes):
         super().__init__(words, bias, self._scale)
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
+        """Return scores (n, words) from hidden activations, with a 1 (n, width + 1)."""
+        return self.product(self.narrowed(hidden))
+
+    def narrowed(self, hidden: Numbers) -> Numbers:
+        """Return the narrow activations, with a 1."""
+        counted = self._narrow.product(hidden)
+        counted *= self._narrow.unit / self._scale.step
+        narrow = np.ones((len(hidden), counted.shape[1] + 1))
+        np.rint(counted, out=narrow[:, :-1])
+        return narrow
 
 
 def _power_of_two(largest: float, bits: int) -> float:
