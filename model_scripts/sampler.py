@@ -313,42 +313,49 @@ class _Drawing:
         rows = [row for row in rows if row not in scored]
         if not rows:
             return
-        tail, powers = self.softmax.tails[number], self._powers[rows]
+        tail, powers, floors = self.softmax.tails[number], self._powers[rows], self._floors[rows]
         scores = tail(self._hidden[rows])
         best = scores.max(1)
-        weights = _weights(scores, powers * tail.unit)
+        weights = _weights(scores, powers * tail.unit, best)
         totals = weights.sum(1)
         sums_at_power = np.log(totals / 2.0 ** _weight_bits(scores.shape[1]))
         is_plain = powers == 1
         sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
         power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
-        for place, row in enumerate(rows):
-            of_row, power_sum = weights[place], float(power_sums[place])
-            if self._floors[row] > -math.inf:
-                log_of_best = self.of_tails[row, number] * self.softmax.head.unit - sums[place]
-                least = (self._floors[row] - log_of_best) / tail.unit + best[place]
-                kept = np.flatnonzero(scores[place] >= least)
-                kept_weights = of_row[kept]
-                of_row[:] = 0
-                of_row[kept] = kept_weights
-                left = int(kept_weights.sum())
-                power_sum += math.log(left / int(totals[place])) if left else -math.inf
-            scored[row] = _Scored(scores[place], of_row, float(best[place]), float(sums[place]), power_sum)
+        if floors.max() > -math.inf:
+            logs_of_best = self.of_tails[rows, number] * self.softmax.head.unit - sums
+            weights *= scores >= ((floors - logs_of_best) / tail.unit + best)[:, None]
+            left = weights.sum(1)
+            with np.errstate(divide="ignore"):
+                power_sums += np.log(left / totals)
+            totals = left
+        columns = (best.tolist(), sums.tolist(), power_sums.tolist(), totals.tolist())
+        scored.update(zip(rows, map(_Scored, scores, weights, *columns), strict=True))
 
     def _set_floors(self) -> None:
         """Exclude the words that are below what the head's words allow."""
         head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        head = self.scores[:, :head_words]
+        floors = np.full(len(head), -math.inf)
+        of_top_k: dict[int, list[int]] = {}
         for row, choice in enumerate(self.choices):
-            floor, head = -math.inf, self.scores[row, :head_words]
             if choice.top_k and choice.top_k < head_words:
-                floor = float(np.partition(head, -choice.top_k)[-choice.top_k])
-            # top_p is a share of the words before min_p.
-            if choice.min_p and (choice.top_p or 1) == 1:
-                floor = max(floor, float(head.max()) + math.log(choice.min_p) * choice.temperature / unit)
-            if floor > -math.inf:
-                self._floors[row] = floor * unit
-                head[head < floor] = -math.inf
-                self.scores[row, head_words:][self.of_tails[row] < floor] = -math.inf
+                of_top_k.setdefault(choice.top_k, []).append(row)
+        for top_k, rows in of_top_k.items():
+            here = head if len(rows) == len(head) else head[rows]
+            floors[rows] = np.partition(here, -top_k, axis=1)[:, -top_k]
+        # top_p is a share of the words before min_p.
+        of_min_p = [
+            row for row, choice in enumerate(self.choices) if choice.min_p and (choice.top_p or 1) == 1
+        ]
+        if of_min_p:
+            below_best = [math.log(self.choices[row].min_p or 1) for row in of_min_p]
+            least = head[of_min_p].max(1) + np.array(below_best) / self._factors[of_min_p]
+            floors[of_min_p] = np.maximum(floors[of_min_p], least)
+        if of_top_k or of_min_p:
+            self._floors = floors * unit
+            head[head < floors[:, None]] = -math.inf
+            self.scores[:, head_words:][self.of_tails < floors[:, None]] = -math.inf
 
     def _is_restricted(self, choice: Choice) -> bool:
         """Return whether a choice excludes words."""
@@ -454,6 +461,7 @@ class _Scored(NamedTuple):
         best: The best score.
         log_sum: The logarithm of the sum of exp(score - best score).
         log_power_sum: The logarithm of the sum of P(word | tail)^a.
+        total: The sum of the weights.
     """
 
     scores: Numbers
@@ -461,6 +469,7 @@ class _Scored(NamedTuple):
     best: float
     log_sum: float
     log_power_sum: float
+    total: int
 
 
 class _Rank:
@@ -514,7 +523,7 @@ class _Rank:
         is_ahead = _is_ahead(scored.scores, score, place)
         self._ahead += int(np.count_nonzero(is_ahead))
         self._best = max(self._best, log_of_best)
-        total = int(scored.weights.sum())
+        total = scored.total
         mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number]) if total else 0.0
         unit = mass / (total or 1)
         if self._is_shared:
@@ -834,7 +843,7 @@ def _weight_bits(outcomes: int) -> int:
     return SUM_BITS - outcomes.bit_length()
 
 
-def _weights(scores: Numbers, factors: Numbers) -> Weights:
+def _weights(scores: Numbers, factors: Numbers, best: Numbers | None = None) -> Weights:
     """Return exp(factor * (score - best score)) as whole numbers (n, outcomes).
 
     The best outcome has the largest weight, so there is no overflow, and never are all weights 0.
@@ -842,10 +851,12 @@ def _weights(scores: Numbers, factors: Numbers) -> Weights:
     Args:
         scores: (n, outcomes).
         factors: (n).
+        best: The best scores (n), if they are known.
     """
-    below = scores - scores.max(1, keepdims=True)
+    below = scores - (scores.max(1) if best is None else best)[:, None]
     below *= factors[:, None]
-    weights = np.exp(below.astype(np.float32))
+    weights = below.astype(np.float32)
+    np.exp(weights, out=weights)
     weights *= 2.0 ** _weight_bits(scores.shape[1])
     counted: Weights = weights.astype(np.int64)
     return counted

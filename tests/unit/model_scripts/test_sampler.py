@@ -264,8 +264,8 @@ def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> 
         summed.append((np.abs(inputs) @ np.abs(weight) + np.abs(added)).max())
         return multiply(matrix, inputs)
 
-    def checked_weights(scores: Any, factors: Any) -> Any:
-        weights = weigh(scores, factors)
+    def checked_weights(scores: Any, factors: Any, best: Any = None) -> Any:
+        weights = weigh(scores, factors, best)
         assert weights.dtype == np.int64
         summed.append(weights.sum(1).max())
         return weights
@@ -280,6 +280,23 @@ def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> 
         memory = sampler.read(words, memory)
         words = sampler.draw(memory, [how] * 50)
     assert max(summed) <= 2**53
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_word_is_read_with_the_same_bits_whether_or_not_its_product_is_kept(
+    name: str, monkeypatch: Patch
+) -> None:
+    model = a_model(SHAPES[name])
+    all_kept = Sampler(model)
+    monkeypatch.setattr(engine, "WORDS_KEPT", 1)
+    one_kept = Sampler(model)
+    words = random.Random(1).sample(range(70), 70)
+    before = all_kept.read([7] * 70, all_kept.start()[None].repeat(70, 0))
+    after_them = all_kept.read(words, before)
+    assert np.array_equal(one_kept.read(words, before), after_them)
+    for row in range(0, 70, 9):
+        alone = one_kept.read(words[row : row + 1], before[row : row + 1])
+        assert np.array_equal(alone[0], after_them[row])
 
 
 @pytest.mark.parametrize("function", [np.exp, np.tanh])
