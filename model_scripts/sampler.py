@@ -23,11 +23,11 @@ The words of a tail are scored only if the draw falls on that tail, at any tempe
                         softmax has no common scale of scores
 """
 
-import copy
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -112,14 +112,13 @@ class Sampler:
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
-        self._vectors = _Vectors(model.encoder)
-        self._layers: list[_Layer] = []
-        inputs, self.memory_width = self._vectors.scale, 0
-        for lstm in model.layers:
-            self._layers.append(_Layer(lstm, inputs, self.memory_width))
-            inputs, self.memory_width = HIDDEN, self._layers[-1].cell.stop
-        frequent = np.arange(min(WORDS_KEPT, model.shape.vocabulary_size))
-        self._of_frequent = self._layers[0].of_inputs(self._vectors(frequent))
+        first, *others = model.layers
+        self._words = _Words(model.encoder, _Gates(first).of_inputs)
+        self._layers = [_Layer(_Gates(first), self._words.largest)]
+        for lstm in others:
+            self._layers.append(_Layer(_Gates(lstm), below=self._layers[-1]))
+        self.memory_width = self._layers[-1].cell.stop
+        self._words.count_in(self._layers[0].unit)
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
@@ -142,9 +141,10 @@ class Sampler:
     def read(self, words: Sequence[int], memory: Memory) -> Memory:
         """Return the states after one more word of each text."""
         after = np.empty_like(memory)
-        self._layers[0](self._of_words(np.array(words)), memory, after)
-        for before, layer in zip(self._layers, self._layers[1:], strict=False):
-            layer(layer.of_inputs(before.outputs(after)), memory, after)
+        first, *others = self._layers
+        first(memory, after, self._words(np.array(words)))
+        for layer in others:
+            layer(memory, after)
         return after
 
     def activations(self, memory: Memory) -> Memory:
@@ -201,14 +201,6 @@ class Sampler:
         logs = self._softmax.log_probabilities(self._layers[-1].outputs(memory))
         logs[:, UNKNOWN_ID] = -math.inf
         return logs
-
-    def _of_words(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """Return the first layer's product with the vectors of words (n): (n, 4 * its width)."""
-        of_words: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
-        rare = np.flatnonzero(words >= len(self._of_frequent))
-        if len(rare):
-            of_words[rare] = self._layers[0].of_inputs(self._vectors(words[rare]))
-        return of_words
 
 
 class _Softmax:
@@ -348,42 +340,49 @@ class _Drawing:
         rows = [row for row in rows if row not in scored]
         if not rows:
             return
-        tail, powers = self.softmax.tails[number], self._powers[rows]
+        tail, powers, floors = self.softmax.tails[number], self._powers[rows], self._floors[rows]
         scores = tail(self._hidden[rows])
         best = scores.max(1)
-        weights = _weights(scores, powers * tail.unit)
+        weights = _weights(scores, powers * tail.unit, best)
         totals = weights.sum(1)
         sums_at_power = np.log(totals / 2.0 ** _weight_bits(scores.shape[1]))
         is_plain = powers == 1
         sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
         power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
-        for place, row in enumerate(rows):
-            of_row, power_sum = weights[place], float(power_sums[place])
-            if self._floors[row] > -math.inf:
-                log_of_best = self.of_tails[row, number] * self.softmax.head.unit - sums[place]
-                least = (self._floors[row] - log_of_best) / tail.unit + best[place]
-                kept = np.flatnonzero(scores[place] >= least)
-                kept_weights = of_row[kept]
-                of_row[:] = 0
-                of_row[kept] = kept_weights
-                left = int(kept_weights.sum())
-                power_sum += math.log(left / int(totals[place])) if left else -math.inf
-            scored[row] = _Scored(scores[place], of_row, float(best[place]), float(sums[place]), power_sum)
+        if floors.max() > -math.inf:
+            logs_of_best = self.of_tails[rows, number] * self.softmax.head.unit - sums
+            weights *= scores >= ((floors - logs_of_best) / tail.unit + best)[:, None]
+            left = weights.sum(1)
+            with np.errstate(divide="ignore"):
+                power_sums += np.log(left / totals)
+            totals = left
+        columns = (best.tolist(), sums.tolist(), power_sums.tolist(), totals.tolist())
+        scored.update(zip(rows, map(_Scored, scores, weights, *columns), strict=True))
 
     def _set_floors(self) -> None:
         """Exclude the words that are below what the head's words allow."""
         head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        head = self.scores[:, :head_words]
+        floors = np.full(len(head), -math.inf)
+        of_top_k: dict[int, list[int]] = {}
         for row, choice in enumerate(self.choices):
-            floor, head = -math.inf, self.scores[row, :head_words]
             if choice.top_k and choice.top_k < head_words:
-                floor = float(np.partition(head, -choice.top_k)[-choice.top_k])
-            # top_p is a share of the words before min_p.
-            if choice.min_p and (choice.top_p or 1) == 1:
-                floor = max(floor, float(head.max()) + math.log(choice.min_p) * choice.temperature / unit)
-            if floor > -math.inf:
-                self._floors[row] = floor * unit
-                head[head < floor] = -math.inf
-                self.scores[row, head_words:][self.of_tails[row] < floor] = -math.inf
+                of_top_k.setdefault(choice.top_k, []).append(row)
+        for top_k, rows in of_top_k.items():
+            here = head if len(rows) == len(head) else head[rows]
+            floors[rows] = np.partition(here, -top_k, axis=1)[:, -top_k]
+        # top_p is a share of the words before min_p.
+        of_min_p = [
+            row for row, choice in enumerate(self.choices) if choice.min_p and (choice.top_p or 1) == 1
+        ]
+        if of_min_p:
+            below_best = [math.log(self.choices[row].min_p or 1) for row in of_min_p]
+            least = head[of_min_p].max(1) + np.array(below_best) / self._factors[of_min_p]
+            floors[of_min_p] = np.maximum(floors[of_min_p], least)
+        if of_top_k or of_min_p:
+            self._floors = floors * unit
+            head[head < floors[:, None]] = -math.inf
+            self.scores[:, head_words:][self.of_tails < floors[:, None]] = -math.inf
 
     def _draw(self, rows: Sequence[int], words: list[int]) -> None:
         """Draw a word from all words for each of the given rows."""
@@ -484,6 +483,7 @@ class _Scored(NamedTuple):
         best: The best score.
         log_sum: The logarithm of the sum of exp(score - best score).
         log_power_sum: The logarithm of the sum of P(word | tail)^a.
+        total: The sum of the weights.
     """
 
     scores: Numbers
@@ -491,6 +491,7 @@ class _Scored(NamedTuple):
     best: float
     log_sum: float
     log_power_sum: float
+    total: int
 
 
 class _Rank:
@@ -544,7 +545,7 @@ class _Rank:
         is_ahead = _is_ahead(scored.scores, score, place)
         self._ahead += int(np.count_nonzero(is_ahead))
         self._best = max(self._best, log_of_best)
-        total = int(scored.weights.sum())
+        total = scored.total
         mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number]) if total else 0.0
         unit = mass / (total or 1)
         if self._is_shared:
@@ -623,97 +624,184 @@ def _is_ahead(scores: Numbers, score: float, place: int) -> npt.NDArray[np.bool_
 
 
 class _Matrix:
-    """A matrix (outputs, inputs) and a bias (outputs) as whole numbers.
+    """A matrix (outputs, inputs) as whole numbers.
 
-    `scales` is the scale of all inputs, or one for each. The outputs are whole multiples of `unit`.
+    The outputs are whole multiples of `unit`. With a bias, a 1 must follow the inputs, as in `_side_by_side`.
+
+    Args:
+        matrix: (outputs, inputs).
+        bias: (outputs), or None.
+        scales: The scale of all inputs, or one for each.
+        largest_added: The largest sizes (outputs) of numbers that the caller adds to the outputs.
     """
 
-    def __init__(self, matrix: Tensor, bias: Tensor, *scales: Scale) -> None:
+    def __init__(
+        self, matrix: Tensor, bias: Tensor | None, *scales: Scale, largest_added: Tensor | None = None
+    ) -> None:
         steps, limits = torch.tensor(scales, dtype=torch.float64).t()
-        matrix, bias = matrix.double(), bias.double()
-        largest = (matrix * limits).abs_().sum(1) + bias.abs()
+        matrix = matrix.double()
+        largest = (matrix * limits).abs_().sum(1)
+        if largest_added is not None:
+            largest += largest_added
+        if bias is not None:
+            largest += bias.double().abs()
         self.unit = _power_of_two(float(largest[largest.isfinite()].max()), SUM_BITS)
-        self._weight: Numbers = (matrix * (steps / self.unit)).round_().t().contiguous().numpy()
-        self._bias: Numbers = (bias / self.unit).round_().numpy()
+        counted = matrix * (steps / self.unit)
+        if bias is not None:
+            counted = torch.cat([counted, bias.double()[:, None] / self.unit], 1)
+        self._weight: Numbers = counted.round_().t().contiguous().numpy()
 
-    def product(self, inputs: Numbers, onto: Numbers | None = None) -> Numbers:
-        """Return outputs (n, outputs) from inputs (n, inputs), plus the bias or the outputs `onto`."""
+    def product(self, inputs: Numbers) -> Numbers:
+        """Return outputs (n, outputs) from inputs (n, inputs, and 1 if there is a bias)."""
         outputs: Numbers = inputs @ self._weight
-        outputs += self._bias if onto is None else onto
         return outputs
 
-    def split(self, inputs: int) -> tuple["_Matrix", "_Matrix"]:
-        """Return the part for the first `inputs`, with the bias, and the part for the rest, without it."""
-        first, rest = copy.copy(self), copy.copy(self)
-        first._weight, rest._weight = self._weight[:inputs], self._weight[inputs:]
-        return first, rest
+
+def _side_by_side(*activations: Memory) -> Numbers:
+    """Return activations (n, width) side by side, and a 1 for the bias."""
+    ends = [*accumulate(part.shape[1] for part in activations)]
+    together = np.ones((len(activations[0]), ends[-1] + 1))
+    for part, end in zip(activations, ends, strict=True):
+        together[:, end - part.shape[1] : end] = part
+    return together
 
 
-class _Vectors:
-    """Word vectors as multiples of `scale.step`."""
+class _Words:
+    """The first layer's products with the vectors of words.
 
-    def __init__(self, vectors: WordVectors) -> None:
-        self._head: npt.NDArray[np.float32] = vectors.head.numpy(force=True)
-        limit = float(np.abs(self._head).max())
-        self._tails = []
-        for (start, end, _), tail, widen in zip(
-            vectors.shape.tails, vectors.tails, vectors.widen, strict=True
-        ):
-            # Cauchy-Schwarz: the product of a row and a column is at most that of their norms.
-            limit = max(limit, float(tail.norm(dim=1).max() * widen.norm(dim=0).max()))
-            narrow = Scale.up_to(float(tail.abs().max()))
-            matrix = _Matrix(widen.t(), torch.zeros(widen.shape[1]), narrow)
-            self._tails.append((start, end, tail.numpy(force=True), narrow, matrix))
-        self.scale = Scale.up_to(limit)
+    A tail has narrow vectors and a matrix that widens them. That matrix and the layer's are multiplied once,
+    so a rare word costs less than a frequent one. The products of the most frequent words are kept.
+
+    Attributes:
+        largest: The largest sizes (outputs) of the products.
+    """
+
+    def __init__(self, vectors: WordVectors, matrix: Tensor) -> None:
+        """Multiply the matrices.
+
+        Args:
+            vectors: The word vectors.
+            matrix: The layer's matrix (outputs, width of a vector), in float64.
+        """
+        head = vectors.head.detach()
+        scale = Scale.up_to(max(float(part.abs().max()) for part in (head, *vectors.widen)))
+        of_wide = _Matrix(matrix, None, scale)
+        self._starts = np.array([0, *(start for start, _, _ in vectors.shape.tails)])
+        self._vectors = [head.numpy(), *(tail.numpy(force=True) for tail in vectors.tails)]
+        self._scales, self._matrices = [scale], [of_wide]
+        bounds = [_largest_products(head, matrix)]
+        for tail, widen in zip(vectors.tails, vectors.widen, strict=True):
+            widened = of_wide.product(np.rint(widen.double().numpy() / scale.step)) * of_wide.unit
+            both = torch.from_numpy(widened).t()
+            self._scales.append(Scale.up_to(float(tail.abs().max())))
+            self._matrices.append(_Matrix(both, None, self._scales[-1]))
+            bounds.append(_largest_products(tail, both))
+        self.largest = torch.stack(bounds).amax(0)
+        self._unit = 1.0
+        self._of_frequent = np.empty((0, len(matrix)))
+
+    def count_in(self, unit: float) -> None:
+        """Count products in multiples of `unit`, and compute those of the frequent words."""
+        self._unit = unit
+        vocabulary_size = self._starts[-1] + len(self._vectors[-1])
+        self._of_frequent = self._products(np.arange(min(WORDS_KEPT, vocabulary_size)))
 
     def __call__(self, words: npt.NDArray[np.int64]) -> Numbers:
-        """Return the vectors (n, width) of words (n)."""
-        vectors = self._head.take(words, axis=0, mode="clip").astype(np.float64)
-        for start, end, tail, narrow, matrix in self._tails:
-            here = np.flatnonzero((words >= start) & (words < end))
-            if len(here):
-                counted = np.rint(tail[words[here] - start].astype(np.float64) / narrow.step)
-                vectors[here] = matrix.product(counted) * matrix.unit
-        return np.rint(vectors / self.scale.step)
+        """Return the products (n, outputs) of words (n)."""
+        products: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
+        rare = np.flatnonzero(words >= len(self._of_frequent))
+        if len(rare):
+            products[rare] = self._products(words[rare])
+        return products
+
+    def _products(self, words: npt.NDArray[np.int64]) -> Numbers:
+        products = np.empty((len(words), len(self.largest)))
+        parts = self._starts.searchsorted(words, side="right") - 1
+        for part in {*parts.tolist()}:
+            here = np.flatnonzero(parts == part)
+            vectors = self._vectors[part][words[here] - self._starts[part]]
+            matrix = self._matrices[part]
+            counted = matrix.product(np.rint(vectors.astype(np.float64) / self._scales[part].step))
+            counted *= matrix.unit / self._unit
+            products[here] = np.rint(counted, out=counted)
+        return products
 
 
-class _Layer:
-    """One LSTM layer. Its hidden and cell activations are in `memory` from column `start` on."""
+def _largest_products(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return the largest sizes (outputs) of products of rows (n, inputs) with a matrix (outputs, inputs).
 
-    def __init__(self, lstm: nn.Module, inputs: Scale, start: int) -> None:
+    Cauchy-Schwarz: the product of two vectors is at most that of their norms.
+    """
+    return rows.norm(dim=1).max().double() * matrix.norm(dim=1)
+
+
+class _Gates:
+    """The weights of an LSTM's gates, in float64.
+
+    torch's order is input, forget, cell, output gate. With the three sigmoids side by side, one tanh computes
+    all four gates: sigmoid(x) = (tanh(x / 2) + 1) / 2.
+
+    Attributes:
+        width: The number of hidden units.
+        of_inputs: (4 * width, inputs).
+        of_hidden: (4 * width, width).
+        bias: (4 * width).
+    """
+
+    def __init__(self, lstm: nn.Module) -> None:
         of_inputs, of_hidden, bias, more_bias = (
-            lstm.get_parameter(f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            lstm.get_parameter(f"{name}_l0").detach()
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         self.width = of_hidden.shape[1]
-        self.hidden = slice(start, start + self.width)
-        self.cell = slice(self.hidden.stop, self.hidden.stop + self.width)
-        # torch's order is input, forget, cell, output gate. With the three sigmoids side by side, one tanh
-        # computes all four gates: sigmoid(x) = (tanh(x / 2) + 1) / 2.
         i, f, g, o = torch.arange(4 * self.width).view(4, self.width)
         order = torch.cat([i, f, o, g])
         halved = torch.ones(4 * self.width, 1, dtype=torch.float64)
         halved[: 3 * self.width] /= 2
-        weight = torch.cat([of_inputs, of_hidden], 1)[order] * halved
-        scales = [inputs] * of_inputs.shape[1] + [HIDDEN] * self.width
-        both = _Matrix(weight, (bias + more_bias)[order] * halved[:, 0], *scales)
-        self._of_inputs, self._of_hidden = both.split(of_inputs.shape[1])
-        self.of_inputs = self._of_inputs.product
+        self.of_inputs, self.of_hidden = of_inputs[order] * halved, of_hidden[order] * halved
+        self.bias = (bias + more_bias)[order] * halved[:, 0]
+
+
+class _Layer:
+    """One LSTM layer. Its hidden and cell activations are the columns `hidden` and `cell` of a memory.
+
+    Args:
+        gates: Its weights.
+        largest_added: For the first layer: the largest sizes of the products of words.
+        below: For others: the layer whose outputs this one reads.
+    """
+
+    def __init__(
+        self, gates: _Gates, largest_added: Tensor | None = None, below: "_Layer | None" = None
+    ) -> None:
+        start = below.cell.stop if below else 0
+        self._below, self._width = below, gates.width
+        self.hidden = slice(start, start + gates.width)
+        self.cell = slice(self.hidden.stop, self.hidden.stop + gates.width)
+        weight = torch.cat([gates.of_inputs, gates.of_hidden], 1) if below else gates.of_hidden
+        self._matrix = _Matrix(weight, gates.bias, HIDDEN, largest_added=largest_added)
+        self.unit = self._matrix.unit
 
     def outputs(self, memory: Memory) -> Numbers:
-        """Return the hidden activations (n, width)."""
-        return memory[:, self.hidden].astype(np.float64)
+        """Return the hidden activations, and a 1 for a bias (n, width + 1)."""
+        return _side_by_side(memory[:, self.hidden])
 
-    def __call__(self, of_inputs: Numbers, memory: Memory, after: Memory) -> None:
+    def __call__(self, memory: Memory, after: Memory, of_words: Numbers | None = None) -> None:
         """Write the state that follows `memory` into `after`.
 
         Args:
-            of_inputs: The product of `self.of_inputs` with the layer's inputs (n, 4 * width).
             memory: The states before (n, memory_width).
-            after: Gets the states after (n, memory_width).
+            after: Gets the states after (n, memory_width). It has those of the layer below.
+            of_words: For the first layer: its products with the words that were read (n, 4 * width).
         """
-        width = self.width
-        counted = self._of_hidden.product(self.outputs(memory), onto=of_inputs)
-        gates = np.tanh((counted * self._of_hidden.unit).astype(np.float32))
+        width = self._width
+        below = [after[:, self._below.hidden]] if self._below else []
+        counted = self._matrix.product(_side_by_side(*below, memory[:, self.hidden]))
+        if of_words is not None:
+            counted += of_words
+        counted *= self.unit
+        gates = counted.astype(np.float32)
+        np.tanh(gates, out=gates)
         doubled = gates[:, : 3 * width]
         doubled += 1
         cell = doubled[:, width : 2 * width] * memory[:, self.cell]
@@ -729,7 +817,7 @@ class _Outcomes(_Matrix):
     """The scores of a softmax's outcomes, as multiples of `unit`."""
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        """Return scores (n, outcomes) from hidden activations (n, width)."""
+        """Return scores (n, outcomes) from hidden activations, with a 1 (n, width + 1)."""
         return self.product(hidden)
 
     def log_probabilities(self, scores: Numbers) -> Numbers:
@@ -755,7 +843,16 @@ class _Tail(_Outcomes):
         super().__init__(words, bias, self._scale)
 
     def __call__(self, hidden: Numbers) -> Numbers:
-        return self.product(np.rint(self._narrow.product(hidden) * (self._narrow.unit / self._scale.step)))
+        """Return scores (n, words) from hidden activations, with a 1 (n, width + 1)."""
+        return self.product(self.narrowed(hidden))
+
+    def narrowed(self, hidden: Numbers) -> Numbers:
+        """Return the narrow activations, with a 1."""
+        counted = self._narrow.product(hidden)
+        counted *= self._narrow.unit / self._scale.step
+        narrow = np.ones((len(hidden), counted.shape[1] + 1))
+        np.rint(counted, out=narrow[:, :-1])
+        return narrow
 
 
 def _power_of_two(largest: float, bits: int) -> float:
@@ -768,7 +865,7 @@ def _weight_bits(outcomes: int) -> int:
     return SUM_BITS - outcomes.bit_length()
 
 
-def _weights(scores: Numbers, factors: Numbers) -> Weights:
+def _weights(scores: Numbers, factors: Numbers, best: Numbers | None = None) -> Weights:
     """Return exp(factor * (score - best score)) as whole numbers (n, outcomes).
 
     The best outcome has the largest weight, so there is no overflow, and never are all weights 0.
@@ -776,10 +873,12 @@ def _weights(scores: Numbers, factors: Numbers) -> Weights:
     Args:
         scores: (n, outcomes).
         factors: (n).
+        best: The best scores (n), if they are known.
     """
-    below = scores - scores.max(1, keepdims=True)
+    below = scores - (scores.max(1) if best is None else best)[:, None]
     below *= factors[:, None]
-    weights = np.exp(below.astype(np.float32))
+    weights = below.astype(np.float32)
+    np.exp(weights, out=weights)
     weights *= 2.0 ** _weight_bits(scores.shape[1])
     counted: Weights = weights.astype(np.int64)
     return counted

@@ -315,41 +315,64 @@ def test_a_products_bits_are_those_of_whole_number_arithmetic() -> None:
     matrix = engine._Matrix(weights, bias, *[scales[i % 2] for i in range(300)])
     most = [int(scales[i % 2].limit / scales[i % 2].step) for i in range(300)]
     for inputs in (most, [random.Random(i).randint(-m, m) for i, m in enumerate(most)]):
+        with_one = [*inputs, 1]
         exactly = [
-            sum(int(w) * x for w, x in zip(row, inputs, strict=True)) + int(b)
-            for row, b in zip(matrix._weight.T.tolist(), matrix._bias.tolist(), strict=True)
+            sum(int(w) * x for w, x in zip(row, with_one, strict=True)) for row in matrix._weight.T.tolist()
         ]
-        assert [int(one) for one in matrix.product(np.array([inputs], float))[0]] == exactly
-    for row, b in zip(matrix._weight.T.tolist(), matrix._bias.tolist(), strict=True):
-        assert sum(abs(int(w)) * m for w, m in zip(row, most, strict=True)) + abs(int(b)) <= 2**53
+        assert [int(one) for one in matrix.product(np.array([with_one], float))[0]] == exactly
+    for row in matrix._weight.T.tolist():
+        assert sum(abs(int(w)) * m for w, m in zip(row, [*most, 1], strict=True)) <= 2**53
 
 
 def test_all_sums_are_of_whole_numbers_up_to_2_to_the_53(monkeypatch: Patch) -> None:
     multiply, weigh, summed = engine._Matrix.product, engine._weights, []
+    read_words, of_words = engine._Words.__call__, [np.zeros(())]
 
-    def checked_product(matrix: engine._Matrix, inputs: Any, onto: Any = None) -> Any:
+    def checked_words(words: engine._Words, numbers: Any) -> Any:
+        of_words[0] = read_words(words, numbers)
+        return of_words[0]
+
+    def checked_product(matrix: engine._Matrix, inputs: Any) -> Any:
         assert np.array_equal(inputs, np.rint(inputs))
-        base = matrix._bias if onto is None else onto
-        base = np.where(np.isfinite(base), base, 0)
-        assert np.array_equal(base, np.rint(base))
-        summed.append((np.abs(inputs) @ np.abs(matrix._weight) + np.abs(base)).max())
-        return multiply(matrix, inputs, onto)
+        weight = np.where(np.isfinite(matrix._weight), matrix._weight, 0)
+        added = of_words[0] if matrix is sampler._layers[0]._matrix else np.zeros(())
+        assert np.array_equal(added, np.rint(added))
+        summed.append((np.abs(inputs) @ np.abs(weight) + np.abs(added)).max())
+        return multiply(matrix, inputs)
 
-    def checked_weights(scores: Any, factors: Any) -> Any:
-        weights = weigh(scores, factors)
+    def checked_weights(scores: Any, factors: Any, best: Any = None) -> Any:
+        weights = weigh(scores, factors, best)
         assert weights.dtype == np.int64
         summed.append(weights.sum(1).max())
         return weights
 
+    sampler = Sampler(a_model(CUT))
+    monkeypatch.setattr(engine._Words, "__call__", checked_words)
     monkeypatch.setattr(engine._Matrix, "product", checked_product)
     monkeypatch.setattr(engine, "_weights", checked_weights)
-    sampler = Sampler(a_model(CUT))
     how = Choice(0.2, None, None, np.random.Generator(np.random.Philox(1)).random)
     memory, words = after(sampler, [1]).repeat(50, 0), list(range(20, 70))
     for _ in range(20):
         memory = sampler.read(words, memory)
         words = sampler.draw(memory, [how] * 50)
     assert max(summed) <= 2**53
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_word_is_read_with_the_same_bits_whether_or_not_its_product_is_kept(
+    name: str, monkeypatch: Patch
+) -> None:
+    model = a_model(SHAPES[name])
+    all_kept = Sampler(model)
+    monkeypatch.setattr(engine, "WORDS_KEPT", 1)
+    one_kept = Sampler(model)
+    words = random.Random(1).sample(range(70), 70)
+    before = all_kept.read([7] * 70, all_kept.start()[None].repeat(70, 0))
+    after_them = all_kept.read(words, before)
+    assert np.array_equal(one_kept.read(words, before), after_them)
+    for row in range(0, 70, 9):
+        alone = one_kept.read(words[row : row + 1], before[row : row + 1])
+        assert np.array_equal(alone[0], after_them[row])
 
 
 @pytest.mark.parametrize("function", [np.exp, np.tanh])
