@@ -67,6 +67,7 @@ def plan(text: Data, hours: float, folder: Path, progress: Progress) -> Plan:
 
     Raises:
         OtherPlan: The folder's plan is for another text, other hours or other hyperparameters.
+        TrainingFailed: The training script failed, or the text is too short.
     """
     path = folder / "plan.json"
     if path.exists():
@@ -81,6 +82,11 @@ def plan(text: Data, hours: float, folder: Path, progress: Progress) -> Plan:
     with our_training(text, folder / "probe", LARGE, 1, BATCHES_A_TURN) as probe:
         while len(probe.turns) < TURNS and probe.take_turn(hold=False):
             pass
+        if len(probe.turns) < 2:
+            raise TrainingFailed(
+                f"{text.name} has fewer than {2 * BATCHES_A_TURN} steps in an epoch, which is too short to "
+                "measure: use a longer text."
+            )
         chosen = Plan(text.name, hours, LARGE, epochs_within(hours * 3600, probe))
     path.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
     progress.say(f"{chosen.epochs} epochs are planned", hours * 3600)

@@ -23,6 +23,7 @@ import hashlib
 import itertools
 import json
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from benchmarks.data import MODEL_SCRIPTS, ROOT, Data, NoData
 from benchmarks.measured_training import our_training
 from benchmarks.progress import Progress
 from benchmarks.scaling import processor_seconds
+from benchmarks.table import shown
 
 CORPORA = ("wikitext-2", "demo")
 FOLDER = ROOT / "build" / "recipes"
@@ -94,7 +96,7 @@ class Outcome:
         steps: Of all epochs; with windows of varying length about as many.
         processor_seconds: Of 1,000 steps.
         cost: The processor time of a step, relative to the baseline's.
-        valid_perplexity: Of the best epoch.
+        valid_perplexity: Of the best epoch; None if it is infinite.
         test_perplexity: Likewise.
     """
 
@@ -102,8 +104,8 @@ class Outcome:
     steps: int
     processor_seconds: float
     cost: float
-    valid_perplexity: float
-    test_perplexity: float
+    valid_perplexity: float | None
+    test_perplexity: float | None
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def to_markdown(outcomes: Mapping[str, Outcome | None]) -> str:
     )
     rows = [
         f"| {name} | {it.parameters:,} | {it.steps:,} | {it.processor_seconds:.1f} | {it.cost:.2f} "
-        f"| {it.valid_perplexity:.1f} | {it.test_perplexity:.1f} |"
+        f"| {shown(it.valid_perplexity)} | {shown(it.test_perplexity)} |"
         if it
         else f"| {name} | failed | - | - | - | - | - |"
         for name, it in outcomes.items()
@@ -240,7 +242,7 @@ def compare(names: Sequence[str], corpus: str | None, words: int, epochs: int) -
             except TrainingFailed as problem:
                 print(problem, file=sys.stderr)
             else:
-                progress.say(f"{name}: test perplexity {found.test_perplexity:.1f}")
+                progress.say(f"{name}: test perplexity {shown(found.test_perplexity)}")
     return outcomes
 
 
@@ -263,6 +265,7 @@ def main() -> int:
     unknown = [name for name in options.variations if name not in VARIATIONS]
     if unknown:
         parser.error(f"unknown variation {unknown[0]}: the names are {', '.join(VARIATIONS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         outcomes = compare(options.variations, options.corpus, options.words, options.epochs)
     except NoData as problem:
