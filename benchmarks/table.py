@@ -20,7 +20,7 @@ class Row:
             target.
         at_most: The target for ours, in `unit`.
         holds: Whether the target's other condition is met, for instance that the artifact has no corpus.
-        judged: False if the target does not apply to a slice of the data.
+        judged: False if the target does not apply to a quick run.
         note: A sentence about the figures, or nothing.
     """
 
