@@ -5,7 +5,8 @@
 
 The first prints a table of all targets with both figures of this run, and writes results.md and
 results.json beside this file. It takes at most 75 minutes, during which nothing else should run. The second
-takes under 3 minutes, also on a busy machine, on a slice of the text and writes to build/bench/ only.
+needs about 50 seconds of one processor, which a busy machine gives it in 3 minutes if it gets a third of one.
+It reads a slice of the text and writes to build/bench/ only.
 
 The two are measured in turn: training as measured_training.py describes; each other figure in a new process
 (fresh_process.py), so that caches are as cold as they are for a user. A quick run saves the time for that
