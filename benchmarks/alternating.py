@@ -102,11 +102,16 @@ class Training:
         return self.turns[-1]
 
     def figure(self, name: str) -> float:
-        """Return the last value logged as `name=value`. Raises TrainingFailed if there is none."""
-        found = re.findall(rf"\b{name}=(\S+)", "\n".join(self.log))
-        if not found:
+        """Return the last number logged as `name=number`. Raises TrainingFailed if there is none."""
+        found = self.figure_if_logged(name)
+        if found is None:
             raise TrainingFailed(f"{' '.join(self.command)} logged no {name}.")
-        return float(found[-1])
+        return found
+
+    def figure_if_logged(self, name: str) -> float | None:
+        """Return the last number logged as `name=number`, or None if there is none."""
+        found = re.findall(rf"\b{name}=(-?[\d.]+(?:e[-+]?\d+)?|inf|nan)(?!\S)", "\n".join(self.log))
+        return float(found[-1]) if found else None
 
     def _until_step(self, hold: bool) -> re.Match[str] | None:
         if self.process is None:

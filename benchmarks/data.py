@@ -18,6 +18,8 @@ MODEL_SCRIPTS = ROOT / "model_scripts"
 WIKITEXT_2 = ROOT.parent / "shared" / "data" / "wikitext-2.tar.xz"
 SPLITS = ("train", "valid", "test")
 UNKNOWN = "<unk>"
+DEMO_WORDS = 250_000
+"""The words of the text of scripts/demo.sh."""
 
 
 class NoData(Exception):
@@ -99,6 +101,25 @@ def write_sotu(folder: Path) -> None:
     write_closed(folder, texts, fewest=2)
 
 
+def write_demo(folder: Path) -> Data:
+    """Write the text of `make demo` to a new folder: every 20th line to valid, the one before it to test."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import sotu_corpus
+
+    folder.mkdir(parents=True)
+    lines = [
+        line
+        for path in sotu_corpus.newest(sotu_corpus.messages(), DEMO_WORDS)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    ]
+    held_out = {"test": lines[18::20], "valid": lines[19::20]}
+    train = [line for number, line in enumerate(lines) if number % 20 < 18]
+    for split, chosen in {"train": train, **held_out}.items():
+        (folder / split).write_text("".join(f"{line}\n" for line in chosen), encoding="utf-8")
+    return Data(folder, "the demo's text")
+
+
 def write_closed(folder: Path, texts: dict[str, list[list[str]]], fewest: int) -> None:
     """Write the splits, with <unk> for every word that occurs fewer than `fewest` times in train."""
     counts = Counter(word for line in texts["train"] for word in line)
@@ -114,6 +135,20 @@ def cut(data: Data, folder: Path, train_words: int, held_out_words: int) -> Data
     texts = {split: list(first_lines(read(data.folder / split), wanted[split])) for split in SPLITS}
     write_closed(folder, texts, fewest=1)
     return Data(folder, f"a slice of {data.name}")
+
+
+def shorten(data: Data, folder: Path, train_words: int, held_out_words: int) -> Data:
+    """Write the beginning of each split to a new folder, unchanged."""
+    folder.mkdir(parents=True)
+    wanted = {"train": train_words, "valid": held_out_words, "test": held_out_words}
+    for split, words in wanted.items():
+        with (data.folder / split).open(encoding="utf-8") as source, (folder / split).open("wb") as target:
+            for line in source:
+                if words <= 0:
+                    break
+                words -= len(line.split()) + 1
+                target.write(line.encode())
+    return Data(folder, data.name)
 
 
 def read(path: Path) -> Iterator[list[str]]:

@@ -63,13 +63,29 @@ def call(function: str, *arguments: Any) -> Any:
     return json.loads(results[-1].removeprefix(MARK))
 
 
+def call_here(function: str, *arguments: Any) -> Any:
+    """Return the result of a function, called in this process. Its caches may be warm.
+
+    Raises:
+        CallFailed: The function raised an error.
+    """
+    try:
+        return _named(function)(*arguments)
+    except Exception as error:
+        raise CallFailed(f"{function} failed: {type(error).__name__}: {error}") from error
+
+
+def _named(function: str) -> Any:
+    module, name = function.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def main(function: str, sent: str) -> None:
     """Call the function and print its result."""
     # With this, the function's own clean-up also runs at SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    module, name = function.split(":")
     arguments = json.loads(sent, object_hook=lambda value: Path(value["path"]))
-    result = getattr(importlib.import_module(module), name)(*arguments)
+    result = _named(function)(*arguments)
     print(MARK + json.dumps(result), flush=True)
 
 

@@ -37,9 +37,9 @@ RESTRICTIONS: dict[str, dict[str, Any]] = {
 """Ways to restrict the words that are drawn, as fields of a request."""
 
 
-def tokens_drawn(artifact: Path, requests: int) -> int:
-    """Return the number of tokens drawn for requests for WORDS words, with seeds from 0 on."""
-    return _draw(inference.load(artifact), requests, WORDS)
+def tokens_drawn(artifact: Path, requests: int, words: int = WORDS) -> int:
+    """Return the number of tokens drawn for requests for so many words, with seeds from 0 on."""
+    return _draw(inference.load(artifact), requests, words)
 
 
 def _draw(served: ServedModel, requests: int, words: int, **how: Any) -> int:

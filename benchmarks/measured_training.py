@@ -47,7 +47,7 @@ class Extent:
 
     Attributes:
         batches_a_turn: Of each loop.
-        probing_turns: Turns of the probe.
+        probing_turns: Turns of the probe. If 0, `same` stands for the probe: it is about as fast.
         speed_turns: Turns on the whole corpus for the speed, if the trainings are on a slice; else 0.
     """
 
@@ -82,12 +82,16 @@ class Trained:
         test_perplexity: As the script logged it.
         seconds: Duration of its process, without the turns of others.
         command: Without this machine's folders.
+        cache_perplexity: Test perplexity with a continuous cache; None if the script logged none.
+        without_cache: Test perplexity of the same tokens without the cache.
     """
 
     folder: Path
     test_perplexity: float
     seconds: float
     command: str
+    cache_perplexity: float | None
+    without_cache: float | None
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def train_all(
         # The plain loop's first turn ends when its training pass begins.
         epoch_seconds = sum(turn.seconds for turn in plain.turns[1:])
         budget = min(epoch_seconds, max(0.0, deadline - progress.elapsed))
-        epochs = epochs_within(budget, probe, same)
+        epochs = epochs_within(budget, probe if probe.turns else same, same)
     progress.say(
         f"the plain loop's epoch took {epoch_seconds:.0f} s; test perplexity of plain "
         f"{trained_plain.test_perplexity:.1f}, of ours {trained_same.test_perplexity:.1f}. "
@@ -257,4 +261,11 @@ def epochs_within(budget: float, probe: Training, same: Training) -> int:
 def finished(training: Training, folder: Path) -> Trained:
     """Return the result of a training that has ended."""
     command = " ".join(Path(word).name if "/" in word else word for word in training.command)
-    return Trained(folder, training.figure("test_perplexity"), training.seconds, command)
+    return Trained(
+        folder,
+        training.figure("test_perplexity"),
+        training.seconds,
+        command,
+        training.figure_if_logged("test_cache_perplexity"),
+        training.figure_if_logged("without_cache"),
+    )

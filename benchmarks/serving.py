@@ -1,12 +1,13 @@
 """The speed of one endpoint in AWS's Ray image, over HTTP, with many requests at once.
 
-The local cloud runs the endpoint's instance with all of the machine's cores, which the clients share. Words
-are counted as in generation.py. A request's tokens are the same everywhere, so they are counted in advance,
-without a server.
+The local cloud runs the endpoint's instance with all of the machine's cores, which the clients share.
+Requests go to the endpoint itself, without the API in front of it. Words are counted as in generation.py. A
+request's tokens are the same everywhere, so they are counted in advance, without a server.
 """
 
 import json
 import os
+import statistics
 import tarfile
 import tempfile
 import time
@@ -21,6 +22,8 @@ from localcloud.sagemaker.processes.fleet import Fleet, FleetLaunch
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
 SECONDS_TO_START = 300
 ROUNDS = 3
+BURST_WORDS = 100
+"""The words of each request of a burst: what POST /generate returns if a request does not say how many."""
 _NOWHERE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # a model in service does not call AWS
     "AWS_REGION": "us-east-1",
@@ -40,18 +43,25 @@ class _Folder:
             archive.add(self._folder, arcname=".")
 
 
-def served_words_per_second(artifact: Path, requests: int = 32) -> float:
-    """Return the words per second over several rounds of concurrent requests, each for generation.WORDS.
+def served(
+    artifact: Path, requests: int = 32, burst: int = 200, words: int = generation.WORDS
+) -> dict[str, float]:
+    """Start an endpoint and measure it with many requests at once.
+
+    Return `words_per_second` over several rounds of concurrent requests, and `burst_seconds`: the time until
+    a larger number of requests, sent at once, are all answered, the median of several rounds.
 
     Args:
         artifact: The folder of the model.
         requests: The number of concurrent requests.
+        burst: The number of requests of a burst, each for BURST_WORDS.
+        words: The words of each of the `requests`.
 
     Raises:
         RuntimeError: A request failed.
         FleetFailed: The endpoint did not start.
     """
-    tokens = generation.tokens_drawn(artifact, requests)
+    tokens = generation.tokens_drawn(artifact, requests, words)
     cores = str(os.cpu_count() or 1)
     container: dict[str, Any] = {
         "Image": IMAGE,
@@ -82,23 +92,28 @@ def served_words_per_second(artifact: Path, requests: int = 32) -> float:
         fleet.start()
         try:
             fleet.wait_ready(SECONDS_TO_START)
-            with ThreadPoolExecutor(requests) as threads:
-                _ask(fleet, threads, requests)  # the first steps of a process are its slowest
-                began = time.perf_counter()
-                for _ in range(ROUNDS):
-                    _ask(fleet, threads, requests)
-                return ROUNDS * tokens / (time.perf_counter() - began)
+            seconds = _rounds(fleet, requests, words)
+            return {
+                "words_per_second": ROUNDS * tokens / sum(seconds),
+                "burst_seconds": statistics.median(_rounds(fleet, burst, BURST_WORDS)),
+            }
         finally:
             fleet.stop(drain=0.0)
 
 
-def _ask(fleet: Fleet, threads: ThreadPoolExecutor, requests: int) -> None:
-    """Send one round of requests and wait for all responses."""
+def _rounds(fleet: Fleet, requests: int, words: int) -> list[float]:
+    """Send several rounds of concurrent requests. Return the seconds of each until all are answered."""
 
     def ask(seed: int) -> None:
-        body = json.dumps({"seed": seed, "words": generation.WORDS}).encode()
+        body = json.dumps({"seed": seed, "words": words}).encode()
         response = fleet.invoke(body, "application/json", "application/json")
         if response is None or response.status != 200:
             raise RuntimeError(f"the endpoint responded with {response}"[:500])
 
-    list(threads.map(ask, range(requests)))
+    seconds = []
+    with ThreadPoolExecutor(requests) as threads:
+        for _ in range(1 + ROUNDS):
+            began = time.perf_counter()
+            list(threads.map(ask, range(requests)))
+            seconds.append(time.perf_counter() - began)
+    return seconds[1:]  # the first steps of a process are its slowest

@@ -16,10 +16,11 @@ class Row:
         unit: Its unit.
         plain: The plain loop's figure, or None if it was not measured.
         ours: Our figure, or None if it was not measured.
-        at_least: The target for the ratio of ours to plain. Either this or `at_most` is set.
+        at_least: The target for the ratio of ours to plain. Set this, or `at_most`, or neither if there is no
+            target.
         at_most: The target for ours, in `unit`.
         holds: Whether the target's other condition is met, for instance that the artifact has no corpus.
-        judged: False if the target does not apply to a slice of the data.
+        judged: False if the target does not apply to a quick run.
         note: A sentence about the figures, or nothing.
     """
 
@@ -43,7 +44,9 @@ class Row:
 
     @property
     def target(self) -> str:
-        """The target as text."""
+        """The target as text; a hyphen if there is none."""
+        if self.at_least is None and self.at_most is None:
+            return "-"
         return f"<= {self.at_most:g}" if self.at_least is None else f">= {self.at_least:g}x"
 
     @property
@@ -53,7 +56,9 @@ class Row:
             return None
         if self.at_most is not None:
             return self.holds and self.ours <= self.at_most
-        return None if self.ratio is None else self.holds and self.ratio >= (self.at_least or 0)
+        if self.at_least is None or self.ratio is None:
+            return None
+        return self.holds and self.ratio >= self.at_least
 
     def document(self) -> dict[str, Any]:
         """Return the row of results.json, with figures of 4 significant digits. `met` uses the exact ones."""

@@ -65,6 +65,10 @@ def test_figures_come_from_what_a_training_logged(tmp_path: Path) -> None:
         assert training.figure("test_perplexity") == 80.25
         with pytest.raises(TrainingFailed, match="logged no train_loss"):
             training.figure("train_loss")
+        training.log.append('test_cache_perplexity=none reason="no disk" cache_loss=inf cache_share=1e-05')
+        assert training.figure_if_logged("test_cache_perplexity") is None
+        assert training.figure_if_logged("cache_loss") == float("inf")
+        assert training.figure_if_logged("cache_share") == 1e-05
 
 
 def test_a_training_is_gone_after_its_with_even_when_it_stood_still(tmp_path: Path) -> None:

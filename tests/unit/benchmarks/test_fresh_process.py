@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fresh_process import CallFailed, call
+from benchmarks.fresh_process import CallFailed, call, call_here
 
 
 def test_arguments_and_answers_cross_paths_as_paths(tmp_path: Path) -> None:
@@ -15,3 +15,9 @@ def test_arguments_and_answers_cross_paths_as_paths(tmp_path: Path) -> None:
 def test_a_function_that_raises_is_told_with_its_last_words() -> None:
     with pytest.raises(CallFailed, match=r"(?s)math:sqrt ended with code 1.*math domain error"):
         call("math:sqrt", -1)
+
+
+def test_a_call_in_this_process_fails_in_the_same_way() -> None:
+    assert call_here("os.path:basename", Path("/a/train")) == "train"
+    with pytest.raises(CallFailed, match=r"math:sqrt failed: ValueError: "):
+        call_here("math:sqrt", -1)

@@ -39,6 +39,13 @@ def test_a_promise_is_met_by_its_ratio_or_by_our_figure_alone(row: Row, met: boo
     assert row.met is met
 
 
+def test_a_row_without_a_target_is_not_judged() -> None:
+    row = Row("with a cache", "perplexity", plain=None, ours=90)
+    assert row.target == "-"
+    assert row.met is None
+    assert "| -      | not judged |" in table.to_markdown([row])
+
+
 def test_the_json_is_a_list_of_rows_with_the_promised_fields() -> None:
     rows = json.loads(table.to_json([SPEED, QUALITY]))
     assert rows[0] == {
