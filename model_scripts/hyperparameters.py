@@ -110,7 +110,8 @@ class Hyperparameters:
 
     def is_by_recipe(self, name: str) -> bool:
         """Return whether the recipe provided a value, because none was given."""
-        return name in self.__dict__["_by_recipe"]
+        by_recipe: frozenset[str] = self.__dict__["_by_recipe"]
+        return name in by_recipe
 
 
 def parse(arguments: Sequence[str]) -> Hyperparameters:
