@@ -903,9 +903,10 @@ def _drawn_from_cache(activations: Memory, choice: Choice) -> int:
 def _best(log: Numbers, weights: Weights, choice: Choice) -> npt.NDArray[np.intp]:
     """Return the words that top_k, top_p and min_p allow, given all words' log weights and weights."""
     words: npt.NDArray[np.intp] = np.arange(len(log))
-    if choice.top_k is not None and choice.top_k < len(words):
+    # All words but <unk> can be drawn.
+    if choice.top_k is not None and choice.top_k < len(words) - 1:
         words = _by_falling_weight(log, choice.top_k)
-    if choice.top_p is not None:
+    if choice.top_p is not None and choice.top_p < 1:
         wanted = choice.top_p * int(weights[words].sum())
         # Sorting all words would take longer than the model takes. Only the heaviest can be needed.
         least, heaviest = float(weights.max()), words[:0]

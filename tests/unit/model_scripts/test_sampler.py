@@ -252,7 +252,8 @@ def test_log_probabilities_are_the_models_own_with_the_unknown_word(name: str) -
         ({}, [{"top_k": 69}, {"top_k": 70}, {"top_k": 10**6}, {"top_p": 1.0}, {"top_k": 69, "top_p": 1.0}]),
         ({"top_k": 5}, [{"top_k": 5, "top_p": 1.0}]),
         ({"top_p": 0.6}, [{"top_k": 69, "top_p": 0.6}, {"top_k": 70, "top_p": 0.6}]),
-        ({"cache": True}, [{"cache": True, "top_k": 70, "top_p": 1.0}]),
+        ({"cache": True}, [{"cache": True, "top_k": 69, "top_p": 1.0}, {"cache": True, "top_k": 70}]),
+        ({"penalty": 1.5}, [{"penalty": 1.5, "top_k": 69}, {"penalty": 1.5, "top_p": 1.0}]),
     ],
 )
 def test_a_top_k_of_all_words_and_a_top_p_of_1_change_no_word(
@@ -263,7 +264,8 @@ def test_a_top_k_of_all_words_and_a_top_p_of_1_change_no_word(
     def text(**top: Any) -> list[int]:
         chance = np.random.Generator(np.random.Philox(3)).random
         cache = remembered(sampler)[1] if top.get("cache") else None
-        choice = Choice(temperature, top.get("top_k"), top.get("top_p"), chance, cache=cache)
+        penalty: dict[str, Any] = {"repetition_penalty": top.get("penalty", 1.0), "repeated": {2, 5, 40}}
+        choice = Choice(temperature, top.get("top_k"), top.get("top_p"), chance, cache=cache, **penalty)
         memory, words = sampler.start()[None], [1]
         for _ in range(40):
             memory = sampler.read(words[-1:], memory)
