@@ -670,7 +670,7 @@ class _Words:
     """The first layer's products with the vectors of words.
 
     A tail has narrow vectors and a matrix that widens them. That matrix and the layer's are multiplied once,
-    so a rare word costs less than a frequent one. The products of the most frequent words are kept.
+    so a rare word needs the product of its narrow vector only. The products of frequent words are kept.
 
     Attributes:
         largest: The largest sizes (outputs) of the products.
@@ -732,7 +732,8 @@ def _largest_products(rows: Tensor, matrix: Tensor) -> Tensor:
 
     Cauchy-Schwarz: the product of two vectors is at most that of their norms.
     """
-    return rows.norm(dim=1).max().double() * matrix.norm(dim=1)
+    largest: Tensor = rows.norm(dim=1).max().double() * matrix.norm(dim=1)
+    return largest
 
 
 class _Gates:
@@ -774,13 +775,13 @@ class _Layer:
     def __init__(
         self, gates: _Gates, largest_added: Tensor | None = None, below: "_Layer | None" = None
     ) -> None:
-        start = below.cell.stop if below else 0
+        start: int = below.cell.stop if below else 0
         self._below, self._width = below, gates.width
         self.hidden = slice(start, start + gates.width)
-        self.cell = slice(self.hidden.stop, self.hidden.stop + gates.width)
+        self.cell: slice = slice(self.hidden.stop, self.hidden.stop + gates.width)
         weight = torch.cat([gates.of_inputs, gates.of_hidden], 1) if below else gates.of_hidden
         self._matrix = _Matrix(weight, gates.bias, HIDDEN, largest_added=largest_added)
-        self.unit = self._matrix.unit
+        self.unit: float = self._matrix.unit
 
     def outputs(self, memory: Memory) -> Numbers:
         """Return the hidden activations, and a 1 for a bias (n, width + 1)."""
