@@ -1,7 +1,7 @@
 """Tune the recipes: train variations on the same text and compare what they reach.
 
     .venv/bin/python -m benchmarks.recipes
-    .venv/bin/python -m benchmarks.recipes fast fast-without-momentum --words 300000 --epochs 3
+    .venv/bin/python -m benchmarks.recipes fast fast-with-momentum --words 300000 --epochs 3
     .venv/bin/python -m benchmarks.recipes fast fast-wide --corpus demo
     .venv/bin/python -m benchmarks.recipes fast fast-wide --corpus FOLDER --words 20000000 --epochs 1
 
@@ -70,17 +70,21 @@ def fast(
     return Variation({"recipe": "fast", **hparams}, recipe or {}, constants or {})
 
 
-WITHOUT_MOMENTUM = {"lightweight_optim.BETAS": [0.0, 0.999]}
+WITH_MOMENTUM = {"lightweight_optim.BETAS": [0.9, 0.999]}
 
 VARIATIONS = {
     "classic": Variation({"recipe": "classic"}),
     "fast": fast(),
     "awd": Variation({"recipe": "awd"}),
-    "fast-without-momentum": fast(lr=0.006, constants=WITHOUT_MOMENTUM),
-    "fast-without-momentum-faster": fast(lr=0.010, constants=WITHOUT_MOMENTUM),
+    "fast-with-momentum": fast(lr=0.003, constants=WITH_MOMENTUM),
+    "fast-lr-0.009": fast(lr=0.009),
+    "fast-random-start": fast(recipe={"informed": False}),
+    "fast-steady-dropout": fast(recipe={"rising_dropout": 0.0}),
+    "fast-unsmoothed": fast(constants={"initial_vectors.SMOOTHING": 1.0}),
     "fast-batch-10": fast(batch_size=10),
     "fast-one-layer": fast(nlayers=1),
     "fast-wide": fast(emsize=300, nhid=300),
+    "fast-one-wide-layer": fast(emsize=320, nhid=320, nlayers=1, dropout=0.35),
     "fast-varied-windows": fast(recipe={"varied_windows": True}),
     "fast-penalties": fast(recipe={"alpha": 2.0, "beta": 1.0}),
     "fast-short-warm-up": fast(constants={"optimisation.WARM_UP": 0.01}),

@@ -34,7 +34,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 heading "1/6  Start the local cloud, build and deploy (with the SAM CLI; no AWS account, no Docker)"
-lexline up --parameter Epochs=4 --parameter LogInterval=50
+lexline up --parameter Epochs=2 --parameter LogInterval=50
 
 heading "2/6  Corpus"
 if [ $# -gt 0 ]; then
@@ -45,7 +45,7 @@ else
   dataset=state-of-the-union
   python scripts/sotu_corpus.py --words 250000 --files 3 "$corpus"
 fi
-echo "To save time, the demo trains for 4 epochs. The recipe's default is 10."
+echo "To save time, the demo trains for 2 epochs. The recipe's default is 10."
 
 heading "3/6  Upload the corpus, which starts a run"
 lexline run "$corpus" --dataset "$dataset"
