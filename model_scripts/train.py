@@ -34,6 +34,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
+import torch
+
 import beside_champion
 import cache_perplexity
 import checkpoint
@@ -58,8 +60,9 @@ from distributed import RankLost
 from epoch_loop import Stopped, Training, fit
 from hyperparameters import Hyperparameters
 from job_log import log, log_values, quoted, scores, summary
-from language_model import CONFIG, VOCABULARY, WEIGHTS, Shape, load_weights, save_config
+from language_model import CONFIG, VOCABULARY, WEIGHTS, LanguageModel, Shape, load_weights, save_config
 from metrics import Metrics
+from numbered_text import Tokens
 from user_error import UserError, report
 
 SERVING_MODULES = (
@@ -188,17 +191,9 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
     if distributed.device().type == "cuda":
         hparams = recipes.for_gpu(hparams, length)
     hparams = fit(hparams, length)
-    needed = {"train": epoch_loop.own_tokens(length, hparams.batch_size)}
-    for split, most in (("valid", MOST_VALID_TOKENS), ("test", MOST_TEST_TOKENS)):
-        length = text.lengths[split]
-        needed[split] = cache_perplexity.needed(perplexity.own_tokens(length), most, length)
-    splits = text.encode(needed)
+    splits = encode(text, hparams.batch_size)
     device = machine.prepare(hparams.seed)
-    model = recipes.model(hparams, text.counts)
-    if recipes.BY_NAME[hparams.recipe].informed:
-        columns = epoch_loop.batchify(splits["train"], hparams.batch_size)
-        initial_vectors.set_vectors(model, columns, hparams.batch_size)
-    model = model.to(device)
+    model = new_model(hparams, text, splits["train"]).to(device)
     distributed.broadcast_weights(model)
     metrics = Metrics(
         artifact=folders.model,
@@ -240,15 +235,7 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
     champion = distributed.broadcast(folders.champion)
     if champion:
         challenger = Challenger(text.tokenizer, text.vocabulary, splits["test"], metrics.test_loss)
-        outcome = comparison.compare(champion, folders.channel, scratch, challenger, device)
-        outcome.log()
-        metrics.comparison = outcome.document()
-        if distributed.is_first() and isinstance(outcome, Comparison):
-            shown = beside_champion.show(
-                champion, folders.model, folders.channel, valid_sample(folders.channel), outcome, device
-            )
-            metrics.side_by_side = shown.get("side_by_side")
-            metrics.word_differences = shown.get("word_differences", [])
+        compare(champion, challenger, folders, scratch, device, metrics)
     if distributed.is_first():
         metrics.cache = cache_perplexity.measure(
             model, splits["valid"][:MOST_VALID_TOKENS], splits["test"][:MOST_TEST_TOKENS]
@@ -259,6 +246,44 @@ def train_on_disk(hparams: Hyperparameters, folders: Folders, scratch: Path, sta
     if distributed.is_first():
         training_curve.save(metrics, folders.output / "training_curve.svg")
     return metrics
+
+
+def encode(text: Corpus, batch_size: int) -> dict[str, Tokens]:
+    """Return the splits as word numbers: of each, what this rank reads."""
+    needed = {"train": epoch_loop.own_tokens(text.lengths["train"], batch_size)}
+    for split, most in (("valid", MOST_VALID_TOKENS), ("test", MOST_TEST_TOKENS)):
+        length = text.lengths[split]
+        needed[split] = cache_perplexity.needed(perplexity.own_tokens(length), most, length)
+    return text.encode(needed)
+
+
+def new_model(hparams: Hyperparameters, text: Corpus, train: Tokens) -> LanguageModel:
+    """Return a new model. Every rank calls this; the first one's is complete."""
+    model = recipes.model(hparams, text.counts)
+    if recipes.BY_NAME[hparams.recipe].informed:
+        columns = epoch_loop.batchify(train, hparams.batch_size)
+        initial_vectors.set_vectors(model, columns, hparams.batch_size)
+    return model
+
+
+def compare(
+    champion: Path,
+    challenger: Challenger,
+    folders: Folders,
+    scratch: Path,
+    device: torch.device,
+    metrics: Metrics,
+) -> None:
+    """Compare the new model with the champion in a folder, and add what was found to the metrics."""
+    outcome = comparison.compare(champion, folders.channel, scratch, challenger, device)
+    outcome.log()
+    metrics.comparison = outcome.document()
+    if distributed.is_first() and isinstance(outcome, Comparison):
+        shown = beside_champion.show(
+            champion, folders.model, folders.channel, valid_sample(folders.channel), outcome, device
+        )
+        metrics.side_by_side = shown.get("side_by_side")
+        metrics.word_differences = shown.get("word_differences", [])
 
 
 def valid_sample(channel: Path) -> str:
