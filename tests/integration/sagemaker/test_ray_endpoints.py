@@ -100,7 +100,10 @@ def endpoint(cloud: LocalCloud, sagemaker: Sagemaker, artifact: Path, name: str)
     sagemaker.endpoint(name, name)
     yield name
     processes = of_ray(cloud, name)
-    folders = {Path(process.environ()["TMPDIR"]) for process in processes}
+    folders = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            folders.add(Path(process.environ()["TMPDIR"]))
     sagemaker.delete(name)
     assert len(processes) > 5
     assert not any(map(alive, processes))
