@@ -27,9 +27,9 @@ from language_model import LanguageModel, WordVectors
 from vocabulary import TokenIds
 
 MOST_TOKENS = 2**21
-"""How many tokens are read, the first ones of each column. They bound the memory, at about 300 MB."""
+"""How many tokens are read, the first ones of each column. They bound the memory, at about 600 MB."""
 
-MOST_WORDS = 2**16
+MOST_WORDS = 2**15
 """How many words get a vector, the most frequent ones. The others begin with zeros."""
 
 CLOSENESS = {1: 12, 2: 6, 3: 4, 4: 3}
@@ -48,7 +48,7 @@ class Pairs:
     """Counts of pairs of neighbours.
 
     Attributes:
-        numbers: first word * vocabulary size + second word of each pair, rising.
+        numbers: first word * number of words + second word of each pair, rising.
         counts: What each pair counts.
     """
 
@@ -67,27 +67,30 @@ def set_vectors(model: LanguageModel, columns: TokenIds, batch_size: int) -> Non
         batch_size: The number of columns of all ranks.
     """
     size = model.shape.vocabulary_size
+    words = min(size, MOST_WORDS)
     targets = [model.encoder] if model.shape.tied else [model.encoder, model.decoder.vectors]
     width = max(vectors.head.shape[1] for vectors in targets)
     if width >= size:
         return
-    pairs = distributed.gather_objects(count(columns[: max(2, MOST_TOKENS // batch_size)], size))
+    pairs = distributed.gather_objects(count(columns[: max(2, MOST_TOKENS // batch_size)], words))
     if not distributed.is_first():
         return
-    information = mutual_information(add(pairs), size)
+    information = mutual_information(add(pairs), words)
     if not len(information.values()):
         return
-    found = decompose(information, size, width)
+    found = decompose(information, width)
     for vectors in targets:
         _set(vectors, found[:, : vectors.head.shape[1]])
 
 
-def count(columns: TokenIds, size: int) -> Pairs:
-    """Count the neighbours within each column of a text, in the text's order."""
+def count(columns: TokenIds, words: int) -> Pairs:
+    """Count the neighbours within each column of a text, in the text's order, among the first words."""
     found = []
     for distance, closeness in CLOSENESS.items():
-        before, after = columns[:-distance].astype(np.int64), columns[distance:]
-        numbers, counts = np.unique(before * size + after, return_counts=True)
+        before, after = columns[:-distance], columns[distance:]
+        known = (before < words) & (after < words)
+        pairs = before[known].astype(np.int64) * words + after[known]
+        numbers, counts = np.unique(pairs, return_counts=True)
         found.append(Pairs(numbers, counts * closeness))
     return add(found)
 
@@ -100,28 +103,24 @@ def add(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(numbers, counts.astype(np.int64))
 
 
-def decompose(information: Tensor, size: int, width: int) -> Tensor:
-    """Return vectors (size, width). The first columns tell the most.
+def decompose(information: Tensor, width: int) -> Tensor:
+    """Return vectors (words, width). The first columns tell the most.
 
     Args:
         information: What `mutual_information` returns.
-        size: The number of words. Those that are not in `information` get zeros.
         width: Numbers in a vector.
     """
     left, values, _ = torch.svd_lowrank(information, q=min(width, len(information)), niter=2)
-    vectors = torch.zeros(size, width)
-    vectors[: len(left), : len(values)] = left * values
+    vectors = torch.zeros(len(left), width)
+    vectors[:, : len(values)] = left * values
     return vectors * (SPREAD / vectors.square().mean().sqrt())
 
 
-def mutual_information(pairs: Pairs, size: int) -> Tensor:
-    """Return the positive pointwise mutual information of the most frequent words, a sparse matrix."""
-    words = min(size, MOST_WORDS)
-    first, second = np.divmod(pairs.numbers, size)
-    known = (first < words) & (second < words)
-    places = np.stack([first[known], second[known]])
+def mutual_information(pairs: Pairs, words: int) -> Tensor:
+    """Return the positive pointwise mutual information of words, a sparse matrix (words, words)."""
+    places = np.stack(np.divmod(pairs.numbers, words))
     # A neighbour is one on either side.
-    both = _sparse(np.hstack([places, places[::-1]]), np.tile(pairs.counts[known], 2), words)
+    both = _sparse(np.hstack([places, places[::-1]]), np.tile(pairs.counts, 2), words)
     places, counts = both.indices().numpy(), both.values().numpy()
     own = np.bincount(places[0], counts, words)
     smoothed = own**SMOOTHING
@@ -140,8 +139,9 @@ def _sparse(places: npt.NDArray[np.int64], values: npt.NDArray[np.generic], size
 
 @torch.no_grad()
 def _set(vectors: WordVectors, found: Tensor) -> None:
-    """Copy vectors (vocabulary, width), those of a tail in as few dimensions as it has."""
-    vectors.head.copy_(found[: vectors.shape.head])
+    """Copy vectors (words, width), those of a tail in as few dimensions as it has. Other words get zeros."""
+    words = len(found)
+    vectors.head.zero_()[:words].copy_(found[: vectors.shape.head])
     for (start, end, narrow), tail, widen in zip(
         vectors.shape.tails, vectors.tails, vectors.widen, strict=True
     ):
@@ -150,7 +150,8 @@ def _set(vectors: WordVectors, found: Tensor) -> None:
         _, directions = torch.linalg.eigh(wide.T @ wide)
         directions = directions[:, -narrow:]
         rows = wide @ directions
-        spread = float(rows.square().mean().sqrt())
+        tail.zero_()
+        spread = float(rows.square().mean().sqrt()) if len(rows) else 0.0
         if spread > 0:
-            tail.copy_(rows * (TAIL_SPREAD / spread))
+            tail[: len(rows)].copy_(rows * (TAIL_SPREAD / spread))
             widen.copy_(directions.T * (spread / TAIL_SPREAD))

@@ -71,7 +71,7 @@ def test_mutual_information_is_that_of_its_definition() -> None:
 
 def test_words_with_the_same_neighbours_have_similar_vectors() -> None:
     torch.manual_seed(1)
-    vectors = decompose(mutual_information(count(text_of_two_kinds(), SIZE), SIZE), SIZE, 8)
+    vectors = decompose(mutual_information(count(text_of_two_kinds(), SIZE), SIZE), 8)
     alike = torch.nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=-1)
     within = (alike[:20, :20].mean() + alike[20:, 20:].mean()) / 2
     assert within > alike[:20, 20:].mean() + 0.3
@@ -79,7 +79,9 @@ def test_words_with_the_same_neighbours_have_similar_vectors() -> None:
 
 def test_rare_words_beyond_the_limit_begin_with_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initial_vectors, "MOST_WORDS", 30)
-    vectors = decompose(mutual_information(count(text_of_two_kinds(), SIZE), SIZE), SIZE, 8)
+    model = LanguageModel(Shape(SIZE, 8, 8, 1, True, (10, 20, 35), (4, 4, 2)))
+    set_vectors(model, text_of_two_kinds(), 1)
+    vectors = model.encoder(torch.arange(SIZE))
     assert vectors[:30].abs().sum(1).min() > 0
     assert vectors[30:].abs().max() == 0
 
