@@ -197,11 +197,13 @@ def test_the_runs_say_that_they_are_being_read(open_page: Open) -> None:
     """On AWS, the first look takes seconds."""
     page = open_page()
     waiting: list[Any] = []
-    page.route("**/api/overview", lambda route: waiting.append(route))
+    released: list[bool] = []
+    page.route("**/api/overview", lambda route: route.continue_() if released else waiting.append(route))
     page.click('nav a[href="#runs"]')
     page.wait_for_selector("#runs >> text=Reading what serves")
-    page.wait_for_timeout(100)
-    page.unroute("**/api/overview")
+    while not waiting:
+        page.wait_for_timeout(50)
+    released.append(True)
     for route in waiting:
         route.continue_()
     page.wait_for_selector("#runs table")
