@@ -9,6 +9,7 @@ two run in turn, some batches at a time (alternating.py). A probe of the third g
 its speed says how many epochs fit.
 """
 
+import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -142,7 +143,9 @@ def our_training(
         "SM_MODEL_DIR": folder / "model",
         "SM_OUTPUT_DATA_DIR": folder / "output",
         "SAGEMAKER_BASE_DIR": folder,  # has no folder `checkpoints`, which /opt/ml may have
+        "TMPDIR": folder / "scratch",  # what a training that is killed leaves behind
     }
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
     return Training(

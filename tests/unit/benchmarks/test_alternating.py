@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import alternating, measured_training
 from benchmarks.alternating import Training, TrainingFailed, Turn, batches_per_second
+from benchmarks.data import Data
 
 STEPS = """
 for step in range(1, 5):
@@ -117,3 +118,13 @@ def test_the_long_training_gets_the_epochs_that_fit_with_reading_and_evaluating(
     assert measured_training.epochs_within(budget + 0.01, probe, same) == 3
     assert measured_training.epochs_within(budget - 0.01, probe, same) == 2
     assert measured_training.epochs_within(1.0, probe, same) == 1
+
+
+def test_a_training_that_is_ended_leaves_its_files_in_its_own_folder(tmp_path: Path) -> None:
+    text, folder = Data(tmp_path / "text", "a text"), tmp_path / "training"
+    left = folder / "scratch" / "of a training that was killed"
+    left.mkdir(parents=True)
+    training = measured_training.our_training(text, folder, {}, 1)
+    assert training.environment["TMPDIR"] == str(left.parent)
+    assert left.parent.is_dir()
+    assert not left.exists()
