@@ -1,16 +1,14 @@
 """Draw words for many texts at once. Each text is the same as if it were drawn alone.
 
 A sum of floating-point numbers depends on the order of the additions. In a matrix product, that order depends
-on the number of texts and of threads, so a text would depend on the other texts in its batch. Here every sum
-is one of whole numbers, held in float64 or int64, that cannot exceed 2^53: every order gives the same result.
+on the number of texts, so a text would depend on the other texts in its batch. Here each text is multiplied
+with a matrix by itself, in float32: numpy multiplies one row at a time, always with the same shapes. A sum of
+probabilities is one of whole numbers below 2^53, and every order gives the same result. All other operations
+are element-wise and run in numpy. (torch's element-wise functions compute the last elements of an array with
+other code than the rest.)
 
-    activations     are multiples of about 2^-24 of their largest possible value
-    weights         are multiples of a unit so small that no sum of products with activations exceeds 2^53
-    probabilities   are multiples of a unit so small that all outcomes together stay below 2^53
-
-This is about as precise as the float32 in which models are trained. All other operations are element-wise and
-run in numpy. (torch's element-wise functions compute the last elements of an array with other code than the
-rest.) numpy also multiplies the matrices, a third faster than torch for a few texts and a large matrix.
+One row at a time is as fast as a product of whole numbers in float64, in which every order is exact: half
+the bytes travel, and a text rarely shares the matrix of a tail with another one.
 
 The words of a tail are scored only if the draw falls on that tail, at any temperature (_Drawing).
 
@@ -27,7 +25,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -39,34 +37,19 @@ from continuous_cache import History
 from language_model import LanguageModel, WordVectors
 from vocabulary import UNKNOWN_ID
 
+Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
-Memory = npt.NDArray[np.float32]
+Memory = Floats
 Weights = npt.NDArray[np.int64]
 
 SUM_BITS = 52
-"""One bit fewer than float64 has, because rounding to whole numbers may enlarge a sum."""
+"""The bits of a sum of weights: one fewer than float64 has."""
 
 WORDS_KEPT = 2048
 """The number of frequent words, which make up most of a text, whose products with layer 1 are cached."""
 
 MOST_REDRAWS = 2
 """How often a word is drawn from all words again before it is drawn from those ahead of a rejected one."""
-
-
-class Scale(NamedTuple):
-    """The unit of activations: they are multiples of `step`, a power of two, and at most `limit`."""
-
-    step: float
-    limit: float
-
-    @classmethod
-    def up_to(cls, limit: float) -> "Scale":
-        """Return the scale for activations of at most `limit`, most of which are far smaller."""
-        return cls(_power_of_two(limit, 27), limit)
-
-
-HIDDEN = Scale(step=2.0**-24, limit=1.0)
-"""The scale of an LSTM's outputs. float32 can hold them as multiples of the step."""
 
 
 @dataclass(frozen=True)
@@ -106,24 +89,23 @@ class Choice:
 class Sampler:
     """A model prepared for drawing.
 
-    The caller keeps the texts' states, `memory` (texts, memory_width): for each layer its hidden activations,
-    as multiples of HIDDEN.step, and its cell activations.
+    The caller keeps the texts' states, `memory` (texts, memory_width): for each layer its hidden activations
+    and its cell activations.
     """
 
     @torch.no_grad()
     def __init__(self, model: LanguageModel) -> None:
         first, *others = model.layers
         self._words = _Words(model.encoder, _Gates(first).of_inputs)
-        self._layers = [_Layer(_Gates(first), self._words.largest)]
+        self._layers = [_Layer(_Gates(first))]
         for lstm in others:
             self._layers.append(_Layer(_Gates(lstm), below=self._layers[-1]))
         self.memory_width = self._layers[-1].cell.stop
-        self._words.count_in(self._layers[0].unit)
 
         decoder, rows = model.decoder, model.decoder.vectors
         head: list[Tensor] = [rows.head] if decoder.clusters is None else [rows.head, decoder.clusters]
         self._softmax = _Softmax(
-            _Outcomes(torch.cat(head), decoder.bias, HIDDEN),
+            _Outcomes(torch.cat(head), decoder.bias),
             [
                 _Tail(widen, words, tail_bias, start)
                 for widen, words, tail_bias, (start, _, _) in zip(
@@ -149,8 +131,7 @@ class Sampler:
 
     def activations(self, memory: Memory) -> Memory:
         """Return the activations (texts, width) that predict the next words, from -1 to 1."""
-        hidden: Memory = memory[:, self._layers[-1].hidden] * np.float32(HIDDEN.step)
-        return hidden
+        return memory[:, self._layers[-1].hidden].copy()
 
     def draw(self, memory: Memory, choices: Sequence[Choice]) -> list[int]:
         """Draw the next word of each text from the model's distribution, given that it is not <unk>."""
@@ -215,7 +196,7 @@ class _Softmax:
         ends = [*(tail.start for tail in tails[1:]), vocabulary_size]
         self.sizes = np.array([end - tail.start for tail, end in zip(tails, ends, strict=False)], np.float64)
 
-    def log_probabilities(self, hidden: Numbers) -> Numbers:
+    def log_probabilities(self, hidden: Floats) -> Numbers:
         """Return the log probabilities (n, vocabulary) of all words, <unk> included."""
         head = self.head.log_probabilities(self.head(hidden))
         parts = [head[:, : self.head_words]]
@@ -223,7 +204,7 @@ class _Softmax:
             parts.append(head[:, column, None] + tail.log_probabilities(tail(hidden)))
         return np.concatenate(parts, axis=1)
 
-    def log_probabilities_of(self, hidden: Numbers, words: npt.NDArray[np.int64]) -> list[float]:
+    def log_probabilities_of(self, hidden: Floats, words: npt.NDArray[np.int64]) -> list[float]:
         """Return the log probability of one word for each row of activations.
 
         Score only the tails of these words.
@@ -250,7 +231,7 @@ class _Softmax:
         is_changed = choice.temperature != 1 or self.is_restricted(choice)
         return choice.penalises or (choice.cache is not None and is_changed)
 
-    def draw_from_best(self, hidden: Numbers, activations: Memory, choice: Choice) -> int:
+    def draw_from_best(self, hidden: Floats, activations: Memory, choice: Choice) -> int:
         """Draw a word after all words are scored, given activations (width)."""
         logs = self.log_probabilities(hidden[None])[0]
         if choice.cache is not None:
@@ -297,22 +278,21 @@ class _Drawing:
         scored: The tails that have been scored, each by its rows.
     """
 
-    def __init__(self, softmax: _Softmax, hidden: Numbers, choices: Sequence[Choice]) -> None:
+    def __init__(self, softmax: _Softmax, hidden: Floats, choices: Sequence[Choice]) -> None:
         self.softmax, self.choices, self._hidden = softmax, choices, hidden
         self._powers = np.array([1 / choice.temperature for choice in choices])
-        self._factors = self._powers * softmax.head.unit
-        self.scores = softmax.head(hidden)
+        self.scores = softmax.head(hidden).astype(np.float64)
         self.scores[:, UNKNOWN_ID] = -math.inf
         self.of_tails = self.scores[:, softmax.head_words :].copy()
         self.bounds = np.zeros((len(choices), len(softmax.tails)))
         if self._powers.min() < 1:
             self.bounds[:] = np.maximum(0, 1 - self._powers)[:, None] * np.log(softmax.sizes)
-            self.scores[:, softmax.head_words :] += self.bounds / self._factors[:, None]
+            self.scores[:, softmax.head_words :] += self.bounds / self._powers[:, None]
+        self.scored: list[dict[int, _Scored]] = [{} for _ in softmax.tails]
         self._floors = np.full(len(choices), -math.inf)
         self._set_floors()
-        self.weights = _weights(self.scores, self._factors)
+        self.weights = _weights(self.scores, self._powers)
         self._ends = self.weights.cumsum(1)
-        self.scored: list[dict[int, _Scored]] = [{} for _ in softmax.tails]
 
     def words(self) -> list[int]:
         """Return the words."""
@@ -335,33 +315,68 @@ class _Drawing:
         return words
 
     def score(self, number: int, rows: Sequence[int]) -> None:
-        """Score all words of a tail for the given rows for which it is not scored yet."""
+        """Score the words of a tail for the given rows for which it is not scored yet."""
         scored = self.scored[number]
         rows = [row for row in rows if row not in scored]
-        if not rows:
-            return
-        tail, powers, floors = self.softmax.tails[number], self._powers[rows], self._floors[rows]
+        whole = [row for row in rows if self._floors[row] == -math.inf]
+        if whole:
+            self._score_whole(number, whole)
+        if len(whole) < len(rows):
+            self._score_above_floors(number, [row for row in rows if self._floors[row] > -math.inf])
+
+    def _score_whole(self, number: int, rows: list[int]) -> None:
+        """Score all words of a tail."""
+        tail, powers = self.softmax.tails[number], self._powers[rows]
         scores = tail(self._hidden[rows])
         best = scores.max(1)
-        weights = _weights(scores, powers * tail.unit, best)
+        weights = _weights(scores, powers, best)
         totals = weights.sum(1)
-        sums_at_power = np.log(totals / 2.0 ** _weight_bits(scores.shape[1]))
+        sums_at_power = np.log(totals / 2.0**tail.weight_bits)
         is_plain = powers == 1
-        sums = sums_at_power if is_plain.all() else tail.log_sums(scores, np.ones(len(rows)))
+        sums = sums_at_power if is_plain.all() else tail.log_sums(scores, best)
         power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
-        if floors.max() > -math.inf:
-            logs_of_best = self.of_tails[rows, number] * self.softmax.head.unit - sums
-            weights *= scores >= ((floors - logs_of_best) / tail.unit + best)[:, None]
-            left = weights.sum(1)
-            with np.errstate(divide="ignore"):
-                power_sums += np.log(left / totals)
-            totals = left
         columns = (best.tolist(), sums.tolist(), power_sums.tolist(), totals.tolist())
-        scored.update(zip(rows, map(_Scored, scores, weights, *columns), strict=True))
+        self.scored[number].update(
+            zip(rows, map(_Scored, repeat(tail.numbers), scores, weights, *columns), strict=False)
+        )
+
+    def _score_above_floors(self, number: int, rows: list[int]) -> None:
+        """Score a tail, and keep the few words that are not below the rows' floors."""
+        tail = self.softmax.tails[number]
+        scores = tail(self._hidden[rows])
+        best = scores.max(1)
+        sums = tail.log_sums(scores, best)
+        logs_of_best = self.of_tails[rows, number] - sums
+        least = (self._floors[rows] - logs_of_best + best).astype(np.float32)
+        is_left = scores >= np.nextafter(least, np.float32(-math.inf))[:, None]
+        places, words = np.divmod(np.flatnonzero(is_left), len(tail.numbers))
+        left = scores[places, words]
+        weights = np.exp((left - best[places]) * self._powers[rows].astype(np.float32)[places])
+        counted = (weights * 2.0**tail.weight_bits).astype(np.int64)
+        ends = places.searchsorted(np.arange(len(rows) + 1)).tolist()
+        for row, start, end, *of_row in zip(rows, ends, ends[1:], best.tolist(), sums.tolist(), strict=False):
+            self.scored[number][row] = self._left(
+                tail, row, words[start:end], left[start:end], counted[start:end], *of_row
+            )
+
+    def _left(
+        self,
+        tail: "_Tail",
+        row: int,
+        words: npt.NDArray[np.intp],
+        scores: Floats,
+        weights: Weights,
+        best: float,
+        log_sum: float,
+    ) -> "_Scored":
+        total = int(weights.sum())
+        log_total = math.log(total / 2.0**tail.weight_bits) if total else -math.inf
+        log_power_sum = log_total - float(self._powers[row]) * log_sum
+        return _Scored(words, scores, weights, best, log_sum, log_power_sum, total)
 
     def _set_floors(self) -> None:
         """Exclude the words that are below what the head's words allow."""
-        head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        head_words = self.softmax.head_words
         head = self.scores[:, :head_words]
         floors = np.full(len(head), -math.inf)
         of_top_k: dict[int, list[int]] = {}
@@ -377,10 +392,10 @@ class _Drawing:
         ]
         if of_min_p:
             below_best = [math.log(self.choices[row].min_p or 1) for row in of_min_p]
-            least = head[of_min_p].max(1) + np.array(below_best) / self._factors[of_min_p]
+            least = head[of_min_p].max(1) + np.array(below_best) / self._powers[of_min_p]
             floors[of_min_p] = np.maximum(floors[of_min_p], least)
         if of_top_k or of_min_p:
-            self._floors = floors * unit
+            self._floors = floors
             head[head < floors[:, None]] = -math.inf
             self.scores[:, head_words:][self.of_tails < floors[:, None]] = -math.inf
 
@@ -390,8 +405,8 @@ class _Drawing:
         undrawn = [*rows]
         while undrawn:
             in_tail: list[list[int]] = [[] for _ in self.scored]
-            for row in undrawn:
-                outcome = _drawn(self._ends[row], self.choices[row])
+            outcomes = _drawn_each(self._ends[undrawn], [self.choices[row] for row in undrawn])
+            for row, outcome in zip(undrawn, outcomes, strict=True):
                 if outcome < head_words:
                     words[row] = outcome
                 else:
@@ -403,14 +418,14 @@ class _Drawing:
                     scored, chance = self.scored[number][row], self.choices[row]
                     excess = scored.log_power_sum - self.bounds[row, number]
                     if chance.random() < math.exp(excess):
-                        within = _drawn(scored.weights.cumsum(), chance)
-                        words[row] = self.softmax.tails[number].start + within
+                        within = scored.words[_drawn(scored.weights.cumsum(), chance)]
+                        words[row] = self.softmax.tails[number].start + int(within)
                     else:
-                        self.scores[row, head_words + number] += excess / self._factors[row]
+                        self.scores[row, head_words + number] += excess / self._powers[row]
                         self.bounds[row, number] = scored.log_power_sum
                         undrawn.append(row)
             if undrawn:
-                self.weights[undrawn] = _weights(self.scores[undrawn], self._factors[undrawn])
+                self.weights[undrawn] = _weights(self.scores[undrawn], self._powers[undrawn])
                 self._ends[undrawn] = self.weights[undrawn].cumsum(1)
 
     def _doubtful(self, rows: Sequence[int], words: Sequence[int]) -> list[int]:
@@ -418,7 +433,7 @@ class _Drawing:
 
         This is what a rank finds before any tail is scored, for all rows at once.
         """
-        head_words, unit = self.softmax.head_words, self.softmax.head.unit
+        head_words = self.softmax.head_words
         here = np.array([row for row in rows if words[row] < head_words], np.int64)
         if not len(here):
             return [*rows]
@@ -428,7 +443,7 @@ class _Drawing:
         is_ahead = scores >= own[:, None]
         above = self.of_tails[here] - own[:, None]
         is_heavier = above > 0
-        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0) * unit) * is_heavier).sum(1)
+        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0)) * is_heavier).sum(1)
         in_tails = (weights[:, head_words:] * is_heavier).sum(1)
         mass = weights[:, :head_words].sum(1)
         ahead = (weights[:, :head_words] * is_ahead).sum(1) + in_tails
@@ -440,14 +455,12 @@ class _Drawing:
             choice = self.choices[row]
             top_k = choice.top_k if (choice.top_k or math.inf) < self.softmax.drawable else None
             top_p = choice.top_p if (choice.top_p or 1) < 1 else None
-            least = (
-                own[place] * unit - math.log(choice.min_p) * choice.temperature if choice.min_p else math.inf
-            )
+            least = own[place] - math.log(choice.min_p) * choice.temperature if choice.min_p else math.inf
             if (
                 not (top_k and top_p)
                 and (top_k is None or most[place] < top_k)
                 and (top_p is None or ahead[place] < top_p * (mass[place] + in_tails[place]))
-                and best[place] * unit <= least
+                and best[place] <= least
             ):
                 surely.add(row)
         return [row for row in rows if row not in surely]
@@ -475,23 +488,41 @@ class _Drawing:
 
 
 class _Scored(NamedTuple):
-    """The words of a tail, scored for one text.
+    """A tail, scored for one text.
 
     Attributes:
-        scores: Their scores, as multiples of the tail's unit.
+        words: The places in the tail of those words that are not below the text's floor, in rising order.
+        scores: Their scores.
         weights: Their weights at the temperature, as whole numbers.
-        best: The best score.
-        log_sum: The logarithm of the sum of exp(score - best score).
-        log_power_sum: The logarithm of the sum of P(word | tail)^a.
+        best: The best score of the tail.
+        log_sum: The logarithm of the sum of exp(score - best score) over the whole tail.
+        log_power_sum: The logarithm of the sum of P(word | tail)^a over the words.
         total: The sum of the weights.
     """
 
-    scores: Numbers
+    words: npt.NDArray[np.intp]
+    scores: Floats
     weights: Weights
     best: float
     log_sum: float
     log_power_sum: float
     total: int
+
+
+class _Mass(NamedTuple):
+    """Words of the head or of a tail, scored for one text.
+
+    Attributes:
+        words: Their numbers.
+        is_ahead: Which of them are ahead of the drawn word.
+        weights: Their weights at the temperature, as multiples of `unit`.
+        unit: In the units of the head's weights.
+    """
+
+    words: npt.NDArray[np.intp]
+    is_ahead: npt.NDArray[np.bool_]
+    weights: Weights
+    unit: float
 
 
 class _Rank:
@@ -506,27 +537,26 @@ class _Rank:
 
     def __init__(self, drawing: _Drawing, row: int, word: int) -> None:
         softmax, self.row, self._word = drawing.softmax, row, word
-        self._drawing, self._choice, self._unit = drawing, drawing.choices[row], softmax.head.unit
+        self._drawing, self._choice = drawing, drawing.choices[row]
         head = softmax.head_words
-        self._of_tails: list[float] = (drawing.of_tails[row] * self._unit).tolist()
+        self._of_tails: list[float] = drawing.of_tails[row].tolist()
         self._unscored: dict[int, float] = dict(enumerate(drawing.weights[row, head:].tolist()))
         scores, weights = drawing.scores[row, :head], drawing.weights[row, :head]
         if word < head:
-            score = float(scores[word])
-            self._log = score * self._unit
+            self._log = float(scores[word])
         else:
             number = bisect_right([tail.start for tail in softmax.tails], word) - 1
             tail, scored = softmax.tails[number], drawing.scored[number][row]
-            within = float(scored.scores[word - tail.start] - scored.best) * tail.unit
+            place = int(scored.words.searchsorted(word - tail.start))
+            within = float(scored.scores[place]) - scored.best
             self._log = self._of_tails[number] + within - scored.log_sum
-            score = self._log / self._unit
-        is_ahead = _is_ahead(scores, score, word)
+        is_ahead = _is_ahead(scores, self._log, word)
         self._ahead = int(np.count_nonzero(is_ahead))
-        self._best = float(scores.max()) * self._unit
+        self._best = float(scores.max())
         self._is_shared = (self._choice.top_p or 1) < 1
         if self._is_shared:
-            self._mass_ahead, self._mass = float(weights[is_ahead].sum()), float(weights.sum())
-        self._masses: list[tuple[int, npt.NDArray[np.bool_], Weights, float]] = [(0, is_ahead, weights, 1.0)]
+            self._mass_ahead, self._mass = float((weights * is_ahead).sum()), float(weights.sum())
+        self._masses = [_Mass(np.arange(head), is_ahead, weights, 1.0)]
         for number in [*self._unscored]:
             if row in drawing.scored[number]:
                 self.add_tail(number)
@@ -537,11 +567,13 @@ class _Rank:
         drawing = self._drawing
         tail, scored = drawing.softmax.tails[number], drawing.scored[number][self.row]
         log_of_best = self._of_tails[number] - scored.log_sum
-        place = self._word - tail.start
-        if 0 <= place < len(scored.scores):
+        place = 0
+        if 0 <= self._word - tail.start < len(tail.numbers):
+            place = int(scored.words.searchsorted(self._word - tail.start))
             score = float(scored.scores[place])
         else:
-            score = (self._log - log_of_best) / tail.unit + scored.best
+            score = self._log - log_of_best + scored.best
+            place = len(scored.words) if self._word >= tail.start else 0
         is_ahead = _is_ahead(scored.scores, score, place)
         self._ahead += int(np.count_nonzero(is_ahead))
         self._best = max(self._best, log_of_best)
@@ -549,9 +581,9 @@ class _Rank:
         mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number]) if total else 0.0
         unit = mass / (total or 1)
         if self._is_shared:
-            self._mass_ahead += unit * int(scored.weights[is_ahead].sum())
+            self._mass_ahead += unit * int((scored.weights * is_ahead).sum())
             self._mass += mass
-        self._masses.append((tail.start, is_ahead, scored.weights, unit))
+        self._masses.append(_Mass(scored.words + tail.start, is_ahead, scored.weights, unit))
 
     def undecided(self) -> list[int]:
         """Return the tail to score next to know whether the word is allowed; none if that is known."""
@@ -563,11 +595,8 @@ class _Rank:
 
     def draw_ahead(self) -> int:
         """Draw one of the words ahead, all of which are scored."""
-        words, masses = [], []
-        for start, is_ahead, weights, unit in self._masses:
-            here = np.flatnonzero(is_ahead)
-            words.append(here + start)
-            masses.append(weights[here] * unit)
+        words = [mass.words[mass.is_ahead] for mass in self._masses]
+        masses = [mass.weights[mass.is_ahead] * mass.unit for mass in self._masses]
         ends = np.concatenate(masses).cumsum()
         place = int(ends.searchsorted(self._choice.random() * ends[-1], side="right"))
         return int(np.concatenate(words)[min(place, len(ends) - 1)])
@@ -604,7 +633,7 @@ class _Rank:
     def _kept_mass(self, top_k: int) -> float:
         """Return the mass of the `top_k` most probable words, of those that are scored."""
         # numpy's partition is slow among many zeros.
-        known = np.concatenate([weights[weights > 0] * unit for _, _, weights, unit in self._masses])
+        known = np.concatenate([mass.weights[mass.weights > 0] * mass.unit for mass in self._masses])
         if top_k < len(known):
             known = np.partition(known, -top_k)[-top_k:]
         return float(known.sum())
@@ -615,7 +644,7 @@ def _between(possible: bool, certain: bool) -> bool | None:
     return certain or (None if possible else False)
 
 
-def _is_ahead(scores: Numbers, score: float, place: int) -> npt.NDArray[np.bool_]:
+def _is_ahead(scores: Floats | Numbers, score: float, place: int) -> npt.NDArray[np.bool_]:
     """Return which scores are above `score`, or equal to it and before `place`."""
     is_ahead: npt.NDArray[np.bool_] = scores > score
     if place > 0:
@@ -624,46 +653,25 @@ def _is_ahead(scores: Numbers, score: float, place: int) -> npt.NDArray[np.bool_
 
 
 class _Matrix:
-    """A matrix (outputs, inputs) as whole numbers.
+    """A matrix (outputs, inputs), multiplied with one text at a time.
 
-    The outputs are whole multiples of `unit`. With a bias, a 1 must follow the inputs, as in `_side_by_side`.
-
-    Args:
-        matrix: (outputs, inputs).
-        bias: (outputs), or None.
-        scales: The scale of all inputs, or one for each.
-        largest_added: The largest sizes (outputs) of numbers that the caller adds to the outputs.
+    With a bias, a 1 must follow the inputs, as in `_side_by_side`.
     """
 
-    def __init__(
-        self, matrix: Tensor, bias: Tensor | None, *scales: Scale, largest_added: Tensor | None = None
-    ) -> None:
-        steps, limits = torch.tensor(scales, dtype=torch.float64).t()
-        matrix = matrix.double()
-        largest = (matrix * limits).abs_().sum(1)
-        if largest_added is not None:
-            largest += largest_added
+    def __init__(self, matrix: Tensor, bias: Tensor | None = None) -> None:
         if bias is not None:
-            largest += bias.double().abs()
-        self.unit = _power_of_two(float(largest[largest.isfinite()].max()), SUM_BITS)
-        counted = matrix * (steps / self.unit)
-        if bias is not None:
-            counted = torch.cat([counted, bias.double()[:, None] / self.unit], 1)
-        self._weight: Numbers = counted.round_().t().contiguous().numpy()
+            matrix = torch.cat([matrix, bias[:, None]], 1)
+        self._weight: Floats = matrix.float().t().contiguous().numpy(force=True)
 
-    def product(self, inputs: Numbers) -> Numbers:
+    def product(self, inputs: Floats) -> Floats:
         """Return outputs (n, outputs) from inputs (n, inputs, and 1 if there is a bias)."""
-        outputs: Numbers = inputs @ self._weight
+        outputs: Floats = (inputs[:, None] @ self._weight)[:, 0]
         return outputs
 
 
-def _side_by_side(*activations: Memory) -> Numbers:
+def _side_by_side(*activations: Floats) -> Floats:
     """Return activations (n, width) side by side, and a 1 for the bias."""
-    ends = [*accumulate(part.shape[1] for part in activations)]
-    together = np.ones((len(activations[0]), ends[-1] + 1))
-    for part, end in zip(activations, ends, strict=True):
-        together[:, end - part.shape[1] : end] = part
-    return together
+    return np.concatenate([*activations, np.ones((len(activations[0]), 1), np.float32)], axis=1)
 
 
 class _Words:
@@ -671,9 +679,6 @@ class _Words:
 
     A tail has narrow vectors and a matrix that widens them. That matrix and the layer's are multiplied once,
     so a rare word needs the product of its narrow vector only. The products of frequent words are kept.
-
-    Attributes:
-        largest: The largest sizes (outputs) of the products.
     """
 
     def __init__(self, vectors: WordVectors, matrix: Tensor) -> None:
@@ -683,57 +688,29 @@ class _Words:
             vectors: The word vectors.
             matrix: The layer's matrix (outputs, width of a vector), in float64.
         """
-        head = vectors.head.detach()
-        scale = Scale.up_to(max(float(part.abs().max()) for part in (head, *vectors.widen)))
-        of_wide = _Matrix(matrix, None, scale)
         self._starts = np.array([0, *(start for start, _, _ in vectors.shape.tails)])
-        self._vectors = [head.numpy(), *(tail.numpy(force=True) for tail in vectors.tails)]
-        self._scales, self._matrices = [scale], [of_wide]
-        bounds = [_largest_products(head, matrix)]
-        for tail, widen in zip(vectors.tails, vectors.widen, strict=True):
-            widened = of_wide.product(np.rint(widen.double().numpy() / scale.step)) * of_wide.unit
-            both = torch.from_numpy(widened).t()
-            self._scales.append(Scale.up_to(float(tail.abs().max())))
-            self._matrices.append(_Matrix(both, None, self._scales[-1]))
-            bounds.append(_largest_products(tail, both))
-        self.largest = torch.stack(bounds).amax(0)
-        self._unit = 1.0
-        self._of_frequent = np.empty((0, len(matrix)))
+        self._vectors = [part.numpy(force=True) for part in (vectors.head, *vectors.tails)]
+        widened = [matrix @ widen.detach().double().t() for widen in vectors.widen]
+        self._matrices = [_Matrix(matrix), *map(_Matrix, widened)]
+        self._outputs = len(matrix)
+        self._of_frequent = self._products(np.arange(min(WORDS_KEPT, vectors.shape.vocabulary_size)))
 
-    def count_in(self, unit: float) -> None:
-        """Count products in multiples of `unit`, and compute those of the frequent words."""
-        self._unit = unit
-        vocabulary_size = self._starts[-1] + len(self._vectors[-1])
-        self._of_frequent = self._products(np.arange(min(WORDS_KEPT, vocabulary_size)))
-
-    def __call__(self, words: npt.NDArray[np.int64]) -> Numbers:
+    def __call__(self, words: npt.NDArray[np.int64]) -> Floats:
         """Return the products (n, outputs) of words (n)."""
-        products: Numbers = self._of_frequent.take(words, axis=0, mode="clip")
+        products: Floats = self._of_frequent.take(words, axis=0, mode="clip")
         rare = np.flatnonzero(words >= len(self._of_frequent))
         if len(rare):
             products[rare] = self._products(words[rare])
         return products
 
-    def _products(self, words: npt.NDArray[np.int64]) -> Numbers:
-        products = np.empty((len(words), len(self.largest)))
+    def _products(self, words: npt.NDArray[np.int64]) -> Floats:
+        products = np.empty((len(words), self._outputs), np.float32)
         parts = self._starts.searchsorted(words, side="right") - 1
         for part in {*parts.tolist()}:
             here = np.flatnonzero(parts == part)
             vectors = self._vectors[part][words[here] - self._starts[part]]
-            matrix = self._matrices[part]
-            counted = matrix.product(np.rint(vectors.astype(np.float64) / self._scales[part].step))
-            counted *= matrix.unit / self._unit
-            products[here] = np.rint(counted, out=counted)
+            products[here] = self._matrices[part].product(vectors)
         return products
-
-
-def _largest_products(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Return the largest sizes (outputs) of products of rows (n, inputs) with a matrix (outputs, inputs).
-
-    Cauchy-Schwarz: the product of two vectors is at most that of their norms.
-    """
-    largest: Tensor = rows.norm(dim=1).max().double() * matrix.norm(dim=1)
-    return largest
 
 
 class _Gates:
@@ -768,26 +745,22 @@ class _Layer:
 
     Args:
         gates: Its weights.
-        largest_added: For the first layer: the largest sizes of the products of words.
         below: For others: the layer whose outputs this one reads.
     """
 
-    def __init__(
-        self, gates: _Gates, largest_added: Tensor | None = None, below: "_Layer | None" = None
-    ) -> None:
+    def __init__(self, gates: _Gates, below: "_Layer | None" = None) -> None:
         start: int = below.cell.stop if below else 0
         self._below, self._width = below, gates.width
         self.hidden = slice(start, start + gates.width)
         self.cell: slice = slice(self.hidden.stop, self.hidden.stop + gates.width)
         weight = torch.cat([gates.of_inputs, gates.of_hidden], 1) if below else gates.of_hidden
-        self._matrix = _Matrix(weight, gates.bias, HIDDEN, largest_added=largest_added)
-        self.unit: float = self._matrix.unit
+        self._matrix = _Matrix(weight, gates.bias)
 
-    def outputs(self, memory: Memory) -> Numbers:
+    def outputs(self, memory: Memory) -> Floats:
         """Return the hidden activations, and a 1 for a bias (n, width + 1)."""
         return _side_by_side(memory[:, self.hidden])
 
-    def __call__(self, memory: Memory, after: Memory, of_words: Numbers | None = None) -> None:
+    def __call__(self, memory: Memory, after: Memory, of_words: Floats | None = None) -> None:
         """Write the state that follows `memory` into `after`.
 
         Args:
@@ -797,11 +770,9 @@ class _Layer:
         """
         width = self._width
         below = [after[:, self._below.hidden]] if self._below else []
-        counted = self._matrix.product(_side_by_side(*below, memory[:, self.hidden]))
+        gates = self._matrix.product(_side_by_side(*below, memory[:, self.hidden]))
         if of_words is not None:
-            counted += of_words
-        counted *= self.unit
-        gates = counted.astype(np.float32)
+            gates += of_words
         np.tanh(gates, out=gates)
         doubled = gates[:, : 3 * width]
         doubled += 1
@@ -810,55 +781,46 @@ class _Layer:
         cell *= 0.5
         after[:, self.cell] = cell
         hidden = doubled[:, 2 * width :] * np.tanh(cell)
-        hidden *= 0.5 / HIDDEN.step
-        np.rint(hidden, out=after[:, self.hidden])
+        np.multiply(hidden, 0.5, out=after[:, self.hidden])
 
 
 class _Outcomes(_Matrix):
-    """The scores of a softmax's outcomes, as multiples of `unit`."""
+    """The scores of a softmax's outcomes."""
 
-    def __call__(self, hidden: Numbers) -> Numbers:
+    def __call__(self, hidden: Floats) -> Floats:
         """Return scores (n, outcomes) from hidden activations, with a 1 (n, width + 1)."""
         return self.product(hidden)
 
-    def log_probabilities(self, scores: Numbers) -> Numbers:
+    def log_probabilities(self, scores: Floats) -> Numbers:
         """Return the log probability of each outcome (n, outcomes), given their scores."""
-        logs: Numbers = (scores - scores.max(1, keepdims=True)) * self.unit
-        logs -= self.log_sums(scores, np.ones(len(scores)))[:, None]
+        logs: Numbers = np.subtract(scores, scores.max(1, keepdims=True), dtype=np.float64)
+        logs -= self.log_sums(scores)[:, None]
         return logs
 
-    def log_sums(self, scores: Numbers, powers: Numbers) -> Numbers:
-        """Return the logarithm (n) of the sum of exp(power * (score - best score))."""
-        sums = _weights(scores, powers * self.unit).sum(1)
+    def log_sums(self, scores: Floats, best: Floats | None = None) -> Numbers:
+        """Return the logarithm (n) of the sum of exp(score - best score). best: as in `_weights`."""
+        sums = _weights(scores, np.ones(len(scores)), best).sum(1)
         logs: Numbers = np.log(sums / 2.0 ** _weight_bits(scores.shape[1]))
         return logs
 
 
 class _Tail(_Outcomes):
-    """The words of a tail. The first has the number `start`."""
+    """The words of a tail. The first has the number `start`.
+
+    Attributes:
+        numbers: The words' places in the tail.
+        weight_bits: As `_weight_bits` of all words.
+    """
 
     def __init__(self, widen: Tensor, words: Tensor, bias: Tensor, start: int) -> None:
         self.start = start
-        self._narrow = _Matrix(widen, torch.zeros(len(widen)), HIDDEN)
-        self._scale = Scale.up_to(HIDDEN.limit * float(widen.abs().sum(1).max()))
-        super().__init__(words, bias, self._scale)
+        self.numbers, self.weight_bits = np.arange(len(words)), _weight_bits(len(words))
+        self._narrow = _Matrix(widen, torch.zeros(len(widen)))
+        super().__init__(words, bias)
 
-    def __call__(self, hidden: Numbers) -> Numbers:
+    def __call__(self, hidden: Floats) -> Floats:
         """Return scores (n, words) from hidden activations, with a 1 (n, width + 1)."""
-        return self.product(self.narrowed(hidden))
-
-    def narrowed(self, hidden: Numbers) -> Numbers:
-        """Return the narrow activations, with a 1."""
-        counted = self._narrow.product(hidden)
-        counted *= self._narrow.unit / self._scale.step
-        narrow = np.ones((len(hidden), counted.shape[1] + 1))
-        np.rint(counted, out=narrow[:, :-1])
-        return narrow
-
-
-def _power_of_two(largest: float, bits: int) -> float:
-    """Return a power of two so that numbers up to `largest` are multiples of it below 2^bits."""
-    return 2.0 ** (math.frexp(largest)[1] - bits)
+        return self.product(_side_by_side(self._narrow.product(hidden)))
 
 
 def _weight_bits(outcomes: int) -> int:
@@ -866,19 +828,20 @@ def _weight_bits(outcomes: int) -> int:
     return SUM_BITS - outcomes.bit_length()
 
 
-def _weights(scores: Numbers, factors: Numbers, best: Numbers | None = None) -> Weights:
-    """Return exp(factor * (score - best score)) as whole numbers (n, outcomes).
+def _weights(scores: Floats | Numbers, powers: Numbers, best: Floats | Numbers | None = None) -> Weights:
+    """Return exp(power * (score - best score)) as whole numbers (n, outcomes).
 
     The best outcome has the largest weight, so there is no overflow, and never are all weights 0.
 
     Args:
         scores: (n, outcomes).
-        factors: (n).
+        powers: (n).
         best: The best scores (n), if they are known.
     """
     below = scores - (scores.max(1) if best is None else best)[:, None]
-    below *= factors[:, None]
-    weights = below.astype(np.float32)
+    weights = below.astype(np.float32, copy=False)
+    if (powers != 1).any():
+        weights *= powers.astype(np.float32)[:, None]
     np.exp(weights, out=weights)
     weights *= 2.0 ** _weight_bits(scores.shape[1])
     counted: Weights = weights.astype(np.int64)
@@ -891,6 +854,16 @@ def _drawn(ends: Weights, choice: Choice) -> int:
     # Rounding may put the point at the end, one past the last outcome.
     point = min(int(choice.random() * total), total - 1)
     return int(ends.searchsorted(point, side="right"))
+
+
+def _drawn_each(ends: Weights, choices: Sequence[Choice]) -> list[int]:
+    """Draw an outcome for each row of cumulative sums (n, outcomes), as `_drawn` does for one."""
+    if len(choices) == 1:
+        return [_drawn(ends[0], choices[0])]
+    totals = ends[:, -1]
+    points = (np.array([choice.random() for choice in choices]) * totals).astype(np.int64)
+    outcomes: list[int] = (ends <= np.minimum(points, totals - 1)[:, None]).sum(1).tolist()
+    return outcomes
 
 
 def _drawn_from_cache(activations: Memory, choice: Choice) -> int:
