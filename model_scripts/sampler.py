@@ -25,7 +25,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -275,7 +274,7 @@ class _Drawing:
         of_tails: The scores of the tails (rows, tails).
         bounds: The logarithms of the bounds of the tails' sums, or of sums that are known (rows, tails).
         weights: exp(a * (score - best score)), as whole numbers (rows, outcomes).
-        scored: The tails that have been scored, each by its rows.
+        scored: For each row the tails that have been scored.
     """
 
     def __init__(self, softmax: _Softmax, hidden: Floats, choices: Sequence[Choice]) -> None:
@@ -288,7 +287,7 @@ class _Drawing:
         if self._powers.min() < 1:
             self.bounds[:] = np.maximum(0, 1 - self._powers)[:, None] * np.log(softmax.sizes)
             self.scores[:, softmax.head_words :] += self.bounds / self._powers[:, None]
-        self.scored: list[dict[int, _Scored]] = [{} for _ in softmax.tails]
+        self.scored: list[dict[int, _Scored]] = [{} for _ in choices]
         self._floors = np.full(len(choices), -math.inf)
         self._set_floors()
         self.weights = _weights(self.scores, self._powers)
@@ -300,79 +299,39 @@ class _Drawing:
         self._draw(range(len(words)), words)
         rows = [row for row, choice in enumerate(self.choices) if self.softmax.is_restricted(choice)]
         for _ in range(MOST_REDRAWS):
-            rows = self._doubtful(rows, words)
-            ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
-            rows = [rank.row for rank in ranks if not rank.allowed()]
+            rows = [
+                row for row in self._doubtful(rows, words) if not _Rank(self, row, words[row]).is_allowed()
+            ]
             if not rows:
                 return words
             self._draw(rows, words)
-        rows = self._doubtful(rows, words)
-        ranks = self._decided([_Rank(self, row, words[row]) for row in rows])
-        while ranks := [rank for rank in ranks if not rank.allowed()]:
-            for rank in self._decided(ranks, _Rank.possibly_ahead):
-                words[rank.row] = rank.draw_ahead()
-            ranks = self._decided([_Rank(self, rank.row, words[rank.row]) for rank in ranks])
+        for row in self._doubtful(rows, words):
+            rank = _Rank(self, row, words[row])
+            while not rank.is_allowed():
+                words[row] = rank.draw_ahead()
+                rank = _Rank(self, row, words[row])
         return words
 
-    def score(self, number: int, rows: Sequence[int]) -> None:
-        """Score the words of a tail for the given rows for which it is not scored yet."""
-        scored = self.scored[number]
-        rows = [row for row in rows if row not in scored]
-        whole = [row for row in rows if self._floors[row] == -math.inf]
-        if whole:
-            self._score_whole(number, whole)
-        if len(whole) < len(rows):
-            self._score_above_floors(number, [row for row in rows if self._floors[row] > -math.inf])
-
-    def _score_whole(self, number: int, rows: list[int]) -> None:
-        """Score all words of a tail."""
-        tail, powers = self.softmax.tails[number], self._powers[rows]
-        scores = tail(self._hidden[rows])
-        best = scores.max(1)
-        weights = _weights(scores, powers, best)
-        totals = weights.sum(1)
-        sums_at_power = np.log(totals / 2.0**tail.weight_bits)
-        is_plain = powers == 1
-        sums = sums_at_power if is_plain.all() else tail.log_sums(scores, best)
-        power_sums = np.where(is_plain, 0, sums_at_power - powers * sums)
-        columns = (best.tolist(), sums.tolist(), power_sums.tolist(), totals.tolist())
-        self.scored[number].update(
-            zip(rows, map(_Scored, repeat(tail.numbers), scores, weights, *columns), strict=False)
-        )
-
-    def _score_above_floors(self, number: int, rows: list[int]) -> None:
-        """Score a tail, and keep the few words that are not below the rows' floors."""
-        tail = self.softmax.tails[number]
-        scores = tail(self._hidden[rows])
-        best = scores.max(1)
-        sums = tail.log_sums(scores, best)
-        logs_of_best = self.of_tails[rows, number] - sums
-        least = (self._floors[rows] - logs_of_best + best).astype(np.float32)
-        is_left = scores >= np.nextafter(least, np.float32(-math.inf))[:, None]
-        places, words = np.divmod(np.flatnonzero(is_left), len(tail.numbers))
-        left = scores[places, words]
-        weights = np.exp((left - best[places]) * self._powers[rows].astype(np.float32)[places])
-        counted = (weights * 2.0**tail.weight_bits).astype(np.int64)
-        ends = places.searchsorted(np.arange(len(rows) + 1)).tolist()
-        for row, start, end, *of_row in zip(rows, ends, ends[1:], best.tolist(), sums.tolist(), strict=False):
-            self.scored[number][row] = self._left(
-                tail, row, words[start:end], left[start:end], counted[start:end], *of_row
-            )
-
-    def _left(
-        self,
-        tail: "_Tail",
-        row: int,
-        words: npt.NDArray[np.intp],
-        scores: Floats,
-        weights: Weights,
-        best: float,
-        log_sum: float,
-    ) -> "_Scored":
-        total = int(weights.sum())
-        log_total = math.log(total / 2.0**tail.weight_bits) if total else -math.inf
-        log_power_sum = log_total - float(self._powers[row]) * log_sum
-        return _Scored(words, scores, weights, best, log_sum, log_power_sum, total)
+    def score(self, row: int, number: int) -> "_Scored":
+        """Return a tail's words that are not below the row's floor. Score them, unless that is done."""
+        if number in self.scored[row]:
+            return self.scored[row][number]
+        tail, power, floor = self.softmax.tails[number], float(self._powers[row]), float(self._floors[row])
+        below = tail.scores(self._hidden[row])
+        below -= below.max()
+        weights = np.exp(below)
+        log_sum = log_total = math.log(weights.sum())
+        log_of_best, words = float(self.of_tails[row, number]) - log_sum, tail.numbers
+        if floor > -math.inf:
+            (words,) = (below >= floor - log_of_best).nonzero()
+            below, weights = below[words], weights[words]
+        if power != 1:
+            weights = np.exp(below * np.float32(power))
+        if floor > -math.inf or power != 1:
+            log_total = math.log(weights.sum()) if len(words) else -math.inf
+        scored = _Scored(words, below, weights, log_of_best, log_total - power * log_sum)
+        self.scored[row][number] = scored
+        return scored
 
     def _set_floors(self) -> None:
         """Exclude the words that are below what the head's words allow."""
@@ -404,26 +363,23 @@ class _Drawing:
         head_words = self.softmax.head_words
         undrawn = [*rows]
         while undrawn:
-            in_tail: list[list[int]] = [[] for _ in self.scored]
+            rejected = []
             outcomes = _drawn_each(self._ends[undrawn], [self.choices[row] for row in undrawn])
             for row, outcome in zip(undrawn, outcomes, strict=True):
                 if outcome < head_words:
                     words[row] = outcome
+                    continue
+                number, chance = outcome - head_words, self.choices[row]
+                scored = self.score(row, number)
+                excess = scored.log_power_sum - float(self.bounds[row, number])
+                if chance.random() < math.exp(excess):
+                    place = int(scored.words[_drawn_by_share(scored.weights, chance)])
+                    words[row] = self.softmax.tails[number].start + place
                 else:
-                    in_tail[outcome - head_words].append(row)
-            undrawn = []
-            for number, here in enumerate(in_tail):
-                self.score(number, here)
-                for row in here:
-                    scored, chance = self.scored[number][row], self.choices[row]
-                    excess = scored.log_power_sum - self.bounds[row, number]
-                    if chance.random() < math.exp(excess):
-                        within = scored.words[_drawn(scored.weights.cumsum(), chance)]
-                        words[row] = self.softmax.tails[number].start + int(within)
-                    else:
-                        self.scores[row, head_words + number] += excess / self._powers[row]
-                        self.bounds[row, number] = scored.log_power_sum
-                        undrawn.append(row)
+                    self.scores[row, outcome] += excess / self._powers[row]
+                    self.bounds[row, number] = scored.log_power_sum
+                    rejected.append(row)
+            undrawn = rejected
             if undrawn:
                 self.weights[undrawn] = _weights(self.scores[undrawn], self._powers[undrawn])
                 self._ends[undrawn] = self.weights[undrawn].cumsum(1)
@@ -465,48 +421,23 @@ class _Drawing:
                 surely.add(row)
         return [row for row in rows if row not in surely]
 
-    def _decided(
-        self, ranks: list["_Rank"], missing: Callable[["_Rank"], list[int]] | None = None
-    ) -> list["_Rank"]:
-        """Return the ranks, after the tails that they miss have been scored.
-
-        By default a rank misses tails, the heaviest first, until it knows whether its word is allowed.
-        """
-        missing = missing or _Rank.undecided
-        waiting = ranks
-        while waiting:
-            wanted: list[list[_Rank]] = [[] for _ in self.scored]
-            for rank in waiting:
-                for number in missing(rank):
-                    wanted[number].append(rank)
-            for number, here in enumerate(wanted):
-                self.score(number, [rank.row for rank in here])
-                for rank in here:
-                    rank.add_tail(number)
-            waiting = [rank for rank in waiting if any(rank in here for here in wanted)]
-        return ranks
-
 
 class _Scored(NamedTuple):
     """A tail, scored for one text.
 
     Attributes:
         words: The places in the tail of those words that are not below the text's floor, in rising order.
-        scores: Their scores.
-        weights: Their weights at the temperature, as whole numbers.
-        best: The best score of the tail.
-        log_sum: The logarithm of the sum of exp(score - best score) over the whole tail.
+        below: Their scores, less the best score of the tail.
+        weights: Their weights at the temperature, relative to the best word of the tail.
+        log_of_best: The log of the best word, up to a constant for each text.
         log_power_sum: The logarithm of the sum of P(word | tail)^a over the words.
-        total: The sum of the weights.
     """
 
     words: npt.NDArray[np.intp]
-    scores: Floats
-    weights: Weights
-    best: float
-    log_sum: float
+    below: Floats
+    weights: Floats
+    log_of_best: float
     log_power_sum: float
-    total: int
 
 
 class _Mass(NamedTuple):
@@ -521,7 +452,7 @@ class _Mass(NamedTuple):
 
     words: npt.NDArray[np.intp]
     is_ahead: npt.NDArray[np.bool_]
-    weights: Weights
+    weights: Floats | Weights
     unit: float
 
 
@@ -546,10 +477,9 @@ class _Rank:
             self._log = float(scores[word])
         else:
             number = bisect_right([tail.start for tail in softmax.tails], word) - 1
-            tail, scored = softmax.tails[number], drawing.scored[number][row]
-            place = int(scored.words.searchsorted(word - tail.start))
-            within = float(scored.scores[place]) - scored.best
-            self._log = self._of_tails[number] + within - scored.log_sum
+            scored = drawing.scored[row][number]
+            place = int(scored.words.searchsorted(word - softmax.tails[number].start))
+            self._log = scored.log_of_best + float(scored.below[place])
         is_ahead = _is_ahead(scores, self._log, word)
         self._ahead = int(np.count_nonzero(is_ahead))
         self._best = float(scores.max())
@@ -558,53 +488,56 @@ class _Rank:
             self._mass_ahead, self._mass = float((weights * is_ahead).sum()), float(weights.sum())
         self._masses = [_Mass(np.arange(head), is_ahead, weights, 1.0)]
         for number in [*self._unscored]:
-            if row in drawing.scored[number]:
-                self.add_tail(number)
+            if number in drawing.scored[row]:
+                self._add_tail(number)
 
-    def add_tail(self, number: int) -> None:
-        """Count the words of a tail that has been scored."""
-        bound = self._unscored.pop(number)
-        drawing = self._drawing
-        tail, scored = drawing.softmax.tails[number], drawing.scored[number][self.row]
-        log_of_best = self._of_tails[number] - scored.log_sum
-        place = 0
+    def _add_tail(self, number: int) -> None:
+        """Count the words of a tail, after scoring it."""
+        bound, drawing = self._unscored.pop(number), self._drawing
+        tail, scored = drawing.softmax.tails[number], drawing.score(self.row, number)
         if 0 <= self._word - tail.start < len(tail.numbers):
             place = int(scored.words.searchsorted(self._word - tail.start))
-            score = float(scored.scores[place])
+            below = float(scored.below[place])
         else:
-            score = self._log - log_of_best + scored.best
             place = len(scored.words) if self._word >= tail.start else 0
-        is_ahead = _is_ahead(scored.scores, score, place)
+            below = self._log - scored.log_of_best
+        is_ahead = _is_ahead(scored.below, below, place)
         self._ahead += int(np.count_nonzero(is_ahead))
-        self._best = max(self._best, log_of_best)
-        total = scored.total
-        mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number]) if total else 0.0
-        unit = mass / (total or 1)
-        if self._is_shared:
-            self._mass_ahead += unit * int((scored.weights * is_ahead).sum())
-            self._mass += mass
+        self._best = max(self._best, scored.log_of_best)
+        unit = 0.0
+        if len(scored.words):
+            mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number])
+            total = float(scored.weights.sum())
+            unit = mass / total
+            if self._is_shared:
+                self._mass_ahead += unit * float((scored.weights * is_ahead).sum())
+                self._mass += mass
         self._masses.append(_Mass(scored.words + tail.start, is_ahead, scored.weights, unit))
 
-    def undecided(self) -> list[int]:
-        """Return the tail to score next to know whether the word is allowed; none if that is known."""
-        return [max(self._unscored, key=self._unscored.__getitem__)] if self.allowed() is None else []
+    def is_allowed(self) -> bool:
+        """Return whether the choice allows the word. Score tails, the heaviest first, until that is known."""
+        while (allowed := self._verdict()) is None:
+            self._add_tail(max(self._unscored, key=self._unscored.__getitem__))
+        return allowed
 
-    def possibly_ahead(self) -> list[int]:
+    def _possibly_ahead(self) -> list[int]:
         """Return the tails that are not scored and may have words ahead."""
         return [number for number in self._unscored if self._of_tails[number] > self._log]
 
     def draw_ahead(self) -> int:
-        """Draw one of the words ahead, all of which are scored."""
+        """Draw one of the words ahead."""
+        for number in self._possibly_ahead():
+            self._add_tail(number)
         words = [mass.words[mass.is_ahead] for mass in self._masses]
         masses = [mass.weights[mass.is_ahead] * mass.unit for mass in self._masses]
         ends = np.concatenate(masses).cumsum()
         place = int(ends.searchsorted(self._choice.random() * ends[-1], side="right"))
         return int(np.concatenate(words)[min(place, len(ends) - 1)])
 
-    def allowed(self) -> bool | None:
+    def _verdict(self) -> bool | None:
         """Return whether the choice allows the word, or None if a tail must be scored to know."""
         choice = self._choice
-        heavier = {number: self._unscored[number] for number in self.possibly_ahead()}
+        heavier = {number: self._unscored[number] for number in self._possibly_ahead()}
         verdicts: list[bool | None] = []
         if choice.min_p:
             least = self._log - math.log(choice.min_p) * choice.temperature
@@ -664,8 +597,8 @@ class _Matrix:
         self._weight: Floats = matrix.float().t().contiguous().numpy(force=True)
 
     def product(self, inputs: Floats) -> Floats:
-        """Return outputs (n, outputs) from inputs (n, inputs, and 1 if there is a bias)."""
-        outputs: Floats = (inputs[:, None] @ self._weight)[:, 0]
+        """Return outputs (..., outputs) from inputs (..., inputs, and 1 if there is a bias)."""
+        outputs: Floats = (inputs[..., None, :] @ self._weight)[..., 0, :]
         return outputs
 
 
@@ -809,18 +742,23 @@ class _Tail(_Outcomes):
 
     Attributes:
         numbers: The words' places in the tail.
-        weight_bits: As `_weight_bits` of all words.
     """
 
     def __init__(self, widen: Tensor, words: Tensor, bias: Tensor, start: int) -> None:
         self.start = start
-        self.numbers, self.weight_bits = np.arange(len(words)), _weight_bits(len(words))
-        self._narrow = _Matrix(widen, torch.zeros(len(widen)))
+        self.numbers = np.arange(len(words))
+        # The last of the narrow activations is the 1 for the bias.
+        one = torch.eye(1, len(widen) + 1).flip(1)[0]
+        self._narrow = _Matrix(torch.cat([widen, torch.zeros(1, widen.shape[1])]), one)
         super().__init__(words, bias)
 
     def __call__(self, hidden: Floats) -> Floats:
         """Return scores (n, words) from hidden activations, with a 1 (n, width + 1)."""
-        return self.product(_side_by_side(self._narrow.product(hidden)))
+        return self.product(self._narrow.product(hidden))
+
+    def scores(self, hidden: Floats) -> Floats:
+        """Return the scores (words) of one text, from its hidden activations, with a 1 (width + 1)."""
+        return self.product(self._narrow.product(hidden))
 
 
 def _weight_bits(outcomes: int) -> int:
@@ -864,6 +802,13 @@ def _drawn_each(ends: Weights, choices: Sequence[Choice]) -> list[int]:
     points = (np.array([choice.random() for choice in choices]) * totals).astype(np.int64)
     outcomes: list[int] = (ends <= np.minimum(points, totals - 1)[:, None]).sum(1).tolist()
     return outcomes
+
+
+def _drawn_by_share(weights: Floats, choice: Choice) -> int:
+    """Draw an outcome of one text, given weights."""
+    ends = weights.cumsum(dtype=np.float64)
+    place = int(ends.searchsorted(choice.random() * ends[-1], side="right"))
+    return min(place, len(ends) - 1)
 
 
 def _drawn_from_cache(activations: Memory, choice: Choice) -> int:
