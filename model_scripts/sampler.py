@@ -190,6 +190,8 @@ class _Softmax:
         self, head: "_Outcomes", tails: Sequence["_Tail"], head_words: int, vocabulary_size: int
     ) -> None:
         self.head, self.tails, self.head_words = head, tails, head_words
+        self.head_numbers = np.arange(head_words)
+        self.starts = [tail.start for tail in tails]
         # All words but <unk> can be drawn.
         self.drawable = vocabulary_size - 1
         ends = [*(tail.start for tail in tails[1:]), vocabulary_size]
@@ -209,8 +211,9 @@ class _Softmax:
         Score only the tails of these words.
         """
         head = self.head.log_probabilities(self.head(hidden))
-        starts = np.array([tail.start for tail in self.tails], np.int64)
-        of_tail = np.searchsorted(starts, words, side="right") - 1  # -1 for a word of the head
+        of_tail = (
+            np.searchsorted(np.array(self.starts, np.int64), words, side="right") - 1
+        )  # -1 for a word of the head
         outcomes = np.where(of_tail < 0, words, self.head_words + of_tail)
         logs = head[np.arange(len(words)), outcomes]
         for number, tail in enumerate(self.tails):
@@ -280,8 +283,9 @@ class _Drawing:
     def __init__(self, softmax: _Softmax, hidden: Floats, choices: Sequence[Choice]) -> None:
         self.softmax, self.choices, self._hidden = softmax, choices, hidden
         self._powers = np.array([1 / choice.temperature for choice in choices])
-        self.scores = softmax.head(hidden).astype(np.float64)
-        self.scores[:, UNKNOWN_ID] = -math.inf
+        scores = softmax.head(hidden)
+        scores[:, UNKNOWN_ID] = -math.inf
+        self.scores = scores.astype(np.float64)
         self.of_tails = self.scores[:, softmax.head_words :].copy()
         self.bounds = np.zeros((len(choices), len(softmax.tails)))
         if self._powers.min() < 1:
@@ -289,7 +293,7 @@ class _Drawing:
             self.scores[:, softmax.head_words :] += self.bounds / self._powers[:, None]
         self.scored: list[dict[int, _Scored]] = [{} for _ in choices]
         self._floors = np.full(len(choices), -math.inf)
-        self._set_floors()
+        self._set_floors(scores[:, : softmax.head_words])
         self.weights = _weights(self.scores, self._powers)
         self._ends = self.weights.cumsum(1)
 
@@ -333,10 +337,9 @@ class _Drawing:
         self.scored[row][number] = scored
         return scored
 
-    def _set_floors(self) -> None:
-        """Exclude the words that are below what the head's words allow."""
+    def _set_floors(self, head: Floats) -> None:
+        """Exclude the words that are below what the head's words allow, given their scores."""
         head_words = self.softmax.head_words
-        head = self.scores[:, :head_words]
         floors = np.full(len(head), -math.inf)
         of_top_k: dict[int, list[int]] = {}
         for row, choice in enumerate(self.choices):
@@ -355,7 +358,7 @@ class _Drawing:
             floors[of_min_p] = np.maximum(floors[of_min_p], least)
         if of_top_k or of_min_p:
             self._floors = floors
-            head[head < floors[:, None]] = -math.inf
+            self.scores[:, :head_words][head < floors[:, None]] = -math.inf
             self.scores[:, head_words:][self.of_tails < floors[:, None]] = -math.inf
 
     def _draw(self, rows: Sequence[int], words: list[int]) -> None:
@@ -441,17 +444,9 @@ class _Scored(NamedTuple):
 
 
 class _Mass(NamedTuple):
-    """Words of the head or of a tail, scored for one text.
-
-    Attributes:
-        words: Their numbers.
-        is_ahead: Which of them are ahead of the drawn word.
-        weights: Their weights at the temperature, as multiples of `unit`.
-        unit: In the units of the head's weights.
-    """
+    """Words of the head or of a tail, and their weights at the temperature as multiples of `unit`."""
 
     words: npt.NDArray[np.intp]
-    is_ahead: npt.NDArray[np.bool_]
     weights: Floats | Weights
     unit: float
 
@@ -476,7 +471,7 @@ class _Rank:
         if word < head:
             self._log = float(scores[word])
         else:
-            number = bisect_right([tail.start for tail in softmax.tails], word) - 1
+            number = bisect_right(softmax.starts, word) - 1
             scored = drawing.scored[row][number]
             place = int(scored.words.searchsorted(word - softmax.tails[number].start))
             self._log = scored.log_of_best + float(scored.below[place])
@@ -486,15 +481,15 @@ class _Rank:
         self._is_shared = (self._choice.top_p or 1) < 1
         if self._is_shared:
             self._mass_ahead, self._mass = float((weights * is_ahead).sum()), float(weights.sum())
-        self._masses = [_Mass(np.arange(head), is_ahead, weights, 1.0)]
+        self._is_ahead: dict[int | None, npt.NDArray[np.bool_]] = {None: is_ahead}
         for number in [*self._unscored]:
             if number in drawing.scored[row]:
                 self._add_tail(number)
 
     def _add_tail(self, number: int) -> None:
         """Count the words of a tail, after scoring it."""
-        bound, drawing = self._unscored.pop(number), self._drawing
-        tail, scored = drawing.softmax.tails[number], drawing.score(self.row, number)
+        del self._unscored[number]
+        tail, scored = self._drawing.softmax.tails[number], self._drawing.score(self.row, number)
         if 0 <= self._word - tail.start < len(tail.numbers):
             place = int(scored.words.searchsorted(self._word - tail.start))
             below = float(scored.below[place])
@@ -504,15 +499,23 @@ class _Rank:
         is_ahead = _is_ahead(scored.below, below, place)
         self._ahead += int(np.count_nonzero(is_ahead))
         self._best = max(self._best, scored.log_of_best)
-        unit = 0.0
-        if len(scored.words):
-            mass = bound * math.exp(scored.log_power_sum - drawing.bounds[self.row, number])
-            total = float(scored.weights.sum())
-            unit = mass / total
-            if self._is_shared:
-                self._mass_ahead += unit * float((scored.weights * is_ahead).sum())
-                self._mass += mass
-        self._masses.append(_Mass(scored.words + tail.start, is_ahead, scored.weights, unit))
+        self._is_ahead[number] = is_ahead
+        if self._is_shared:
+            mass = self._mass_of(number)
+            self._mass_ahead += mass.unit * float((mass.weights * is_ahead).sum())
+            self._mass += mass.unit * float(mass.weights.sum())
+
+    def _mass_of(self, number: int | None) -> _Mass:
+        """Return the mass of a scored tail, or of the head."""
+        drawing, row, head = self._drawing, self.row, self._drawing.softmax.head_words
+        if number is None:
+            return _Mass(drawing.softmax.head_numbers, drawing.weights[row, :head], 1.0)
+        scored, start = drawing.scored[row][number], drawing.softmax.starts[number]
+        if not len(scored.words):
+            return _Mass(scored.words, scored.weights, 0.0)
+        bound = float(drawing.weights[row, head + number])
+        total = bound * math.exp(scored.log_power_sum - drawing.bounds[row, number])
+        return _Mass(scored.words + start, scored.weights, total / float(scored.weights.sum()))
 
     def is_allowed(self) -> bool:
         """Return whether the choice allows the word. Score tails, the heaviest first, until that is known."""
@@ -528,53 +531,47 @@ class _Rank:
         """Draw one of the words ahead."""
         for number in self._possibly_ahead():
             self._add_tail(number)
-        words = [mass.words[mass.is_ahead] for mass in self._masses]
-        masses = [mass.weights[mass.is_ahead] * mass.unit for mass in self._masses]
+        parts = [(self._mass_of(number), is_ahead) for number, is_ahead in self._is_ahead.items()]
+        words = [mass.words[is_ahead] for mass, is_ahead in parts]
+        masses = [mass.weights[is_ahead] * mass.unit for mass, is_ahead in parts]
         ends = np.concatenate(masses).cumsum()
         place = int(ends.searchsorted(self._choice.random() * ends[-1], side="right"))
         return int(np.concatenate(words)[min(place, len(ends) - 1)])
 
     def _verdict(self) -> bool | None:
         """Return whether the choice allows the word, or None if a tail must be scored to know."""
-        choice = self._choice
-        heavier = {number: self._unscored[number] for number in self._possibly_ahead()}
-        verdicts: list[bool | None] = []
+        choice, heavier, is_certain = self._choice, self._possibly_ahead(), True
+        if choice.top_k:
+            if self._ahead >= choice.top_k:
+                return False
+            most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
+            is_certain = self._ahead + most < choice.top_k
         if choice.min_p:
             least = self._log - math.log(choice.min_p) * choice.temperature
-            best = max([self._best, *(self._of_tails[number] for number in heavier)])
-            verdicts.append(_between(self._best <= least, best <= least))
-        if choice.top_k:
-            most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
-            verdicts.append(_between(self._ahead < choice.top_k, self._ahead + most < choice.top_k))
-        if self._is_shared and choice.top_p and False not in verdicts:
-            unknown, ahead = sum(self._unscored.values()), sum(heavier.values())
+            if self._best > least:
+                return False
+            is_certain = is_certain and all(self._of_tails[number] <= least for number in heavier)
+        if self._is_shared and choice.top_p:
+            unknown = sum(self._unscored.values())
+            ahead = sum(self._unscored[number] for number in heavier)
             if choice.top_k and choice.top_k < self._drawing.softmax.drawable:
                 kept = self._kept_mass(choice.top_k)
                 most_kept, least_kept = kept + unknown, kept
             else:
                 most_kept, least_kept = self._mass + unknown, self._mass + ahead
-            verdicts.append(
-                _between(
-                    self._mass_ahead < choice.top_p * most_kept,
-                    self._mass_ahead + ahead < choice.top_p * least_kept,
-                )
-            )
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
+            if self._mass_ahead >= choice.top_p * most_kept:
+                return False
+            is_certain = is_certain and self._mass_ahead + ahead < choice.top_p * least_kept
+        return True if is_certain else None
 
     def _kept_mass(self, top_k: int) -> float:
         """Return the mass of the `top_k` most probable words, of those that are scored."""
         # numpy's partition is slow among many zeros.
-        known = np.concatenate([mass.weights[mass.weights > 0] * mass.unit for mass in self._masses])
+        masses = map(self._mass_of, self._is_ahead)
+        known = np.concatenate([mass.weights[mass.weights > 0] * mass.unit for mass in masses])
         if top_k < len(known):
             known = np.partition(known, -top_k)[-top_k:]
         return float(known.sum())
-
-
-def _between(possible: bool, certain: bool) -> bool | None:
-    """Return a verdict: None if it is possible, but not certain."""
-    return certain or (None if possible else False)
 
 
 def _is_ahead(scores: Floats | Numbers, score: float, place: int) -> npt.NDArray[np.bool_]:
