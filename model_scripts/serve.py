@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
-from ray.serve.config import RequestRouterConfig
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -30,8 +29,8 @@ MOST_AT_ONCE = 256
 IN_TURN = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
 """Each replica gets the next request in turn.
 
-Ray's default compares the replicas' numbers of requests, but as the replicas reported them a moment ago: of 32
-requests that arrive at once, one of two replicas got up to 32.
+Ray's default compares the replicas' numbers of requests, but as they reported them a moment ago: of 32
+requests that arrived at once, one of two replicas got up to 32.
 """
 
 Waiting = tuple[Any, "asyncio.Future[dict[str, Any]]"]
@@ -149,6 +148,6 @@ MODEL = str(Path(__file__).resolve().parent.parent)
 generators = serve.deployment(
     num_replicas=processors(),
     max_ongoing_requests=MOST_AT_ONCE,
-    request_router_config=RequestRouterConfig(request_router_class=IN_TURN),
+    request_router_config={"request_router_class": IN_TURN},
     ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OPENBLAS_NUM_THREADS": "1"}}},
 )(Generator)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -170,6 +171,18 @@ def test_the_deployment_takes_many_requests_at_once_and_starts_on_the_smallest_i
     deployment = serve.generators
     assert deployment.max_ongoing_requests >= 64
     assert deployment.ray_actor_options["num_cpus"] == 0
+
+
+def test_requests_that_arrive_at_once_are_shared_out_evenly() -> None:
+    """Ray's default router sent up to all of them to one replica (IN_TURN)."""
+    config = serve.generators._deployment_config.request_router_config
+    router, replicas = SimpleNamespace(_round_robin_counter=0), ["one", "two", "three"]
+
+    async def first_choices(count: int) -> list[str]:
+        choose = config.get_request_router_class().choose_replicas
+        return [(await choose(router, replicas))[0][0] for _ in range(count)]
+
+    assert Counter(asyncio.run(first_choices(12))) == {"one": 4, "two": 4, "three": 4}
 
 
 def test_the_application_is_built_only_when_a_text_could_be_generated(monkeypatch: Patch) -> None:
