@@ -312,6 +312,11 @@ class LanguageModel(nn.Module):
         bias = self.decoder.bias
         return [(zeros, zeros) for zeros in (bias.new_zeros(1, columns, w) for w in self.shape.layer_widths)]
 
+    def of_rare_words(self) -> list[nn.Parameter]:
+        """Return the vectors and biases of the words in tails."""
+        vectors = [self.encoder] if self.shape.tied else [self.encoder, self.decoder.vectors]
+        return [*self.decoder.tail_bias, *(tail for one in vectors for tail in one.tails)]
+
     def count_parameters(self) -> int:
         """Return the number of trained numbers. A tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -51,10 +51,14 @@ class Adam:
     """Adam (Kingma and Ba, arXiv 1412.6980).
 
     A sparse gradient updates only its rows, of the weights and of the moments, as in torch.optim.SparseAdam.
+
+    Args:
+        parameters: The weights.
+        rates: The rate of each, relative to that of a step.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: Sequence[nn.Parameter], rates: Sequence[float]) -> None:
+        self._parameters, self._rates = parameters, rates
         self._means = [torch.zeros_like(parameter) for parameter in parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = [torch.zeros((), device=parameter.device) for parameter in parameters]
@@ -64,7 +68,15 @@ class Adam:
         """Update the parameters that have a gradient."""
         gradients = [parameter.grad for parameter in self._parameters]
         given = [(n, gradient) for n, gradient in enumerate(gradients) if gradient is not None]
-        dense = {n: gradient for n, gradient in given if not gradient.is_sparse}
+        for rate in sorted(set(self._rates)):
+            self._step_dense(
+                {n: one for n, one in given if not one.is_sparse and self._rates[n] == rate}, lr * rate
+            )
+        for n, gradient in given:
+            if gradient.is_sparse:
+                self._step_rows(n, gradient.coalesce(), lr * self._rates[n])
+
+    def _step_dense(self, dense: dict[int, Tensor], lr: float) -> None:
         adam(
             [self._parameters[n] for n in dense],
             list(dense.values()),
@@ -81,9 +93,6 @@ class Adam:
             eps=EPSILON,
             maximize=False,
         )
-        for n, gradient in given:
-            if gradient.is_sparse:
-                self._step_rows(n, gradient.coalesce(), lr)
 
     def _step_rows(self, n: int, gradient: Tensor, lr: float) -> None:
         rows, values = gradient.indices()[0], gradient.values()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import recipes
 from hyperparameters import Hyperparameters
+from language_model import LanguageModel
 from lightweight_optim import Adam, Sgd
 
 ANNEALING = 4.0
@@ -32,7 +33,7 @@ WARM_UP = 0.05
 class Optimisation:
     """The optimiser of a model and its schedule, whose state a checkpoint can keep."""
 
-    def __init__(self, model: nn.Module, hparams: Hyperparameters, steps_per_epoch: int) -> None:
+    def __init__(self, model: LanguageModel, hparams: Hyperparameters, steps_per_epoch: int) -> None:
         self.recipe = recipes.BY_NAME[hparams.recipe]
         self.hparams = hparams
         self.total_steps = hparams.epochs * steps_per_epoch
@@ -45,7 +46,9 @@ class Optimisation:
         self.averaged_steps = 0
         self.optimiser: Adam | Sgd
         if self.recipe.optimiser == "adam":
-            self.optimiser = Adam(self.parameters)
+            rare = {id(parameter) for parameter in model.of_rare_words()}
+            rates = [self.recipe.rare_rate if id(own) in rare else 1.0 for own in self.parameters]
+            self.optimiser = Adam(self.parameters, rates)
         else:
             self.optimiser = Sgd(self.parameters, self.recipe.decay)
 

@@ -57,7 +57,19 @@ def test_sgd_is_torchs(decay: float) -> None:
 def test_adam_is_torchs() -> None:
     ours, theirs = weights(), weights()
     torchs = [torch.optim.SparseAdam(theirs[:1], 1.0, BETAS), torch.optim.Adam(theirs[1:], 1.0, BETAS)]
-    train(Adam(ours), ours, torchs, theirs)
+    train(Adam(ours, [1.0] * 3), ours, torchs, theirs)
+
+
+@pytest.mark.parametrize("rates", [(0.25, 1.0, 1.0), (1.0, 0.25, 1.0), (0.25, 0.25, 1.0)])
+def test_a_weights_rate_is_relative_to_that_of_the_step(rates: tuple[float, ...]) -> None:
+    ours, others = weights(), weights()
+    whole, slower = Adam(others, [1.0] * 3), Adam(ours, rates)
+    before = weights()
+    for parameters, optimiser in ((ours, slower), (others, whole)):
+        differentiate(parameters, 0)
+        optimiser.step(0.01)
+    for rate, old, own, other in zip(rates, before, ours, others, strict=True):
+        torch.testing.assert_close(own - old, (other - old) * rate)
 
 
 def test_a_job_does_not_import_the_compiler(

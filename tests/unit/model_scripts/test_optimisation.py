@@ -1,5 +1,6 @@
 import copy
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from hyperparameters import Hyperparameters
 from language_model import Batch, LanguageModel, Shape
 from optimisation import PATIENCE, Optimisation
+from recipes import BY_NAME
 
 SHAPE = Shape(50, emsize=8, nhid=8, nlayers=1, tied=True, cutoffs=(10,), widths=(4,))
 WORDS = torch.arange(40).reshape(8, 5)
@@ -48,6 +50,23 @@ def test_the_fast_rate_rises_and_falls_to_nothing_over_exactly_the_epochs_asked_
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert 0 < rates[-1] < 0.001
+
+
+def test_fast_moves_the_vectors_of_rare_words_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = {}
+    for rate in (1.0, 0.25):
+        monkeypatch.setitem(BY_NAME, "fast", replace(BY_NAME["fast"], rare_rate=rate))
+        model = a_model()
+        before = copy.deepcopy(list(model.parameters()))
+        train(model, Optimisation(model, Hyperparameters(lr=0.01, epochs=4), 25), 1)
+        rare = {id(parameter) for parameter in model.of_rare_words()}
+        moved[rate] = [
+            (id(own) in rare, float((own - old).detach().norm()))
+            for own, old in zip(model.parameters(), before, strict=True)
+        ]
+    assert len([rare for rare, _ in moved[1.0] if rare]) == 2
+    for (is_rare, whole), (_, slower) in zip(moved[1.0], moved[0.25], strict=True):
+        assert slower == pytest.approx(whole * (0.25 if is_rare else 1.0), rel=1e-4)
 
 
 def test_awd_averages_once_valid_stops_improving_and_evaluates_the_average() -> None:
