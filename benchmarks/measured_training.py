@@ -41,7 +41,7 @@ BEST: HyperparameterValues = {
     "nhid": 320,
     "nlayers": 1,
     "tied": True,
-    "dropout": 0.35,
+    "dropout": 0.3,
 }
 """The best hyperparameters. The number of epochs follows from the speed in the same run."""
 

@@ -57,7 +57,7 @@ BY_NAME = {
     "classic": Recipe("sgd"),
     # Adam's step is largest for a weight whose gradients are rare. At the full rate, one occurrence of a rare
     # word would make it several times as probable in that place.
-    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True, rare_rate=0.4, gpu_columns=80),
+    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True, rare_rate=0.15, gpu_columns=80),
     "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True, gpu_columns=80),
 }
 
