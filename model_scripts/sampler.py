@@ -50,6 +50,9 @@ WORDS_KEPT = 2048
 MOST_REDRAWS = 2
 """How often a word is drawn from all words again before it is drawn from those ahead of a rejected one."""
 
+FAR_ABOVE = 50.0
+"""A tail e^50 times as probable as a word may have any number of words ahead of it. e^710 would overflow."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -402,7 +405,7 @@ class _Drawing:
         is_ahead = scores >= own[:, None]
         above = self.of_tails[here] - own[:, None]
         is_heavier = above > 0
-        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0)) * is_heavier).sum(1)
+        most = is_ahead.sum(1) - 1 + (np.exp(above.clip(0, FAR_ABOVE)) * is_heavier).sum(1)
         in_tails = (weights[:, head_words:] * is_heavier).sum(1)
         mass = weights[:, :head_words].sum(1)
         ahead = (weights[:, :head_words] * is_ahead).sum(1) + in_tails
@@ -544,7 +547,7 @@ class _Rank:
         if choice.top_k:
             if self._ahead >= choice.top_k:
                 return False
-            most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
+            most = sum(math.exp(min(self._of_tails[number] - self._log, FAR_ABOVE)) for number in heavier)
             is_certain = self._ahead + most < choice.top_k
         if choice.min_p:
             least = self._log - math.log(choice.min_p) * choice.temperature

@@ -310,6 +310,22 @@ def test_scores_of_any_size_are_drawn_from_at_any_temperature() -> None:
         assert drawn_counts(sampler, memory, 1000, 70, temperature=temperature)[UNKNOWN_ID] == 0
 
 
+@pytest.mark.parametrize(("top_k", "word"), [(66, 1), (60, 10)])
+@pytest.mark.filterwarnings("error")
+def test_a_word_may_be_any_number_of_times_less_probable_than_a_tail(top_k: int, word: int) -> None:
+    model = a_model(CUT, liveliness=0.0)
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+        for bias in model.decoder.tail_bias:
+            bias.zero_()
+        # e^720 is more than a float holds. At temperature 100, the head's words are drawn all the same.
+        model.decoder.bias[CUT.head :] = 720
+    sampler = Sampler(model)
+    # The first word that has any weight: a word of the head, if it is among the best 66.
+    choice = Choice(100.0, top_k, None, lambda: 0.0)
+    assert sampler.draw(after(sampler, [1]), [choice]) == [word]
+
+
 def test_all_weights_are_whole_numbers_whose_sum_is_below_2_to_the_53(monkeypatch: Patch) -> None:
     weigh, summed = engine._weights, []
 
