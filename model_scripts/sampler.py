@@ -527,8 +527,11 @@ class _Rank:
         return allowed
 
     def _possibly_ahead(self) -> list[int]:
-        """Return the tails that are not scored and may have words ahead."""
-        return [number for number in self._unscored if self._of_tails[number] > self._log]
+        """Return the tails that are not scored and may have words ahead.
+
+        A tail as probable as the word may have one word only that is, too.
+        """
+        return [number for number in self._unscored if self._of_tails[number] >= self._log]
 
     def draw_ahead(self) -> int:
         """Draw one of the words ahead."""

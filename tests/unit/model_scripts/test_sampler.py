@@ -288,6 +288,21 @@ def test_lower_numbers_come_first_at_equal_probability(top: dict[str, Any], left
     assert counts.nonzero().flatten().tolist() == left
 
 
+@pytest.mark.parametrize(
+    ("top", "left"), [({"top_k": 2}, [1, 2]), ({"top_p": 0.45}, [1, 2]), ({"top_k": 3, "top_p": 0.6}, [1, 2])]
+)
+def test_a_lower_number_comes_first_though_it_is_a_tail_of_its_own(
+    top: dict[str, Any], left: list[int]
+) -> None:
+    model = a_model(Shape(20, 12, 16, 1, tied=True, cutoffs=(2, 3, 4), widths=(6, 3, 3)), liveliness=0.0)
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+    sampler = Sampler(model)
+    # Words 1, 2 and 3 are equally probable. So are all of the others together.
+    counts = drawn_counts(sampler, after(sampler, [1]), 1000, 20, **top)
+    assert counts.nonzero().flatten().tolist() == left
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_lowest_temperature_takes_the_best_word_though_its_tail_may_not_be_the_best(seed: int) -> None:
     model = a_model(CUT, seed=seed)
