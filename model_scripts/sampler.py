@@ -547,6 +547,8 @@ class _Rank:
     def _verdict(self) -> bool | None:
         """Return whether the choice allows the word, or None if a tail must be scored to know."""
         choice, heavier, is_certain = self._choice, self._possibly_ahead(), True
+        if not self._ahead and not heavier:
+            return True  # The best word always is, even if the bound of a tail has left it no weight.
         if choice.top_k:
             if self._ahead >= choice.top_k:
                 return False
@@ -565,7 +567,7 @@ class _Rank:
                 most_kept, least_kept = kept + unknown, kept
             else:
                 most_kept, least_kept = self._mass + unknown, self._mass + ahead
-            if self._mass_ahead >= choice.top_p * most_kept:
+            if self._ahead and self._mass_ahead >= choice.top_p * most_kept:
                 return False
             is_certain = is_certain and self._mass_ahead + ahead < choice.top_p * least_kept
         return True if is_certain else None

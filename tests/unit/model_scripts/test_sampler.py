@@ -341,6 +341,18 @@ def test_a_word_may_be_any_number_of_times_less_probable_than_a_tail(top_k: int,
     assert sampler.draw(after(sampler, [1]), [choice]) == [word]
 
 
+def test_the_best_word_is_allowed_though_the_bound_of_a_tail_leaves_it_no_weight() -> None:
+    model = a_model(Shape(20, 12, 16, 1, tied=True, cutoffs=(2, 3), widths=(6, 3)), liveliness=0.0)
+    with torch.no_grad():
+        # Word 2, alone in its tail, is the best word. The other tail is more probable, but has 17 words.
+        model.decoder.bias.copy_(torch.tensor([0.0, -3.0, 0.0, 1.0]))
+        model.decoder.tail_bias[1].zero_()
+    sampler = Sampler(model)
+    # At 0.01, that tail's bound is e^283 times too high. The number 0 accepts the tail all the same.
+    choice = Choice(0.01, 1, 1e-6, lambda: 0.0)
+    assert sampler.draw(after(sampler, [1]), [choice]) == [2]
+
+
 def test_all_weights_are_whole_numbers_whose_sum_is_below_2_to_the_53(monkeypatch: Patch) -> None:
     weigh, summed = engine._weights, []
 
