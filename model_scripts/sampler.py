@@ -48,6 +48,9 @@ WORDS_KEPT = 2048
 MOST_REDRAWS = 2
 """How often a word is drawn from all words again before it is drawn from those ahead of a rejected one."""
 
+FAR_ABOVE = 50.0
+"""A tail e^50 times as probable as a word may have any number of words ahead of it. e^710 would overflow."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -400,7 +403,7 @@ class _Drawing:
         is_ahead = scores >= own[:, None]
         above = self.of_tails[here] - own[:, None]
         is_heavier = above > 0
-        most = is_ahead.sum(1) - 1 + (np.exp(np.where(is_heavier, above, 0)) * is_heavier).sum(1)
+        most = is_ahead.sum(1) - 1 + (np.exp(above.clip(0, FAR_ABOVE)) * is_heavier).sum(1)
         in_tails = (weights[:, head_words:] * is_heavier).sum(1)
         mass = weights[:, :head_words].sum(1)
         ahead = (weights[:, :head_words] * is_ahead).sum(1) + in_tails
@@ -522,8 +525,11 @@ class _Rank:
         return allowed
 
     def _possibly_ahead(self) -> list[int]:
-        """Return the tails that are not scored and may have words ahead."""
-        return [number for number in self._unscored if self._of_tails[number] > self._log]
+        """Return the tails that are not scored and may have words ahead.
+
+        A tail as probable as the word may have one word only that is, too.
+        """
+        return [number for number in self._unscored if self._of_tails[number] >= self._log]
 
     def draw_ahead(self) -> int:
         """Draw one of the words ahead."""
@@ -539,10 +545,12 @@ class _Rank:
     def _verdict(self) -> bool | None:
         """Return whether the choice allows the word, or None if a tail must be scored to know."""
         choice, heavier, is_certain = self._choice, self._possibly_ahead(), True
+        if not self._ahead and not heavier:
+            return True  # The best word always is, even if the bound of a tail has left it no weight.
         if choice.top_k:
             if self._ahead >= choice.top_k:
                 return False
-            most = sum(math.exp(self._of_tails[number] - self._log) for number in heavier)
+            most = sum(math.exp(min(self._of_tails[number] - self._log, FAR_ABOVE)) for number in heavier)
             is_certain = self._ahead + most < choice.top_k
         if choice.min_p:
             least = self._log - math.log(choice.min_p) * choice.temperature
@@ -557,7 +565,7 @@ class _Rank:
                 most_kept, least_kept = kept + unknown, kept
             else:
                 most_kept, least_kept = self._mass + unknown, self._mass + ahead
-            if self._mass_ahead >= choice.top_p * most_kept:
+            if self._ahead and self._mass_ahead >= choice.top_p * most_kept:
                 return False
             is_certain = is_certain and self._mass_ahead + ahead < choice.top_p * least_kept
         return True if is_certain else None

@@ -288,6 +288,21 @@ def test_lower_numbers_come_first_at_equal_probability(top: dict[str, Any], left
     assert counts.nonzero().flatten().tolist() == left
 
 
+@pytest.mark.parametrize(
+    ("top", "left"), [({"top_k": 2}, [1, 2]), ({"top_p": 0.45}, [1, 2]), ({"top_k": 3, "top_p": 0.6}, [1, 2])]
+)
+def test_a_lower_number_comes_first_though_it_is_a_tail_of_its_own(
+    top: dict[str, Any], left: list[int]
+) -> None:
+    model = a_model(Shape(20, 12, 16, 1, tied=True, cutoffs=(2, 3, 4), widths=(6, 3, 3)), liveliness=0.0)
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+    sampler = Sampler(model)
+    # Words 1, 2 and 3 are equally probable. So are all of the others together.
+    counts = drawn_counts(sampler, after(sampler, [1]), 1000, 20, **top)
+    assert counts.nonzero().flatten().tolist() == left
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_lowest_temperature_takes_the_best_word_though_its_tail_may_not_be_the_best(seed: int) -> None:
     model = a_model(CUT, seed=seed)
@@ -308,6 +323,34 @@ def test_scores_of_any_size_are_drawn_from_at_any_temperature() -> None:
     memory = after(sampler, [1, 2])
     for temperature in (0.001, 0.01, 1.0, 100.0):
         assert drawn_counts(sampler, memory, 1000, 70, temperature=temperature)[UNKNOWN_ID] == 0
+
+
+@pytest.mark.parametrize(("top_k", "word"), [(66, 1), (60, 10)])
+@pytest.mark.filterwarnings("error")
+def test_a_word_may_be_any_number_of_times_less_probable_than_a_tail(top_k: int, word: int) -> None:
+    model = a_model(CUT, liveliness=0.0)
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+        for bias in model.decoder.tail_bias:
+            bias.zero_()
+        # e^720 is more than a float holds. At temperature 100, the head's words are drawn all the same.
+        model.decoder.bias[CUT.head :] = 720
+    sampler = Sampler(model)
+    # The first word that has any weight: a word of the head, if it is among the best 66.
+    choice = Choice(100.0, top_k, None, lambda: 0.0)
+    assert sampler.draw(after(sampler, [1]), [choice]) == [word]
+
+
+def test_the_best_word_is_allowed_though_the_bound_of_a_tail_leaves_it_no_weight() -> None:
+    model = a_model(Shape(20, 12, 16, 1, tied=True, cutoffs=(2, 3), widths=(6, 3)), liveliness=0.0)
+    with torch.no_grad():
+        # Word 2, alone in its tail, is the best word. The other tail is more probable, but has 17 words.
+        model.decoder.bias.copy_(torch.tensor([0.0, -3.0, 0.0, 1.0]))
+        model.decoder.tail_bias[1].zero_()
+    sampler = Sampler(model)
+    # At 0.01, that tail's bound is e^283 times too high. The number 0 accepts the tail all the same.
+    choice = Choice(0.01, 1, 1e-6, lambda: 0.0)
+    assert sampler.draw(after(sampler, [1]), [choice]) == [2]
 
 
 def test_all_weights_are_whole_numbers_whose_sum_is_below_2_to_the_53(monkeypatch: Patch) -> None:
