@@ -2,11 +2,11 @@
 
 A sum of floating-point numbers depends on the order of the additions. In a matrix product, that order depends
 on the number of texts, so a text would depend on the other texts in its batch. Here each text is multiplied
-with a matrix by itself, in float32: numpy multiplies one row at a time, always with the same shapes. The words
-of a tail are weighed for one text at a time, too. The weights of the head's words, which are added up for all
-texts together, are whole numbers with sums below 2^53, so every order gives the same sum. All other operations
-are element-wise and run in numpy. (torch's element-wise functions compute the last elements of an array with
-other code than the rest.)
+with a matrix by itself, in float32: numpy multiplies one row at a time, always with the same shapes. The
+words of a tail are weighed for one text at a time, too. The weights of the head's words, which are added up
+for all texts together, are whole numbers with sums below 2^53, so every order gives the same sum. All other
+operations are element-wise and run in numpy. (torch's element-wise functions compute the last elements of an
+array with other code than the rest.)
 
 The words of a tail are scored only if the draw falls on that tail, at any temperature (_Drawing).
 
