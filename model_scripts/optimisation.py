@@ -11,6 +11,7 @@ updated.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +48,8 @@ class Optimisation:
         self.optimiser: Adam | Sgd
         if self.recipe.optimiser == "adam":
             rare = {id(parameter) for parameter in model.of_rare_words()}
-            rates = [self.recipe.rare_rate if id(own) in rare else 1.0 for own in self.parameters]
+            rare_rate = min(1.0, math.sqrt(self.recipe.rare_steps / self.total_steps))
+            rates = [rare_rate if id(own) in rare else 1.0 for own in self.parameters]
             self.optimiser = Adam(self.parameters, rates)
         else:
             self.optimiser = Sgd(self.parameters, self.recipe.decay)

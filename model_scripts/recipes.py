@@ -37,7 +37,8 @@ class Recipe:
             time cannot be learnt by heart.
         informed: Whether a new model predicts each word as often as it occurs in train, and begins with the
             vectors of initial_vectors.py.
-        rare_rate: The rate of the vectors and biases of the words in tails, relative to `lr`.
+        rare_steps: In a training of more steps than this, the rate of the vectors and biases of the words in
+            tails is multiplied by sqrt(rare_steps / steps).
         gpu_columns: The default batch_size on a GPU, if the text is long enough.
     """
 
@@ -49,15 +50,15 @@ class Recipe:
     varied_windows: bool = False
     rising_dropout: float = 0.0
     informed: bool = False
-    rare_rate: float = 1.0
+    rare_steps: float = math.inf
     gpu_columns: int = BATCH_SIZE
 
 
 BY_NAME = {
     "classic": Recipe("sgd"),
-    # Adam's step is largest for a weight whose gradients are rare. At the full rate, one occurrence of a rare
-    # word would make it several times as probable in that place.
-    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True, rare_rate=0.15, gpu_columns=80),
+    # Adam's step is largest for a weight whose gradients are rare. In a long training, one occurrence of a
+    # rare word would make it several times as probable in that place; a short one needs these steps.
+    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True, rare_steps=540, gpu_columns=80),
     "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True, gpu_columns=80),
 }
 

@@ -52,10 +52,10 @@ def test_the_fast_rate_rises_and_falls_to_nothing_over_exactly_the_epochs_asked_
     assert 0 < rates[-1] < 0.001
 
 
-def test_fast_moves_the_vectors_of_rare_words_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_training_moves_the_vectors_of_rare_words_less(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = {}
-    for rate in (1.0, 0.25):
-        monkeypatch.setitem(BY_NAME, "fast", replace(BY_NAME["fast"], rare_rate=rate))
+    for rate, rare_steps in ((1.0, 100), (1.0, 1000), (0.25, 100 / 16)):
+        monkeypatch.setitem(BY_NAME, "fast", replace(BY_NAME["fast"], rare_steps=rare_steps))
         model = a_model()
         before = copy.deepcopy(list(model.parameters()))
         train(model, Optimisation(model, Hyperparameters(lr=0.01, epochs=4), 25), 1)
