@@ -11,8 +11,8 @@ given that the word is not <unk>.
 
     Grave, Joulin and Usunier, arXiv 1612.04426; `share` is the paper's lambda
 
-As in sampler.py, every sum is one of whole numbers that float64 holds exactly, so a figure depends on neither
-the block of words that is read at once nor the number of threads.
+Every sum is one of whole numbers that float64 holds exactly, so a figure depends on neither the block
+of words that is read at once nor the number of threads.
 """
 
 import json

@@ -212,9 +212,8 @@ class _Softmax:
         Score only the tails of these words.
         """
         head = self.head.log_probabilities(self.head(hidden))
-        of_tail = (
-            np.searchsorted(np.array(self.starts, np.int64), words, side="right") - 1
-        )  # -1 for a word of the head
+        # -1 for a word of the head.
+        of_tail = np.array(self.starts, np.int64).searchsorted(words, side="right") - 1
         outcomes = np.where(of_tail < 0, words, self.head_words + of_tail)
         logs = head[np.arange(len(words)), outcomes]
         for number, tail in enumerate(self.tails):
