@@ -101,8 +101,23 @@ def served(
             fleet.stop(drain=0.0)
 
 
+def rounds(ask: Callable[[int], None], requests: int) -> list[float]:
+    """Call `ask` with different seeds in several rounds of concurrent calls.
+
+    Return the seconds of each round until all calls have returned. The first round is slower than the others:
+    whatever responds has to start or to warm up.
+    """
+    seconds = []
+    with ThreadPoolExecutor(requests) as threads:
+        for _ in range(1 + ROUNDS):
+            began = time.perf_counter()
+            list(threads.map(ask, range(requests)))
+            seconds.append(time.perf_counter() - began)
+    return seconds
+
+
 def _rounds(fleet: Fleet, requests: int, words: int) -> list[float]:
-    """Send several rounds of concurrent requests. Return the seconds of each until all are answered."""
+    """Send several rounds of concurrent requests. Return the seconds of all but the first."""
 
     def ask(seed: int) -> None:
         body = json.dumps({"seed": seed, "words": words}).encode()
@@ -110,10 +125,4 @@ def _rounds(fleet: Fleet, requests: int, words: int) -> list[float]:
         if response is None or response.status != 200:
             raise RuntimeError(f"the endpoint responded with {response}"[:500])
 
-    seconds = []
-    with ThreadPoolExecutor(requests) as threads:
-        for _ in range(1 + ROUNDS):
-            began = time.perf_counter()
-            list(threads.map(ask, range(requests)))
-            seconds.append(time.perf_counter() - began)
-    return seconds[1:]  # the first steps of a process are its slowest
+    return rounds(ask, requests)[1:]
