@@ -79,7 +79,7 @@ VARIATIONS = {
     "fast-with-momentum": fast(lr=0.003, constants=WITH_MOMENTUM),
     "fast-lr-0.009": fast(lr=0.009),
     "fast-random-start": fast(recipe={"informed": False}),
-    "fast-steady-dropout": fast(recipe={"rising_dropout": 0.0}),
+    "fast-steady-regularisation": fast(recipe={"rising": 0.0}),
     "fast-full-rare-rate": fast(recipe={"rare_steps": 1e9}),
     "fast-unsmoothed": fast(constants={"initial_vectors.SMOOTHING": 1.0}),
     "fast-batch-10": fast(batch_size=10),
@@ -87,7 +87,7 @@ VARIATIONS = {
     "fast-wide": fast(emsize=300, nhid=300),
     "fast-one-wide-layer": fast(emsize=320, nhid=320, nlayers=1, dropout=0.3),
     "fast-varied-windows": fast(recipe={"varied_windows": True}),
-    "fast-penalties": fast(recipe={"alpha": 2.0, "beta": 1.0}),
+    "fast-without-penalties": fast(recipe={"alpha": 0.0, "beta": 0.0}),
     "fast-short-warm-up": fast(constants={"optimisation.WARM_UP": 0.01}),
 }
 

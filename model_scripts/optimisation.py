@@ -37,6 +37,7 @@ class Optimisation:
     def __init__(self, model: LanguageModel, hparams: Hyperparameters, steps_per_epoch: int) -> None:
         self.recipe = recipes.BY_NAME[hparams.recipe]
         self.hparams = hparams
+        self.steps_per_epoch = steps_per_epoch
         self.total_steps = hparams.epochs * steps_per_epoch
         self.warm_up_steps = max(1, round(WARM_UP * min(self.total_steps, 2 * steps_per_epoch)))
         self.parameters = list(model.parameters())
@@ -59,6 +60,8 @@ class Optimisation:
 
             alpha * mean(dropped^2) + beta * mean((whole[t+1] - whole[t])^2)
 
+        Both weights rise as the recipe says.
+
         Args:
             outputs: `dropped` and `whole`: the last layer's output after dropout and before it, each of
                 shape (rows, columns, width), as LanguageModel.forward returns them.
@@ -69,7 +72,7 @@ class Optimisation:
             total = total + self.recipe.alpha * dropped.square().mean()
         if self.recipe.beta and len(whole) > 1:
             total = total + self.recipe.beta * (whole[1:] - whole[:-1]).square().mean()
-        return total
+        return total * recipes.risen(self.recipe, self.steps / self.steps_per_epoch)
 
     def learning_rate(self, rows: int) -> float:
         """Return the rate of the next step, for a batch of `rows` rows."""

@@ -3,8 +3,8 @@
 classic   PyTorch's word_language_model example: one softmax over the whole vocabulary, ordinary dropout,
           SGD whose rate is divided by 4 after an epoch that does not improve on valid.
 fast      The default. Adaptive word vectors and an adaptive softmax, with which a batch costs a tenth;
-          vectors that begin with what the text's neighbouring words tell (initial_vectors.py); dropout that
-          rises; Adam, whose rate falls to zero at the end of the last epoch.
+          vectors that begin with what the text's neighbouring words tell (initial_vectors.py); dropout and
+          activation regularisation that rise; Adam, whose rate falls to zero at the end of the last epoch.
 awd       AWD-LSTM (Merity et al., arXiv 1708.02182): weight-dropped recurrent matrices, locked dropout,
           word dropout, activation regularisation, and SGD that averages its weights once valid stops
           improving. For the best perplexity, on a GPU.
@@ -33,7 +33,7 @@ class Recipe:
         beta: Weight of the mean square of their change from one word to the next (their TAR).
         decay: Weight decay, relative to the learning rate.
         varied_windows: Whether the length of back-propagation varies from batch to batch.
-        rising_dropout: Over how many epochs the dropout rises from zero. A text that is read for the first
+        rising: Over how many epochs dropout, alpha and beta rise from zero. A text that is read for the first
             time cannot be learnt by heart.
         informed: Whether a new model predicts each word as often as it occurs in train, and begins with the
             vectors of initial_vectors.py.
@@ -48,7 +48,7 @@ class Recipe:
     beta: float = 0.0
     decay: float = 0.0
     varied_windows: bool = False
-    rising_dropout: float = 0.0
+    rising: float = 0.0
     informed: bool = False
     rare_steps: float = math.inf
     gpu_columns: int = BATCH_SIZE
@@ -58,7 +58,16 @@ BY_NAME = {
     "classic": Recipe("sgd"),
     # Adam's step is largest for a weight whose gradients are rare. In a long training, one occurrence of a
     # rare word would make it several times as probable in that place; a short one needs these steps.
-    "fast": Recipe("adam", adaptive=True, rising_dropout=2.0, informed=True, rare_steps=540, gpu_columns=80),
+    "fast": Recipe(
+        "adam",
+        adaptive=True,
+        alpha=2.0,
+        beta=1.0,
+        rising=2.0,
+        informed=True,
+        rare_steps=540,
+        gpu_columns=80,
+    ),
     "awd": Recipe("asgd", alpha=2.0, beta=1.0, decay=1.2e-6, varied_windows=True, gpu_columns=80),
 }
 
@@ -131,15 +140,20 @@ def shape(hparams: Hyperparameters, vocabulary_size: int) -> Shape:
     )
 
 
+def risen(recipe: Recipe, passes: float) -> float:
+    """Return how much of the regularisation applies, from 0 to 1 (Recipe.rising).
+
+    passes: How often train was read so far, with fractions.
+    """
+    return min(1.0, passes / recipe.rising) if recipe.rising else 1.0
+
+
 def dropout(hparams: Hyperparameters, passes: float = math.inf) -> Dropout:
     """Return the shares to drop, all scaled by the one hyperparameter `dropout`.
 
     passes: How often train was read so far, with fractions.
     """
-    share = hparams.dropout
-    rising = BY_NAME[hparams.recipe].rising_dropout
-    if passes < rising:
-        share *= passes / rising
+    share = hparams.dropout * risen(BY_NAME[hparams.recipe], passes)
     if hparams.recipe != "awd":
         return Dropout(inputs=share, between=share, outputs=share)
     scaled = {name: min(own / AWD_OUTPUTS * share, LARGEST_SHARE) for name, own in AWD_SHARES.items()}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import recipes
 from hyperparameters import Hyperparameters
 from language_model import Batch, LanguageModel, Shape
 from optimisation import PATIENCE, Optimisation
-from recipes import BY_NAME
 
 SHAPE = Shape(50, emsize=8, nhid=8, nlayers=1, tied=True, cutoffs=(10,), widths=(4,))
 WORDS = torch.arange(40).reshape(8, 5)
@@ -55,7 +55,7 @@ def test_the_fast_rate_rises_and_falls_to_nothing_over_exactly_the_epochs_asked_
 def test_a_long_training_moves_the_vectors_of_rare_words_less(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = {}
     for rare_steps in (1000.0, 100.0, 100 / 16):  # of 100 steps
-        monkeypatch.setitem(BY_NAME, "fast", replace(BY_NAME["fast"], rare_steps=rare_steps))
+        monkeypatch.setitem(recipes.BY_NAME, "fast", replace(recipes.BY_NAME["fast"], rare_steps=rare_steps))
         model = a_model()
         before = copy.deepcopy(list(model.parameters()))
         train(model, Optimisation(model, Hyperparameters(lr=0.01, epochs=4), 25), 1)
@@ -94,7 +94,19 @@ def test_awd_penalises_large_and_restless_activations() -> None:
     assert float(optimisation.penalty([still, still])) == pytest.approx(2 * 0.25)
     restless = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1)
     assert float(optimisation.penalty([restless, restless])) == pytest.approx(2 * 0.5 + 1)
-    assert Optimisation(a_model(), Hyperparameters(), 10).penalty([still, still]) == 0.0
+    assert Optimisation(a_model(), Hyperparameters(recipe="classic"), 10).penalty([still, still]) == 0.0
+
+
+def test_the_penalties_of_fast_rise_over_two_epochs_as_its_dropout_does() -> None:
+    model, settings = a_model(), Hyperparameters(epochs=4)
+    optimisation = Optimisation(model, settings, 10)
+    still = torch.full((4, 2, 3), 0.5)
+    found = []
+    for _ in range(4):
+        found.append(float(optimisation.penalty([still, still])))
+        assert recipes.dropout(settings, optimisation.steps / 10).outputs == pytest.approx(0.4 * found[-1])
+        train(model, optimisation, 10)
+    assert found == pytest.approx([0.0, 0.25, 0.5, 0.5])
 
 
 def test_a_short_window_has_a_smaller_rate_in_awd() -> None:
