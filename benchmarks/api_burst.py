@@ -73,7 +73,7 @@ def deploy_model(deployed: Stack, text: Path) -> None:
     place = deployed.target
     for split in data.SPLITS:
         place.s3.upload_file(str(text / split), deployed.bucket, f"uploads/{DATASET}/{split}.txt")
-    request = {"dataset": DATASET, "training": {"hyperparameters": {"epochs": 1}}}
+    request = {"dataset": DATASET, "hyperparameters": {"epochs": 1}}
     execution = place.stepfunctions.start_execution(
         stateMachineArn=deployed.state_machine_arn, input=json.dumps(request)
     )["executionArn"]

@@ -27,7 +27,7 @@ from benchmarks import data
 from benchmarks.alternating import Training, TrainingFailed, batches_per_second
 from benchmarks.bench import OVERNIGHT, OVERNIGHT_HOURS, machine
 from benchmarks.data import ROOT, Data, NoData
-from benchmarks.measured_training import HyperparameterValues, our_training
+from benchmarks.measured_training import SLACK, HyperparameterValues, our_training
 from benchmarks.progress import Progress
 
 LARGE: HyperparameterValues = {
@@ -42,8 +42,6 @@ LARGE: HyperparameterValues = {
 FOLDER = ROOT / "build" / "overnight"
 BATCHES_A_TURN = 10
 TURNS = 6
-SLACK = 0.97
-"""Share of the hours that is planned for."""
 EVALUATION = 0.06
 """The time of a pass over valid, or over test at the end, as a share of a pass over train."""
 
