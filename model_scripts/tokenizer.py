@@ -181,7 +181,8 @@ class Prose(Tokenizer):
                 seen_word = True
             elif number or word:
                 elided = JOINER if word.endswith(("'", "’")) else ""
-                pieces += [JOINER, number or word] if after_cluster else [(number or word) + elided]
+                pieces += [JOINER] if after_cluster else []
+                pieces.append((number or word) + elided)
                 seen_word = True
             elif clitic:
                 pieces.append(JOINER + clitic)

@@ -174,6 +174,7 @@ def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
     | st.text(MIXED + JOINER)
 )
 @example("1.1\u0301")
+@example("あl'homme")
 def test_prose_is_cut_as_the_simple_way_has_it(text: str) -> None:
     assert prose.split(text) == simple_corpus.split_prose(text)
     assert first_prose.split(text) == simple_corpus.split_first_prose(text)
