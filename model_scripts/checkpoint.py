@@ -5,9 +5,9 @@ instance was taken away; it does not keep the model folder. One file therefore h
 identity, weights, optimiser, position, the LSTM's state, the metrics and the best weights so far. Random
 numbers depend on the seed, the step and the rank alone (epoch_loop.py), so the position covers them too.
 
-A folder of checkpoints belongs to one job. A checkpoint of another corpus, other hyperparameters or another
-version of this code is refused, not overwritten. If a checkpoint is damaged, training starts from the
-beginning.
+A folder of checkpoints belongs to one job. A checkpoint of another corpus, other hyperparameters, a recipe
+that was changed, or another format is refused, not overwritten. If a checkpoint is damaged, training starts
+from the beginning.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+import recipes
 from hyperparameters import Hyperparameters
 from job_log import log
 from user_error import UserError
@@ -65,7 +66,8 @@ def identity(hparams: Hyperparameters, vocabulary: Vocabulary, text: str) -> dic
     """
     digest = hashlib.blake2b("\n".join([text, *vocabulary.words]).encode(), digest_size=16)
     relevant = {name: value for name, value in asdict(hparams).items() if name not in WITHOUT_EFFECT}
-    return {"format": FORMAT, **relevant, "corpus": digest.hexdigest()}
+    recipe = asdict(recipes.BY_NAME[hparams.recipe])
+    return {"format": FORMAT, **relevant, "recipe_fields": recipe, "corpus": digest.hexdigest()}
 
 
 class Checkpoints:
@@ -131,6 +133,7 @@ class Checkpoints:
         before, now = job.get(name), self._job[name]
         difference = {
             "format": f"by another version of Lexline, in format {before} rather than {now}",
+            "recipe_fields": f"by another version of Lexline, with another recipe {self._job['recipe']}",
             "corpus": "from another corpus",
         }.get(name, f"with {name} {before}, and this job has {name} {now}")
         raise UserError(

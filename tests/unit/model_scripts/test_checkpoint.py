@@ -2,6 +2,7 @@ import os
 import random
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import checkpoint
 import epoch_loop
 import optimisation
+import recipes
 from epoch_loop import Training
 from optimisation import Optimisation
 from tests.unit.model_scripts.conftest import (
@@ -201,6 +203,13 @@ def test_the_checkpoint_of_another_version_is_refused(job: Job, monkeypatch: Pat
     monkeypatch.setattr(checkpoint, "FORMAT", 4)
     assert job.run() == 1
     assert "by another version of Lexline, in format 3 rather than 4" in job.failure.read_text()
+
+
+def test_the_checkpoint_of_a_recipe_that_was_changed_is_refused(job: Job, monkeypatch: Patch) -> None:
+    interrupted(job, monkeypatch)
+    monkeypatch.setitem(recipes.BY_NAME, "classic", replace(recipes.BY_NAME["classic"], decay=1e-6))
+    assert job.run() == 1
+    assert "by another version of Lexline, with another recipe classic" in job.failure.read_text()
 
 
 def test_a_resumed_job_may_log_at_another_interval(job: Job, monkeypatch: Patch) -> None:
