@@ -67,11 +67,12 @@ def normal(text: str) -> str:
 
 
 _LETTER = f"(?:(?![{_UNSPACED}])[\\w{_COMBINING}])"
+_ELISION = rf"(?i:(?<!\d)['’](?={_LETTER})(?!(?:s|t|d|m|re|ve|ll)(?!{_LETTER})))"
 _PIECE_OR_CLUSTER = re.compile(
     rf"(?P<number>\d+(?:[.,]\d+)+(?!{_LETTER}))"
     rf"|(?P<clitic>(?<=[\w{_COMBINING}])(?<![{_UNSPACED}])['’]{_LETTER}+)"
     rf"|(?P<cluster>[{_UNSPACED}][{_EXTENDING}]*)"
-    rf"|(?P<word>{_LETTER}+)"
+    rf"|(?P<word>{_LETTER}+(?:{_ELISION})?)"
     r"|(?P<mark>(.)\6*)",
     re.DOTALL,
 )
@@ -91,15 +92,11 @@ def split_prose(line: str) -> list[str]:
             if kind == "cluster":
                 pieces += [piece] if before else [SPACE, piece]
             elif kind in ("number", "word"):
-                pieces += [JOINER, piece] if before == "cluster" else [piece]
-            elif kind == "clitic" and (
-                piece[1:].lower() in ("s", "t", "d", "m", "re", "ve", "ll")
-                or text[match.start() - 1].isdecimal()
-            ):
-                pieces.append(JOINER + piece)
+                elided = piece[-1] in "'’"
+                pieces += [JOINER] if before == "cluster" else []
+                pieces.append(piece + (JOINER if elided else ""))
             elif kind == "clitic":
-                pieces[-1] += piece[0] + JOINER
-                pieces.append(piece[1:])
+                pieces.append(JOINER + piece)
             elif seen_word:
                 pieces.append(JOINER + piece + (JOINER if after in ("number", "word") else ""))
             else:

@@ -170,10 +170,13 @@ def test_the_tokenizer_is_chosen_by_looking(sample: str, name: str) -> None:
 
 @given(
     st.text(alphabet=st.sampled_from("ab1_ .,:;'’\"”–—-$(¡!\u0301\u0903²Ⅷ٣あ■￭"))
+    | st.text(alphabet="alst1T_ '’-あ")
     | st.text()
     | st.text(MIXED + JOINER)
 )
 @example("1.1\u0301")
+@example("s't'a")
+@example("l'1.5")
 @example("あl'homme")
 def test_prose_is_cut_as_the_simple_way_has_it(text: str) -> None:
     assert prose.split(text) == simple_corpus.split_prose(text)
