@@ -36,7 +36,7 @@ from localcloud import control
 STACK, DATASET = "lexline", "texts"
 ENVIRONMENT = {"LAMBDA_ACCOUNT_CONCURRENCY": "1000"}
 """The limit of concurrent functions that most AWS accounts have."""
-LIMITS = {"ApiRate": "9999", "ApiBurst": "9999"}
+LIMITS = {"ApiRate": "9999", "ApiBurst": "9999", "ApiDailyQuota": "1000000"}
 TRAIN_WORDS, HELD_OUT_WORDS = 200_000, 20_000
 
 
@@ -92,13 +92,13 @@ def bursts(url: str, api_key: str, requests: int) -> list[float]:
     headers = {"Content-Type": "application/json", "x-api-key": api_key}
     with urllib3.PoolManager(maxsize=requests, retries=False, timeout=120) as pool:
 
-        def ask(seed: int) -> None:
+        def send(seed: int) -> None:
             body = json.dumps({"seed": seed, "words": serving.BURST_WORDS})
             response = pool.request("POST", url, body=body, headers=headers)
             if response.status != 200:
                 raise RuntimeError(f"the API responded with {response.status}: {response.data[:500]!r}")
 
-        return serving.rounds(ask, requests)
+        return serving.rounds(send, requests)
 
 
 def to_markdown(requests: int, seconds: Sequence[float]) -> str:

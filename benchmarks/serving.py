@@ -101,17 +101,20 @@ def served(
             fleet.stop(drain=0.0)
 
 
-def rounds(ask: Callable[[int], None], requests: int) -> list[float]:
-    """Call `ask` with different seeds in several rounds of concurrent calls.
+def rounds(send: Callable[[int], None], requests: int) -> list[float]:
+    """Send several rounds of concurrent requests, and return the seconds of each until all are answered.
 
-    Return the seconds of each round until all calls have returned. The first round is slower than the others:
-    whatever responds has to start or to warm up.
+    The first round is slower than the others: servers have to start or to warm up.
+
+    Args:
+        send: Sends the request with this seed and returns after the response.
+        requests: The number of requests of a round. Their seeds differ.
     """
     seconds = []
     with ThreadPoolExecutor(requests) as threads:
         for _ in range(1 + ROUNDS):
             began = time.perf_counter()
-            list(threads.map(ask, range(requests)))
+            list(threads.map(send, range(requests)))
             seconds.append(time.perf_counter() - began)
     return seconds
 
@@ -119,10 +122,10 @@ def rounds(ask: Callable[[int], None], requests: int) -> list[float]:
 def _rounds(fleet: Fleet, requests: int, words: int) -> list[float]:
     """Send several rounds of concurrent requests. Return the seconds of all but the first."""
 
-    def ask(seed: int) -> None:
+    def send(seed: int) -> None:
         body = json.dumps({"seed": seed, "words": words}).encode()
         response = fleet.invoke(body, "application/json", "application/json")
         if response is None or response.status != 200:
             raise RuntimeError(f"the endpoint responded with {response}"[:500])
 
-    return rounds(ask, requests)[1:]
+    return rounds(send, requests)[1:]

@@ -1,4 +1,8 @@
-"""The report's document: the run's status, event and reason, and what each step returned."""
+"""The report's document: the run's status, event and reason, and what each step returned.
+
+To add a number that AWS knows, begin in steps/report.py. One that training writes comes from
+training/job_output.py.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -18,11 +18,11 @@ class FakeApi(BaseHTTPRequestHandler):
 
     status = 200
     gate: ClassVar[threading.Barrier]
-    seen: ClassVar[list[tuple[str | None, int]]]
+    seen: ClassVar[list[tuple[str | None, int, int]]]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.seen.append((self.headers["x-api-key"], body["words"]))
+        self.seen.append((self.headers["x-api-key"], body["words"], body["seed"]))
         self.gate.wait(240)
         self.send_response(self.status)
         self.send_header("Content-Length", "0")
@@ -52,7 +52,8 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_all_requests_of_a_burst_are_in_progress_at_once(url: str) -> None:
     seconds = api_burst.bursts(url, "key", REQUESTS)
     assert len(seconds) == 1 + serving.ROUNDS
-    assert FakeApi.seen == [("key", serving.BURST_WORDS)] * REQUESTS * len(seconds)
+    expected = [("key", serving.BURST_WORDS, seed) for seed in range(REQUESTS)]
+    assert sorted(FakeApi.seen) == sorted(expected * len(seconds))
 
 
 def test_a_request_that_is_refused_fails_the_measurement(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,6 @@ def test_a_request_that_is_refused_fails_the_measurement(url: str, monkeypatch: 
 
 
 def test_the_table_has_the_first_burst_and_the_median_of_the_others() -> None:
-    table = api_burst.to_markdown(200, [13.25, 3.4, 3.1, 3.3])
+    table = api_burst.to_markdown(200, [13.2, 3.4, 3.1, 3.3])
     assert "starts the functions' processes | 13.2 |" in table
     assert "median of 3 later ones | 3.30 |" in table

@@ -98,15 +98,18 @@ def test_awd_penalises_large_and_restless_activations() -> None:
 
 
 def test_the_penalties_of_fast_rise_over_two_epochs_as_its_dropout_does() -> None:
-    model, settings = a_model(), Hyperparameters(epochs=4)
+    model, settings = a_model(), Hyperparameters(epochs=4, dropout=0.2)
     optimisation = Optimisation(model, settings, 10)
     still = torch.full((4, 2, 3), 0.5)
+    restless = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1)
     found = []
     for _ in range(4):
-        found.append(float(optimisation.penalty([still, still])))
-        assert recipes.dropout(settings, optimisation.steps / 10).outputs == pytest.approx(0.4 * found[-1])
+        large = float(optimisation.penalty([still, still]))
+        changing = float(optimisation.penalty([restless, restless]))
+        found.append((large, changing, recipes.dropout(settings, optimisation.steps / 10).outputs))
         train(model, optimisation, 10)
-    assert found == pytest.approx([0.0, 0.25, 0.5, 0.5])
+    whole = (2 * 0.25, 2 * 0.5 + 1, 0.2)
+    assert found == [pytest.approx([share * one for one in whole]) for share in (0, 0.5, 1, 1)]
 
 
 def test_a_short_window_has_a_smaller_rate_in_awd() -> None:
