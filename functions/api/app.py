@@ -17,6 +17,7 @@ preflight request (OPTIONS), which has no key and reaches nothing but `cross_ori
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
@@ -27,11 +28,10 @@ from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
 from chalice.app import Request as HttpRequest
 
-from chalicelib import completions
+from chalicelib import completions, request_body
 from chalicelib.endpoint import Endpoint
-from chalicelib.errors import ApiError, error_response
-from chalicelib.request_body import Request
-from chalicelib.validation import parse_generate, parse_score
+from chalicelib.errors import ApiError, error_response, refusing
+from chalicelib.request_body import Request, ScoreRequest
 
 app = Chalice(app_name="lexline-api", configure_logs=False)
 logger = Logger()
@@ -68,6 +68,19 @@ def endpoint() -> Endpoint:
 def longest_wait() -> int:
     """Return for how many seconds a request waits while no instance of the endpoint takes it."""
     return int(os.environ["WAIT_SECONDS"])
+
+
+def parse_generate(body: bytes) -> Request:
+    """Return the request for text in a body. The default seed is random. Raises what `refusing` raises."""
+    with refusing(body):
+        fields = request_body.read(body)
+    return Request(**{"seed": secrets.randbelow(2**32), **fields})
+
+
+def parse_score(body: bytes) -> ScoreRequest:
+    """Return the request to score a text in a body. Raises what `refusing` raises."""
+    with refusing(body):
+        return ScoreRequest(**request_body.read_score(body))
 
 
 @app.route("/generate", methods=["POST"], content_types=_JSON)

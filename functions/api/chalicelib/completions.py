@@ -21,6 +21,7 @@ from typing import Any
 
 from chalicelib import errors, request_body
 from chalicelib.endpoint import ServedModel
+from chalicelib.errors import refusing
 from chalicelib.request_body import (
     GENERATE,
     MOST_PROMPT_CHARACTERS,
@@ -31,7 +32,6 @@ from chalicelib.request_body import (
     Text,
     Texts,
 )
-from chalicelib.validation import refusing
 
 MOST_TEXTS = 128
 """How many texts a request may ask for: prompts times n."""

@@ -6,11 +6,14 @@ have no ARN, account or stack trace; the log has them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from chalice.app import ChaliceUnhandledError, Response
+
+from chalicelib import request_body
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,23 @@ class ModelUnavailable(ApiError):
         """Describe the error; `refused` says that the request was refused at once and reached no model."""
         super().__init__(message, retry=retry)
         self.refused = refused
+
+
+@contextmanager
+def refusing(body: bytes) -> Iterator[None]:
+    """Raise the API's error when request_body, which the endpoint uses too, says that a body is invalid.
+
+    Raises:
+        BodyTooLarge: The body has more than MOST_BYTES.
+        InvalidRequest: The body is not a JSON object, or fields of it are unknown or out of range.
+    """
+    try:
+        yield
+    except request_body.InvalidRequest as error:
+        if len(body) > request_body.MOST_BYTES:
+            raise BodyTooLarge(str(error)) from None
+        wrong = [FieldError(name, problem) for name, problem in error.fields.items()]
+        raise InvalidRequest(str(error), errors=wrong) from None
 
 
 def error_response(

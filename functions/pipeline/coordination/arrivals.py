@@ -23,6 +23,7 @@ from contracts.request import Upload
 from contracts.run import Gathered, Run
 from coordination import executions, table
 from coordination.table import Item
+from core import environment
 from core.errors import ServiceUnavailable
 from uploads.file_names import is_incidental
 from uploads.listing import UploadedObject
@@ -35,12 +36,11 @@ _MOST_MARKS = 2000
 _CLEAR = "REMOVE #run, #execution, #quiet, #first, #joined"
 
 
-def gather(run: Run, quiet_seconds: float) -> Gathered:
+def gather(run: Run) -> Gathered:
     """Gather the dataset's uploads, or join the execution that gathers them.
 
     Args:
         run: a run that an upload started.
-        quiet_seconds: how long the dataset has to be quiet; steps/gather.py chooses it.
 
     Returns:
         The seconds that the run has to wait, or the run that it joined.
@@ -48,6 +48,7 @@ def gather(run: Run, quiet_seconds: float) -> Gathered:
     Raises:
         ServiceUnavailable: other executions changed the item during every attempt.
     """
+    quiet_seconds = environment.quiet_seconds()
     for _ in range(_ATTEMPTS):
         item = table.get(_key(run.dataset))
         gatherer, now = item.get("run"), time.time()

@@ -2,11 +2,10 @@
 
 from contracts.run import Gathered, GatherInput
 from coordination import arrivals
-from core import environment
 from entry_point import step
 
 
 @step(GatherInput)
 def handler(given: GatherInput) -> Gathered:
     """Return how long to wait, or which run this upload joined."""
-    return arrivals.gather(given.run, environment.quiet_seconds())
+    return arrivals.gather(given.run)

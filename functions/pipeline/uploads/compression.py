@@ -1,7 +1,6 @@
 """The content of gzip, bzip2, xz and zstd files, bounded in memory and in size.
 
-The libraries' decompressors are used, but not their file classes: `lzma.LZMAFile` takes no memory limit. To
-add a compression, begin in `file_kinds.SIGNATURES`; `file_names` knows the endings.
+The libraries' decompressors are used, but not their file classes: `lzma.LZMAFile` takes no memory limit.
 """
 
 import bz2
@@ -12,12 +11,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from backports import zstd
 
 from core.errors import ArchiveCorrupt, ArchiveTooLarge
-from uploads.file_kinds import SIGNATURES, Packing
 from uploads.object_reader import ObjectReader
 
 # Text shrinks to a third or a tenth, very repetitive text to a hundredth, a deflate bomb to a thousandth. Up
@@ -101,22 +100,38 @@ class _Gunzip:
         return out
 
 
-def _decompressor(packing: Packing) -> _Decompressor:
-    if packing == "gzip":
-        return _Gunzip()
-    if packing == "bzip2":
-        return bz2.BZ2Decompressor()
-    if packing == "xz":
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DECOMPRESSOR_MEMORY)
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
+class _Compression(NamedTuple):
+    """A compression: how its files may begin, and what decompresses them."""
+
+    signatures: tuple[bytes, ...]
+    decompressor: Callable[[], _Decompressor]
 
 
-def decompressed(source: ObjectReader, packing: Packing, note: Callable[[str], None]) -> Iterator[bytes]:
+COMPRESSIONS = {
+    "gzip": _Compression((b"\x1f\x8b",), _Gunzip),
+    "bzip2": _Compression(
+        # A level, then the mark of a block, or that of the end if the file is empty.
+        tuple(b"BZh%d%b" % (level, mark) for level in range(1, 10) for mark in (b"1AY&SY", b"\x17rE8P\x90")),
+        bz2.BZ2Decompressor,
+    ),
+    "xz": _Compression(
+        (b"\xfd7zXZ\0",), partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=DECOMPRESSOR_MEMORY)
+    ),
+    "zstd": _Compression(
+        # The others are skippable frames, with which some programs begin their files.
+        (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))),
+        partial(zstd.ZstdDecompressor, options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}),
+    ),
+}
+"""The compressions that are read. uploads/file_names.py has the endings of their files' names."""
+
+
+def decompressed(source: ObjectReader, name: str, note: Callable[[str], None]) -> Iterator[bytes]:
     """Yield the content of a file of one or more compressed streams, with checksums verified.
 
     Args:
         source: The file, read from its start.
-        packing: one of `file_kinds.COMPRESSIONS`.
+        name: The compression's name in COMPRESSIONS.
         note: called with a sentence if bytes after the last stream are ignored, as gunzip does.
 
     Raises:
@@ -124,20 +139,21 @@ def decompressed(source: ObjectReader, packing: Packing, note: Callable[[str], N
         ArchiveTooLarge: Too much comes out, or decompressing takes too much memory.
     """
     source.seek(0)
-    decompressor = _decompressor(packing)
+    signatures, new_decompressor = COMPRESSIONS[name]
+    decompressor = new_decompressor()
     size = 0
-    with damage_reported(packing):
+    with damage_reported(name):
         while True:
             feed = b""
             if decompressor.eof:
                 feed = _after_stream(source, decompressor.unused_data)
                 if not feed:
                     return
-                if not feed.startswith(SIGNATURES[packing]):
+                if not feed.startswith(signatures):
                     ignored = len(feed) + source.size - source.tell()
-                    note(f"What comes after the end of its {packing} data was ignored: {_bytes(ignored)}.")
+                    note(f"What comes after the end of its {name} data was ignored: {_bytes(ignored)}.")
                     return
-                decompressor = _decompressor(packing)
+                decompressor = new_decompressor()
             elif decompressor.needs_input:
                 feed = source.read(CHUNK)
                 if not feed:

@@ -22,8 +22,15 @@ from typing import IO, NamedTuple, cast
 from core import errors
 from core.text import cut
 from uploads import file_kinds
-from uploads.compression import CHUNK, check_unpacked_size, corrupt, damage_reported, decompressed
-from uploads.file_kinds import COMPRESSIONS, HEAD
+from uploads.compression import (
+    CHUNK,
+    COMPRESSIONS,
+    check_unpacked_size,
+    corrupt,
+    damage_reported,
+    decompressed,
+)
+from uploads.file_kinds import HEAD
 from uploads.object_reader import ObjectReader, ReadTooLong
 
 MOST_MEMBERS = 10_000
@@ -68,7 +75,7 @@ def open_container(source: ObjectReader) -> Container:
         if error := file_kinds.zip_document(head):
             raise error
         return Container(True, _zip_files(source), notes)
-    if packing not in COMPRESSIONS:
+    if packing is None or packing not in COMPRESSIONS:
         unpacked = iter(lambda: source.read(CHUNK), b"")
     else:
         unpacked, within = _peeked(decompressed(source, packing, notes.append))

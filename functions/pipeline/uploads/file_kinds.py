@@ -2,27 +2,14 @@
 
 import re
 import tarfile
-from typing import Literal, NamedTuple
 
 from core.errors import DatasetNotText, InvalidDataset
+from uploads.compression import COMPRESSIONS
 
 # This many bytes are looked at.
 HEAD = 4096
 
-Packing = Literal["gzip", "bzip2", "xz", "zstd", "tar", "zip"]
-COMPRESSIONS: tuple[Packing, ...] = ("gzip", "bzip2", "xz", "zstd")
-SIGNATURES: dict[Packing, bytes | tuple[bytes, ...]] = {
-    "gzip": b"\x1f\x8b",
-    # A level, then the mark of a block, or that of the end if the file is empty.
-    "bzip2": tuple(
-        b"BZh%d%b" % (level, mark) for level in range(1, 10) for mark in (b"1AY&SY", b"\x17rE8P\x90")
-    ),
-    "xz": b"\xfd7zXZ\0",
-    # The second is a skippable frame, with which some programs begin their files.
-    "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))),
-    "zip": (b"PK\x03\x04", b"PK\x05\x06"),
-}
-
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _SAVE_AS_TEXT = "Save its text as plain text in UTF-8, and upload that."
 _PACK_AGAIN = "Unpack it, and upload the texts themselves or a .zip, .tar.gz, .gz, .bz2, .xz or .zst of them."
 _DOCUMENTS: dict[str, bytes | tuple[bytes, ...]] = {
@@ -68,16 +55,16 @@ _JSON_LINES = re.compile(r'\s*\{\s*"(?:[^\n]*")?text"\s*:\s*"')
 _CHECKSUMS = re.compile(r"(?:\s*(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56,128})[ \t]+\S.*\n)+\s*", re.I)
 
 
-class _Kind(NamedTuple):
-    packing: Packing | None
-    objection: InvalidDataset | None
+def packing_of(head: bytes) -> str | None:
+    """Return how a file is packed: a name in COMPRESSIONS, zip or tar.
 
-
-def packing_of(head: bytes) -> Packing | None:
-    """Return how a file is packed; None if it is not, or in a way that is not read."""
-    for packing, signature in SIGNATURES.items():
-        if head.startswith(signature):
-            return packing
+    None if it is not packed, or in a way that is not read.
+    """
+    for name, compression in COMPRESSIONS.items():
+        if head.startswith(compression.signatures):
+            return name
+    if head.startswith(_ZIP):
+        return "zip"
     return "tar" if _is_tar(head) else None
 
 

@@ -23,12 +23,10 @@ from localcloud.sagemaker.processes.instance import InvocationResult
 from tests.faults.harness.fault_plan import FaultPlan
 from tests.faults.harness.scripted_jobs import IDENTITY
 
-sys.path.append(str(Path(__file__).resolve().parents[3] / "functions" / "api"))
-from chalicelib.errors import InvalidRequest
-from chalicelib.validation import parse_generate
+sys.path.append(str(Path(__file__).resolve().parents[3] / "model_scripts"))
+from request_body import InvalidRequest, Request, read
 
 _JSON = "application/json"
-_DEFAULT_SEED = 1111
 _START_SECONDS = 60.0
 """A fleet that is stopped while it starts has so long to start."""
 
@@ -81,10 +79,9 @@ class ScriptedFleet:
         if how == "garbage":
             return InvocationResult(200, _JSON, b"<html>502 Bad Gateway</html>")
         try:
-            request = {"seed": _DEFAULT_SEED, **json.loads(body)}
-            valid = asdict(parse_generate(json.dumps(request).encode()))
-        except (InvalidRequest, TypeError, ValueError) as error:
-            return InvocationResult(400, "text/plain", f"{error} {getattr(error, 'errors', '')}".encode())
+            valid = asdict(Request(**read(body)))
+        except InvalidRequest as error:
+            return InvocationResult(400, "text/plain", str(error).encode())
         response = self._response(model, valid, how)
         return InvocationResult(200, _JSON, json.dumps(response, ensure_ascii=False).encode())
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import generate
-from chalicelib.validation import parse_generate
+from app import parse_generate
 from request_body import FIELDS, MOST_PROMPT_CHARACTERS, NUMBERS
 from tests.unit.docs.tables import rows
 

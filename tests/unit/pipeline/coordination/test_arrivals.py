@@ -31,14 +31,14 @@ def new_upload(table: TableInMemory, new_run: NewRun) -> Uploads:
 
 def waits(run: Run) -> int:
     """Return how many seconds the run has to wait; it must not join another."""
-    gathered = arrivals.gather(run, QUIET)
+    gathered = arrivals.gather(run)
     assert gathered.joined is None
     return gathered.seconds
 
 
 def joins(run: Run) -> str | None:
     """Return the run that this upload joins."""
-    gathered = arrivals.gather(run, QUIET)
+    gathered = arrivals.gather(run)
     assert gathered.seconds == 0
     return gathered.joined
 
@@ -121,7 +121,7 @@ def test_one_of_two_simultaneous_first_uploads_joins_the_other(
     table: TableInMemory, new_upload: Uploads
 ) -> None:
     first, second = new_upload("1.txt"), new_upload("2.txt")
-    table.meanwhile(lambda: arrivals.gather(second, QUIET))
+    table.meanwhile(lambda: arrivals.gather(second))
     assert joins(first) == second.name
 
 
@@ -133,11 +133,11 @@ def test_an_upload_is_retried_if_the_gatherer_changes_during_every_attempt(
 
     def replace(number: int) -> None:
         arrivals.close(others[number])
-        arrivals.gather(others[number + 1], QUIET)
+        arrivals.gather(others[number + 1])
 
     table.meanwhile(*[lambda number=number: replace(number) for number in range(5)])
     with pytest.raises(ServiceUnavailable, match="dataset sotu changed during every attempt"):
-        arrivals.gather(new_upload("9.txt"), QUIET)
+        arrivals.gather(new_upload("9.txt"))
 
 
 # --- a gatherer that ends before its run begins
@@ -177,7 +177,7 @@ def test_a_function_that_outlives_its_aborted_execution_leaves_no_gatherer(
 ) -> None:
     aborted = new_upload("1.txt")
     machine.end(aborted.execution.id, "ABORTED")
-    arrivals.gather(aborted, QUIET)
+    arrivals.gather(aborted)
     assert arrivals.gatherer("sotu") is None
 
 

@@ -50,7 +50,7 @@ class Pipeline:
     def gathered(self, count: int) -> Run:
         """Let the first upload gather `count` uploads, itself included, and return its run."""
         for run in self.uploads[:count]:
-            arrivals.gather(run, QUIET)
+            arrivals.gather(run)
         return self.uploads[0]
 
     def asks(self, run: Run) -> Lease | None:
@@ -302,7 +302,7 @@ def test_gathered_uploads_get_one_run_if_their_gatherer_never_began(pipeline: Pi
         pipeline.ends(gatherer, status)
     (arn,) = pipeline.machine.started("gathered")
     assert pipeline.machine.input(arn) == {"dataset": "sotu"}
-    assert arrivals.gather(pipeline.uploads[3], QUIET).seconds == QUIET
+    assert arrivals.gather(pipeline.uploads[3]).seconds == QUIET
 
 
 @pytest.mark.parametrize(("count", "started"), [(1, 1), (2, 2)])
@@ -316,7 +316,7 @@ def test_an_upload_that_joins_while_its_gatherer_ends_is_not_lost(
     def join() -> None:
         # This upload read the gatherer's status a moment before the gatherer ended.
         execution.status = "RUNNING"
-        assert arrivals.gather(pipeline.uploads[count], QUIET).joined == gatherer.name
+        assert arrivals.gather(pipeline.uploads[count]).joined == gatherer.name
         execution.status = "ABORTED"
 
     pipeline.table.meanwhile(join)

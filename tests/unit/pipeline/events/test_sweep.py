@@ -203,7 +203,7 @@ def test_an_ended_gatherer_is_cleared(
 ) -> None:
     upload = {"bucket": "texts", "key": "uploads/gathered/a.txt", "etag": "9b2cf535", "size": 5}
     run = new_run("gatherer", upload=upload, dataset="gathered")
-    arrivals.gather(run, 30)
+    arrivals.gather(run)
     machine.end(run.execution.id, "ABORTED")
     sweeps()
     folder = {"CommonPrefixes": [{"Prefix": "uploads/gathered/"}]}

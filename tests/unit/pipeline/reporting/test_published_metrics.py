@@ -7,8 +7,9 @@ import pytest
 
 from contracts.report import ReportInput
 from core.logging import metrics
-from reporting import document, published_metrics
+from reporting import published_metrics
 from reporting.prices import list_prices
+from steps.report import build
 from training.job_output import JobMetrics
 
 Json = dict[str, Any]
@@ -22,7 +23,7 @@ def published(results: Json, capsys: pytest.CaptureFixture[str]) -> Any:
         given = ReportInput.model_validate(results | changes)
         capsys.readouterr()
         metrics.add_dimension(name="step", value="report")
-        published_metrics.publish(document.build(given, JobMetrics(), {}, list_prices(), []))
+        published_metrics.publish(build(given, JobMetrics(), {}, list_prices(), []))
         metrics.flush_metrics()
         found = {}
         for line in map(json.loads, capsys.readouterr().out.splitlines()):

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from contracts.report import ReportInput
 from contracts.training import Comparison
-from reporting import document, report_page
+from reporting import report_page
 from reporting.prices import list_prices
 from reporting.report_page import comparison_sentence
+from steps.report import build
 from tests.unit.pipeline.documents import FORMER, NAME
 from training.job_output import JobMetrics, JobOutput
 
@@ -124,7 +125,7 @@ def shown(
 ) -> Page:
     given = ReportInput.model_validate(run)
     output = JobOutput(JobMetrics.model_validate(metrics), curve)
-    report = document.build(given, output.metrics, durations or DURATIONS, list_prices(), ["A note."])
+    report = build(given, output.metrics, durations or DURATIONS, list_prices(), ["A note."])
     return Page(report_page.render(report, given, output))
 
 

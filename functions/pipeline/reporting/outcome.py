@@ -1,81 +1,35 @@
-"""The report's document: the run's status, event and reason, and what each step returned.
-
-To add a number that AWS knows, begin in steps/report.py. One that training writes comes from
-training/job_output.py.
-"""
+"""The outcome of a run: its status, the event to publish, and sentences on what happened and why."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from contracts.dataset import PrepareOutcome
-from contracts.report import (
-    EndpointCost,
-    Event,
-    Failure,
-    HyperparameterValue,
-    Report,
-    ReportInput,
-    Status,
-)
+from contracts.report import Event, Failure, ReportInput, Status
 from contracts.run import Run
 from contracts.serving import Caught
-from core import environment
-from reporting import cost, step_names
-from reporting.prices import PriceTable
-from training.job_output import JobMetrics
+from reporting import step_names
 
 # The reason names so many of the files that were left out. The report and the manifest have more.
 _LEFT_OUT_SHOWN = 3
 
 
-def build(
-    given: ReportInput,
-    training: JobMetrics,
-    durations: Mapping[str, float],
-    prices: PriceTable,
-    price_notes: Sequence[str],
-) -> Report:
-    """Return the report on a run that has ended; it has no page yet.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: the report's fields of these names, and its `error`."""
 
-    Args:
-        given: The results of the run's steps.
-        training: What the training job wrote about itself.
-        durations: Seconds by step, and `total`.
-        prices: The price table of the estimates.
-        price_notes: Sentences on the table, for the estimates' notes.
-    """
+    status: Status
+    headline: str
+    event: Event
+    reason: str
+    error: Failure | None
+
+
+def outcome_of(given: ReportInput) -> Outcome:
+    """Return the outcome of a run that has ended."""
     failure = _failure(given.caught)
     status, reason = _status_and_reason(given, failure)
-    evaluated = given.evaluated
-    return Report(
-        status=status,
-        headline=_headline(given, status, failure),
-        event=_event(given, status),
-        reason=reason,
-        run=given.run.name if given.run else None,
-        work=given.run.work if given.run else None,
-        execution=given.execution.id,
-        joined=given.gathered.joined if given.gathered else None,
-        dataset=given.prepared,
-        source=given.source,
-        hyperparameters=hyperparameters(given, training),
-        job=given.trained,
-        metrics=evaluated.metrics if evaluated else None,
-        comparison=evaluated.comparison if evaluated else None,
-        registered=given.registered,
-        model=given.model,
-        endpoint=given.deployed,
-        smoke_test=given.smoke_test,
-        finished=given.finished,
-        cost=cost.of_run(prices, environment.region(), given.trained, price_notes) if given.trained else None,
-        standing_cost=_endpoint_cost(given, prices, price_notes),
-        durations=dict(durations),
-        removed=[
-            name for step in (given.compensated, given.teardown) if step is not None for name in step.removed
-        ],
-        error=failure,
-        page=None,
-    )
+    return Outcome(status, _headline(given, status, failure), _event(given, status), reason, failure)
 
 
 def _status_and_reason(given: ReportInput, failure: Failure | None) -> tuple[Status, str]:
@@ -163,14 +117,6 @@ def _unchanged_endpoint(given: ReportInput, failure: Failure) -> str:
     return " The endpoint was not changed." if never_began or found_no_model or never_deployed else ""
 
 
-def hyperparameters(given: ReportInput, training: JobMetrics) -> dict[str, HyperparameterValue]:
-    """Return the values that the job used; before it reported them, those that the request sets."""
-    if given.run is None or given.run.work != "train":
-        return {}
-    requested = {name: value for name, value in given.run.hyperparameters if value is not None}
-    return {**requested, **training.hyperparameters}
-
-
 def _left_out_sentences(prepared: PrepareOutcome | None) -> str:
     """Return which files were left out and why, the first ones; nothing if none was."""
     if prepared is None or prepared.outcome != "prepared" or not prepared.left_out_count:
@@ -194,14 +140,6 @@ def _event(given: ReportInput, status: Status) -> Event:
         return "rolled_back" if run and run.model == "previous" else "deployed"
     events: dict[Status, Event] = {"Unchanged": "unchanged", "Skipped": "skipped", "Rejected": "rejected"}
     return events[status]
-
-
-def _endpoint_cost(given: ReportInput, prices: PriceTable, notes: Sequence[str]) -> EndpointCost | None:
-    if given.run is None or given.deployed is None or given.teardown or given.compensated:
-        return None
-    hosting = given.run.hosting
-    instances = given.deployed.instance_count or hosting.instance_count
-    return cost.of_endpoint(prices, environment.region(), hosting, instances, notes)
 
 
 def _failure(caught: Sequence[Caught]) -> Failure | None:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from app import parse_generate
 from chalicelib.errors import BodyTooLarge, FieldError, InvalidRequest
 from chalicelib.request_body import MOST_BYTES, Request
-from chalicelib.validation import parse_generate
 
 
 def test_each_wrong_field_is_an_error_of_its_own() -> None:
