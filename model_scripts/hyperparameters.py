@@ -6,8 +6,8 @@
 SageMaker's training toolkit turns {"batch_size": "20", "tied": "false"} into the arguments
 `--batch_size 20 --tied False`: JSON booleans arrive in Python's spelling.
 
-To add one, add it here, to `Hyperparameters` in functions/pipeline/contracts/request.py, and as a parameter
-in template.yaml. Tests compare the three.
+To add one, see its row in CONTRIBUTING.md. Tests compare the names here with those of the request
+(functions/pipeline/contracts/request.py) and of template.yaml.
 """
 
 import argparse

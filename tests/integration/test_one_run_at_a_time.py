@@ -22,7 +22,7 @@ from coordination.handover import hand_over
 from core import aws
 from core.errors import LeaseLost, ServiceUnavailable
 from localcloud.control import LocalCloud
-from reporting import messages
+from reporting import sns_messages
 from steps import acquire, gather, plan
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
@@ -51,7 +51,7 @@ def machine(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> ExecutionsInM
     monkeypatch.setenv("QUIET_SECONDS", "60")
     monkeypatch.setattr(aws, "dynamodb", lambda: dynamodb)
     monkeypatch.setattr(aws, "stepfunctions", lambda: in_memory.client)
-    monkeypatch.setattr(messages, "started", lambda run: None)
+    monkeypatch.setattr(sns_messages, "started", lambda run: None)
     return in_memory
 
 

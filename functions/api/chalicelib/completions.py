@@ -40,6 +40,8 @@ _AT_ONCE = 8  # requests to the endpoint
 _MODEL, _DEFAULT_TOKENS = "model", 16
 _GREEDY = 0.001  # below it, only the most probable word is drawn
 
+_AS_IN_GENERATE = ("top_p", "n", "stop", "seed", "top_k", "min_p", "repetition_penalty", "cache")
+"""The fields that are passed on to the endpoint as they are."""
 FIELDS: dict[str, Field] = {
     "model": Field(
         Text(200),
@@ -53,10 +55,7 @@ FIELDS: dict[str, Field] = {
         GENERATE["tokens"].kind, "The number of tokens to generate. A token is a word, a mark or a line end."
     ),
     "temperature": Field(Number(0, 100), "Randomness. 0 draws the most probable word each time."),
-    **{
-        name: GENERATE[name]
-        for name in ("top_p", "n", "stop", "seed", "top_k", "min_p", "repetition_penalty", "cache")
-    },
+    **{name: GENERATE[name] for name in _AS_IN_GENERATE},
     "logprobs": Field(
         Number(0, 5, whole=True),
         "Return the log probability of each token, and this many of the most probable tokens in its place.",
@@ -114,18 +113,14 @@ def parse(body: bytes) -> Completion:
             raise request_body.InvalidRequest.of_fields({"prompt": problem})
     is_greedy = fields.get("temperature", 1.0) < _GREEDY
     shared: dict[str, Any] = {
-        "seed": fields.get("seed", secrets.randbelow(2**32)),
+        "seed": secrets.randbelow(2**32),
         "temperature": 1.0 if is_greedy else fields.get("temperature", 1.0),
         "tokens": fields.get("max_tokens", _DEFAULT_TOKENS),
-        "n": fields.get("n", 1),
+        "n": 1,
         "return_log_probabilities": "logprobs" in fields,
         "alternatives": fields.get("logprobs", 0),
         "echo": fields.get("echo", False),
-        **{
-            name: fields[name]
-            for name in ("top_p", "stop", "top_k", "min_p", "repetition_penalty", "cache")
-            if name in fields
-        },
+        **{name: fields[name] for name in _AS_IN_GENERATE if name in fields},
     }
     if is_greedy:
         shared["top_k"] = 1

@@ -106,7 +106,7 @@ class Failure(Contract):
 
 
 class Report(Contract):
-    """The execution's output, and the message that the topic gets.
+    """The execution's output, and the message that the topic gets. `build` in steps/report.py fills it.
 
     `headline` says the outcome in a sentence or two, and `reason` explains it. `hyperparameters` are the
     values that the training job used, those left to the recipe included; if no training job reported them,

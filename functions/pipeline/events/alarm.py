@@ -2,10 +2,10 @@
 
 from contracts.events import AlarmChange
 from entry_point import step
-from reporting import messages
+from reporting import sns_messages
 
 
 @step(AlarmChange)
 def handler(event: AlarmChange) -> None:
     """Send the message."""
-    messages.alarm(event)
+    sns_messages.alarm(event)

@@ -15,7 +15,7 @@ from core import aws, environment, ownership
 from core.errors import NotOwned
 from core.logging import logger
 from entry_point import step
-from reporting import messages
+from reporting import sns_messages
 from uploads.listing import listed
 
 
@@ -38,7 +38,7 @@ def handler(_: SweepInput) -> Swept:
             foreign.append(str(error))
     swept = Swept(orphans=unwanted, removed=deletes, foreign=foreign, started=started)
     if swept.orphans or swept.started or swept.foreign:
-        messages.swept(swept)
+        sns_messages.swept(swept)
     logger.info(
         "Swept",
         orphans=len(swept.orphans),

@@ -10,7 +10,7 @@ from coordination import lease, task_tokens
 from coordination.handover import hand_over
 from core.logging import logger
 from entry_point import step
-from reporting import messages
+from reporting import sns_messages
 
 
 @step(AcquireInput)
@@ -26,7 +26,7 @@ def handler(given: AcquireInput) -> None:
     if acquired is None:
         logger.info("Waiting for the lease", owner=held.owner, in_queue=len(held.waiting))
         return
-    messages.started(run)
+    sns_messages.started(run)
     if not task_tokens.send_result(given.token, acquired):
         # This execution may have ended in the meantime, before it had a lease to pass on.
         hand_over(run.endpoint, run.execution.id)

@@ -6,7 +6,7 @@ from contracts.report import EndpointCost, HyperparameterValue, Report, ReportIn
 from core import aws, environment
 from core.logging import logger
 from entry_point import step
-from reporting import cost, durations, messages, prices, published_metrics, report_page, size_limit
+from reporting import cost, durations, prices, published_metrics, report_page, size_limit, sns_messages
 from reporting.outcome import outcome_of
 from reporting.prices import PriceTable
 from training import job_output
@@ -27,7 +27,7 @@ def handler(given: ReportInput) -> Report:
     if is_news and report.run:
         report = _saved(report, given, output)
     if is_news or report.status == "Failed":
-        messages.ended(report)
+        sns_messages.ended(report)
     return report
 
 

@@ -123,7 +123,7 @@ COMPRESSIONS = {
         partial(zstd.ZstdDecompressor, options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}),
     ),
 }
-"""The compressions that are read. uploads/file_names.py has the endings of their files' names."""
+"""The compressions that are read. file_names.COMPRESSED has the endings of their names."""
 
 
 def decompressed(source: ObjectReader, name: str, note: Callable[[str], None]) -> Iterator[bytes]:

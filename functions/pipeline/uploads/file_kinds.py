@@ -5,13 +5,17 @@ import tarfile
 
 from core.errors import DatasetNotText, InvalidDataset
 from uploads.compression import COMPRESSIONS
+from uploads.file_names import COMPRESSED
 
 # This many bytes are looked at.
 HEAD = 4096
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _SAVE_AS_TEXT = "Save its text as plain text in UTF-8, and upload that."
-_PACK_AGAIN = "Unpack it, and upload the texts themselves or a .zip, .tar.gz, .gz, .bz2, .xz or .zst of them."
+_PACK_AGAIN = (
+    "Unpack it, and upload the texts themselves or a .zip, .tar.gz, "
+    f"{', '.join(f'.{ending}' for ending in COMPRESSED[:-1])} or .{COMPRESSED[-1]} of them."
+)
 _DOCUMENTS: dict[str, bytes | tuple[bytes, ...]] = {
     "a PDF": b"%PDF-",
     "a PostScript document": b"%!PS",

@@ -8,21 +8,23 @@ from core.errors import DatasetNotText, InvalidDataset
 SplitName = Literal["train", "valid", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
 
+COMPRESSED = ("gz", "bz2", "xz", "zst")
+"""The endings of compressed files. compression.py reads what they hold."""
+_ARCHIVES = ("zip", "tar", "tgz", "tbz", "tbz2", "txz", "tzst")
+_IS_COMPRESSED = rf"(?:\.(?:{'|'.join(COMPRESSED)}))?"
 _WORDS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train", "training"),
     "valid": ("valid", "val", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_COMPRESSED = r"(?:\.(?:gz|xz|bz2|zst))?"
-"""The ending of a compressed file's name."""
 _SPLIT_OF = {word: split for split, words in _WORDS.items() for word in words}
 # The last word of the name: wiki.train.tokens, ptb.valid.txt, test.txt, train, corpus-dev.txt.gz. Not in
 # my_test_corpus.txt. test.zip and train.tar.gz are corpora of their own.
 _SPLIT_FILE = re.compile(
     r"(?:(?P<family>.+)[._-])?"
     rf"(?P<word>{'|'.join(sorted(_SPLIT_OF, key=len, reverse=True))})"
-    r"(?P<extension>\.(?!(?:zip|tar|tgz|txz|tbz2|gz|xz|bz2|zst)(?:\.|$))[a-z0-9]+)?"
-    rf"{_COMPRESSED}",
+    rf"(?P<extension>\.(?!(?:{'|'.join((*_ARCHIVES, *COMPRESSED))})(?:\.|$))[a-z0-9]+)?"
+    rf"{_IS_COMPRESSED}",
     re.IGNORECASE,
 )
 # Files that come with a corpus and are not part of it.
@@ -41,7 +43,7 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 # The last extension before that of a compression.
-_EXTENSION = re.compile(rf"\.([a-z0-9]+){_COMPRESSED}", re.IGNORECASE)
+_EXTENSION = re.compile(rf"\.([a-z0-9]+){_IS_COMPRESSED}", re.IGNORECASE)
 _TABLES = {"csv", "tsv", "psv"}
 _MARKUP = {"htm", "html", "xhtml", "mhtml", "xml", "svg", "fb2", "rss", "atom", "opml", "tei"}
 _JSON = {"json", "jsonl", "jsonlines", "ndjson"}

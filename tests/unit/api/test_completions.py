@@ -1,11 +1,13 @@
 """The API answers clients of OpenAI's completions. Its text is that of POST /generate."""
 
+import json
 import math
 from typing import Any
 
 import pytest
 
-from request_body import MOST_PROMPT_CHARACTERS
+from chalicelib.completions import FIELDS, UNSUPPORTED, parse
+from chalicelib.request_body import GENERATE, MOST_PROMPT_CHARACTERS, Flag, Number, Texts
 from tests.unit.api.model_endpoint import MODEL, ServedApi
 
 PATH = "/v1/completions"
@@ -169,6 +171,20 @@ def test_a_field_that_cannot_be_used_is_named(
     assert error["param"] == field
     assert error["message"].startswith(f"{field} {problem}")
     assert served_api.runtime.bodies == []
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() & GENERATE.keys() - {"prompt"}))
+def test_a_field_of_both_apis_reaches_the_endpoint(name: str) -> None:
+    values: dict[type, Any] = {Texts: "bread", Flag: True}
+    kind = FIELDS[name].kind
+    value = kind.most if isinstance(kind, Number) else values[type(kind)]
+    body = {"prompt": PROMPT, name: value}
+    (request,) = parse(json.dumps(body).encode()).requests
+    assert getattr(request, name) == GENERATE[name].kind.read(value)
+
+
+def test_a_field_is_used_or_not_supported_and_never_both() -> None:
+    assert not FIELDS.keys() & UNSUPPORTED.keys()
 
 
 def test_fields_of_openai_that_change_nothing_are_accepted(served_api: ServedApi) -> None:

@@ -199,20 +199,7 @@ def test_a_result_is_valid_json(
 
 EXECUTION = Documents().execution["id"]
 REQUEST = "52fdfc07-2182-154f-163f-5f0f9a621d72"
-STEPS = {
-    *("gather", "acquire", "list_uploads", "read_upload", "assemble_dataset", "source", "champion", "train"),
-    *(
-        "evaluate",
-        "register",
-        "find_model",
-        "create_model",
-        "deploy",
-        "smoke_test",
-        "finish",
-        "teardown",
-        "compensate",
-    ),
-}
+STEPS = {file.stem for file in PIPELINE.glob("steps/*.py")} - {"__init__", "plan", "report"}
 # An event for each handler, and the correlation id of its log lines. The steps get an incomplete input, and
 # log an error.
 EVENTS: dict[str, tuple[Document, str]] = {

@@ -26,7 +26,7 @@ from coordination.handover import hand_over
 from core import aws
 from core.errors import LeaseLost, ServiceUnavailable
 from events import execution_ended
-from reporting import messages
+from reporting import sns_messages
 from steps import acquire, gather, plan
 from tests.unit.pipeline.documents import ENVIRONMENT
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -99,7 +99,7 @@ class Pipeline(RuleBasedStateMachine):
         self.machine = ExecutionsInMemory(ENVIRONMENT["STATE_MACHINE_ARN"])
         self.patches.setattr(aws, "dynamodb", lambda: self.table.client)
         self.patches.setattr(aws, "stepfunctions", lambda: self.machine.client)
-        self.patches.setattr(messages, "started", lambda run: None)
+        self.patches.setattr(sns_messages, "started", lambda run: None)
         self.passed = 0.0
         now = time.time
         self.patches.setattr(time, "time", lambda: now() + self.passed)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contracts.run import Run
 from coordination import lease, task_tokens
 from coordination.handover import hand_over
-from reporting import messages
+from reporting import sns_messages
 from steps import acquire
 from tests.unit.pipeline.conftest import Clock, NewRun
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
@@ -22,7 +22,7 @@ Enters = Callable[[Run], str]
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs about whose start a message was sent."""
     started: list[str] = []
-    monkeypatch.setattr(messages, "started", lambda run: started.append(run.name))
+    monkeypatch.setattr(sns_messages, "started", lambda run: started.append(run.name))
     return started
 
 

@@ -15,6 +15,7 @@ from core import errors
 from tests.unit.pipeline.archives import tarred, zipped
 from tests.unit.pipeline.uploads.dataset import Files, prepared, read, tale
 from uploads import assembly, planning, ranges
+from uploads.file_names import COMPRESSED, role_of
 
 SPLITS = ("train", "valid", "test")
 SET = {"train": tale(120), "valid": tale(30), "test": tale(40)}
@@ -65,6 +66,14 @@ def test_one_file_of_a_split_is_an_ordinary_text(name: str) -> None:
     assert prepared({name: tale()}).manifest.splits.train.lines == 180
     corpus = prepared({name: tale(), "essay.txt": tale(40)})
     assert sorted(corpus.files) == sorted([name, "essay.txt"])
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["zip", "tar", "tgz", "tbz", "tbz2", "txz", "tzst", *(f"tar.{ending}" for ending in COMPRESSED)],
+)
+def test_an_archive_named_as_a_split_is_a_corpus_of_its_own(ending: str) -> None:
+    assert role_of(f"train.{ending}") is None
 
 
 @pytest.mark.parametrize("missing", SPLITS)

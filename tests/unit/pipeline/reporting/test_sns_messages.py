@@ -1,4 +1,4 @@
-"""messages: the subject is for a mailbox, the first line is the point, and every message can be sent."""
+"""sns_messages: the subject is for a mailbox, the first line is the point, and every message can be sent."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from contracts.events import Swept
 from contracts.run import Run
-from reporting import messages
+from reporting import sns_messages
 from tests.unit.pipeline.documents import FORMER, NAME, Documents
 from tests.unit.pipeline.stubbed_aws import StubbedAws
 
@@ -48,7 +48,7 @@ def test_a_run_says_that_it_begins_and_its_task(
     sent: Sent, documents: Documents, variables: dict[str, str], work: str, more: Any, task: str
 ) -> None:
     documents.run.update(work=work, **more)
-    messages.started(Run.model_validate(documents.run))
+    sns_messages.started(Run.model_validate(documents.run))
     assert sent() == {
         "TopicArn": variables["TOPIC_ARN"],
         "Subject": f"Lexline: {NAME} started",
@@ -62,7 +62,7 @@ def test_a_run_says_that_it_begins_and_its_task(
 
 def test_an_idle_check_publishes_nothing(stubbed: StubbedAws, documents: Documents) -> None:
     documents.run.update(work="teardown", teardown_of={"run": NAME, "when_idle": "PT1H"}, dataset=None)
-    messages.started(Run.model_validate(documents.run))
+    sns_messages.started(Run.model_validate(documents.run))
     assert stubbed.calls == []
 
 
@@ -88,7 +88,7 @@ def test_an_idle_check_publishes_nothing(stubbed: StubbedAws, documents: Documen
     ],
 )
 def test_the_sweep_says_what_it_found_and_did(sent: Sent, found: Any, line: str) -> None:
-    messages.swept(Swept.model_validate(found))
+    sns_messages.swept(Swept.model_validate(found))
     assert first_line(sent()) == line
     assert json.loads(sent()["Message"].partition("\n\n")[2]) == found
     assert sent()["Subject"] == "Lexline: sweep swept"
@@ -97,7 +97,7 @@ def test_the_sweep_says_what_it_found_and_did(sent: Sent, found: Any, line: str)
 
 def test_a_sweep_of_thousands_can_be_sent(sent: Sent) -> None:
     orphans = [f"endpoint-config/lexline--{'x' * 50}-{number:012x}" for number in range(9000)]
-    messages.swept(Swept(orphans=orphans, removed=True, foreign=[], started=[]))
+    sns_messages.swept(Swept(orphans=orphans, removed=True, foreign=[], started=[]))
     message = sent()["Message"]
     assert len(message.encode()) <= LIMIT
     assert message.endswith("The message is cut here: Amazon SNS allows 262,144 bytes.")
@@ -109,7 +109,7 @@ def test_a_sweep_of_thousands_can_be_sent(sent: Sent) -> None:
 def test_every_subject_is_one_that_sns_takes(sent: Sent, documents: Documents, work: str) -> None:
     """Publish's reference: no line breaks, less than 100 characters. Runs' names have up to 63."""
     documents.run.update(name=f"{'a' * 62}b", subject="c", work=work)
-    messages.started(Run.model_validate(documents.run))
+    sns_messages.started(Run.model_validate(documents.run))
     subject = sent()["Subject"]
     assert subject.isascii()
     assert subject.isprintable()
@@ -117,5 +117,5 @@ def test_every_subject_is_one_that_sns_takes(sent: Sent, documents: Documents, w
 
 
 def test_the_first_line_is_one_line(sent: Sent) -> None:
-    messages._publish("failed", NAME, "Failed: a\n  trace\r\nof lines", "{}")
+    sns_messages._publish("failed", NAME, "Failed: a\n  trace\r\nof lines", "{}")
     assert sent()["Message"] == "Failed: a trace of lines\n\n{}"
