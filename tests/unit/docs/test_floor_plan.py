@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 
 import pytest
@@ -39,3 +40,11 @@ def test_nothing_of_the_product_imports_what_stands_beside_it() -> None:
         statement = re.compile(rf"^\s*(import|from) ({foreign})\b", re.MULTILINE)
         for path in (PROJECT / part).rglob("*.py"):
             assert not statement.search(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize("part", ["lexline", "localcloud"])
+def test_every_folder_with_code_is_installed(part: str) -> None:
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    listed = {name for name in settings["packages"] if name.split(".")[0] == part}
+    folders = {file.parent.relative_to(PROJECT) for file in (PROJECT / part).rglob("*.py")}
+    assert {".".join(folder.parts) for folder in folders} == listed

@@ -32,6 +32,8 @@ SERVICE_ERRORS = re.compile(r"^(States|Lambda|Sandbox|Runtime)\.\w+$")
 LONGEST_HISTORY = 25_000
 # The longest wait for a reply to a task token, in seconds, by TimeoutSeconds.
 LONGEST_WAIT = 900
+FUNCTION_LIMIT = 900
+"""The longest time of a Lambda function, in seconds."""
 
 
 def followers(name: str) -> Iterator[str]:
@@ -161,6 +163,14 @@ def test_a_task_waits_longer_for_the_endpoint_than_an_update_may_take(name: str)
 def test_no_delay_or_wait_is_as_long_as_the_lease() -> None:
     assert 2 * max(retry["MaxDelaySeconds"] for retry in RETRIES) <= lease.SECONDS
     assert LONGEST_WAIT < lease.SECONDS, "a run that was given the lease acquires it before it expires"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_done_before_the_lease_that_it_renewed_ends(name: str) -> None:
+    """It works three times as long as a function may, and pauses for as long as its retries can."""
+    brief = [retry for retry in TASKS[name]["Retry"] if hours(retry) < 0.25]
+    pauses = sum(retry["MaxAttempts"] * retry["MaxDelaySeconds"] for retry in brief)
+    assert 3 * FUNCTION_LIMIT + pauses < lease.SECONDS
 
 
 @pytest.mark.parametrize("name", TASKS)
