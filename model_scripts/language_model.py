@@ -214,13 +214,19 @@ class Softmax(nn.Module):
                 self.bias[self.shape.head + tail] = within - total
 
     def head_scores(self, hidden: Tensor) -> Tensor:
-        """Return scores (n, head + tails) from activations (n, width)."""
+        """Return the score of each word of the head and of each tail as a whole (n, head + tails).
+
+        hidden: Activations (n, width).
+        """
         vectors = self.vectors
         weight = vectors.head if self.clusters is None else torch.cat([vectors.head, self.clusters])
         return functional.linear(hidden, weight, self.bias)
 
     def tail_scores(self, tail: int, hidden: Tensor) -> Tensor:
-        """Return scores (n, words of the tail) from activations (n, width)."""
+        """Return the score of each word of a tail (n, words of the tail).
+
+        hidden: Activations (n, width).
+        """
         narrow = functional.linear(hidden, self.vectors.widen[tail])
         return functional.linear(narrow, self.vectors.tails[tail], self.tail_bias[tail])
 

@@ -422,7 +422,10 @@ class _Replacement:
     """Replaces the numbers of chunks by those of their words."""
 
     def __init__(self, section: Section, ids: TokenIds) -> None:
-        """Take the number of each of the section's words."""
+        """Read the section's chunks, and look up the vocabulary's number of each word in them.
+
+        ids: The vocabulary's number of each of the section's words.
+        """
         self._starts: Numbers = np.load(section.folder / "starts.npy")
         self._lengths = np.diff(self._starts)
         self._words: TokenIds = ids.take(np.load(section.folder / "words_of_chunks.npy"))

@@ -57,7 +57,7 @@ def _message(problem: ErrorDetails, contract: type[BaseModel]) -> str:
 
 
 def _fields_beside(path: tuple[int | str, ...], contract: type[BaseModel]) -> Iterable[str]:
-    """Return the names of the fields that the document may have where the path ends."""
+    """Return the fields that are allowed in the object that holds the path's last field."""
     for part in path[:-1]:
         if field := contract.model_fields.get(str(part)):
             kinds = (field.annotation, *get_args(field.annotation))
