@@ -397,8 +397,8 @@ times better ours is.
 - Ours in the time of the plain epoch is a new process. The number of its epochs follows from its speed in a
   few turns among the others. Its time runs from the start of the process to its end.
 - Generation, loading and encoding are medians of {extent.repetitions}, plain and ours in turn, each in
-  {process}. Text is generated at temperature 1 by a loaded model. A single text of ours lasts a
-  twentieth of a second, so each time the median of several counts. Requests over HTTP go to the
+  {process}. Text is generated at temperature 1 by a loaded model. A single text of ours takes a
+  twentieth of a second, so each of its measurements is the median of 15 texts. Requests over HTTP go to the
   endpoint itself, without the API. Loading lasts from the artifact's files to the first word, in a process
   that has imported torch. Memory is the peak of the processes that encode, without the page cache.
 - A generated word is a drawn token, punctuation and line ends included, as in the plain loop.

@@ -45,7 +45,7 @@ def tokens_drawn(artifact: Path, requests: int, words: int = WORDS) -> int:
 
 def _draw(served: ServedModel, requests: int, words: int, **how: Any) -> int:
     tokens = 0
-    running = [served.begin(Request(seed=seed, words=words, **how)) for seed in range(requests)]
+    running = [served.begin(Request(**{"seed": seed, "words": words, **how})) for seed in range(requests)]
     while running:
         served.step(running)
         tokens += len(running)
@@ -60,14 +60,14 @@ def _words_per_second(served: ServedModel, requests: int, words: int, **how: Any
 
 
 def single_words_per_second(artifact: Path, words: int = WORDS) -> float:
-    """Return the words per second of one text after another, by a loaded and warm model.
+    """Return the words per second of a single text, by a loaded and warm model.
 
-    One text of 300 words takes a twentieth of a second, which a busy moment can double. So it is the median
-    of several texts.
+    A text of 300 words takes a twentieth of a second, which a busy moment can double. So it is the median of
+    several texts, one after another.
     """
     served = inference.load(artifact)
     _words_per_second(served, 1, words)
-    return statistics.median(_words_per_second(served, 1, words) for _ in range(TEXTS))
+    return statistics.median(_words_per_second(served, 1, words, seed=seed) for seed in range(TEXTS))
 
 
 def batch_words_per_second(artifact: Path, requests: int = 32, words: int = WORDS) -> float:

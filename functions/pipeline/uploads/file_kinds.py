@@ -23,7 +23,7 @@ _DOCUMENTS: dict[str, bytes | tuple[bytes, ...]] = {
     "an RTF document": b"{\\rtf",
     "a DjVu document": b"AT&TFORM",
 }
-_ARCHIVES: dict[str, bytes | tuple[bytes, ...]] = {
+_PACKED_OTHERWISE: dict[str, bytes | tuple[bytes, ...]] = {
     "packed as 7z": b"7z\xbc\xaf\x27\x1c",
     "packed as RAR": b"Rar!\x1a\x07",
     "compressed with lz4": (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"),
@@ -87,7 +87,7 @@ def _is_tar(head: bytes) -> bool:
 
 def why_not_text(head: bytes, path: str) -> InvalidDataset | None:
     """Return the error for a file that is known not to be text, by its first bytes or else by its name."""
-    for advice, kinds in ((_SAVE_AS_TEXT, _DOCUMENTS), (_PACK_AGAIN, _ARCHIVES)):
+    for advice, kinds in ((_SAVE_AS_TEXT, _DOCUMENTS), (_PACK_AGAIN, _PACKED_OTHERWISE)):
         for kind, signature in kinds.items():
             if head.startswith(signature):
                 return DatasetNotText(f"It is {kind}, which is not read. {advice}")

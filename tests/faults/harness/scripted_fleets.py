@@ -1,7 +1,7 @@
 """Fleets that load no model. They return a text at once, and the same text for the same request.
 
-The text consists of words that the model was trained on. Requests are validated as the API validates them;
-the API's tests compare that with model_scripts.
+The text consists of words that the model was trained on. Requests are validated as a model validates
+them, by model_scripts/request_body.py.
 """
 
 import hashlib

@@ -5,18 +5,23 @@ import re
 from tests.unit.docs.tables import rows
 from tests.unit.template.conftest import PROJECT
 
-PATH = re.compile(r"`([\w./-]+/[\w./-]*|[\w-]+\.(?:md|yaml|py))`(?: `(\w+)`)?")
+PATH = re.compile(r"[\w./-]+/[\w./-]*|[\w-]+\.(?:md|yaml|py|txt|toml)")
+NAME = re.compile(r"_?[A-Za-z]\w+")
 
 
 def test_every_path_and_every_name_exists() -> None:
+    """A name stands after the path of its file, perhaps with others between them."""
     table = rows("../CONTRIBUTING.md", "to change")
     assert len(table) >= 15
     for row in table:
-        found = PATH.findall(f"{row['open']} {row['and also']}")
-        assert found, row
-        for path, name in found:
-            assert (PROJECT / path).exists(), path
-            assert not name or re.search(rf"\b{name}\b", (PROJECT / path).read_text(encoding="utf-8")), name
+        path = None
+        for word in re.findall(r"`([^`]+)`", f"{row['open']} {row['and also']}"):
+            if PATH.fullmatch(word):
+                path = PROJECT / word
+                assert path.exists(), word
+            elif path and path.is_file() and NAME.fullmatch(word):
+                assert re.search(rf"\b{word}\b", path.read_text(encoding="utf-8")), (path, word)
+        assert path, row
 
 
 def test_every_folder_that_it_names_elsewhere_exists() -> None:

@@ -122,7 +122,9 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def test_there_is_an_ending_for_each_compression() -> None:
-    assert len(COMPRESSED) == len(compression.COMPRESSIONS)
+    """The order of both tables is the same, and an ending is short for its compression's name."""
+    pairs = list(zip(COMPRESSED, compression.COMPRESSIONS, strict=True))
+    assert pairs == [("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("zst", "zstd")]
 
 
 @pytest.mark.parametrize("name", compression.COMPRESSIONS)
@@ -132,9 +134,21 @@ def test_every_compression_is_read_and_its_damage_and_its_bombs_are_found(
     monkeypatch.setattr(compression, "RATIO_FREE", len(BOMB) // 2)
     pack = PACKERS[name]
     assert prepared({"a": pack(TALE[:500]) + pack(TALE[500:])}).text == tale()
-    assert left_out("a", pack(BOMB)).error == "ArchiveTooLarge"
-    assert "ends early" in left_out("a", pack(TALE)[:-20]).reason
-    assert f"does not unpack as {name}" in left_out("a", broken(pack(TALE))).reason
+    for data, error, reason in (
+        (pack(BOMB), "ArchiveTooLarge", "200 times"),
+        (pack(TALE)[:-20], "ArchiveCorrupt", "ends early"),
+        (broken(pack(TALE)), "ArchiveCorrupt", f"does not unpack as {name}"),
+        (pack(b""), "DatasetEmpty", "empty"),
+    ):
+        entry = left_out("a", data)
+        assert entry.error == error
+        assert reason in entry.reason
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_a_file_may_begin_with_any_of_zstds_skippable_frames(number: int) -> None:
+    frame = bytes([0x50 + number]) + b"\x2a\x4d\x18\x01\0\0\0x"
+    assert prepared({"a": frame + zstd.compress(TALE)}).text == tale()
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
