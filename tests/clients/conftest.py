@@ -31,12 +31,16 @@ class Clients:
         self.directory = directory
         settings = directory / "sagemaker.yaml"
         settings.write_text(_NO_TELEMETRY)
+        # The SDK clones Git repositories into temporary folders, and leaves them there.
+        temporary = directory / "tmp"
+        temporary.mkdir()
         printed = lexline(stack, "env", "--format", "json")
         assert printed.returncode == 0, printed.stderr
         variables: dict[str, str] = json.loads(printed.stdout)
         self.environment = {
             "PATH": f"{CLIENTS / 'bin'}:/usr/bin:/bin",
             "HOME": str(directory),
+            "TMPDIR": str(temporary),
             "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
             "LANG": "C.UTF-8",
             **variables,
