@@ -166,7 +166,7 @@ def test_no_delay_or_wait_is_as_long_as_the_lease() -> None:
 
 
 def test_the_lease_outlasts_the_longest_way_from_one_renewal_to_the_next() -> None:
-    """From AssembleDataset to Train: three attempts that take all of their time, and every other retry."""
+    """From AssembleDataset to Train: three attempts that take all of their time, and average pauses."""
     between = ("AssembleDataset", "Source", "Champion")
     assert all("lease" not in TASKS[name]["Arguments"]["Payload"] for name in between[1:])
     assert "lease" in TASKS["Train"]["Arguments"]["Payload"]

@@ -9,12 +9,13 @@ from contracts.run import Run
 from coordination import arrivals
 from core.errors import ServiceUnavailable
 from tests.unit.pipeline.conftest import Clock, NewRun
+from tests.unit.pipeline.documents import ENVIRONMENT
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 from uploads.listing import UploadedObject
 
 ITEM = "dataset/sotu"
-QUIET = 60
+QUIET = int(ENVIRONMENT["QUIET_SECONDS"])
 Uploads = Callable[[str], Run]
 
 

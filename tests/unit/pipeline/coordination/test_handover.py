@@ -13,10 +13,11 @@ from coordination.lease import Held
 from core import names
 from core.errors import LeaseLost, ServiceUnavailable, Throttled
 from tests.unit.pipeline.conftest import Clock, NewRun
+from tests.unit.pipeline.documents import ENVIRONMENT
 from tests.unit.pipeline.dynamodb_in_memory import TableInMemory
 from tests.unit.pipeline.executions_in_memory import ExecutionsInMemory
 
-QUIET = 60
+QUIET = int(ENVIRONMENT["QUIET_SECONDS"])
 
 
 class Pipeline:
